@@ -1,0 +1,228 @@
+"""The order of the house: who may import whom, and what may not be found in any room."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "coset"
+TESTS = ROOT / "tests"
+
+# A room may import only from rooms above it.
+ORDER = (
+    "errors",
+    "files",
+    "schema",
+    "sizes",
+    "partitions",
+    "kernels",
+    "ledger",
+    "methods",
+    "optimizers",
+    "tables",
+    "data",
+    "models",
+    "training",
+    "planning",
+    "experiments",
+    "testing",
+    "cli",
+)
+ABOVE = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
+ABOVE["testing"].remove("experiments")
+ABOVE["keras"] = {"partitions"}  # beside the house: Keras layers on the arithmetic alone
+ABOVE["__init__"] = set(ORDER) - {"cli"}  # hands names on
+ABOVE["__main__"] = {"cli"}
+ROOT_NAMES = {"__version__"}  # all that a room may take from the top of the package
+
+UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+HEAVY_MODULES = {"polars", "matplotlib", "typer", "rich", "numba"}
+
+IMPORTERS = ("import_module", "__import__")
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def room_of(path: Path) -> str:
+    """The room that a file under src/coset belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The line and full dotted name of everything that a file imports, wherever in the file it does so."""
+    package = ("coset", *path.relative_to(SOURCE).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            parts = (*base, *([node.module] if node.module else []))
+            for alias in node.names:
+                yield node.lineno, ".".join((*parts, alias.name))
+        elif isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in IMPORTERS:
+            yield from (
+                (node.lineno, str(arg.value)) for arg in node.args[:1] if isinstance(arg, ast.Constant)
+            )
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` for a name or attribute, else the empty string."""
+    if isinstance(node, ast.Attribute):
+        front = dotted(node.value)
+        return f"{front}.{node.attr}" if front else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def order_faults(path: Path, tree: ast.Module) -> list[str]:
+    """The imports of a file that the order of the house forbids."""
+    room, faults = room_of(path), []
+    for line, module in imported(path, tree):
+        parts = module.split(".")
+        if parts[0] != "coset" or len(parts) == 1:
+            continue
+        target = parts[1]
+        if target != room and target not in ABOVE[room] and target not in ROOT_NAMES:
+            faults.append(f"{name_of(path)}:{line}: {room} may not import {module}")
+    return faults
+
+
+def safety_faults(path: Path, tree: ast.Module) -> list[str]:
+    """Whatever in a file could run code that came with data."""
+    faults = []
+    for line, module in imported(path, tree):
+        if module.split(".")[0] in UNSAFE_MODULES or module == "torch.load":
+            faults.append(f"{name_of(path)}:{line}: imports {module}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and dotted(node) == "torch.load":
+            faults.append(f"{name_of(path)}:{node.lineno}: uses torch.load")
+        if isinstance(node, ast.Call):
+            if dotted(node.func) in ("eval", "exec", "builtins.eval", "builtins.exec"):
+                faults.append(f"{name_of(path)}:{node.lineno}: calls {dotted(node.func)}")
+            if any(word.arg == "allow_pickle" and not is_false(word.value) for word in node.keywords):
+                faults.append(f"{name_of(path)}:{node.lineno}: allows pickle")
+    return faults
+
+
+def is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def silent_names(path: Path, tree: ast.Module) -> list[str]:
+    """The public names of a file, itself included, that have no docstring."""
+    nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    public = [node for node in nodes if not node.name.startswith("_")]
+    faults = [] if ast.get_docstring(tree) else [f"{name_of(path)}: the module"]
+    return faults + [
+        f"{name_of(path)}:{node.lineno}: {node.name}" for node in public if not ast.get_docstring(node)
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_room(path: Path) -> None:
+    """Every file is in a known room, imports from rooms above, runs no foreign code, says what it is."""
+    room = room_of(path)
+    assert room in ABOVE, f"{name_of(path)} is in no known room; the order is {', '.join(ORDER)}"
+    tree = tree_of(path)
+    assert order_faults(path, tree) == []
+    assert safety_faults(path, tree) == []
+    assert silent_names(path, tree) == []
+    if room != "kernels":
+        numba = [line for line, module in imported(path, tree) if module.split(".")[0] == "numba"]
+        assert numba == [], "only kernels/ imports numba"
+
+
+@pytest.mark.parametrize(
+    ("room", "code"),
+    [
+        ("schema", "from coset.tables import Embedding"),
+        ("schema", "import coset.tables"),
+        ("schema", "def later():\n    from coset import tables"),
+        ("schema", "import importlib\nimportlib.import_module('coset.tables')"),
+        ("methods/rows", "from ..tables import Embedding"),
+        ("methods/rows", "from .. import tables"),
+        ("methods/rows", "from coset import Embedding"),
+        ("testing/contract", "from coset.experiments import compare"),
+        ("keras/layers", "from coset.schema import Table"),
+    ],
+)
+def test_order_is_enforced(room: str, code: str) -> None:
+    """The check itself sees every way of writing an import that breaks the order."""
+    assert len(order_faults(SOURCE / f"{room}.py", ast.parse(code))) == 1
+
+
+@pytest.mark.parametrize(
+    ("room", "code"),
+    [
+        ("tables", "from coset.schema import Table\nfrom . import methods\nimport torch.nn"),
+        ("methods/rows", "from .base import Method\nfrom . import base\nfrom ..schema import Table"),
+        ("keras/layers", "from coset.partitions import rows"),
+        ("cli", "from coset import __version__, experiments"),
+    ],
+)
+def test_order_allows(room: str, code: str) -> None:
+    """The check lets through what the order allows."""
+    assert order_faults(SOURCE / f"{room}.py", ast.parse(code)) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "from torch import load",
+        "import torch\ntorch.load('x')",
+        "import torch\nread = torch.load",
+        "eval('1')",
+        "exec('1')",
+        "import numpy as np\nnp.load('x', allow_pickle=True)",
+    ],
+)
+def test_safety_is_enforced(code: str) -> None:
+    """The check itself sees every way to run code that came with data."""
+    assert len(safety_faults(SOURCE / "files.py", ast.parse(code))) == 1
+
+
+def test_safety_allows_a_model_in_evaluation_mode() -> None:
+    """`model.eval()` is no `eval`."""
+    assert safety_faults(SOURCE / "files.py", ast.parse("model.eval()\nnp.load(p, allow_pickle=False)")) == []
+
+
+def test_import_is_light() -> None:
+    """`import coset` loads nothing that only some of its users need."""
+    code = "import coset, sys; print(*sorted(name for name in sys.modules if '.' not in name))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "coset" in loaded
+    assert loaded & HEAVY_MODULES == set()
+
+
+def test_tests_mirror_source() -> None:
+    """Every folder of tests is a room's."""
+    folders = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("*.py") if path.parent != TESTS}
+    assert folders - set(ABOVE) == set()
+
+
+def test_recipes_are_shipped() -> None:
+    """The recipes are part of the package, not only of the repository, and are readable."""
+    recipes = sorted((SOURCE / "experiments" / "recipes").glob("*.toml"))
+    if not recipes:
+        pytest.skip("there are no recipes yet")
+    for recipe in recipes:
+        assert tomllib.loads(recipe.read_text(encoding="utf-8")), recipe.name
+    assert "keras-example-corrected" in [recipe.stem for recipe in recipes]  # what `make demo` compares
