@@ -1,0 +1,285 @@
+"""The contract: what a method is, what it builds, and how it is found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, overload
+
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.schema import Component, Table
+
+if TYPE_CHECKING:
+    from coset.methods.rows import Composition
+
+M = TypeVar("M", bound="Method")
+
+
+class TableModule(nn.Module, ABC):
+    """The trainable storage of one table under one method.
+
+    Lookups trust their ids; `coset.tables` checks them once for all methods. Fresh values are drawn from
+    torch's global generator.
+    """
+
+    def __init__(self, table: Table, method: Method) -> None:
+        super().__init__()
+        self.table = table
+        self.method = method
+
+    @abstractmethod
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids` (int64, any shape, each in 0 … n-1): shape `(*ids.shape, embedding_dim)`."""
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Draw fresh values: every element of a composed vector has mean 0 and deviation `table.std`."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Same as `lookup`."""
+        return self.lookup(ids)
+
+    @torch.no_grad()
+    def materialize(self, chunk: int = 65536) -> Tensor:
+        """The whole table, shape `(num_embeddings, embedding_dim)`, detached; `chunk` ids at a time."""
+        n, device = self.table.num_embeddings, next(self.parameters()).device
+        whole = [self.lookup(torch.arange(at, min(at + chunk, n), device=device)) for at in range(0, n, chunk)]
+        return torch.cat(whole)
+
+    def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
+        """Change the parameters so that the table is as near to a full one as the method allows.
+
+        Args:
+            weight: the full table to approach, shape `(num_embeddings, embedding_dim)`.
+            frequencies: how much each id counts, shape `(num_embeddings,)`; all alike by default.
+
+        Returns:
+            Mean squared difference per element that remains, each id weighted by its frequency.
+        """
+        weight, share = self._fit_inputs(weight, frequencies)
+        self._fit(weight, share)
+        return self._error(weight, share)
+
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        """By gradient, for methods that know no better: Adam on random ids, kept where it was best."""
+        n = len(weight)
+        generator = torch.Generator().manual_seed(0)
+        target = weight.to(self.table.dtype)
+        scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
+        steps, batch = 600, min(n, 4096)
+        optimizer = torch.optim.Adam(self.parameters(), lr=0.05 * scale)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        best, kept = self._error(weight, share), _copy(self)
+        for step in range(1, steps + 1):
+            ids = torch.randint(n, (batch,), generator=generator) if batch < n else torch.arange(n)
+            ids = ids.to(weight.device)
+            gap = (self.lookup(ids) - target[ids]).pow(2).mean(-1)
+            optimizer.zero_grad()
+            (gap * (share[ids] * n).to(gap.dtype)).mean().backward()
+            optimizer.step()
+            schedule.step()
+            if step % 200 == 0 and (error := self._error(weight, share)) < best:
+                best, kept = error, _copy(self)
+        self.load_state_dict(kept)
+
+    def _fit_inputs(self, weight: Tensor, frequencies: Tensor | None) -> tuple[Tensor, Tensor]:
+        name, n, dim = self.table.name, self.table.num_embeddings, self.table.embedding_dim
+        if tuple(weight.shape) != (n, dim):
+            raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {(n, dim)}")
+        share = torch.ones(n, dtype=torch.float64) if frequencies is None else torch.as_tensor(frequencies).double()
+        if tuple(share.shape) != (n,):
+            raise InputError(f"table {name!r}: frequencies have shape {tuple(share.shape)}, expected {(n,)}")
+        if not bool(torch.isfinite(weight).all()):
+            raise InputError(f"table {name!r}: the weight to fit holds NaN or infinite values")
+        if not bool((share >= 0).all()) or not 0 < float(share.sum()) < float("inf"):
+            raise InputError(f"table {name!r}: frequencies must be finite, not negative, and not all zero")
+        return weight.detach(), (share / share.sum()).to(weight.device)
+
+    def _error(self, weight: Tensor, share: Tensor) -> float:
+        gap = self.materialize().double() - weight.double()
+        return float((gap.pow(2).mean(-1) * share).sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(ABC):
+    """A way to store a table in fewer bytes: a frozen dataclass that holds choices, never data.
+
+    A new method is one new file in this folder: a subclass decorated with `@register(name)`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    row_per_id: ClassVar[bool] = False
+    """Whether each id owns one bare row, so that torch's `max_norm` and `scale_grad_by_freq` make sense."""
+    table_outputs: ClassVar[int] = 1
+    """Vectors that one id gives; more than 1 only for feature generation."""
+
+    def __post_init__(self) -> None:
+        for field, hint in _fields(type(self)).items():
+            object.__setattr__(self, field, _checked(self.name, field, hint, getattr(self, field)))
+
+    @abstractmethod
+    def components(self, table: Table) -> list[Component]:
+        """What is stored, in closed form; the keys are those of the module's state."""
+
+    @abstractmethod
+    def build(self, table: Table) -> TableModule:
+        """A fresh module."""
+
+    def descriptor(self, table: Table) -> Composition | None:
+        """How vectors are composed of rows, for kernels; None where they are not."""
+        return None
+
+    def check(self, table: Table) -> None:  # noqa: B027 - most methods fit every table
+        """Raise an `InputError` that names the table when these choices do not fit it."""
+
+    @classmethod
+    @abstractmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Candidates from the smallest to full, bytes never falling; `fixed` sets fields for all of them."""
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """One instance of every variant, fit for `table`: what the contract suite runs over."""
+        sizes = cls.sizes(table)
+        return [sizes[len(sizes) // 2]]
+
+    @classmethod
+    def for_budget(cls, table: Table, max_bytes: int, **fixed: Any) -> Self:
+        """The largest of `sizes(table, **fixed)` that takes at most `max_bytes`.
+
+        Raises:
+            InfeasibleBudget: when even the smallest is larger; the message and `floor` say how large it is.
+        """
+        sizes = cls.sizes(table, **fixed)
+        if (floor := sizes[0].bytes(table)) > max_bytes:
+            raise InfeasibleBudget(
+                f"table {table.name!r}: {cls.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
+            )
+        return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
+
+    def bytes(self, table: Table) -> int:
+        """Bytes of all components."""
+        return sum(component.bytes for component in self.components(table))
+
+    def to_json(self) -> dict[str, Any]:
+        """The method as plain JSON values; `from_json` gives an equal one back."""
+        return {"method": self.name, "version": self.version} | {
+            field: _plain(getattr(self, field)) for field in _fields(type(self))
+        }
+
+    def _at_least(self, least: int, *fields: str) -> None:
+        for field in fields:
+            if (value := getattr(self, field)) < least:
+                raise InputError(f"method {self.name!r}: {field} must be at least {least}, not {value}")
+
+
+class Sizes(Sequence[M]):
+    """A lazy sequence `make(integer)` over a range of integers: methods are made when asked for."""
+
+    def __init__(self, integers: range, make: Callable[[int], M]) -> None:
+        self._integers = integers
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._integers)
+
+    @overload
+    def __getitem__(self, at: int) -> M: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sizes[M]: ...
+    def __getitem__(self, at: int | slice) -> M | Sizes[M]:
+        if isinstance(at, slice):
+            return Sizes(self._integers[at], self._make)
+        return self._make(self._integers[at])
+
+
+_registry: dict[str, type[Method]] = {}
+
+
+def register(name: str, version: int = 1) -> Callable[[type[M]], type[M]]:
+    """Class decorator: make a method known by `name`, whose fields have the meaning of `version`."""
+
+    def enter(cls: type[M]) -> type[M]:
+        if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
+            raise InputError(f"method {name!r} is registered already, by {_registry[name].__module__}")
+        cls.name, cls.version = name, version
+        _registry[name] = cls
+        return cls
+
+    return enter
+
+
+def known_methods() -> Mapping[str, type[Method]]:
+    """The methods registered so far, by name."""
+    return _registry
+
+
+def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None = None) -> Method:
+    """The method that `to_json` wrote; `{"method": "full"}` and the like, written by hand, are fine too."""
+    known = _registry if known is None else known
+    fields = dict(value)
+    if not isinstance(name := fields.pop("method", None), str):
+        raise InputError(f'a method is written {{"method": "<name>", …}}, not {dict(value)!r}')
+    if name not in known:
+        raise unknown("method", name, known)
+    cls = known[name]
+    version = fields.pop("version", cls.version)
+    if version != cls.version:
+        raise InputError(f"method {name!r} is of version {version!r}; this coset knows version {cls.version}")
+    return make(cls, fields)
+
+
+def make(cls: type[M], fields: Mapping[str, Any]) -> M:
+    """An instance of `cls`, with a sentence instead of a `TypeError` for fields it does not have or lacks."""
+    hints = _fields(cls)
+    for field in fields:
+        if field not in hints:
+            if not hints:
+                raise InputError(f"method {cls.name!r} has no fields, {field!r} was given")
+            raise unknown(f"field of method {cls.name!r}", field, hints)
+    needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [field for field in needed if field not in fields]:
+        raise InputError(f"method {cls.name!r} needs {', '.join(missing)}")
+    return cls(**fields)
+
+
+def _fields(cls: type[Method]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _checked(method: str, field: str, hint: Any, value: Any) -> Any:
+    """`value` in the type that the field is declared with, or an `InputError`."""
+    where = f"method {method!r}: {field}"
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise unknown(where, str(value), get_args(hint))
+        return value
+    if get_origin(hint) is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(f"{where} must be a list, not {value!r}")
+        return tuple(_checked(method, f"{field}[{at}]", get_args(hint)[0], item) for at, item in enumerate(value))
+    if hint is Method:
+        return value if isinstance(value, Method) else from_json(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InputError(f"{where} must be of type {hint.__name__}, not {value!r}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Method):
+        return value.to_json()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in module.state_dict().items()}

@@ -1,0 +1,174 @@
+"""`blocks`: ranges of ids in order of popularity, each stored by a method of its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.full import Full
+from coset.methods.hashing import Hashing
+from coset.methods.rows import BlockedComposition, Composition
+from coset.schema import Component, Table
+
+
+@dataclass(frozen=True)
+class BlockMethod(Method):
+    """A method that cuts the ids into ranges and hands each to another method: its file only says how to cut."""
+
+    @abstractmethod
+    def blocks(self, table: Table) -> list[tuple[Table, Method]]:
+        """The table of each range, in order, and the method that stores it."""
+
+    def components(self, table: Table) -> list[Component]:
+        """The components of every block, below `blocks.<number>`."""
+        self.check(table)
+        return [
+            component.under(f"blocks.{number}")
+            for number, (block, method) in enumerate(self.blocks(table))
+            for component in method.components(block)
+        ]
+
+    def build(self, table: Table) -> BlockModule:
+        """A fresh module."""
+        self.check(table)
+        return BlockModule(table, self, [method.build(block) for block, method in self.blocks(table)])
+
+    def descriptor(self, table: Table) -> Composition | None:
+        """The compositions of the blocks, if all of them have one."""
+        self.check(table)
+        blocks = self.blocks(table)
+        found = [method.descriptor(block) for block, method in blocks]
+        inner = [composition.under(f"blocks.{number}") for number, composition in enumerate(found) if composition]
+        if len(inner) < len(blocks):
+            return None
+        return BlockedComposition(_bounds([block for block, _ in blocks]), tuple(inner))
+
+
+class BlockModule(TableModule):
+    """A module for each block; an id is looked up in its own block only."""
+
+    def __init__(self, table: Table, method: Method, blocks: list[TableModule]) -> None:
+        super().__init__(table, method)
+        self.blocks = nn.ModuleList(blocks)
+        self._bounds = _bounds([block.table for block in blocks])
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        flat = ids.reshape(-1)
+        if len(self.blocks) == 1:
+            vectors = self.blocks[0](flat)
+        elif torch.compiler.is_compiling():
+            vectors = self._masked(flat)
+        else:
+            vectors = self._chosen(flat)
+        return vectors.reshape(*ids.shape, self.table.embedding_dim)
+
+    def reset_parameters(self) -> None:
+        """Draw fresh values in every block."""
+        for block in self.blocks:
+            block.reset_parameters()  # type: ignore[operator]
+
+    def _ranges(self) -> list[tuple[int, int, nn.Module]]:
+        starts, stops = (0, *self._bounds), (*self._bounds, self.table.num_embeddings)
+        return list(zip(starts, stops, self.blocks, strict=True))
+
+    def _chosen(self, ids: Tensor) -> Tensor:
+        where = [torch.nonzero((ids >= start) & (ids < stop)).squeeze(-1) for start, stop, _ in self._ranges()]
+        found = [block(ids[at] - start) for at, (start, _, block) in zip(where, self._ranges(), strict=True)]
+        back = torch.empty_like(ids).scatter_(0, torch.cat(where), torch.arange(len(ids), device=ids.device))
+        return F.embedding(back, torch.cat(found))  # its gradient sums in a fixed order, and fast
+
+    def _masked(self, ids: Tensor) -> Tensor:
+        """The same vectors in shapes that do not depend on the ids, as a compiler wants them."""
+        vectors: Tensor | None = None
+        for start, stop, block in self._ranges():
+            found = block((ids - start).clamp(0, stop - start - 1))
+            vectors = found if vectors is None else torch.where((ids >= start).unsqueeze(-1), found, vectors)
+        assert vectors is not None
+        return vectors
+
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        for start, stop, block in self._ranges():
+            mass = share[start:stop]
+            block.fit_(weight[start:stop], mass if float(mass.sum()) > 0 else None)  # type: ignore[operator]
+
+
+@register("blocks")
+@dataclass(frozen=True)
+class Blocks(BlockMethod):
+    """Ranges of ids, each with its own method; ids are in order of popularity, so block 0 is the hottest.
+
+    Private rows for the hot ids with hashing for the rest, mixed dimensions, "small tables stay full": all are
+    blocks. The inner methods see ids renumbered from 0. Bytes, operations and uniqueness are those of the inner
+    methods; across blocks vectors are never shared.
+
+    Args:
+        bounds: the first id of every block but the first, increasing, each in 1 … n - 1.
+        methods: one method a block, `len(bounds) + 1` of them.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> hot = Blocks(bounds=(1000,), methods=(Full(), Hashing(num_buckets=500)))
+        >>> hot.bytes(Table("user", 6040, 64)) == (1000 + 500) * 64 * 4
+        True
+    """
+
+    bounds: tuple[int, ...]
+    methods: tuple[Method, ...]
+
+    def check(self, table: Table) -> None:
+        """The bounds cut the ids into as many non-empty ranges as there are methods."""
+        n = table.num_embeddings
+        if len(self.methods) != len(self.bounds) + 1:
+            raise InputError(
+                f"table {table.name!r}: {len(self.bounds)} bounds make {len(self.bounds) + 1} blocks, "
+                f"but there are {len(self.methods)} methods"
+            )
+        edges = (0, *self.bounds, n)
+        if any(start >= stop for start, stop in zip(edges, edges[1:], strict=False)):
+            raise InputError(
+                f"table {table.name!r}: bounds must increase and lie in 1 … {n - 1}, not {list(self.bounds)}"
+            )
+
+    def blocks(self, table: Table) -> list[tuple[Table, Method]]:
+        """The ranges between the bounds."""
+        edges = (0, *self.bounds, table.num_embeddings)
+        cuts = [table.block(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+        return list(zip(cuts, self.methods, strict=True))
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Hot ids: the h most frequent ids keep private rows, the rest share half as many; h grows up to n."""
+        if fixed:
+            return [make(cls, fixed)]
+
+        # h + min(n - h, h // 2) rows never fall as h grows: the second term loses at most the row h gains.
+        def hot(h: int) -> Self:
+            rest = table.num_embeddings - h
+            if rest == 0:
+                return cls((), (Full(),))
+            return cls((h,), (Full(), Hashing(min(rest, max(1, h // 2)))))
+
+        return Sizes(range(1, table.num_embeddings + 1), hot)
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """One block, two blocks, and blocks within a block."""
+        n = table.num_embeddings
+        if n < 4:
+            return [cls((), (Full(),))]
+        inner = cls((1,), (Full(), Hashing(1)))
+        return [cls((), (Full(),)), cls((n // 4,), (Full(), Hashing(max(1, n // 8)))), cls((n // 2,), (Full(), inner))]
+
+
+def _bounds(blocks: Sequence[Table]) -> tuple[int, ...]:
+    stops = [sum(block.num_embeddings for block in blocks[: at + 1]) for at in range(len(blocks))]
+    return tuple(stops[:-1])

@@ -1,0 +1,36 @@
+"""`full`: the table as it is, one row an id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from coset.methods.base import make, register
+from coset.methods.rows import RowComposition, RowMethod, projected
+from coset.schema import Table
+
+
+@register("full")
+@dataclass(frozen=True)
+class Full(RowMethod):
+    """One row an id, of all `embedding_dim` elements: `torch.nn.Embedding`, and the baseline of every comparison.
+
+    Bytes: `n · dim · itemsize`. Operations: one row read. Every vector is unique.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> Full().bytes(Table("user", 6040, 64))
+        1546240
+    """
+
+    row_per_id: ClassVar[bool] = True
+
+    def composition(self, table: Table) -> RowComposition:
+        """One part, the identity partition."""
+        return projected(table, table.embedding_dim)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """The one size there is."""
+        return [make(cls, fixed)]

@@ -1,0 +1,59 @@
+"""`low_rank`: a narrow table and a projection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from coset.errors import InputError
+from coset.methods.base import Sizes, make, register
+from coset.methods.rows import RowComposition, RowMethod, projected
+from coset.schema import Table
+
+
+@register("low_rank")
+@dataclass(frozen=True)
+class LowRank(RowMethod):
+    """A row of `rank` elements an id, times one `(rank, embedding_dim)` matrix that all ids share.
+
+    The table becomes a product of two thin matrices, as in the factorised embeddings of ALBERT (Lan et al.,
+    2019, arXiv 1909.11942). In a model that only takes dot products it has the power of a narrow table; it earns
+    its matrix where layers behind it want the full dim.
+
+    Bytes: `(n · rank + rank · dim) · itemsize`. Operations: one row read and `rank · dim` multiplications.
+    Every vector is unique. The fit to a trained table is the frequency-weighted truncated SVD.
+
+    Args:
+        rank: elements of a row, 1 … embedding_dim - 1; the one knob, no paper sets it for all.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> LowRank(rank=8).bytes(Table("user", 6040, 64))
+        195328
+    """
+
+    rank: int
+
+    def check(self, table: Table) -> None:
+        """The rank lies below the dim."""
+        self._at_least(1, "rank")
+        if self.rank > table.embedding_dim:
+            raise InputError(
+                f"table {table.name!r}: rank {self.rank} exceeds embedding_dim {table.embedding_dim}; "
+                f"low_rank takes 1 … {table.embedding_dim}"
+            )
+
+    def composition(self, table: Table) -> RowComposition:
+        """Narrow rows and the projection; at rank = dim no projection is needed."""
+        return projected(table, self.rank)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Ranks from 1 to the last that is no larger than the full table, and the full rank."""
+        if fixed:
+            return [make(cls, fixed)]
+        n, dim = table.num_embeddings, table.embedding_dim
+        smaller = range(1, min(dim - 1, n * dim // (n + dim)) + 1)
+        ranks = [*smaller, dim]
+        return Sizes(range(len(ranks)), lambda at: cls(ranks[at]))

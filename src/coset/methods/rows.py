@@ -1,0 +1,352 @@
+"""What all row-composed methods share: vectors made of a few rows, chosen by partitions.
+
+A method of this kind only writes down a `RowComposition`: which small arrays there are, which partition picks the
+row of an id in each, and the operation that makes one vector of the rows. Everything else follows from it here:
+components, module, initial values and the fit to a trained table.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.methods.base import Method, TableModule
+from coset.partitions import Partition, RowMap, naive
+from coset.schema import Component, Table
+
+Operation = Literal["mult", "add", "concat"]
+Distribution = Literal["normal", "uniform"]
+
+
+class Rows(nn.Module):
+    """Stored rows; all reading goes through here, so that narrower storage changes this class alone."""
+
+    weight: nn.Parameter
+
+    def __init__(self, rows: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width, dtype=dtype))
+
+    def forward(self, ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
+        """Rows at `ids`, shape `(*ids.shape, width)`; the options are those of `torch.nn.functional.embedding`."""
+        return F.embedding(ids, self.weight, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+
+
+@dataclass(frozen=True)
+class RowPart:
+    """One stored array, the partition that picks its rows, and the law of its initial values.
+
+    Args:
+        name: of the submodule that holds it; `key` is its key in the module's state.
+        rows: number of rows; more than the partition reaches only when a published layout wants it.
+        width: elements of a row.
+        partition: id → row.
+        std: standard deviation of the initial values, mean 0.
+        distribution: their law.
+    """
+
+    name: str
+    rows: int
+    width: int
+    partition: RowMap
+    std: float
+    distribution: Distribution = "normal"
+
+    @property
+    def key(self) -> str:
+        """Key of the array in the module's state."""
+        return f"{self.name}.weight"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A matrix, shape `(width, dim)`, that widens composed rows; with `bias`, a vector `(dim,)` of zeros to add."""
+
+    name: str
+    std: float
+    distribution: Distribution = "normal"
+    bias: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the matrix in the module's state."""
+        return f"{self.name}.weight"
+
+    @property
+    def bias_key(self) -> str | None:
+        """Key of the bias in the module's state, if there is one."""
+        return f"{self.name}.bias" if self.bias else None
+
+
+@dataclass(frozen=True)
+class RowComposition:
+    """How a vector of `dim` elements is made: rows of `parts`, one `operation`, perhaps a projection."""
+
+    parts: tuple[RowPart, ...]
+    operation: Operation
+    dim: int
+    projection: Projection | None = None
+
+    @property
+    def width(self) -> int:
+        """Elements of the composed rows, before the projection."""
+        widths = [part.width for part in self.parts]
+        return sum(widths) if self.operation == "concat" else widths[0]
+
+    def components(self, dtype: torch.dtype) -> list[Component]:
+        """The stored arrays."""
+        stored = [Component(part.key, part.rows, part.width, dtype) for part in self.parts]
+        if self.projection is not None:
+            stored.append(Component(self.projection.key, self.width, self.dim, dtype))
+            if self.projection.bias_key is not None:
+                stored.append(Component(self.projection.bias_key, self.dim, 0, dtype))
+        return stored
+
+    def under(self, prefix: str) -> RowComposition:
+        """The same composition, stored below `prefix`."""
+        return replace(
+            self,
+            parts=tuple(replace(part, name=f"{prefix}.{part.name}") for part in self.parts),
+            projection=self.projection and replace(self.projection, name=f"{prefix}.{self.projection.name}"),
+        )
+
+
+@dataclass(frozen=True)
+class BlockedComposition:
+    """A composition for each block of ids: block b has the ids from `bounds[b - 1]` up to `bounds[b]`,
+    renumbered from 0."""
+
+    bounds: tuple[int, ...]
+    blocks: tuple[Composition, ...]
+
+    def under(self, prefix: str) -> BlockedComposition:
+        """The same composition, stored below `prefix`."""
+        return replace(self, blocks=tuple(block.under(prefix) for block in self.blocks))
+
+
+Composition = RowComposition | BlockedComposition
+
+
+def compose(
+    table: Table, operation: Operation, partitions: Sequence[tuple[str, RowMap]], widths: Sequence[int] | None = None
+) -> RowComposition:
+    """The composition with a reachable-rows part for each named partition.
+
+    Initial deviations are chosen so that a composed element has mean 0 and deviation `table.std`: the product of
+    k independent values needs std^(1/k) each, the sum std / √k, a concatenation std.
+    """
+    k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
+    if widths is None:
+        widths = split_width(table, k) if operation == "concat" else [dim] * k
+    std = {"mult": table.std ** (1 / k), "add": table.std / k**0.5, "concat": table.std}[operation]
+    parts = [
+        RowPart(name, partition.rows(n), width, partition, std)
+        for (name, partition), width in zip(partitions, widths, strict=True)
+    ]
+    return RowComposition(tuple(parts), operation, dim)
+
+
+def projected(table: Table, width: int) -> RowComposition:
+    """Narrow rows of `width` elements, one an id, and a projection to `table.embedding_dim`; where the width is
+    the dim already, the rows alone."""
+    plain = compose(table, "concat", [("rows", naive(table.num_embeddings))], [width])
+    if width == table.embedding_dim:
+        return plain
+    # Σ over `width` products of independent values: width · std² · (1 / width) = std².
+    return replace(plain, projection=Projection("projection", std=width**-0.5))
+
+
+def split_width(table: Table, parts: int) -> list[int]:
+    """Equal widths of the parts of a concatenation."""
+    if table.embedding_dim % parts:
+        raise InputError(
+            f"table {table.name!r}: concat of {parts} parts needs an embedding_dim divisible by {parts}, "
+            f"not {table.embedding_dim}"
+        )
+    return [table.embedding_dim // parts] * parts
+
+
+@dataclass(frozen=True)
+class RowMethod(Method):
+    """A method whose vectors are composed of rows: its file only says how, in `composition`."""
+
+    @abstractmethod
+    def composition(self, table: Table) -> RowComposition:
+        """How the vectors of `table` are made."""
+
+    def descriptor(self, table: Table) -> RowComposition:
+        """How the vectors of `table` are made, after a check that this method fits it."""
+        self.check(table)
+        return self.composition(table)
+
+    def components(self, table: Table) -> list[Component]:
+        """The arrays of the composition."""
+        return self.descriptor(table).components(table.dtype)
+
+    def build(self, table: Table) -> RowModule:
+        """A fresh module."""
+        return RowModule(table, self, self.descriptor(table))
+
+
+class RowModule(TableModule):
+    """The parameters of a `RowComposition` and the lookup through it, in plain torch."""
+
+    def __init__(self, table: Table, method: Method, composition: RowComposition) -> None:
+        super().__init__(table, method)
+        self.composition = composition
+        for part in composition.parts:
+            self.add_module(part.name, Rows(part.rows, part.width, table.dtype))
+        if (projection := composition.projection) is not None:
+            self.add_module(projection.name, _Affine(composition.width, table, projection.bias))
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        return self._project(self._combine([self._rows(part)(self._row_of(part, ids)) for part in self._parts]))
+
+    def reset_parameters(self) -> None:
+        """Draw fresh values by the law that each part names."""
+        for part in self._parts:
+            _draw_(self._rows(part).weight, part.std, part.distribution)
+        if (projection := self.composition.projection) is not None:
+            affine = self._affine(projection)
+            _draw_(affine.weight, projection.std, projection.distribution)
+            if affine.bias is not None:
+                nn.init.zeros_(affine.bias)
+
+    @property
+    def _parts(self) -> tuple[RowPart, ...]:
+        return self.composition.parts
+
+    def _rows(self, part: RowPart) -> Rows:
+        return self.get_submodule(part.name)  # type: ignore[return-value]
+
+    def _affine(self, projection: Projection) -> _Affine:
+        return self.get_submodule(projection.name)  # type: ignore[return-value]
+
+    def _row_of(self, part: RowPart, ids: Tensor) -> Tensor:
+        partition = part.partition
+        if isinstance(partition, Partition) and partition.is_identity(self.table.num_embeddings):
+            return ids
+        return partition(ids)
+
+    def _combine(self, vectors: list[Tensor]) -> Tensor:
+        if len(vectors) == 1:
+            return vectors[0]
+        if self.composition.operation == "concat":
+            return torch.cat(vectors, dim=-1)
+        return reduce(torch.mul if self.composition.operation == "mult" else torch.add, vectors)
+
+    def _project(self, vectors: Tensor) -> Tensor:
+        projection = self.composition.projection
+        return vectors if projection is None else self._affine(projection)(vectors)
+
+    # -- the fit to a trained table, in closed form ----------------------------------------------------------
+
+    @torch.no_grad()
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        target = weight.double()
+        if (projection := self.composition.projection) is not None:
+            affine = self._affine(projection)
+            if affine.bias is not None:
+                centre = share @ target
+                affine.bias.copy_(centre)
+                target = target - centre
+            target, basis = _principal(target, share, affine.weight.shape[0])
+            affine.weight.copy_(basis)
+        rows = [self._row_of(part, torch.arange(len(target), device=target.device)) for part in self._parts]
+        if self.composition.operation == "concat":
+            pieces = target.split([part.width for part in self._parts], dim=-1)
+            fitted = [
+                _weighted_mean(piece, share, row, part.rows)
+                for piece, row, part in zip(pieces, rows, self._parts, strict=True)
+            ]
+        else:
+            fitted = self._alternate(target, share, rows)
+        for part, values in zip(self._parts, fitted, strict=True):
+            self._rows(part).weight.copy_(values)
+
+    def _alternate(self, target: Tensor, share: Tensor, rows: list[Tensor], sweeps: int = 50) -> list[Tensor]:
+        """Alternating least squares: each part in turn solved exactly with the others held.
+
+        Begins with the part of fewest rows at a constant, so that the first solved part is a weighted mean.
+        """
+        mult = self.composition.operation == "mult"
+        parts = [torch.full((p.rows, p.width), float(mult), dtype=torch.float64, device=target.device)
+                 for p in self._parts]  # fmt: skip
+        order = sorted(range(len(parts)), key=lambda at: -len(parts[at]))
+        error = float("inf")
+        for _ in range(sweeps):
+            for at in order:
+                others = [parts[o][rows[o]] for o in order if o != at]
+                if mult:
+                    rest = reduce(torch.mul, others, torch.ones_like(target))
+                    over = _sum_by(rest * target * share[:, None], rows[at], len(parts[at]))
+                    under = _sum_by(rest.square() * share[:, None], rows[at], len(parts[at]))
+                    parts[at] = torch.where(under > 0, over / under.clamp_min(1e-300), parts[at])
+                else:
+                    rest = reduce(torch.add, others, torch.zeros_like(target))
+                    parts[at] = _weighted_mean(target - rest, share, rows[at], len(parts[at]))
+            whole = reduce(torch.mul if mult else torch.add, [p[row] for p, row in zip(parts, rows, strict=True)])
+            previous, error = error, float(((whole - target).square().mean(-1) * share).sum())
+            if previous - error <= 1e-9 * error:
+                break
+        return _balanced(parts) if mult else parts
+
+
+class _Affine(nn.Module):
+    """`vectors @ weight + bias`, with `weight` of shape `(width, dim)` as in the papers."""
+
+    def __init__(self, width: int, table: Table, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, table.embedding_dim, dtype=table.dtype))
+        self.bias = nn.Parameter(torch.empty(table.embedding_dim, dtype=table.dtype)) if bias else None
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        widened = vectors @ self.weight
+        return widened if self.bias is None else widened + self.bias
+
+
+def _draw_(weight: Tensor, std: float, distribution: Distribution) -> None:
+    if distribution == "normal":
+        nn.init.normal_(weight, std=std)
+    else:
+        limit = std * 3**0.5
+        nn.init.uniform_(weight, -limit, limit)
+
+
+def _sum_by(values: Tensor, row: Tensor, rows: int) -> Tensor:
+    return torch.zeros(rows, values.shape[1], dtype=values.dtype, device=values.device).index_add_(0, row, values)
+
+
+def _weighted_mean(values: Tensor, share: Tensor, row: Tensor, rows: int) -> Tensor:
+    """Mean of the values that meet in each row, weighted by `share`; rows of no weight take the plain mean."""
+    weight = share[:, None] + 1e-12 * share.max()
+    total = _sum_by(weight, row, rows)
+    return _sum_by(values * weight, row, rows) / total.clamp_min(1e-300)
+
+
+def _principal(target: Tensor, share: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """`(narrow, basis)` with `narrow @ basis` the best approximation of `target` of that rank, ids weighted.
+
+    Through the (dim × dim) weighted Gram matrix, whose leading eigenvectors span the best subspace; so the cost
+    in memory does not grow with the number of ids. Each pair is scaled to equal length on both sides.
+    """
+    _, vectors = torch.linalg.eigh(target.t() @ (target * share[:, None]))
+    basis = vectors[:, -rank:].flip(-1).t()
+    return target @ basis.t(), basis
+
+
+def _balanced(parts: list[Tensor]) -> list[Tensor]:
+    """The same products, with all factors of one element at the same root mean square."""
+    norms = [part.square().mean(0).sqrt().clamp_min(1e-30) for part in parts]
+    middle = torch.stack(norms).log().mean(0).exp()
+    return [part * (middle / norm) for part, norm in zip(parts, norms, strict=True)]
