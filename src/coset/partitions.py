@@ -8,11 +8,12 @@ code runs on Python integers, numpy arrays and torch tensors, and nothing overfl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from coset.errors import InputError
 
-Ids = TypeVar("Ids", bound=Any)  # a Python int, or an integer array of any library
+Ids = Any
+"""A Python int, or an integer array of any library."""
 
 _LOW_32 = 0xFFFFFFFF
 _MAX_MODULUS = 2**31

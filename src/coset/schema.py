@@ -42,6 +42,8 @@ class Table:
     attributes: Mapping[str, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not self.name or "." in self.name:  # a dot would split the name in torch's state keys
+            raise InputError(f"a table needs a name without dots, not {self.name!r}")
         for what in ("num_embeddings", "embedding_dim"):
             value = getattr(self, what)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -81,7 +81,7 @@ class TableModule(nn.Module, ABC):
             ids = ids.to(weight.device)
             gap = (self.lookup(ids) - target[ids]).pow(2).mean(-1)
             optimizer.zero_grad()
-            (gap * (share[ids] * n).to(gap.dtype)).mean().backward()
+            torch.autograd.backward((gap * (share[ids] * n).to(gap.dtype)).mean())
             optimizer.step()
             schedule.step()
             if step % 200 == 0 and (error := self._error(weight, share)) < best:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -64,7 +65,7 @@ class BlockModule(TableModule):
         """Vectors of `ids`."""
         flat = ids.reshape(-1)
         if len(self.blocks) == 1:
-            vectors = self.blocks[0](flat)
+            vectors: Tensor = self.blocks[0](flat)
         elif torch.compiler.is_compiling():
             vectors = self._masked(flat)
         else:
@@ -133,7 +134,7 @@ class Blocks(BlockMethod):
                 f"but there are {len(self.methods)} methods"
             )
         edges = (0, *self.bounds, n)
-        if any(start >= stop for start, stop in zip(edges, edges[1:], strict=False)):
+        if any(start >= stop for start, stop in pairwise(edges)):
             raise InputError(
                 f"table {table.name!r}: bounds must increase and lie in 1 … {n - 1}, not {list(self.bounds)}"
             )
@@ -141,7 +142,7 @@ class Blocks(BlockMethod):
     def blocks(self, table: Table) -> list[tuple[Table, Method]]:
         """The ranges between the bounds."""
         edges = (0, *self.bounds, table.num_embeddings)
-        cuts = [table.block(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+        cuts = [table.block(start, stop) for start, stop in pairwise(edges)]
         return list(zip(cuts, self.methods, strict=True))
 
     @classmethod
@@ -151,7 +152,7 @@ class Blocks(BlockMethod):
             return [make(cls, fixed)]
 
         # h + min(n - h, h // 2) rows never fall as h grows: the second term loses at most the row h gains.
-        def hot(h: int) -> Self:
+        def hot(h: int) -> Self:  # type: ignore[type-var]
             rest = table.num_embeddings - h
             if rest == 0:
                 return cls((), (Full(),))

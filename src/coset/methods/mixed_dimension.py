@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -140,16 +141,16 @@ def _popularity_blocks(table: Table) -> list[int]:
         traffic = np.cumsum(np.asarray(table.frequencies, dtype=np.float64))
         edges = [int(np.searchsorted(traffic, share * traffic[-1])) + 1 for share in _SHARES]
     edges = sorted({0, *(edge for edge in edges if 0 < edge < n), n})
-    return [stop - start for start, stop in zip(edges, edges[1:], strict=False)]
+    return [stop - start for start, stop in pairwise(edges)]
 
 
 def _popularity_ratios(table: Table, block_sizes: Sequence[int]) -> np.ndarray:
     """Widths of the blocks by the popularity rule, relative to the first block and never rising."""
     edges = np.cumsum([0, *block_sizes])
     if table.frequencies is None or not np.any(table.frequencies):
-        mass = 1.0 / np.array([start + stop + 1 for start, stop in zip(edges, edges[1:], strict=False)])
+        mass = 1.0 / np.array([start + stop + 1 for start, stop in pairwise(edges)])
     else:
         frequencies = np.asarray(table.frequencies, dtype=np.float64)
-        mass = np.array([frequencies[a:b].mean() for a, b in zip(edges, edges[1:], strict=False)])
+        mass = np.array([frequencies[a:b].mean() for a, b in pairwise(edges)])
     mass = np.maximum(mass, mass.max() * 1e-6)
     return np.minimum.accumulate((mass / mass[0]) ** _ALPHA)

@@ -247,7 +247,10 @@ class RowModule(TableModule):
 
     def _project(self, vectors: Tensor) -> Tensor:
         projection = self.composition.projection
-        return vectors if projection is None else self._affine(projection)(vectors)
+        if projection is None:
+            return vectors
+        widened: Tensor = self._affine(projection)(vectors)
+        return widened
 
     # -- the fit to a trained table, in closed form ----------------------------------------------------------
 
@@ -264,7 +267,7 @@ class RowModule(TableModule):
             affine.weight.copy_(basis)
         rows = [self._row_of(part, torch.arange(len(target), device=target.device)) for part in self._parts]
         if self.composition.operation == "concat":
-            pieces = target.split([part.width for part in self._parts], dim=-1)
+            pieces = torch.split(target, [part.width for part in self._parts], dim=-1)
             fitted = [
                 _weighted_mean(piece, share, row, part.rows)
                 for piece, row, part in zip(pieces, rows, self._parts, strict=True)

@@ -1,0 +1,49 @@
+"""The ledger: bytes of everything that tables need, predicted from components and measured on real tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from torch import nn
+
+from coset.schema import Component
+
+Optimizer = Literal["sgd", "adagrad", "adam"]
+
+_STATE_ARRAYS: dict[str, int] = {"sgd": 0, "adagrad": 1, "adam": 2}
+_STEP_BYTES = 4  # torch keeps a float32 step count beside the state arrays of each parameter
+
+
+def parameters(components: Iterable[Component]) -> int:
+    """Number of trained values; index state is not trained."""
+    return sum(component.numel for component in components if component.kind == "parameter")
+
+
+def inference_bytes(components: Iterable[Component]) -> int:
+    """Bytes that lookups need: parameters and index state.
+
+    Example:
+        >>> inference_bytes([Component("rows.weight", 10, 4), Component("order", 10, 0, kind="index")])
+        200
+    """
+    return sum(component.bytes for component in components)
+
+
+def optimizer_bytes(components: Iterable[Component], optimizer: Optimizer) -> int:
+    """Bytes of the state that the torch optimizer of that name keeps (`sgd` without momentum)."""
+    arrays = _STATE_ARRAYS[optimizer]
+    trained = [component for component in components if component.kind == "parameter"]
+    return sum(arrays * component.bytes + (_STEP_BYTES if arrays else 0) for component in trained)
+
+
+def measure(module: nn.Module) -> list[Component]:
+    """The components that a module really holds, read off its state."""
+    trained = {name for name, _ in module.named_parameters()}
+    return [
+        Component(
+            name, value.shape[0] if value.dim() else 1, value.numel() // value.shape[0] if value.dim() > 1 else 0,
+            value.dtype, "parameter" if name in trained else "index",
+        )
+        for name, value in module.state_dict().items()
+    ]  # fmt: skip
