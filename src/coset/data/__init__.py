@@ -1,0 +1,63 @@
+"""Ratings out of files, MovieLens or a synthetic twin; vocabularies and splits that make table ids of them.
+
+The names below are handed on lazily, so `import coset.data` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coset.data.encoded import Encoded, encode, look_up
+    from coset.data.movielens import DataNotFound, available, load_movielens
+    from coset.data.ratings import DATASETS, Ratings, load_ratings
+    from coset.data.splits import Split, ordered_split, random_split
+    from coset.data.synthetic import synthetic_ratings
+    from coset.data.vocabulary import Vocabulary
+
+_HOMES = {
+    "DATASETS": "ratings",
+    "DataNotFound": "movielens",
+    "Encoded": "encoded",
+    "Ratings": "ratings",
+    "Split": "splits",
+    "Vocabulary": "vocabulary",
+    "available": "movielens",
+    "encode": "encoded",
+    "load_movielens": "movielens",
+    "load_ratings": "ratings",
+    "look_up": "encoded",
+    "ordered_split": "splits",
+    "random_split": "splits",
+    "synthetic_ratings": "synthetic",
+}
+
+__all__ = [
+    "DATASETS",
+    "DataNotFound",
+    "Encoded",
+    "Ratings",
+    "Split",
+    "Vocabulary",
+    "available",
+    "encode",
+    "load_movielens",
+    "load_ratings",
+    "look_up",
+    "ordered_split",
+    "random_split",
+    "synthetic_ratings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,201 @@
+"""MovieLens as GroupLens publishes it: archives and folders, and the built-in sets with their search order.
+
+The data may be used for research and not passed on, so coset bundles none of it: it reads the user's own
+copy, or downloads one from GroupLens.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from coset.data.columns import Columns
+from coset.data.delimited import Triple, read_delimited
+from coset.data.download import DownloadFailed, cache_folder, download
+from coset.data.ratings import Ratings
+from coset.errors import InputError, unknown
+
+
+class DataNotFound(InputError):
+    """A built-in set is neither on this machine nor to be downloaded; a caller may take a synthetic twin."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published MovieLens set: where it is and what it holds.
+
+    Args:
+        folder: name of its folder; the archive is called `<folder>.zip`.
+        url: address of the archive.
+        md5: checksum of the archive.
+        rows: number of ratings.
+        users: number of distinct users.
+        movies: number of distinct rated movies.
+    """
+
+    folder: str
+    url: str
+    md5: str
+    rows: int
+    users: int
+    movies: int
+
+
+PUBLISHED: dict[str, Published] = {
+    "movielens-1m": Published(
+        "ml-1m",
+        "https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+        "c4d9eecfca2ab87c1945afe126590906",
+        1_000_209,
+        6_040,
+        3_706,
+    ),
+    "movielens-100k": Published(
+        "ml-100k",
+        "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+        "0e33842e24a9c977be4e0107933c0723",
+        100_000,
+        943,
+        1_682,
+    ),
+}
+
+# GroupLens' file of ratings → separator; `ratings.csv`, of the newer sets, has a header, the others do not.
+_MEMBERS: Mapping[str, str | None] = {"ratings.dat": "::", "u.data": "\t", "ratings.csv": None}
+
+# Everything that `zipfile` was seen to raise on archives that are cut off or altered.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    ValueError,
+    OSError,
+    RuntimeError,
+    OverflowError,
+)
+
+
+def load_movielens(name: str) -> Ratings:
+    """The built-in set `name`, `"movielens-1m"` or `"movielens-100k"`.
+
+    It is looked for in `$COSET_DATA`, then in the user cache (see `cache_folder`), then downloaded from
+    GroupLens into the cache. A local copy is recognised by what it holds, not by a checksum: repacked
+    archives and extracted folders are welcome.
+
+    Raises:
+        DataNotFound: it is in none of these places.
+        InputError: the copy that was found is unreadable or not this data set.
+
+    Example:
+        >>> load_movielens("movielens-1m").range  # doctest: +SKIP
+        (1.0, 5.0)
+    """
+    wanted = _published(name)
+    path = locate(name) or _fetch(name, wanted)
+    users, items, ratings = read_grouplens(path)
+    found = (len(ratings), len(np.unique(users)), len(np.unique(items)))
+    if found != (wanted.rows, wanted.users, wanted.movies):
+        raise InputError(
+            f"{path}: holds {found[0]:,} ratings of {found[1]:,} users and {found[2]:,} movies, but {name} "
+            f"has {wanted.rows:,} of {wanted.users:,} and {wanted.movies:,}; replace the file by GroupLens' own, "
+            "or load this one by its path"
+        )
+    return Ratings(name, users, items, ratings, item_name="movie", source=str(path))
+
+
+def available(name: str) -> bool:
+    """Whether the built-in set `name` is on this machine, so that loading it needs no network."""
+    return locate(name) is not None
+
+
+def locate(name: str) -> Path | None:
+    """The local copy of the built-in set `name`, an archive or a file of ratings; `None` without one."""
+    folder = _published(name).folder
+    member = "ratings.dat" if folder == "ml-1m" else "u.data"
+    bases = [Path(base).expanduser() for base in [os.environ.get("COSET_DATA")] if base]
+    for base in [*bases, cache_folder()]:
+        for candidate in (base / f"{folder}.zip", base / folder / member, base / member):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file at `path` is, or claims to be, a zip archive."""
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".zip" or file.read(4) == b"PK\x03\x04"
+
+
+def read_grouplens(path: Path, columns: Columns | None = None, separator: str | None = None) -> Triple:
+    """Users, movies and ratings in GroupLens' layout.
+
+    Args:
+        path: a zip archive or a folder with `ratings.dat`, `u.data` or `ratings.csv` in it, at any depth; or
+            such a file.
+        columns: names of the columns, for `ratings.csv`; the others have `user`, `movie`, `rating` and
+            `timestamp`.
+        separator: to be used instead of the one that goes with the file's name.
+
+    Raises:
+        InputError: the archive is unreadable or holds no ratings, or a row is wrong (see `read_delimited`).
+    """
+    if path.is_dir():
+        files = {str(PurePosixPath(file.relative_to(path))): file for file in path.rglob("*") if file.is_file()}
+        member = _member(path, list(files))
+        data, where = files[member].read_bytes(), str(files[member])
+    elif is_archive(path):
+        member, data = _unzip(path)
+        where = f"{path}/{member}"
+    else:
+        member, data, where = path.name, path.read_bytes(), str(path)
+    layout = _MEMBERS.get(PurePosixPath(member).name)
+    header = False if layout else None
+    return read_delimited(data, where, columns, separator or layout, header)
+
+
+def _member(path: Path, names: list[str]) -> str:
+    """The file of ratings among `names`: the one nearest to the top."""
+    ratings = [name for name in names if PurePosixPath(name).name in _MEMBERS]
+    if not ratings:
+        raise InputError(f"{path}: holds no ratings; expected a file {', '.join(_MEMBERS)} as in GroupLens' archives")
+    return min(ratings, key=lambda name: (name.count("/"), name))
+
+
+def _unzip(path: Path) -> tuple[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = _member(path, archive.namelist())
+            return member, archive.read(member)
+    except InputError:
+        raise
+    except _BROKEN as error:
+        raise InputError(
+            f"{path}: not readable as a zip archive ({error or type(error).__name__}); it seems cut off or "
+            "damaged: remove it and fetch it again"
+        ) from None
+
+
+def _fetch(name: str, wanted: Published) -> Path:
+    path = cache_folder() / f"{wanted.folder}.zip"
+    try:
+        download(wanted.url, path, wanted.md5)
+    except DownloadFailed as error:
+        raise DataNotFound(
+            f"{name} was not found: set COSET_DATA to a folder with {wanted.folder}.zip in it, or put the file "
+            f"at {path}, or connect to the network so that it can be downloaded ({error})"
+        ) from None
+    return path
+
+
+def _published(name: str) -> Published:
+    if name not in PUBLISHED:
+        raise unknown("dataset", name, PUBLISHED)
+    return PUBLISHED[name]

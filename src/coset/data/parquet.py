@@ -1,0 +1,71 @@
+"""Ratings out of a Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coset.data.columns import ROLES, Columns, import_polars
+from coset.data.delimited import Triple
+from coset.errors import InputError
+
+
+def read_parquet(path: Path, columns: Columns | None = None) -> Triple:
+    """Users, items and ratings in the Parquet file at `path`; only those three columns are read.
+
+    Ids may be whole numbers (of any width, or floats that are whole) or text; ratings any numbers.
+
+    Raises:
+        InputError: names the file, the row (counted from 1) and the column, and what was expected.
+    """
+    where = str(path)
+    polars = import_polars(f"{where}: reading Parquet")
+    try:
+        names = list(polars.read_parquet_schema(path))
+        picks = (columns or Columns()).find(names, where)
+        frame = polars.read_parquet(path, columns=[names[pick] for pick in picks])
+    except (polars.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where}: not readable as Parquet ({reason})") from None
+    if frame.height == 0:
+        raise InputError(f"{where}: the file has columns and no ratings")
+    user, item, rating = (frame[names[pick]] for pick in picks)
+    for role, series in zip(ROLES, (user, item, rating), strict=True):
+        if series.null_count():
+            spot = _spot(where, series, series.is_null())
+            raise InputError(f"{spot}: the {role} is missing; fill it in or remove the row")
+    return _ids(polars, user, where), _ids(polars, item, where), _numbers(polars, rating, where)
+
+
+def _ids(polars: Any, series: Any, where: str) -> np.ndarray:
+    kind = series.dtype
+    if kind in (polars.String, polars.Categorical, polars.Enum):
+        return np.array(series.cast(polars.String).to_list(), dtype=object)
+    numbers = series.cast(polars.Int64, strict=False) if kind.is_numeric() else None
+    if numbers is None:
+        raise InputError(f"{where}, column {series.name!r}: ids must be whole numbers or text, not {kind}")
+    bad = numbers.is_null()
+    if not kind.is_integer():
+        bad = bad | (numbers.cast(polars.Float64) != series.cast(polars.Float64))
+    if bad.any():
+        raise InputError(f"{_spot(where, series, bad)}: {series.filter(bad)[0]} is not a whole number of 64 bits")
+    return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
+
+
+def _numbers(polars: Any, series: Any, where: str) -> np.ndarray:
+    if not (series.dtype.is_numeric() or series.dtype == polars.Boolean):
+        raise InputError(f"{where}, column {series.name!r}: ratings must be numbers, not {series.dtype}")
+    with np.errstate(over="ignore"):
+        values: np.ndarray = series.cast(polars.Float64).to_numpy().astype(np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        spot = _spot(where, series, polars.Series(~finite))
+        raise InputError(f"{spot}: the rating {series.filter(polars.Series(~finite))[0]} is not a finite number")
+    return values
+
+
+def _spot(where: str, series: Any, bad: Any) -> str:
+    """The place of the first bad row of a column."""
+    return f"{where}, row {bad.arg_max() + 1}, column {series.name!r}"

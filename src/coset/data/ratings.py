@@ -1,0 +1,200 @@
+"""`Ratings`, who rated what and how much, and `load_ratings`, which finds them by name or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coset.data.ids import as_ids
+from coset.errors import InputError, unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """Who rated what and how much: three columns of equal length, rows in file order.
+
+    Args:
+        name: of the data set.
+        users: raw user ids, int64 or text (object array of `str`), shape `(rows,)`.
+        items: raw item ids, likewise.
+        ratings: finite numbers, float32, shape `(rows,)`.
+        user_name: what a user is called: the name of its feature and table.
+        item_name: what an item is called, likewise.
+        synthetic: whether a generator made the data; shown wherever results are.
+        noise_floor: mean squared error of the best possible predictor, where it is known.
+        source: where the data came from; begins every error about it.
+
+    Raises:
+        InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
+
+    A user may rate an item more than once; every row counts.
+
+    Example:
+        >>> Ratings("tiny", [1, 1, 2], ["a", "b", "a"], [5, 3, 4]).range
+        (3.0, 5.0)
+    """
+
+    name: str
+    users: np.ndarray = field(repr=False)
+    items: np.ndarray = field(repr=False)
+    ratings: np.ndarray = field(repr=False)
+    user_name: str = "user"
+    item_name: str = "item"
+    synthetic: bool = False
+    noise_floor: float | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        where = self.source or self.name
+        users = as_ids(self.users, f"{where}, {self.user_name} ids")
+        items = as_ids(self.items, f"{where}, {self.item_name} ids")
+        ratings = np.asarray(self.ratings, dtype=np.float32)
+        if not users.shape == items.shape == ratings.shape or ratings.ndim != 1:
+            raise InputError(
+                f"{where}: users, items and ratings must be columns of one length, "
+                f"but have shapes {users.shape}, {items.shape} and {ratings.shape}"
+            )
+        if len(ratings) == 0:
+            raise InputError(f"{where}: the data set is empty; at least one rating is needed")
+        if not np.isfinite(ratings).all():
+            row = int(np.argmin(np.isfinite(ratings)))
+            raise InputError(
+                f"{where}: the rating at row {row} (counted from 0) is {ratings[row]}, not a finite number"
+            )
+        for column, value in (("users", users), ("items", items), ("ratings", ratings)):
+            object.__setattr__(self, column, value)
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest rating."""
+        return float(self.ratings.min()), float(self.ratings.max())
+
+    def select(self, index: Any) -> Ratings:
+        """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""
+        return replace(self, users=self.users[index], items=self.items[index], ratings=self.ratings[index])
+
+
+def _movielens(name: str) -> Callable[[], Ratings]:
+    def load() -> Ratings:
+        from coset.data.movielens import load_movielens
+
+        return load_movielens(name)
+
+    return load
+
+
+def _synthetic() -> Ratings:
+    from coset.data.synthetic import synthetic_ratings
+
+    return synthetic_ratings()
+
+
+DATASETS: Mapping[str, Callable[[], Ratings]] = {
+    "movielens-1m": _movielens("movielens-1m"),
+    "movielens-100k": _movielens("movielens-100k"),
+    "synthetic-ratings": _synthetic,
+}
+"""The built-in data sets: name → loader."""
+
+
+def load_ratings(
+    data: str | Path,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    separator: str | None = None,
+) -> Ratings:
+    """The ratings called `data`: a built-in name, or a path.
+
+    Args:
+        data: a key of `DATASETS`; or the path of a CSV or TSV file with a header, of a Parquet file, or of a
+            MovieLens archive, folder or ratings file as GroupLens publishes them. A built-in name always
+            means the built-in set; write `./movielens-1m` for a file of that name.
+        user: column of the user ids; a usual name such as `userId` or `user_id` is found by itself.
+        item: column of the item ids, likewise (`movieId`, `item_id`, …).
+        rating: column of the ratings, likewise.
+        separator: between the values of a line: one character or `::`; found by itself.
+
+    Ids are int64 when every one is written as a whole number, and text otherwise. Spaces around a value of a
+    text file are not part of it.
+
+    Raises:
+        InputError: the name is unknown, or the file is missing, unreadable or has a wrong row. Data from
+            which nothing can be learned is refused too: one user only, one item only, or all ratings equal.
+        DataNotFound: a built-in set is neither on this machine nor to be downloaded.
+
+    Example:
+        >>> load_ratings("synthetic-ratings").range
+        (1.0, 5.0)
+    """
+    flags = {"user": user, "item": item, "rating": rating, "separator": separator}
+    if isinstance(data, str) and data in DATASETS:
+        if given := [flag for flag, value in flags.items() if value is not None]:
+            raise InputError(f"{data} is built in and its columns are known: leave out {', '.join(given)}")
+        return DATASETS[data]()
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise _missing(data)
+    ratings = _read(path, user, item, rating, separator)
+    _check_learnable(ratings)
+    return ratings
+
+
+def _missing(data: str | Path) -> InputError:
+    path = Path(data)
+    if isinstance(data, str) and not path.suffix and path.name == data:  # a name rather than a path
+        nearest = unknown("dataset", data, DATASETS)
+        return InputError(f"{nearest} (a path to a CSV, TSV, Parquet or zip file is possible too)")
+    return InputError(
+        f"{data}: no such file; expected a CSV, TSV, Parquet or zip file, or one of {', '.join(DATASETS)}"
+    )
+
+
+def _read(path: Path, user: str | None, item: str | None, rating: str | None, separator: str | None) -> Ratings:
+    from coset.data.columns import Columns
+    from coset.data.delimited import read_delimited
+    from coset.data.movielens import is_archive, read_grouplens
+    from coset.data.parquet import read_parquet
+
+    columns = Columns(user, item, rating)
+    item_name = "item"
+    try:
+        if path.is_dir() or is_archive(path):
+            triple = read_grouplens(path, columns, separator)
+            item_name = "movie"
+        elif _starts_with(path, b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
+            triple = read_parquet(path, columns)
+        else:
+            triple = read_delimited(path.read_bytes(), str(path), columns, separator)
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror or error})") from None
+    users, items, values = triple
+    return Ratings(path.stem or str(path), users, items, values, item_name=item_name, source=str(path))
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _check_learnable(ratings: Ratings) -> None:
+    for what, ids in ((ratings.user_name, ratings.users), (ratings.item_name, ratings.items)):
+        if bool((ids == ids[0]).all()):
+            raise InputError(
+                f"{ratings.source}: all {len(ratings)} ratings belong to one {what} ({ids[0]!s}); "
+                f"at least two are needed to learn anything, so check which column holds the {what}"
+            )
+    low, high = ratings.range
+    if low == high:
+        raise InputError(
+            f"{ratings.source}: every rating is {low:g}, so there is nothing to learn; "
+            "check which column holds the rating"
+        )

@@ -1,0 +1,107 @@
+"""Which rows train and which validate: a function of the arguments alone, of no global generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from coset.errors import InputError
+
+Kind = Literal["random", "ordered"]
+
+_SPLIT, _TUNING = 1, 2  # so that one seed draws two unrelated slices
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows that train and rows that validate: int64 row numbers, each ascending, none in both.
+
+    Args:
+        training: rows to learn from.
+        validation: rows to report on.
+        kind: how they were drawn; `"ordered"` means that validation comes after training, so that it may hold
+            ids which training has not seen.
+    """
+
+    training: np.ndarray
+    validation: np.ndarray
+    kind: Kind = "random"
+
+    def __len__(self) -> int:
+        return len(self.training) + len(self.validation)
+
+    def tuning(self, fraction: float = 0.05, seed: int = 0) -> Split:
+        """The training part, split again: a slice of it to tune settings on, so that validation stays unread.
+
+        Args:
+            fraction: of the training rows, in (0, 1).
+            seed: of the draw; an ordered split takes the last rows and needs none.
+
+        Returns:
+            A split of the rows of `training`; its `validation` is the slice for tuning.
+
+        Example:
+            >>> len(random_split(1000, validation=0.15, seed=0).tuning(0.1).validation)
+            85
+        """
+        n = len(self.training)
+        ordered = self.kind == "ordered"
+        inner = ordered_split(n, fraction) if ordered else _random(n, fraction, seed, _TUNING)
+        return Split(self.training[inner.training], self.training[inner.validation], self.kind)
+
+
+def random_split(n: int, validation: float, seed: int) -> Split:
+    """A split of `n` rows at random.
+
+    Args:
+        n: number of rows.
+        validation: share of the rows that validate, in (0, 1); their number is `round(n * validation)`.
+        seed: a whole number from 0 on; the same arguments give the same split on every machine.
+
+    Raises:
+        InputError: the share is out of range, a part would be empty, or the seed is negative.
+
+    Example:
+        >>> random_split(5, validation=0.4, seed=0).validation.shape
+        (2,)
+    """
+    return _random(n, validation, seed, _SPLIT)
+
+
+def ordered_split(n: int, validation: float) -> Split:
+    """A split of `n` rows in file order: the last `round(n * validation)` validate; see `random_split`.
+
+    Right for files in order of time. One sorted by user (as MovieLens is) would give users without training.
+
+    Example:
+        >>> ordered_split(5, validation=0.4).validation
+        array([3, 4])
+    """
+    rows = np.arange(n, dtype=np.int64)
+    cut = n - _count(n, validation)
+    return Split(rows[:cut], rows[cut:], "ordered")
+
+
+def _random(n: int, fraction: float, seed: int, purpose: int) -> Split:
+    held = _count(n, fraction)
+    if seed < 0:
+        raise InputError(f"the seed of a split must be a whole number from 0 on, not {seed}")
+    # Raw bits and a sort, not `Generator.permutation`: numpy promises the bits for ever, the permutation not.
+    keys = np.random.PCG64(np.random.SeedSequence([seed, purpose])).random_raw(n)
+    validates = np.zeros(n, dtype=np.bool_)
+    validates[np.argsort(keys, kind="stable")[:held]] = True
+    return Split(np.flatnonzero(~validates).astype(np.int64), np.flatnonzero(validates).astype(np.int64), "random")
+
+
+def _count(n: int, fraction: float) -> int:
+    if not 0 < fraction < 1:
+        raise InputError(f"the share of the rows to hold out must lie between 0 and 1, not {fraction!r}")
+    held = round(n * fraction)
+    if not 0 < held < n:
+        raise InputError(
+            f"holding out {fraction:g} of {n} rows leaves {n - held} to train on and {held} held out; "
+            "both parts need at least one row: take another share or more data"
+        )
+    return held
