@@ -43,7 +43,8 @@ clean:
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
-ifneq "$(shell $(RUN) -c 'print(open("$(STAMP)").read())' 2>/dev/null)" "$(CURDIR)"
+MADE_IN := $(shell $(RUN) -c pass 2>/dev/null && cat $(STAMP) 2>/dev/null)
+ifneq '$(MADE_IN)' '$(CURDIR)'
 $(STAMP): stale
 endif
 
@@ -56,6 +57,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  "coset needs Python 3.11 or newer, and $(PYTHON) is %d.%d: name another with make PYTHON=..." % sys.version_info[:2])'
 	@rm -f $@
 	@$(RUN) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
-	$(RUN) -m pip install $(PIP_ARGS) "$$(grep '^torch==' constraints.txt)"
+	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e ".[cli,dev]"
 	@$(RUN) -c 'import os; print(os.getcwd(), end="")' > $@
