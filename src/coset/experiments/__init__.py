@@ -1,0 +1,1 @@
+"""Experiments: recipes, comparisons, and how their results are shown."""

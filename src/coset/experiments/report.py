@@ -1,0 +1,252 @@
+"""The results of a comparison in words: a table for the terminal or in Markdown, the best within a budget.
+
+Everything here is a pure function of the results that `coset compare` writes as `results.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from coset.sizes import format_size
+
+Results = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+NOTHING = "–"
+
+
+def table(results: Results) -> Table:
+    """The rows of a comparison as a rich table; below stand the notes, one a line.
+
+    It is drawn for 80 columns and more: a name that is too long for its column goes on in the next line.
+    """
+    shown = Table(
+        title=Text(title(results), style="bold"),
+        title_justify="left",
+        caption=Text("\n".join(_notes(results)), style="not italic"),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        min_width=80,  # where there is room, so that few notes need a second line
+    )
+    for heading in _headings(results):
+        if heading == "name":
+            shown.add_column(heading, overflow="fold", min_width=12)
+        else:
+            shown.add_column(heading, justify="right", no_wrap=True)
+    rows = list(results["rows"])
+    for row, cells, following in zip(rows, _cells(results), [*rows[1:], None], strict=True):
+        last = following is None or following["group"] != row["group"]
+        shown.add_row(*map(Text, cells), end_section=last)
+    return shown
+
+
+def markdown(results: Results) -> str:
+    """The same table and notes in Markdown, and a line that says how the numbers came about."""
+    headings = _headings(results)
+    alignment = ["---" if heading == "name" else "---:" for heading in headings]
+    lines = [_line(headings), _line(alignment), *map(_line, _cells(results)), ""]
+    lines += [f"- {_escape(note)}" for note in _notes(results)]
+    lines += ["", _escape(provenance(results))]
+    if results["synthetic"]:
+        lines = ["**SYNTHETIC DATA**: made by a program, so no statement about real users.", "", *lines]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The best compressed row within a byte budget, and the plain model that it must beat.
+
+    Args:
+        budget: in bytes.
+        compressed: the row of group `compressed` with the lowest validation MSE within the budget.
+        plain: the row of group `narrow` with the lowest validation MSE within the budget, or of group `bias`
+            where no narrow row fits.
+        difference: mean over the common seeds of `compressed` minus `plain`, so negative is a gain.
+        spread: standard deviation of that difference over the common seeds; None for fewer than two.
+        seeds: that both rows were trained with.
+    """
+
+    budget: int
+    compressed: Row | None
+    plain: Row | None
+    difference: float | None = None
+    spread: float | None = None
+    seeds: tuple[int, ...] = ()
+
+
+def contests(results: Results, budgets: Iterable[int]) -> list[Contest]:
+    """For each byte budget, the best compressed row within it against the best narrow row within it."""
+    return [_contest(results["rows"], budget) for budget in budgets]
+
+
+def best_compressed(results: Results, budgets: Iterable[int]) -> str:
+    """The `contests` of a comparison as a Markdown table: does compressing beat simply being narrow?"""
+    entry = ("bytes", "val MSE")
+    headings = ("budget", "best compressed", *entry, "best narrow", *entry, "difference")
+    alignment = ["---" if heading.startswith("best") else "---:" for heading in headings]
+    lines = [_line(headings), _line(alignment)]
+    for contest in contests(results, budgets):
+        entries = (*_entry(contest.compressed), *_entry(contest.plain))
+        lines.append(_line((format_size(contest.budget), *entries, _verdict(contest))))
+    meaning = "Difference: validation MSE of compressed − narrow, mean ± std over the seeds that both have"
+    return "\n".join([*lines, "", f"{meaning}; below 0, compressing wins."]) + "\n"
+
+
+def title(results: Results) -> str:
+    """What was compared on which data, and that the data is synthetic if it is."""
+    marker = "SYNTHETIC DATA · " if results["synthetic"] else ""
+    return f"{marker}{results['title']} · {results['dataset']}"
+
+
+def seeds(results: Results) -> str:
+    """The seeds of all rows in words: `seeds 0, 1, 2`."""
+    known = sorted({seed for row in results["rows"] for seed in row["seeds"]})
+    return f"{'seed' if len(known) == 1 else 'seeds'} {', '.join(map(str, known)) or NOTHING}"
+
+
+def epochs(results: Results) -> str:
+    """The epochs of all rows in words: `15 epochs`, or `3–15 epochs` where they differ."""
+    known = sorted({row["epochs"] for row in results["rows"]})
+    if not known:
+        return "no epochs"
+    span = f"{known[0]}–{known[-1]}" if len(known) > 1 else str(known[0])
+    return f"{span} {'epoch' if known == [1] else 'epochs'}"
+
+
+def provenance(results: Results) -> str:
+    """One line that says how the numbers came about: data, split, seeds, epochs, host, versions."""
+    parts = [f"Dataset {results['dataset']}{' (synthetic)' if results['synthetic'] else ''}"]
+    parts += [f"{what}: {_pairs(results[what])}" for what in ("split", "protocol") if results.get(what)]
+    parts += [f"{seeds(results)}; {epochs(results)}"]
+    parts += [f"{what}: {_pairs(results[what])}" for what in ("host", "versions") if results.get(what)]
+    return "; ".join(parts) + "."
+
+
+def metric(row: Row, name: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of a row's metric over its seeds; None for what is not known."""
+    entry = row["metrics"].get(name) or {}
+    return entry.get("mean"), entry.get("std")
+
+
+def _contest(rows: Sequence[Row], budget: int) -> Contest:
+    compressed = _best(rows, "compressed", budget)
+    plain = _best(rows, "narrow", budget) or _best(rows, "bias", budget)
+    if compressed is None or plain is None:
+        return Contest(budget, compressed, plain)
+    mine, other = _by_seed(compressed), _by_seed(plain)
+    common = tuple(sorted(mine.keys() & other.keys()))
+    differences = [mine[seed] - other[seed] for seed in common]
+    return Contest(
+        budget,
+        compressed,
+        plain,
+        difference=fmean(differences) if differences else None,
+        spread=stdev(differences) if len(differences) > 1 else None,
+        seeds=common,
+    )
+
+
+def _best(rows: Sequence[Row], group: str, budget: int) -> Row | None:
+    fitting = [row for row in rows if row["group"] == group and row["bytes"] <= budget]
+    known = [row for row in fitting if metric(row, "val_mse")[0] is not None]
+    return min(known, key=lambda row: (metric(row, "val_mse")[0], row["bytes"]), default=None)
+
+
+def _by_seed(row: Row) -> dict[int, float]:
+    values = zip(row["seeds"], row["metrics"]["val_mse"]["values"], strict=True)
+    return {seed: value for seed, value in values if value is not None}
+
+
+def _entry(row: Row | None) -> tuple[str, str, str]:
+    if row is None:
+        return "none fits", NOTHING, NOTHING
+    return str(row["name"]), format_size(row["bytes"]), _spread(*metric(row, "val_mse"))
+
+
+def _verdict(contest: Contest) -> str:
+    if contest.difference is None:
+        return NOTHING if contest.compressed is None or contest.plain is None else "no common seed"
+    size = len(contest.seeds)
+    spread = "" if contest.spread is None else f" ± {contest.spread:.4f}"
+    return f"{_signed(contest.difference)}{spread} ({size} {'seed' if size == 1 else 'seeds'})"
+
+
+def _headings(results: Results) -> tuple[str, ...]:
+    spread = " ± std" if _repeated(results) else ""
+    return ("name", "parameters", "bytes", "ratio", f"val MSE{spread}", "MAE", "s/epoch")
+
+
+def _repeated(results: Results) -> bool:
+    return any(metric(row, "val_mse")[1] is not None for row in results["rows"])
+
+
+def _cells(results: Results) -> Iterator[tuple[str, ...]]:
+    for row, mark in zip(results["rows"], _marks(results), strict=True):
+        ratio, seconds = row["ratio"], row["seconds_per_epoch"]
+        mae = metric(row, "val_mae")[0]
+        yield (
+            f"{row['name']}{f' ({mark})' if mark else ''}",
+            f"{row['parameters']:,}",
+            format_size(row["bytes"]),
+            NOTHING if ratio is None else f"{ratio:,.1f}×",
+            _spread(*metric(row, "val_mse")),
+            NOTHING if mae is None else f"{mae:.4f}",
+            NOTHING if seconds is None else f"{seconds:.{2 if seconds < 10 else 1}f}",
+        )
+
+
+def _marks(results: Results) -> list[int]:
+    """The number of each row's note, in order of appearance; 0 for none. Equal notes share a number."""
+    numbers: dict[str, int] = {}
+    notes = [row.get("note") for row in results["rows"]]
+    return [numbers.setdefault(note, len(numbers) + 1) if note else 0 for note in notes]
+
+
+def _notes(results: Results) -> list[str]:
+    numbered = {mark: row["note"] for row, mark in zip(results["rows"], _marks(results), strict=True) if mark}
+    notes = [f"({mark}) {' '.join(str(note).split())}" for mark, note in numbered.items()]
+    vocabulary = format_size(results["vocabulary_bytes"])
+    over = "mean ± std over " if _repeated(results) else ""
+    notes.append(f"Validation data, {over}{seeds(results)}; {epochs(results)}.")
+    notes.append(f"Bytes: tables, per-id biases, index state; the vocabulary, {vocabulary}, is extra.")
+    if results["noise_floor"] is not None:
+        notes.append(f"Noise floor: no model can expect an MSE below {results['noise_floor']:.4f}.")
+    return notes + [" ".join(str(note).split()) for note in results["notes"]]
+
+
+def _spread(mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return NOTHING
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _pairs(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_fact(value)}" for key, value in facts.items() if value is not None)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_pairs(value)})"
+    if isinstance(value, list | tuple):
+        return "/".join(map(str, value))
+    return str(value)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_escape, cells))} |"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
