@@ -1,0 +1,14 @@
+"""The contract suite: every promise that a method makes, as checks to run over one's own.
+
+from coset.testing import check_method
+
+def test_my_method():
+    check_method(MyMethod)
+"""
+
+from coset.testing.cases import Case, uncovered
+from coset.testing.check import Check
+from coset.testing.reference import compose
+from coset.testing.suite import CHECKS, check_method
+
+__all__ = ["CHECKS", "Case", "Check", "check_method", "compose", "uncovered"]

@@ -1,0 +1,72 @@
+"""What a check is: a promise in one sentence, the tables to try it on, and a function that raises when it is broken."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from coset.methods import Method
+from coset.schema import Table
+from coset.testing.cases import Case
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the contract.
+
+    Args:
+        name: in `CHECKS` and at the start of every failure.
+        promise: what must hold, in one sentence.
+        tables: what it is tried on; a method's `examples` say with which choices.
+        run: raises when the promise is broken.
+    """
+
+    name: str
+    promise: str
+    tables: Sequence[Table]
+    run: Callable[[Case], None]
+
+    def cases(self, kind: type[Method]) -> list[Case]:
+        """All cases of a method that this check is for."""
+        return [Case(table, method) for table in self.tables for method in kind.examples(table)]
+
+    def __call__(self, case: Case) -> None:
+        """Run it; an `AssertionError` says which check, which case and what is wrong."""
+        threads = torch.get_num_threads()
+        try:
+            self.run(case)
+        except Exception as error:
+            what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            raise AssertionError(f"{self.name}: {case}: {what} (promised: {self.promise})") from error
+        finally:
+            torch.set_num_threads(threads)
+
+
+def check(*tables: Table) -> Callable[[Callable[[Case], None]], Check]:
+    """Decorator: the function is a check to be tried on these tables; its docstring is the promise."""
+
+    def make(run: Callable[[Case], None]) -> Check:
+        return Check(run.__name__, " ".join((inspect.getdoc(run) or "").split()), tables, run)
+
+    return make
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Raise with this sentence unless it holds (a bare `assert` would vanish under `python -O`)."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def refused(expected: type[Exception] | tuple[type[Exception], ...], act: Callable[[], object], *words: object) -> None:
+    """Expect `act` to raise one of these errors with all of these words in its message."""
+    try:
+        act()
+    except expected as error:
+        for word in words:
+            expect(str(word) in str(error), f"the message {str(error)!r} does not name {word!r}")
+        return
+    names = expected.__name__ if isinstance(expected, type) else " or ".join(kind.__name__ for kind in expected)
+    raise AssertionError(f"no {names} was raised, expected one that names {', '.join(map(str, words))}")
