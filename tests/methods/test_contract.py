@@ -1,0 +1,28 @@
+"""Every registered method under the whole contract, one test a method, check and case."""
+
+import pytest
+
+from coset.methods import registered
+from coset.testing import CHECKS, uncovered
+
+CASES = [
+    pytest.param(check, case, id=f"{name}-{check.name}-{case.table.name}-{at}")
+    for name, kind in sorted(registered().items())
+    for check in CHECKS.values()
+    for at, case in enumerate(check.cases(kind))
+]
+
+
+@pytest.mark.parametrize(("check", "case"), CASES)
+def test_contract(check, case):
+    check(case)
+
+
+def test_every_registered_method_is_under_every_check():
+    covered = {(type(case.method), check.name) for check, case in (param.values for param in CASES)}
+    assert covered == {(kind, name) for kind in registered().values() for name in CHECKS}
+
+
+@pytest.mark.parametrize("kind", registered().values(), ids=lambda kind: kind.name)
+def test_examples_show_every_variant(kind):
+    assert uncovered(kind) == []
