@@ -115,6 +115,7 @@ def a_bag_is_the_pool_of_its_items(case: Case) -> None:
         last = case.bag(mode=mode, include_last_offset=True)
         _expect_bags(last(ids, torch.tensor(bounds)), expected, f"mode {mode!r}, include_last_offset")
         nothing = bag(ids[:0], torch.zeros(3, dtype=torch.int64))
+        expect(nothing.requires_grad, f"mode {mode!r}: a batch of only empty bags cannot be trained on (no gradient)")
         _expect_bags(nothing, torch.zeros(3, case.table.embedding_dim, dtype=DOUBLE), f"mode {mode!r}, only empty bags")
 
 
