@@ -12,6 +12,11 @@ from typing import Any
 
 from coset.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows: there is no such lock
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -49,6 +54,20 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON in the file at `path`; `InputError` names the file when it is missing or not JSON."""
     return _read(path, lambda: json.loads(Path(path).read_text(encoding="utf-8")), "JSON")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone, and clear away what a killed one left half-written in it."""
+    with (Path(folder) / ".lock").open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{folder}: another process is working here; wait for it to end") from None
+        for part in Path(folder).glob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield
 
 
 def _read(path: Path, read: Callable[[], Any], form: str) -> Any:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
+from coset import settings
 from coset.errors import InfeasibleBudget, InputError, unknown
 from coset.schema import Component, Table
 
@@ -121,8 +121,9 @@ class Method(ABC):
     """Vectors that one id gives; more than 1 only for feature generation."""
 
     def __post_init__(self) -> None:
-        for field, hint in _fields(type(self)).items():
-            object.__setattr__(self, field, _checked(self.name, field, hint, getattr(self, field)))
+        for field, hint in settings.fields(type(self)).items():
+            where = f"method {self.name!r}: {field}"
+            object.__setattr__(self, field, settings.checked(hint, getattr(self, field), where, _READERS))
 
     @abstractmethod
     def components(self, table: Table) -> list[Component]:
@@ -171,7 +172,7 @@ class Method(ABC):
     def to_json(self) -> dict[str, Any]:
         """The method as plain JSON values; `from_json` gives an equal one back."""
         return {"method": self.name, "version": self.version} | {
-            field: _plain(getattr(self, field)) for field in _fields(type(self))
+            field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
         }
 
     def _at_least(self, least: int, *fields: str) -> None:
@@ -201,6 +202,7 @@ class Sizes(Sequence[M]):
 
 
 _registry: dict[str, type[Method]] = {}
+_READERS: settings.Readers = {Method: lambda value: from_json(value)}
 
 
 def register(name: str, version: int = 1) -> Callable[[type[M]], type[M]]:
@@ -238,47 +240,7 @@ def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None
 
 def make(cls: type[M], fields: Mapping[str, Any]) -> M:
     """An instance of `cls`, with a sentence instead of a `TypeError` for fields it does not have or lacks."""
-    hints = _fields(cls)
-    for field in fields:
-        if field not in hints:
-            if not hints:
-                raise InputError(f"method {cls.name!r} has no fields, {field!r} was given")
-            raise unknown(f"field of method {cls.name!r}", field, hints)
-    needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
-    if missing := [field for field in needed if field not in fields]:
-        raise InputError(f"method {cls.name!r} needs {', '.join(missing)}")
-    return cls(**fields)
-
-
-def _fields(cls: type[Method]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
-def _checked(method: str, field: str, hint: Any, value: Any) -> Any:
-    """`value` in the type that the field is declared with, or an `InputError`."""
-    where = f"method {method!r}: {field}"
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise unknown(where, str(value), get_args(hint))
-        return value
-    if get_origin(hint) is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise InputError(f"{where} must be a list, not {value!r}")
-        return tuple(_checked(method, f"{field}[{at}]", get_args(hint)[0], item) for at, item in enumerate(value))
-    if hint is Method:
-        return value if isinstance(value, Method) else from_json(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise InputError(f"{where} must be of type {hint.__name__}, not {value!r}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Method):
-        return value.to_json()
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return settings.make(cls, fields, f"method {cls.name!r}", _READERS)
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:

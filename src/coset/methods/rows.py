@@ -236,7 +236,8 @@ class RowModule(TableModule):
         partition = part.partition
         if isinstance(partition, Partition) and partition.is_identity(self.table.num_embeddings):
             return ids
-        return partition(ids)
+        rows: Tensor = partition(ids)
+        return rows
 
     def _combine(self, vectors: list[Tensor]) -> Tensor:
         if len(vectors) == 1:

@@ -1,0 +1,97 @@
+"""What to read, how to split it and how to number its ids: the data part of a recipe, and what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from coset.data.encoded import Encoded, encode
+from coset.data.ratings import Ratings, load_ratings
+from coset.data.splits import Split, ordered_split, random_split
+from coset.errors import InputError
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where ratings come from.
+
+    Args:
+        source: a built-in name or a path.
+        user, item, rating: names of the columns of a file; guessed by default.
+        separator: between the columns of a text file; guessed by default.
+    """
+
+    source: str
+    user: str | None = None
+    item: str | None = None
+    rating: str | None = None
+    separator: str | None = None
+
+    def load(self) -> Ratings:
+        """The ratings."""
+        return load_ratings(self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """What is held out.
+
+    Args:
+        kind: `"random"`, any rows; or `"ordered"`, the last rows of the file.
+        validation: share of the rows that validate.
+        tuning: if positive, validation rows are left alone: this share of the training part is held out
+            instead and reported on, so that settings can be chosen without a look at the validation part.
+    """
+
+    kind: Literal["random", "ordered"] = "random"
+    validation: float = 0.15
+    tuning: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise InputError(f"split: validation must lie between 0 and 1, not {self.validation}")
+        if not 0 <= self.tuning < 1:
+            raise InputError(f"split: tuning must lie between 0 and 1, not {self.tuning}")
+
+    def split(self, rows: int, seed: int) -> Split:
+        """The split of `rows` rows for this seed, `tuning` left aside."""
+        if self.kind == "ordered":
+            return ordered_split(rows, self.validation)
+        return random_split(rows, self.validation, seed)
+
+
+@dataclass(frozen=True)
+class VocabularySettings:
+    """How ids are numbered; see `coset.data.encode`.
+
+    Args:
+        user_order, item_order: `"frequency"` or `"first_appearance"`.
+        frequencies: the rows they are counted on: `"training"`, or `"all"` to repeat work that did so.
+    """
+
+    user_order: Literal["frequency", "first_appearance"] = "frequency"
+    item_order: Literal["frequency", "first_appearance"] = "frequency"
+    frequencies: Literal["training", "all"] = "training"
+
+
+def prepare(ratings: Ratings, split: SplitSettings, vocabulary: VocabularySettings, seed: int) -> Encoded:
+    """Split and number `ratings`. With `split.tuning`, the validation rows are gone from what is returned."""
+    parts = split.split(len(ratings), seed)
+    if split.tuning:
+        slices = parts.tuning(split.tuning, seed)
+        ratings = ratings.select(parts.training)
+        parts = Split(
+            np.searchsorted(parts.training, slices.training),
+            np.searchsorted(parts.training, slices.validation),
+            slices.kind,
+        )
+    return encode(
+        ratings,
+        parts,
+        user_order=vocabulary.user_order,
+        item_order=vocabulary.item_order,
+        frequencies=vocabulary.frequencies,
+        known="all" if vocabulary.frequencies == "all" else None,
+    )

@@ -1,0 +1,136 @@
+"""The dot model: matrix factorisation with tables stored by any method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.methods import Method
+from coset.schema import Component, Table
+from coset.tables import EmbeddingCollection, check_ids
+
+
+@dataclass(frozen=True)
+class DotSettings:
+    """Choices of a dot model.
+
+    Args:
+        embedding_dim: elements of a vector; 0 leaves the dot product out, which makes a bias-only model.
+        biases: whether a mean and one bias an id are added to the dot product.
+        output: `"sigmoid"`, the score squashed to the range of ratings, or `"linear"`, the score itself, cut to
+            that range when predicting but not when training.
+        low, high: the range of ratings; the range in the training part by default.
+        std: standard deviation of the elements of fresh vectors.
+    """
+
+    embedding_dim: int = 64
+    biases: bool = False
+    output: Literal["sigmoid", "linear"] = "sigmoid"
+    low: float | None = None
+    high: float | None = None
+    std: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.embedding_dim < 0:
+            raise InputError(f"model: embedding_dim must be 0 or more, not {self.embedding_dim}")
+        if self.embedding_dim == 0 and not self.biases:
+            raise InputError("model: embedding_dim = 0 leaves the biases alone, so biases must be true")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise InputError(f"model: low must be less than high, not {self.low} and {self.high}")
+        if not self.std > 0:
+            raise InputError(f"model: std must be positive, not {self.std}")
+
+
+class Scores(NamedTuple):
+    """What a model says of a batch: the prediction, and the sum of squares of all that was looked up for it,
+    each of shape `(batch,)`."""
+
+    prediction: Tensor
+    squared_norm: Tensor
+
+
+class DotModel(nn.Module):
+    """`rating ≈ output(mean + user bias + item bias + user vector · item vector)`.
+
+    Matrix factorisation with biases (Koren, Bell and Volinsky, 2009, "Matrix factorization techniques for
+    recommender systems"); without biases and with a sigmoid, the model of the Keras example "Memory-efficient
+    embeddings for recommendation systems".
+
+    Args:
+        user, item: the two tables; their `embedding_dim` is that of `settings`, or anything when that is 0.
+        methods: how each table is stored, by table name; `full` for those not named.
+        settings: see `DotSettings`; `low` and `high` must be given here.
+        mean: of the training ratings; the start of the trained mean.
+
+    Example:
+        >>> settings = DotSettings(embedding_dim=8, low=1.0, high=5.0)
+        >>> model = DotModel(Table("user", 10, 8), Table("movie", 20, 8), {}, settings)
+        >>> model(torch.tensor([0, 1]), torch.tensor([2, 3])).prediction.shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self, user: Table, item: Table, methods: Mapping[str, Method], settings: DotSettings, mean: float = 0.0
+    ) -> None:
+        super().__init__()
+        if settings.low is None or settings.high is None or not settings.low < settings.high:
+            raise InputError(f"the dot model needs low < high, not {settings.low} and {settings.high}")
+        if stray := sorted(set(methods) - {user.name, item.name}):
+            raise InputError(f"there is a method for {stray[0]!r}, but the tables are {user.name!r} and {item.name!r}")
+        self.settings = settings
+        self.user, self.item = user, item
+        self.low, self.high = settings.low, settings.high
+        self.embeddings: EmbeddingCollection | None = None
+        if settings.embedding_dim:
+            self.embeddings = EmbeddingCollection([(t, methods.get(t.name, "full")) for t in (user, item)])
+        self.biases: EmbeddingCollection | None = None
+        if settings.biases:
+            self.biases = EmbeddingCollection([(Table(t.name, t.num_embeddings, 1), "full") for t in (user, item)])
+            for bias in self.biases.parameters():
+                nn.init.zeros_(bias)
+            self.mean = nn.Parameter(torch.tensor(self._score(mean)))
+
+    def forward(self, users: Tensor, items: Tensor) -> Scores:
+        """Scores of pairs of ids, each of shape `(batch,)`."""
+        check_ids(self.user, users)
+        check_ids(self.item, items)
+        score = squared_norm = torch.zeros((), device=users.device)
+        for collection in (self.embeddings, self.biases):
+            if collection is None:
+                continue
+            left = collection.tables[self.user.name].lookup(users)
+            right = collection.tables[self.item.name].lookup(items)
+            squared_norm = squared_norm + left.square().sum(-1) + right.square().sum(-1)
+            if collection is self.embeddings:
+                score = score + (left * right).sum(-1)
+            else:
+                score = score + self.mean + left.squeeze(-1) + right.squeeze(-1)
+        if self.settings.output == "sigmoid":
+            score = self.low + (self.high - self.low) * torch.sigmoid(score)
+        return Scores(score, squared_norm)
+
+    @torch.no_grad()
+    def predict(self, users: Tensor, items: Tensor) -> Tensor:
+        """Ratings of pairs of ids, within the range of ratings."""
+        return self(users, items).prediction.clamp(self.low, self.high)
+
+    def components(self) -> list[Component]:
+        """All that is stored, under the names of the state: tables, biases and the mean."""
+        found = []
+        for prefix, collection in (("embeddings", self.embeddings), ("biases", self.biases)):
+            if collection is not None:
+                found += [component.under(prefix) for component in collection.components()]
+        return [*found, Component("mean", 1, 0)] if self.biases is not None else found
+
+    def _score(self, rating: float) -> float:
+        """The score whose output is `rating`."""
+        if self.settings.output == "linear":
+            return rating
+        share = min(max((rating - self.low) / (self.high - self.low), 1e-3), 1 - 1e-3)
+        return log(share / (1 - share))

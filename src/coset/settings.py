@@ -1,0 +1,105 @@
+"""Choices written by people — TOML, JSON, keyword arguments — as frozen dataclasses with checked fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from coset.errors import InputError, unknown
+
+S = TypeVar("S")
+Readers = Mapping[Any, Callable[[Any], Any]]
+"""How to read fields of types of one's own, by type."""
+
+
+@cache
+def fields(cls: type[Any]) -> dict[str, Any]:
+    """Names and types of the fields of a dataclass."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | None = None) -> S:
+    """An instance of the dataclass `cls` with the `given` fields, each checked against its declared type.
+
+    Raises:
+        InputError: a field that is unknown (the nearest is suggested), missing, or of another type; `what` names
+            the thing in the message.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Shuffle:
+        ...     buffer: int
+        >>> make(Shuffle, {"bufer": 1}, "shuffle")
+        Traceback (most recent call last):
+        coset.errors.InputError: unknown field of shuffle 'bufer': did you mean 'buffer'?
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"{what} must be a table of fields, not {given!r}")
+    hints = fields(typing.cast("Any", cls))
+    for name in given:
+        if name not in hints:
+            if not hints:
+                raise InputError(f"{what} has no fields, {name!r} was given")
+            raise unknown(f"field of {what}", str(name), hints)
+    required = [
+        field.name
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing := [name for name in required if name not in given]:
+        raise InputError(f"{what} needs {', '.join(missing)}")
+    return cls(**{name: checked(hints[name], value, f"{what}: {name}", readers) for name, value in given.items()})
+
+
+def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
+    """`value` in the type `hint`, or an `InputError` that begins with `where`."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if readers and hint in readers:
+        return value if isinstance(value, hint) else readers[hint](value)
+    if origin in (Union, UnionType) and NoneType in arguments:
+        inner = [argument for argument in arguments if argument is not NoneType]
+        return None if value is None else checked(Union[tuple(inner)], value, where, readers)  # noqa: UP007
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} must be one of {', '.join(map(repr, arguments))}, not {value!r}")
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(f"{where} must be a list, not {value!r}")
+        return tuple(checked(arguments[0], item, f"{where}[{at}]", readers) for at, item in enumerate(value))
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} must be a table, not {value!r}")
+        return {key: checked(arguments[1], item, f"{where}.{key}", readers) for key, item in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else make(hint, value, where, readers)
+    return _plain(hint, value, where)
+
+
+def _plain(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {value!r}")
+    if isinstance(value, float) and not isfinite(value):
+        raise InputError(f"{where} must be finite, not {value!r}")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """`value` in the words of JSON; dataclasses become tables of their fields, or what their `to_json` says."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(getattr(value, name)) for name in fields(type(value))}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,152 @@
+"""The training loop: plain torch, one step a batch, resumable at every epoch to the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.models.dot import DotModel
+from coset.training.metrics import Errors, evaluate
+from coset.training.order import epoch_order
+from coset.training.settings import TrainingSettings
+
+Epoch = dict[str, float]
+"""Metrics of one epoch: epoch, train_mse, train_mae, val_mse, val_mae, seconds."""
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Ratings by table id: three tensors of one length, int64, int64 and float."""
+
+    users: Tensor
+    items: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Tensor) -> Interactions:
+        """The ratings at these rows, in this order."""
+        return Interactions(self.users[rows], self.items[rows], self.targets[rows])
+
+
+@dataclass
+class Trainer:
+    """A model in training.
+
+    Training metrics are means over the epoch while the model learns, without the L2 term, as Keras reports
+    them; validation metrics are of the model at the end of the epoch.
+
+    Args:
+        model: trained in place.
+        training: what it learns from.
+        validation: what it is judged by; never learned from.
+        settings: how.
+        seed: of the order of ratings.
+        history: metrics of the epochs done.
+    """
+
+    model: DotModel
+    training: Interactions
+    validation: Interactions
+    settings: TrainingSettings
+    seed: int
+    history: list[Epoch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.optimizer = self.settings.make_optimizer(self.model)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches; the last may be smaller."""
+        return -(-len(self.training) // self.settings.batch_size)
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained."""
+        return len(self.history) >= self.settings.epochs
+
+    def run_epoch(self, on_step: Callable[[int], None] = lambda steps: None) -> Epoch:
+        """Train one epoch and append its metrics to `history`.
+
+        Args:
+            on_step: called now and then with the number of steps done since its last call.
+
+        Raises:
+            InputError: the training diverged.
+        """
+        started = perf_counter()
+        epoch, size, steps = len(self.history), self.settings.batch_size, self.steps_per_epoch
+        order = epoch_order(len(self.training), self.settings.buffer, self.seed, epoch)
+        rows, errors, told = self.training.take(order), Errors(), 0
+        self.model.train()
+        for step in range(steps):
+            part = slice(step * size, (step + 1) * size)
+            rate = self.settings.rate(epoch * steps + step, self.settings.epochs * steps)
+            errors.add(self._step(rows.users[part], rows.items[part], rows.targets[part], rate))
+            if step - told >= 100:
+                on_step(step - told)
+                told = step
+        trained = perf_counter() - started
+        self.model.eval()
+        judged = evaluate(self.model, self.validation.users, self.validation.items, self.validation.targets)
+        metrics = {
+            "epoch": epoch + 1,
+            "train_mse": errors.mse,
+            "train_mae": errors.mae,
+            "val_mse": judged.mse,
+            "val_mae": judged.mae,
+            "seconds": trained,
+        }
+        if not all(abs(value) < float("inf") for value in metrics.values()):  # false for NaN as well
+            raise InputError(
+                f"training diverged in epoch {epoch + 1}: a loss is NaN or infinite; "
+                f"try a learning_rate below {self.settings.learning_rate:g}"
+            )
+        self.history.append(metrics)
+        on_step(steps - told)
+        return metrics
+
+    def _step(self, users: Tensor, items: Tensor, targets: Tensor, rate: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        scores = self.model(users, items)
+        gap: Tensor = scores.prediction - targets
+        loss = gap.square().mean()
+        if self.settings.l2:
+            loss = loss + self.settings.l2 * scores.squared_norm.mean()
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return gap
+
+    # -- resuming --------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for number, of in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in of.items() if value is not None}
+        return tensors, {"history": self.history}
+
+    def restore(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        model: dict[str, Tensor] = {}
+        optimizer: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            owner, rest = name.split(".", 1)
+            if owner == "model":
+                model[rest] = value
+            else:
+                number, key = rest.split(".", 1)
+                optimizer.setdefault(int(number), {})[key] = value
+        self.model.load_state_dict(model)
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": optimizer, "param_groups": whole["param_groups"]})
+        self.history[:] = header["history"]

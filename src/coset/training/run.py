@@ -1,0 +1,235 @@
+"""A run: one model trained on one data set with one seed, in a folder that any later moment can continue from.
+
+run.json                      all choices, and a fingerprint of the data
+user.safetensors, item.safetensors   the vocabularies
+checkpoint.safetensors        after every epoch, gone when the run is done
+model.safetensors             the artifact: the trained model
+metrics.json                  written last; a run that has it is done
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import coset
+from coset import ledger, settings
+from coset.data.encoded import Encoded, look_up
+from coset.data.ratings import Ratings
+from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
+from coset.data.vocabulary import Vocabulary
+from coset.errors import InputError
+from coset.files import locked, read_json, write_json
+from coset.methods import Method, from_json
+from coset.models.dot import DotModel, DotSettings
+from coset.schema import Table
+from coset.training import checkpoint
+from coset.training.loop import Interactions, Trainer
+from coset.training.metrics import Errors, evaluate
+from coset.training.settings import TrainingSettings
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that the outcome of a run depends on, besides the data itself."""
+
+    data: DataSettings
+    split: SplitSettings
+    vocabulary: VocabularySettings
+    model: DotSettings
+    methods: Mapping[str, Method]
+    training: TrainingSettings
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {name: settings.plain(getattr(self, name)) for name in settings.fields(RunSpec)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> RunSpec:
+        """What `to_json` wrote."""
+        return settings.make(RunSpec, value, "run", {Method: from_json})
+
+    def prepare(self, ratings: Ratings) -> Encoded:
+        """Split and number the ratings."""
+        return prepare(ratings, self.split, self.vocabulary, self.seed)
+
+    def tables(self, user: Vocabulary, item: Vocabulary) -> tuple[Table, Table]:
+        """The two tables of the model."""
+        dim, std = max(1, self.model.embedding_dim), self.model.std
+        first, second = (
+            Table(of.name, of.num_embeddings, dim, std, frequencies=_frequencies(of)) for of in (user, item)
+        )
+        return first, second
+
+    def build(self, user: Vocabulary, item: Vocabulary, low: float, high: float, mean: float) -> DotModel:
+        """The fresh model; `low`, `high` and `mean` are those of the training ratings."""
+        chosen = replace(
+            self.model,
+            low=low if self.model.low is None else self.model.low,
+            high=high if self.model.high is None else self.model.high,
+        )
+        methods = self.methods if self.model.embedding_dim else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return DotModel(*self.tables(user, item), methods, chosen, mean)
+
+
+def execute(
+    spec: RunSpec,
+    folder: Path,
+    ratings: Ratings,
+    *,
+    encoded: Encoded | None = None,
+    resume: bool = False,
+    on_step: Callable[[int], None] = lambda steps: None,
+) -> dict[str, Any]:
+    """Train `spec` in `folder`, or go on where an earlier process stopped, and return the metrics.
+
+    Args:
+        ratings: the data, already loaded.
+        encoded: `spec.prepare(ratings)`, where the caller has it.
+        resume: continue what the folder holds; without it the folder must not hold a run.
+        on_step: told the number of steps done, for progress.
+
+    Raises:
+        InputError: the folder holds a run and `resume` is false, or a run of other choices or other data.
+    """
+    folder = Path(folder)
+    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; continue it with --resume or choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        about = {"schema": _SCHEMA, "coset": coset.__version__, "spec": spec.to_json(), "data": fingerprint(ratings)}
+        if (folder / "run.json").exists():
+            _same(folder, read_json(folder / "run.json"), about)
+        else:
+            write_json(folder / "run.json", about)
+        if (folder / "metrics.json").exists():
+            found: dict[str, Any] = read_json(folder / "metrics.json")
+            return found
+        return _train(spec, folder, encoded or spec.prepare(ratings), on_step)
+
+
+def _train(spec: RunSpec, folder: Path, encoded: Encoded, on_step: Callable[[int], None]) -> dict[str, Any]:
+    encoded.user.save(folder / "user.safetensors")
+    encoded.item.save(folder / "item.safetensors")
+    whole = Interactions(encoded.users, encoded.items, encoded.targets)
+    training, validation = (
+        whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
+    )
+    targets = training.targets.numpy()
+    scale = {
+        "low": float(targets.min()),
+        "high": float(targets.max()),
+        "mean": float(targets.mean(dtype=np.float64)),
+    }
+    if not scale["low"] < scale["high"] and (spec.model.low is None or spec.model.high is None):
+        raise InputError(
+            f"{encoded.ratings.name}: all training ratings are {scale['low']:g}, so there is nothing to learn"
+        )
+    model = spec.build(encoded.user, encoded.item, **scale)
+    trainer = Trainer(model, training, validation, spec.training, spec.seed)
+    saved = folder / "checkpoint.safetensors"
+    if saved.exists():
+        trainer.restore(*checkpoint.load(saved, "checkpoint"))
+        on_step(len(trainer.history) * trainer.steps_per_epoch)
+    while not trainer.done:
+        trainer.run_epoch(on_step)
+        checkpoint.save(saved, "checkpoint", *trainer.state())
+    components = model.components()
+    checkpoint.save(folder / "model.safetensors", "model", model.state_dict(), {"scale": scale})
+    metrics = {
+        "parameters": ledger.parameters(components),
+        "bytes": ledger.inference_bytes(components),
+        "vocabulary_bytes": encoded.user.bytes + encoded.item.bytes,
+        "history": trainer.history,
+    }
+    write_json(folder / "metrics.json", metrics)
+    saved.unlink(missing_ok=True)
+    return metrics
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A trained model with the vocabularies that number its ids."""
+
+    spec: RunSpec
+    user: Vocabulary
+    item: Vocabulary
+    model: DotModel
+    metrics: Mapping[str, Any]
+
+    @staticmethod
+    def load(folder: Path) -> FinishedRun:
+        """The finished run in `folder`.
+
+        Raises:
+            InputError: no run there, one that is not finished, or a damaged one.
+        """
+        folder = Path(folder)
+        if not (folder / "run.json").is_file():
+            raise InputError(f"{folder}: no run here (a run has a run.json)")
+        if not (folder / "metrics.json").is_file():
+            raise InputError(f"{folder}: this run is not finished; continue it with --resume")
+        about = read_json(folder / "run.json")
+        if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
+            raise InputError(f"{folder / 'run.json'}: of a schema that this coset does not know")
+        spec = RunSpec.from_json(about["spec"])
+        user = Vocabulary.load(folder / "user.safetensors")
+        item = Vocabulary.load(folder / "item.safetensors")
+        tensors, header = checkpoint.load(folder / "model.safetensors", "model")
+        model = spec.build(user, item, **header["scale"])
+        model.load_state_dict(tensors)
+        return FinishedRun(spec, user, item, model.eval(), read_json(folder / "metrics.json"))
+
+    def evaluate(self, ratings: Ratings) -> Errors:
+        """Errors on any ratings of the same schema.
+
+        Raises:
+            InputError: an id that the vocabulary does not know and refuses.
+        """
+        return evaluate(self.model, *look_up(ratings, self.user, self.item))
+
+
+def fingerprint(ratings: Ratings) -> dict[str, Any]:
+    """What tells one data set from another: its name, its size and a hash of its columns."""
+    found = hashlib.sha256()
+    for column in (ratings.users, ratings.items, ratings.ratings):
+        if column.dtype == object:
+            found.update("\0".join(map(str, column)).encode("utf-8", "surrogatepass"))
+        else:
+            found.update(np.ascontiguousarray(column).data)
+    return {"name": ratings.name, "rows": len(ratings), "sha256": found.hexdigest()}
+
+
+def _frequencies(vocabulary: Vocabulary) -> np.ndarray:
+    missing = vocabulary.num_embeddings - len(vocabulary.frequencies)
+    return np.concatenate([vocabulary.frequencies, np.zeros(missing, dtype=np.int64)])
+
+
+def _same(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
+    for where, old, new in _differences(there, here):
+        if where != "coset":
+            raise InputError(
+                f"{folder}: holds a run with other choices ({where} is {old!r} there and {new!r} now); "
+                f"choose another --out"
+            )
+
+
+def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        return [
+            found
+            for key in sorted({*there, *here})
+            for found in _differences(there.get(key), here.get(key), f"{where}.{key}".lstrip("."))
+        ]
+    return [] if there == here else [(where, there, here)]
