@@ -226,15 +226,15 @@ def test_an_id_out_of_range_is_named(method, wrong, dtype):
     "ids", [torch.tensor([1.0]), torch.tensor([True]), torch.tensor([1], dtype=torch.int16)], ids=str
 )
 def test_ids_are_whole_numbers_of_32_or_64_bits(ids):
-    with pytest.raises(TypeError, match="'item'.*int64 or int32"):
+    with pytest.raises(TypeError, match=r"'item'.*int64 or int32"):
         Embedding(N, DIM, name="item")(ids)
-    with pytest.raises(TypeError, match="'item'.*int64 or int32"):
+    with pytest.raises(TypeError, match=r"'item'.*int64 or int32"):
         EmbeddingBag(N, DIM, name="item")(ids, torch.tensor([0]))
 
 
 @pytest.mark.parametrize("offsets", [[1, 2], [0, 5], [0, 3, 2], [-1, 2], [[0, 1]], [0.0, 1.0]], ids=str)
 def test_offsets_that_make_no_bags_are_refused(offsets):
-    with pytest.raises(ValueError, match="'item'.*offsets"):
+    with pytest.raises(ValueError, match=r"'item'.*offsets"):
         EmbeddingBag(N, DIM, name="item")(torch.tensor([1, 2, 3, 4]), torch.tensor(offsets))
 
 
@@ -248,15 +248,15 @@ def test_a_last_offset_must_end_the_ids():
 def test_ids_that_no_bag_holds_are_refused():
     # torch (2.13, CPU) takes them, and in the modes mean and max it then ends the process.
     for mode in MODES:
-        with pytest.raises(ValueError, match="'item'.*offsets"):
+        with pytest.raises(ValueError, match=r"'item'.*offsets"):
             EmbeddingBag(N, DIM, name="item", mode=mode)(torch.tensor([1, 2]), torch.empty(0, dtype=torch.int64))
 
 
 def test_the_shape_of_ids_says_whether_offsets_are_needed():
     bag = EmbeddingBag(N, DIM, name="item")
-    with pytest.raises(ValueError, match="'item'.*offsets"):
+    with pytest.raises(ValueError, match=r"'item'.*offsets"):
         bag(torch.tensor([1, 2]))
-    with pytest.raises(ValueError, match="'item'.*offsets"):
+    with pytest.raises(ValueError, match=r"'item'.*offsets"):
         bag(torch.tensor([[1, 2]]), torch.tensor([0]))
     with pytest.raises(ValueError, match="'item'"):
         bag(torch.tensor([[[1, 2]]]))
@@ -271,7 +271,7 @@ def test_weights_are_for_sums(mode):
 
 def test_weights_have_the_shape_of_the_ids():
     bag = EmbeddingBag(N, DIM, name="item", mode="sum")
-    with pytest.raises(ValueError, match="'item'.*per_sample_weights"):
+    with pytest.raises(ValueError, match=r"'item'.*per_sample_weights"):
         bag(torch.tensor([[1, 2]]), per_sample_weights=torch.ones(2))
 
 
@@ -430,5 +430,5 @@ def test_a_fit_is_by_id_whatever_the_order(method):
     "order", [range(8), range(10), [0] * N, [*range(8), 9], [-1, *range(1, 9)], [0.5] * N, [[0] * N]], ids=str
 )
 def test_order_is_a_permutation(order):
-    with pytest.raises(InputError, match="'item'.*order"):
+    with pytest.raises(InputError, match=r"'item'.*order"):
         Embedding(N, DIM, name="item", order=torch.tensor(list(order)))

@@ -164,8 +164,9 @@ def forty_million_ids(case: Case) -> None:
         return  # what is large even at its smallest is tried at dim 1 only, and the rest at dim 2 only
     case = Case(case.table, smallest)
     n = case.table.num_embeddings
-    far = torch.tensor([0, 2**24, 2**24 + 1, 2**25 + 1, 33_762_577, n - 2, n - 1])
-    ids = torch.cat([far, case.ids(1000)])
+    # Runs of neighbours, since a quotient that is off by a rounding shows only beside a multiple of its divisor.
+    runs = [torch.arange(start, start + 20_000) for start in (2**24, 2**25, n - 20_000)]
+    ids = torch.cat([*runs, case.ids(1000)])
     embedding = case.embedding()
     vectors = embedding(ids)
     descriptor = case.method.descriptor(case.table)

@@ -96,13 +96,18 @@ def fit_finds_what_the_method_can_hold(case: Case) -> None:
 
 @check(*FITTED)
 def fit_minds_frequencies(case: Case) -> None:
-    """`fit_` under frequencies serves the frequent ids at least as well as a fit that ignores them"""
+    """`fit_` serves frequent ids at least as well as a fit blind to frequencies, and an id alone in demand well"""
     weight, counts = _random_weight(case), _skewed(case)
     blind, minding = case.seeded(0), case.seeded(0)
     blind.fit_(weight)
     error, without = minding.fit_(weight, counts), _measured(blind, weight, counts)
     allowed = 1.02 * without + 1e-9 * float(weight.pow(2).mean())
     expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
+    alone = torch.zeros(case.table.num_embeddings)
+    wanted = case.table.num_embeddings // 2
+    alone[wanted] = 3
+    left = case.seeded(0).fit_(weight, alone) / float(weight[wanted].pow(2).mean())
+    expect(left <= 0.05, f"{left:.1%} of the only vector that is ever read is left as error")
 
 
 def _random_weight(case: Case) -> Tensor:
