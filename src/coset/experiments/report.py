@@ -107,8 +107,10 @@ def title(results: Results) -> str:
 
 
 def seeds(results: Results) -> str:
-    """The seeds of all rows in words: `seeds 0, 1, 2`."""
+    """The seeds of all rows in words: `seed 0`, `seeds 0, 1, 2`, or `seeds 0–9` where many follow each other."""
     known = sorted({seed for row in results["rows"] for seed in row["seeds"]})
+    if len(known) > 3 and known == list(range(known[0], known[-1] + 1)):
+        return f"seeds {known[0]}–{known[-1]}"
     return f"{'seed' if len(known) == 1 else 'seeds'} {', '.join(map(str, known)) or NOTHING}"
 
 
