@@ -21,6 +21,7 @@ ORDER = (
     "files",
     "schema",
     "sizes",
+    "settings",
     "partitions",
     "kernels",
     "ledger",
@@ -76,9 +77,7 @@ def imported(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 yield node.lineno, ".".join((*parts, alias.name))
         elif isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in IMPORTERS:
-            yield from (
-                (node.lineno, str(arg.value)) for arg in node.args[:1] if isinstance(arg, ast.Constant)
-            )
+            yield from ((node.lineno, str(arg.value)) for arg in node.args[:1] if isinstance(arg, ast.Constant))
 
 
 def dotted(node: ast.expr) -> str:
@@ -128,9 +127,7 @@ def silent_names(path: Path, tree: ast.Module) -> list[str]:
     nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     public = [node for node in nodes if not node.name.startswith("_")]
     faults = [] if ast.get_docstring(tree) else [f"{name_of(path)}: the module"]
-    return faults + [
-        f"{name_of(path)}:{node.lineno}: {node.name}" for node in public if not ast.get_docstring(node)
-    ]
+    return faults + [f"{name_of(path)}:{node.lineno}: {node.name}" for node in public if not ast.get_docstring(node)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
