@@ -58,7 +58,7 @@ def read_delimited(
         columns: names of the three columns; guessed where not given.
         separator: one ASCII character or `"::"`; found from the first line when not given.
         header: whether the first line names the columns. Found when not given: a first line of three or four
-            numbers separated by `::` or tab is GroupLens' layout, which has no header.
+            values between `::` or tabs, numbers from the third on, is GroupLens' layout, which has no header.
 
     Raises:
         InputError: names `where`, the line (counted from 1, the header included), the column, and what was
@@ -103,19 +103,20 @@ def _form(data: bytes, where: str, columns: Columns, separator: str | None, head
     elif separator != "::" and (len(separator) != 1 or not separator.isascii() or separator in '"\r\n'):
         raise InputError(f"{where}: the separator must be one ASCII character or '::', not {separator!r}")
     fields = first.split(separator)
-    numeric = len(fields) > 1 and all(_NUMBER.fullmatch(field.strip()) for field in fields)
+    numeric = [bool(_NUMBER.fullmatch(field.strip())) for field in fields]
     if header is None:
-        header = not (numeric and separator in ("::", "\t") and len(fields) in (3, 4))
+        header = not (separator in ("::", "\t") and len(fields) in (3, 4) and all(numeric[2:]))
     if not header:
         names = GROUPLENS_NAMES[: len(fields)] if len(fields) in (3, 4) else GROUPLENS_NAMES
         return _Form(where, separator, names, False, columns.find(names, where))
-    if numeric:
+    if len(fields) > 1 and all(numeric):
         raise InputError(
             f"{where}, line 1: {first[:60]!r} holds numbers where the names of the columns are expected; "
             "add a header line such as userId,movieId,rating"
         )
     if separator != "::":
-        fields = next(csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator))
+        records = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator)
+        fields = next(filter(None, records))
     names = tuple(field.strip() for field in fields)
     if len(names) == 1 and (other := _other_separator(first, separator)):
         raise InputError(
@@ -199,7 +200,9 @@ def _check_rating(value: str, spot: str) -> None:
     if not _NUMBER.fullmatch(value):
         finite = "finite " if value.lower().lstrip("+-") in ("nan", "inf", "infinity") else ""
         raise InputError(f"{spot}: the rating {value[:40]!r} is not a {finite}number; correct or remove the line")
-    if abs(float(value)) > np.finfo(np.float32).max:
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(np.float32(float(value)))
+    if not fits:
         raise InputError(f"{spot}: the rating {value[:40]!r} is beyond the range of float32")
 
 

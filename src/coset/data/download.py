@@ -8,6 +8,7 @@ import sys
 import time
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from coset.errors import InputError
@@ -65,7 +66,9 @@ def download(url: str, path: Path, md5: str) -> None:
                     f"expected {md5}; try again"
                 )
     except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
-        reason = getattr(error, "reason", None) or error
+        if isinstance(error, HTTPError):
+            error.close()
+        reason = error.reason if type(error) is URLError else error
         raise DownloadFailed(f"{url}: the download failed ({reason})") from None
 
 

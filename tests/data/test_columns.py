@@ -1,0 +1,51 @@
+"""Finding the user, item and rating columns."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from coset.data.columns import Columns, import_polars
+from coset.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["userId", "movieId", "rating", "timestamp"],
+        ["user_id", "item_id", "rating"],
+        ["User ID", "Item ID", "Stars"],
+        ["user", "product", "score"],
+    ],
+)
+def test_usual_names_are_found(names: list[str]) -> None:
+    assert Columns().find(names, "f.csv") == (0, 1, 2)
+
+
+def test_given_names_win_over_guesses() -> None:
+    assert Columns(rating="stars", user="who").find(["user", "who", "item", "rating", "stars"], "f") == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "words"),
+    [
+        (Columns(), ["a", "item", "rating"], ["user", "'a', 'item', 'rating'", "user=…", "--user"]),
+        (Columns(), ["user", "a", "rating"], ["item", "--item"]),
+        (Columns(item="movie"), ["user", "movies", "rating"], ["no column 'movie'", "did you mean 'movies'?"]),
+        (Columns(item="zzz"), ["user", "movies", "rating"], ["no column 'zzz'", "'user', 'movies', 'rating'"]),
+        (Columns(item="user"), ["user", "movies", "rating"], ["three columns", "'user'"]),
+        (Columns(item="x"), ["user", "x", "x", "rating"], ["two columns", "'x'", "rename"]),
+    ],
+)
+def test_errors_list_the_columns_and_the_way_out(columns: Columns, names: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        columns.find(names, "f.csv")
+    for word in ["f.csv", *words]:
+        assert word in str(caught.value)
+
+
+def test_missing_polars_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(InputError, match=r"f\.csv.*pip install 'coset\[cli\]'"):
+        import_polars("f.csv")

@@ -1,0 +1,187 @@
+"""Delimited text: two readers that agree, and errors that name line and column."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coset.data import delimited
+from coset.data.columns import Columns
+from coset.data.delimited import Triple, read_delimited
+from coset.errors import InputError
+
+
+def as_lists(triple: Triple) -> list[list[object]]:
+    return [column.tolist() for column in triple]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"user,item,rating\n1,10,5\n2,20,3.5\n",
+        b"user,item,rating\r\n1,10,5\r\n2,20,3.5\r\n",
+        b"user,item,rating\n1,10,5\n2,20,3.5",
+        b"\xef\xbb\xbfuser,item,rating\n1,10,5\n2,20,3.5\n",
+        b"\nuser,item,rating\n\n1,10,5\n\n2,20,3.5\n\n\n",
+        b"user, item, rating\n1, 10, 5\n2 , 20,+3.5 \n",
+        b'"user","item","rating"\n"1","10","5"\n2,20,3.5\n',
+        b"user\titem\trating\n1\t10\t5\n2\t20\t3.5\n",
+        b"user;item;rating\n1;10;5\n2;20;3.5\n",
+        b"user|item|rating\n1|10|5\n2|20|3.5\n",
+        b"user::item::rating\n1::10::5\n2::20::3.5\n",
+        b"rating,x,item,user\n5,,10,1\n3.5,,20,2\n",
+        b"user,item,rating,note\n1,10,5,\n2,20,3.5,\n",
+        b'user,item,rating,note\n1,10,5,"a\nb, c"\n2,20,3.5,\n',
+        b"1::10::5::978300760\n2::20::3.5::978302109\n",
+        b"1::10::5\n2::20::3.5\n",
+        b"1\t10\t5\t881250949\n2\t20\t3.5\t891717742\n",
+    ],
+)
+def test_every_layout_gives_the_same_rows(data: bytes) -> None:
+    users, items, ratings = read_delimited(data, "f")
+    assert (users.tolist(), items.tolist(), ratings.tolist()) == ([1, 2], [10, 20], [5.0, 3.5])
+    assert (users.dtype, items.dtype, ratings.dtype) == (np.int64, np.int64, np.float32)
+
+
+def test_text_ids_stay_text() -> None:
+    users, items, _ = read_delimited("user,item,rating\nzoë,007,5\nbob,7,3\n".encode(), "f.csv")
+    assert users.tolist() == ["zoë", "bob"]
+    assert items.tolist() == ["007", "7"]
+
+
+def test_item_ids_with_a_colon_in_double_colon_files() -> None:
+    assert read_delimited(b"1::10:3::5::9\n2::20::4::9\n", "f")[1].tolist() == ["10:3", "20"]
+
+
+def test_quotes_in_files_of_grouplens_are_ordinary_characters() -> None:
+    data = b'1::"a::5::9\n2::b"::4::9\n'
+    assert read_delimited(data, "f", separator="::", header=False)[1].tolist() == ['"a', 'b"']
+
+
+def test_the_separator_of_a_shell() -> None:
+    assert len(read_delimited(b"user\titem\trating\n1\t2\t3\n", "f", separator="\\t")[0]) == 1
+
+
+HEAD = b"userId,movieId,rating,timestamp\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ["empty", "header"]),
+        (b" \n\n", ["empty"]),
+        (HEAD, ["no ratings"]),
+        (HEAD + b"\n\n", ["no ratings"]),
+        (HEAD + b"1,10,5,0\n2,20,five,0\n", ["line 3", "'rating'", "'five'", "not a number"]),
+        (HEAD + b"1,10,5,0\n\n2,20,3;5,0\n", ["line 4", "'rating'", "'3;5'"]),
+        (HEAD + b"1,10,5,0\n2,20,,0\n", ["line 3", "'rating'", "missing"]),
+        (HEAD + b"1,10,nan,0\n", ["line 2", "'rating'", "'nan'", "finite"]),
+        (HEAD + b"1,10,-Inf,0\n", ["line 2", "'rating'", "'-Inf'", "finite"]),
+        (HEAD + b"1,10,1e39,0\n", ["line 2", "'rating'", "'1e39'", "float32"]),
+        (HEAD + b"1,10,1_0,0\n", ["line 2", "'rating'", "'1_0'"]),
+        (HEAD + b"1,10,5,0\n,20,5,0\n", ["line 3", "'userId'", "missing"]),
+        (HEAD + b'1,10,5,0\n1,"",5,0\n', ["line 3", "'movieId'", "missing"]),
+        (HEAD + b"1,  ,5,0\n", ["line 2", "'movieId'", "missing"]),
+        (HEAD + b"1,10,5,0\n2,20,5\n", ["line 3", "3 fields", "expected 4", "userId, movieId"]),
+        (HEAD + b"1,10,5,0\n2,20,5,0,9\n", ["line 3", "5 fields", "expected 4"]),
+        (HEAD + b"1,10,5,0\n2;20;5;0\n", ["line 3", "1 field ", "expected 4", "seems to be ';'"]),
+        (HEAD + b'1,10,5,0\n2,"20,5,0\n3,1,1,1\n', ["line 3", "quotes"]),
+        (HEAD + b'1,"a\nb",5,0\n2,20,x,0\n', ["line 4", "'rating'", "'x'"]),
+        (HEAD + b"1,10,5,0\n2,caf\xe9,5,0\n", ["line 3", "UTF-8", "0xe9", "iconv"]),
+        (b"\xff\xfeu\x00s\x00", ["line 1", "UTF-8"]),
+        (b"\x1f\x8b\x08\x00", ["gzip", "gunzip"]),
+        (b"1,1193,5,978300760\n", ["line 1", "'1,1193,5,978300760'", "header line such as"]),
+        (b"a,b,c\n1,2,3\n", ["'a', 'b', 'c'", "--user"]),
+        (b"1::10::5::9\n2::20::5\n", ["line 2", "3 fields", "expected 4 (user, movie, rating, timestamp)"]),
+        (b"1::10::5::9\n2:20:5:9\n", ["line 2", "1 field "]),
+        (b"1::10::5::9\n2::20::x::9\n", ["line 2", "'rating'", "'x'"]),
+        (b"1::10::5::9\n2::::4::9\n", ["line 2", "'movie'", "missing"]),
+        (b"1\t10\t5\t9\n2\t20\t\t9\n", ["line 2", "'rating'", "missing"]),
+    ],
+)
+def test_bad_input_is_one_sentence_with_file_line_and_column(data: bytes, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_delimited(data, "my file.csv")
+    message = str(caught.value)
+    assert message.startswith("my file.csv")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("separator", "words"),
+    [
+        (";", ["';'", "single column", "seems to be ','"]),
+        ("::", ["single column", "seems to be ','"]),
+        (",,", ["one ASCII character or '::'", "',,'"]),
+        ("é", ["one ASCII character"]),
+        ("", ["one ASCII character"]),
+    ],
+)
+def test_a_wrong_separator_is_told(separator: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_delimited(HEAD + b"1,10,5,0\n", "f.csv", separator=separator)
+    for word in ["f.csv", *words]:
+        assert word in str(caught.value)
+
+
+def test_the_wrong_separator_in_a_file_of_grouplens() -> None:
+    with pytest.raises(InputError) as caught:
+        read_delimited(b"1,10,5,0\n", "ratings.dat", separator="::", header=False)
+    for word in ["ratings.dat, line 1", "1 field ", "'::'", "expected 4", "seems to be ','"]:
+        assert word in str(caught.value)
+
+
+def test_the_careful_reader_gives_up_on_no_good_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = HEAD + b"1,10,5,0\n2,20,3.5,\n"
+    fast = read_delimited(data, "f")
+    monkeypatch.setattr(delimited, "_read_fast", lambda *_: None)
+    assert as_lists(read_delimited(data, "f")) == as_lists(fast)
+
+
+cell = st.one_of(
+    st.integers(-(2**70), 2**70).map(str),
+    st.floats(allow_nan=True).map(str),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(cell, cell, cell), max_size=6), st.sampled_from([",", "\t", ";", "|"]))
+def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str, str, str]], separator: str) -> None:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+    writer.writerows([("user", "item", "rating"), *rows])
+    data = file.getvalue().encode()
+    form = delimited._form(data, "f", Columns(), separator, None)
+    fast = delimited._read_fast(pl, data, form)
+    try:
+        careful = delimited._read_carefully(pl, data, form)
+    except InputError:
+        assert fast is None
+        return
+    if fast is not None:
+        assert as_lists(fast) == as_lists(careful)
+    assert [str(user) for user in careful[0].tolist()] == [user.strip() for user, _, _ in rows]
+    assert [str(item) for item in careful[1].tolist()] == [item.strip() for _, item, _ in rows]
+    assert careful[2].tolist() == [np.float32(float(rating)) for _, _, rating in rows]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_bytes_cause_another_error(tail: bytes) -> None:
+    for head in (b"", HEAD, b"1::2::3::4\n", b"1\t2\t3\t4\n"):
+        try:
+            users, items, ratings = read_delimited(head + tail, "f")
+        except InputError as error:
+            assert "f" in str(error)
+        else:
+            assert len(users) == len(items) == len(ratings) > 0
+            assert np.isfinite(ratings).all()

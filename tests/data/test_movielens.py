@@ -1,0 +1,320 @@
+"""MovieLens: the search order, damaged archives, the download, and the real data."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coset.data import download as fetching
+from coset.data import movielens
+from coset.data.movielens import DataNotFound, available, load_movielens, locate, read_grouplens
+from coset.data.ratings import load_ratings
+from coset.errors import InputError
+
+MINI = "".join(
+    f"{user}::{10 * movie}::{1 + (user * movie) % 5}::9783{movie}\n" for user in (1, 2) for movie in (1, 2, 3)
+)
+
+
+def mini_zip(member: str = "ml-1m/ratings.dat", text: str = MINI) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-1m/README", "mini")
+        archive.writestr(member, text)
+    return file.getvalue()
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """An empty $COSET_DATA and an empty cache; the published set is the mini one; no network."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    monkeypatch.setenv("COSET_DATA", str(data))
+    monkeypatch.setenv("COSET_CACHE", str(cache))
+    mini = replace(
+        movielens.PUBLISHED["movielens-1m"],
+        rows=6,
+        users=2,
+        movies=3,
+        url="http://127.0.0.1:9/ml-1m.zip",
+        md5=hashlib.md5(mini_zip_once()).hexdigest(),
+    )
+    monkeypatch.setitem(movielens.PUBLISHED, "movielens-1m", mini)
+    return data, cache
+
+
+_once: list[bytes] = []
+
+
+def mini_zip_once() -> bytes:
+    """The mini archive, made once, as it holds the time it was made."""
+    if not _once:
+        _once.append(mini_zip())
+    return _once[0]
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", ["ml-1m.zip", "ml-1m/ratings.dat", "ratings.dat"])
+def test_a_local_copy_is_found(places: tuple[Path, Path], place: int, name: str) -> None:
+    assert not available("movielens-1m")
+    path = put(places[place] / name, mini_zip_once() if name.endswith("zip") else MINI.encode())
+    assert available("movielens-1m")
+    assert locate("movielens-1m") == path
+    data = load_ratings("movielens-1m")
+    assert (data.name, data.source, data.item_name) == ("movielens-1m", str(path), "movie")
+    assert data.items.tolist() == [10, 20, 30, 10, 20, 30]
+
+
+def test_coset_data_comes_before_the_cache(places: tuple[Path, Path]) -> None:
+    for place in places:
+        put(place / "ml-1m.zip", mini_zip_once())
+    assert locate("movielens-1m") == places[0] / "ml-1m.zip"
+
+
+def test_the_tab_separated_set(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(movielens.PUBLISHED["movielens-100k"], rows=6, users=2, movies=3)
+    monkeypatch.setitem(movielens.PUBLISHED, "movielens-100k", small)
+    put(places[0] / "ml-100k" / "u.data", MINI.replace("::", "\t").encode())
+    assert load_movielens("movielens-100k").items.tolist() == [10, 20, 30, 10, 20, 30]
+
+
+def test_a_copy_of_other_data_is_told_by_its_counts(places: tuple[Path, Path]) -> None:
+    path = put(places[0] / "ml-1m.zip", mini_zip(text=MINI + "3::10::5::9\n"))
+    with pytest.raises(InputError) as caught:
+        load_movielens("movielens-1m")
+    for word in [str(path), "7 ratings of 3 users and 3 movies", "has 6 of 2 and 3", "GroupLens", "path"]:
+        assert word in str(caught.value)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(InputError, match="unknown dataset 'movielens-2m'"):
+        load_movielens("movielens-2m")
+
+
+def test_the_published_numbers() -> None:
+    one, hundred = movielens.PUBLISHED["movielens-1m"], movielens.PUBLISHED["movielens-100k"]
+    assert (one.rows, one.users, one.movies) == (1_000_209, 6_040, 3_706)
+    assert (hundred.rows, hundred.users, hundred.movies) == (100_000, 943, 1_682)
+    assert one.md5 == "c4d9eecfca2ab87c1945afe126590906"
+    assert hundred.md5 == "0e33842e24a9c977be4e0107933c0723"
+    assert one.url == "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+    assert hundred.url == "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+
+
+def test_the_newer_layout_has_a_header(tmp_path: Path) -> None:
+    text = "userId,movieId,rating,timestamp\n1,10,0.5,9\n2,20,4.5,9\n"
+    path = put(tmp_path / "ml-latest.zip", mini_zip("ml-latest/ratings.csv", text))
+    assert load_ratings(path).ratings.tolist() == [0.5, 4.5]
+
+
+def test_the_ratings_nearest_to_the_top_are_read(tmp_path: Path) -> None:
+    put(tmp_path / "old" / "ratings.dat", b"9::9::1::1\n")
+    put(tmp_path / "ratings.dat", MINI.encode())
+    assert len(read_grouplens(tmp_path)[0]) == 6
+
+
+def test_zip_without_ratings(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.zip", mini_zip("ml-1m/movies.dat"))
+    with pytest.raises(InputError, match=r"f\.zip: holds no ratings.*ratings\.dat, u\.data"):
+        load_ratings(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no ratings"):
+        load_ratings(tmp_path / "empty")
+
+
+def test_a_wrong_row_inside_a_zip_is_named(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.zip", mini_zip(text=MINI + "3::10::five::9\n"))
+    expected = f"{path}/ml-1m/ratings.dat, line 7, column 'rating': the rating 'five'"
+    with pytest.raises(InputError, match=re.escape(expected)):
+        load_ratings(path)
+
+
+def test_a_wrong_separator_inside_a_zip_is_named(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.zip", mini_zip(text=MINI.replace("::", ",")))
+    with pytest.raises(InputError, match=r"ratings\.dat, line 1: 1 field separated by '::', expected 4.*','"):
+        load_ratings(path)
+
+
+def test_an_archive_cut_off_anywhere(tmp_path: Path) -> None:
+    whole = mini_zip_once()
+    for length in range(len(whole)):
+        path = put(tmp_path / "f.zip", whole[:length])
+        with pytest.raises(InputError, match=r"f\.zip: not readable as a zip archive.*fetch it again"):
+            load_ratings(path)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_an_altered_archive_gives_the_same_data_or_an_input_error(tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(mini_zip_once())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    path = put(tmp_path / "f.zip", bytes(content))
+    try:
+        users, items, _ = read_grouplens(path)
+    except InputError as error:
+        assert "f.zip" in str(error)
+    else:
+        assert (users.tolist(), items.tolist()) == ([1, 1, 1, 2, 2, 2], [10, 20, 30, 10, 20, 30])
+
+
+def test_a_member_with_a_wrong_checksum(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("ratings.dat", MINI)
+    content = file.getvalue().replace(b"1::10::2", b"1::10::3")
+    with pytest.raises(InputError, match="CRC"):
+        load_ratings(put(tmp_path / "f.zip", content))
+
+
+# --- the download, from a server on this machine -----------------------------------------------------------
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, int | None, int], None]]:
+    """Serve these bytes as the mini set, announcing `length` of them, with this status."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(content: bytes, length: int | None = None, status: int = 200) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content) if length is None else length))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/ml-1m.zip"
+        published = replace(movielens.PUBLISHED["movielens-1m"], url=url)
+        monkeypatch.setitem(movielens.PUBLISHED, "movielens-1m", published)
+
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+Serve = Callable[..., None]
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("**/*")) if folder.exists() else []
+
+
+def test_download_into_the_cache(places: tuple[Path, Path], serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(mini_zip_once())
+    data = load_movielens("movielens-1m")
+    assert len(data) == 6
+    assert data.source == str(places[1] / "ml-1m.zip")
+    assert left_in(places[1]) == ["ml-1m.zip"]
+    assert available("movielens-1m")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_goes_to_stderr(
+    places: tuple[Path, Path], serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_QUIET", 0.0)
+    serve(mini_zip_once())
+    load_movielens("movielens-1m")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"downloading ml-1m\.zip: 0\.0 of 0\.0 MB", err)
+
+
+@pytest.mark.parametrize(
+    ("content", "length", "status", "words"),
+    [
+        (b"another file", None, 200, ["12 bytes", "checksum"]),
+        (b"short", 1000, 200, ["stopped after 5 of 1000 bytes"]),
+        (b"", None, 404, ["404", "Not Found"]),
+    ],
+)
+def test_a_failed_download_leaves_nothing(
+    places: tuple[Path, Path], serve: Serve, content: bytes, length: int | None, status: int, words: list[str]
+) -> None:
+    serve(content, length, status)
+    with pytest.raises(DataNotFound) as caught:
+        load_ratings("movielens-1m")
+    ways = ["COSET_DATA", "ml-1m.zip", str(places[1] / "ml-1m.zip"), "network"]
+    for word in [*ways, *words]:
+        assert word in str(caught.value)
+    assert left_in(places[1]) == []
+
+
+def test_no_network_names_the_three_ways_out(places: tuple[Path, Path]) -> None:
+    with pytest.raises(DataNotFound) as caught:
+        load_ratings("movielens-1m")
+    for word in ["movielens-1m", "COSET_DATA", str(places[1] / "ml-1m.zip"), "network"]:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written(places: tuple[Path, Path], serve: Serve) -> None:
+    serve(mini_zip_once())
+    put(places[1], b"a file where the folder should be")
+    with pytest.raises(DataNotFound, match="COSET_DATA"):
+        load_movielens("movielens-1m")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"COSET_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/coset"),
+        ({"HOME": "/c"}, "/c/.cache/coset"),
+    ],
+)
+def test_the_cache_folder(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("COSET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert fetching.cache_folder() == Path(expected)
+
+
+# --- the real data -----------------------------------------------------------------------------------------
+
+
+def test_the_real_movielens_1m(movielens_zip: Path) -> None:
+    data = load_ratings("movielens-1m")
+    assert data.source == str(movielens_zip)
+    assert len(data) == 1_000_209
+    assert len(np.unique(data.users)) == 6_040
+    assert len(np.unique(data.items)) == 3_706
+    assert np.bincount(data.ratings.astype(int))[1:].tolist() == [56_174, 107_557, 261_197, 348_971, 226_310]
+    assert (data.users[0], data.items[0], data.ratings[0]) == (1, 1193, 5.0)
+    assert (np.diff(data.users) >= 0).all()
+    assert (data.synthetic, data.range) == (False, (1.0, 5.0))
+
+
+def test_the_real_archive_cut_off(movielens_zip: Path, tmp_path: Path) -> None:
+    whole = movielens_zip.read_bytes()
+    path = put(tmp_path / "ml-1m.zip", whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"ml-1m\.zip: not readable as a zip archive"):
+        load_ratings(path)

@@ -1,0 +1,91 @@
+"""Ratings out of Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from coset.data.columns import Columns
+from coset.data.parquet import read_parquet
+from coset.errors import InputError
+
+GOOD: dict[str, Any] = {"user_id": [1, 2], "item_id": ["a", "b"], "rating": [4.5, 3.0]}
+
+
+def write(folder: Path, **columns: Any) -> Path:
+    path = folder / "f.parquet"
+    pl.DataFrame({**GOOD, **columns}).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [
+        (pl.Series([1, 2], dtype=pl.UInt8), [1, 2]),
+        (pl.Series([1, 2], dtype=pl.Int64), [1, 2]),
+        (pl.Series([1.0, 2.0]), [1, 2]),
+        (pl.Series(["1", ""]), ["1", ""]),
+        (pl.Series(["x", "y"], dtype=pl.Categorical), ["x", "y"]),
+        (pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"])), ["x", "y"]),
+    ],
+)
+def test_ids_keep_their_sort(tmp_path: Path, users: pl.Series, expected: list[object]) -> None:
+    found, items, ratings = read_parquet(write(tmp_path, user_id=users))
+    assert found.tolist() == expected
+    assert items.tolist() == ["a", "b"]
+    assert ratings.tolist() == [4.5, 3.0]
+    assert ratings.dtype == np.float32
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, stars=[1, 2], extra=[None, None])
+    assert read_parquet(path, Columns(rating="stars"))[2].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"user_id": [None, 2]}, ["row 1", "'user_id'", "missing"]),
+        ({"item_id": ["a", None]}, ["row 2", "'item_id'", "missing"]),
+        ({"rating": [1.0, None]}, ["row 2", "'rating'", "missing"]),
+        ({"rating": [1.0, float("nan")]}, ["row 2", "'rating'", "nan", "finite"]),
+        ({"rating": [float("inf"), 1.0]}, ["row 1", "'rating'", "inf", "finite"]),
+        ({"rating": ["5", "4"]}, ["'rating'", "numbers", "String"]),
+        ({"user_id": [1.0, 2.5]}, ["row 2", "'user_id'", "2.5", "whole"]),
+        ({"user_id": pl.Series([1, 2**63], dtype=pl.UInt64)}, ["row 2", "'user_id'", str(2**63)]),
+        ({"user_id": [[1], [2]]}, ["'user_id'", "List"]),
+    ],
+)
+def test_bad_values_are_named_by_row_and_column(tmp_path: Path, columns: dict[str, Any], words: list[str]) -> None:
+    path = write(tmp_path, **columns)
+    with pytest.raises(InputError) as caught:
+        read_parquet(path)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    pl.DataFrame(GOOD).clear().write_parquet(path)
+    with pytest.raises(InputError, match="no ratings"):
+        read_parquet(path)
+
+
+def test_cut_off_anywhere_is_an_input_error(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"f\.parquet.*not readable as Parquet"):
+            read_parquet(path)
+
+
+def test_missing_columns_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    pl.DataFrame({"a": [1], "b": [2]}).write_parquet(path)
+    with pytest.raises(InputError, match=r"'a', 'b'.*--user"):
+        read_parquet(path)
