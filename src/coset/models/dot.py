@@ -100,7 +100,8 @@ class DotModel(nn.Module):
         """Scores of pairs of ids, each of shape `(batch,)`."""
         check_ids(self.user, users)
         check_ids(self.item, items)
-        score = squared_norm = torch.zeros((), device=users.device)
+        score: Tensor = torch.zeros((), device=users.device)
+        squared_norm = score
         for collection in (self.embeddings, self.biases):
             if collection is None:
                 continue
@@ -118,7 +119,8 @@ class DotModel(nn.Module):
     @torch.no_grad()
     def predict(self, users: Tensor, items: Tensor) -> Tensor:
         """Ratings of pairs of ids, within the range of ratings."""
-        return self(users, items).prediction.clamp(self.low, self.high)
+        scores: Scores = self(users, items)
+        return scores.prediction.clamp(self.low, self.high)
 
     def components(self) -> list[Component]:
         """All that is stored, under the names of the state: tables, biases and the mean."""

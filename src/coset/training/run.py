@@ -28,7 +28,7 @@ from coset.errors import InputError
 from coset.files import locked, read_json, write_json
 from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
-from coset.schema import Table
+from coset.schema import Component, Table
 from coset.training import checkpoint
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
@@ -62,25 +62,44 @@ class RunSpec:
         """Split and number the ratings."""
         return prepare(ratings, self.split, self.vocabulary, self.seed)
 
-    def tables(self, user: Vocabulary, item: Vocabulary) -> tuple[Table, Table]:
-        """The two tables of the model."""
-        dim, std = max(1, self.model.embedding_dim), self.model.std
-        first, second = (
-            Table(of.name, of.num_embeddings, dim, std, frequencies=_frequencies(of)) for of in (user, item)
-        )
-        return first, second
-
     def build(self, user: Vocabulary, item: Vocabulary, low: float, high: float, mean: float) -> DotModel:
         """The fresh model; `low`, `high` and `mean` are those of the training ratings."""
-        chosen = replace(
-            self.model,
-            low=low if self.model.low is None else self.model.low,
-            high=high if self.model.high is None else self.model.high,
-        )
-        methods = self.methods if self.model.embedding_dim else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return DotModel(*self.tables(user, item), methods, chosen, mean)
+            return _build(self.model, self.methods, user, item, low, high, mean)
+
+
+def tables_of(model: DotSettings, user: Vocabulary, item: Vocabulary) -> tuple[Table, Table]:
+    """The tables that these vocabularies need in this model."""
+    dim = max(1, model.embedding_dim)
+    first, second = (
+        Table(of.name, of.num_embeddings, dim, model.std, frequencies=_frequencies(of)) for of in (user, item)
+    )
+    return first, second
+
+
+def predicted_components(
+    model: DotSettings, methods: Mapping[str, Method], user: Vocabulary, item: Vocabulary
+) -> list[Component]:
+    """What a model would store, with nothing allocated.
+
+    Raises:
+        InputError: a method that does not fit its table, or for a table that is not there.
+    """
+    with torch.device("meta"):
+        return _build(model, methods, user, item, 0.0, 1.0, 0.5).components()
+
+
+def _build(
+    model: DotSettings, methods: Mapping[str, Method], user: Vocabulary, item: Vocabulary,
+    low: float, high: float, mean: float,
+) -> DotModel:  # fmt: skip
+    chosen = replace(
+        model,
+        low=low if model.low is None else model.low,
+        high=high if model.high is None else model.high,
+    )
+    return DotModel(*tables_of(model, user, item), methods, chosen, mean)
 
 
 def execute(

@@ -1,0 +1,226 @@
+"""The comparison: every row of a recipe trained with every seed, and one results object of it all."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import coset
+from coset import settings
+from coset.data import Encoded, Ratings
+from coset.errors import InputError
+from coset.experiments.recipe import Recipe, Row, resolve
+from coset.files import locked, write_json, write_text
+from coset.training.run import RunSpec, execute
+
+SCHEMA = 1
+_METRICS = ("val_mse", "val_mae", "train_mse", "train_mae")
+
+
+class Progress(Protocol):
+    """What a comparison tells of itself while it runs."""
+
+    def begin(self, steps: int) -> None:
+        """There will be this many steps in all."""
+
+    def advance(self, steps: int, what: str) -> None:
+        """So many more are done; `what` is being trained."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def begin(self, steps: int) -> None:
+        """Nothing."""
+
+    def advance(self, steps: int, what: str) -> None:
+        """Nothing."""
+
+
+def compare(
+    recipe: Recipe,
+    out: Path,
+    ratings: Ratings,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run `recipe` on `ratings` and return its results, which are also written to `out`.
+
+    Every (row, seed) is a run in a folder of its own below `out/runs`, so a comparison that was stopped goes on
+    at the first one not yet done. `out` gets `results.json`, `results.md`, `losses.png` and `frontier.png`.
+
+    Args:
+        resume: continue what `out` holds; without it `out` must be empty or not exist.
+        notes: further lines for the results.
+
+    Raises:
+        InputError: a recipe that does not fit the data, or an `out` that cannot be used.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
+        raise InputError(f"{out}: exists already; continue it with --resume or choose another --out")
+    first = encode(recipe, ratings, recipe.first_seed)
+    rows, left_out = resolve(recipe, first)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        runs = _run_all(recipe, rows, out, ratings, first, resume, progress or Silent())
+        results = _results(recipe, rows, runs, ratings, first, [*recipe.notes, *left_out, *notes])
+        _present(results, out)
+    return results
+
+
+def encode(recipe: Recipe, ratings: Ratings, seed: int) -> Encoded:
+    """The split and the ids that all rows of `recipe` share for this seed."""
+    spec = RunSpec(recipe.data, recipe.split, recipe.vocabulary, recipe.model, {}, recipe.training, seed)
+    return spec.prepare(ratings)
+
+
+def _run_all(
+    recipe: Recipe, rows: Sequence[Row], out: Path, ratings: Ratings, first: Encoded, resume: bool, progress: Progress
+) -> dict[str, list[dict[str, Any]]]:
+    runs: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
+    rows_to_learn = len(first.split.training)
+    steps = {row.name: row.training.epochs * -(-rows_to_learn // row.training.batch_size) for row in rows}
+    progress.begin(sum(steps.values()) * recipe.seeds)
+    for seed in _seeds(recipe):
+        encoded = first if seed == recipe.first_seed else encode(recipe, ratings, seed)
+        for row in rows:
+            what = f"{row.name}, seed {seed}"
+            with counted(progress, what, steps[row.name]) as on_step:
+                metrics = execute(
+                    recipe.spec(row, seed), out / "runs" / row.slug / f"seed-{seed}", ratings,
+                    encoded=encoded, resume=resume, on_step=on_step,
+                )  # fmt: skip
+            runs[row.name].append(metrics)
+    return runs
+
+
+def _seeds(recipe: Recipe) -> range:
+    return range(recipe.first_seed, recipe.first_seed + recipe.seeds)
+
+
+@contextmanager
+def counted(progress: Progress, what: str, steps: int) -> Iterator[Any]:
+    """A callback for the steps of one run; steps that an earlier process did are told of at the end."""
+    told = 0
+
+    def on_step(done: int) -> None:
+        nonlocal told
+        told += done
+        progress.advance(done, what)
+
+    progress.advance(0, what)
+    yield on_step
+    progress.advance(steps - told, what)
+
+
+def _results(
+    recipe: Recipe, rows: Sequence[Row], runs: Mapping[str, list[dict[str, Any]]], ratings: Ratings,
+    encoded: Encoded, notes: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "dataset": ratings.name,
+        "synthetic": ratings.synthetic,
+        "noise_floor": ratings.noise_floor,
+        "split": {
+            **settings.plain(recipe.split),
+            "training_rows": len(encoded.split.training),
+            "validation_rows": len(encoded.split.validation),
+            "users": encoded.user.num_embeddings,
+            "items": encoded.item.num_embeddings,
+        },
+        "protocol": {
+            "reported": "a slice of the training part" if recipe.split.tuning else "the validation part",
+            "epoch": "last",
+            "vocabulary": settings.plain(recipe.vocabulary),
+            "model": settings.plain(recipe.model),
+            "training": settings.plain(recipe.training),
+        },
+        "host": host(),
+        "versions": versions(),
+        "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
+        "notes": list(notes),
+        "rows": [_result_row(recipe, row, runs[row.name], full_bytes) for row in rows],
+    }
+
+
+def _result_row(
+    recipe: Recipe, row: Row, runs: Sequence[dict[str, Any]], full_bytes: int | None
+) -> dict[str, Any]:  # fmt: skip
+    lasts = [run["history"][-1] for run in runs]
+    return {
+        "name": row.name,
+        "note": row.note,
+        "group": row.group,
+        "embedding_dim": row.model.embedding_dim,
+        "methods": {name: method.to_json() for name, method in row.methods.items()},
+        "model": settings.plain(row.model),
+        "training": settings.plain(row.training),
+        "parameters": runs[0]["parameters"],
+        "bytes": runs[0]["bytes"],
+        "ratio": None if full_bytes is None else full_bytes / runs[0]["bytes"],
+        "seeds": list(_seeds(recipe)),
+        "engine": "plain",
+        "metrics": {name: _summary([last[name] for last in lasts]) for name in _METRICS},
+        "epochs": row.training.epochs,
+        "seconds_per_epoch": median(epoch["seconds"] for run in runs for epoch in run["history"]),
+        "history": [run["history"] for run in runs],
+    }
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and standard deviation (ddof = 1; None for one value) over seeds."""
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "values": list(values)}
+
+
+def _present(results: Mapping[str, Any], out: Path) -> None:
+    from coset.experiments import plots, report
+
+    plots.losses(results, out / "losses.png")
+    plots.frontier(results, out / "frontier.png")
+    write_text(out / "results.md", report.markdown(results))
+    write_json(out / "results.json", results)
+
+
+def host() -> dict[str, Any]:
+    """The machine, without its name."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    return {
+        "coset": coset.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()

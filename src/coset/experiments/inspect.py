@@ -1,0 +1,113 @@
+"""What a data set holds, and what full tables for it would cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table as Grid
+
+from coset import ledger
+from coset.data import Ratings, Vocabulary
+from coset.methods.full import Full
+from coset.schema import Table
+from coset.sizes import format_size
+
+_OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
+
+
+def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
+    """Cardinalities, popularity and the bytes of full tables, as plain JSON values.
+
+    The popularity histogram of a feature groups its ids by how often they occur, in powers of two: each group
+    has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all rows that its ids make up.
+    """
+    low, high = ratings.range
+    values, counts = np.unique(ratings.ratings, return_counts=True)
+    features = [
+        _feature(name, Vocabulary.build(name, raw).frequencies, embedding_dim)
+        for name, raw in ((ratings.user_name, ratings.users), (ratings.item_name, ratings.items))
+    ]
+    return {
+        "dataset": ratings.name,
+        "synthetic": ratings.synthetic,
+        "noise_floor": ratings.noise_floor,
+        "rows": len(ratings),
+        "rating_range": [low, high],
+        "rating_mean": float(ratings.ratings.mean(dtype=np.float64)),
+        "rating_variance": float(ratings.ratings.var(dtype=np.float64)),
+        "ratings": [
+            {"rating": float(value), "rows": int(count)} for value, count in zip(values, counts, strict=True)
+        ] if len(values) <= 20 else None,
+        "embedding_dim": embedding_dim,
+        "features": features,
+        "bytes": {key: sum(feature["bytes"][key] for feature in features) for key in features[0]["bytes"]},
+    }  # fmt: skip
+
+
+def _feature(name: str, frequencies: np.ndarray, embedding_dim: int) -> dict[str, Any]:
+    ordered = np.sort(frequencies)[::-1]
+    traffic = np.cumsum(ordered) / ordered.sum()
+    n = len(ordered)
+    components = Full().components(Table(name, n, embedding_dim))
+    table = ledger.inference_bytes(components)
+    return {
+        "name": name,
+        "num_embeddings": n,
+        "most": int(ordered[0]),
+        "median": float(np.median(ordered)),
+        "least": int(ordered[-1]),
+        "traffic_of_top": {f"{share:.0%}": float(traffic[max(1, round(n * share)) - 1]) for share in (0.01, 0.1, 0.5)},
+        "histogram": _histogram(ordered),
+        "bytes": {"table": table}
+        | {f"table_and_{name}": table + ledger.optimizer_bytes(components, name) for name in _OPTIMIZERS},
+    }
+
+
+def _histogram(frequencies: np.ndarray) -> list[dict[str, Any]]:
+    total = int(frequencies.sum())
+    groups: list[dict[str, Any]] = []
+    for power in range(int(frequencies.max()).bit_length()):
+        inside = frequencies[(frequencies >= 2**power) & (frequencies < 2 ** (power + 1))]
+        groups.append({
+            "from": 2**power, "to": 2 ** (power + 1) - 1, "ids": len(inside), "traffic": float(inside.sum() / total)
+        })  # fmt: skip
+    return groups
+
+
+def inspection_table(found: dict[str, Any]) -> Group:
+    """What `inspect` found, for the terminal."""
+    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
+    low, high = found["rating_range"]
+    grid = Grid(
+        title=f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
+        f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}",
+        title_justify="left",
+        caption=f"full tables of dim {found['embedding_dim']}, float32; Adam keeps two more numbers a parameter",
+        caption_justify="left",
+    )
+    for heading in ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %", "table", "+ Adam"):
+        grid.add_column(heading, justify="left" if heading == "feature" else "right")
+    for of in found["features"]:
+        grid.add_row(
+            of["name"], f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
+            *(f"{share:.0%}" for share in of["traffic_of_top"].values()),
+            format_size(of["bytes"]["table"]), format_size(of["bytes"]["table_and_adam"]),
+        )  # fmt: skip
+    total = found["bytes"]
+    grid.add_section()
+    grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
+    return Group(grid, *(_histogram_table(of) for of in found["features"]))
+
+
+def _histogram_table(feature: dict[str, Any]) -> Grid:
+    grid = Grid(title=f"popularity of {feature['name']} ids", title_justify="left")
+    for heading in ("occurrences", "ids", "", "traffic", " "):
+        grid.add_column(heading, justify="left" if not heading.strip() else "right", no_wrap=True)
+    most = max(group["ids"] for group in feature["histogram"])
+    for group in feature["histogram"]:
+        span = f"{group['from']}" if group["from"] == group["to"] else f"{group['from']} – {group['to']}"
+        grid.add_row(span, f"{group['ids']:,}", "█" * round(24 * group["ids"] / most),
+                     f"{group['traffic']:.1%}", "█" * round(24 * group["traffic"]))  # fmt: skip
+    return grid

@@ -1,0 +1,1 @@
+"""Planning: from a byte budget to a method for every table."""
