@@ -46,7 +46,7 @@ def as_lists(triple: Triple) -> list[list[object]]:
 def test_every_layout_gives_the_same_rows(data: bytes) -> None:
     users, items, ratings = read_delimited(data, "f")
     assert (users.tolist(), items.tolist(), ratings.tolist()) == ([1, 2], [10, 20], [5.0, 3.5])
-    assert (users.dtype, items.dtype, ratings.dtype) == (np.int64, np.int64, np.float32)
+    assert [column.dtype.str[1:] for column in (users, items, ratings)] == ["i8", "i8", "f4"]
 
 
 def test_text_ids_stay_text() -> None:
@@ -153,7 +153,7 @@ cell = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(cell, cell, cell), max_size=6), st.sampled_from([",", "\t", ";", "|"]))
 def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str, str, str]], separator: str) -> None:
     file = io.StringIO(newline="")
@@ -169,8 +169,8 @@ def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str,
         return
     if fast is not None:
         assert as_lists(fast) == as_lists(careful)
-    assert [str(user) for user in careful[0].tolist()] == [user.strip() for user, _, _ in rows]
-    assert [str(item) for item in careful[1].tolist()] == [item.strip() for _, item, _ in rows]
+    assert [str(user) for user in careful[0].tolist()] == [user.strip(delimited._BLANKS) for user, _, _ in rows]
+    assert [str(item) for item in careful[1].tolist()] == [item.strip(delimited._BLANKS) for _, item, _ in rows]
     assert careful[2].tolist() == [np.float32(float(rating)) for _, _, rating in rows]
 
 
@@ -180,8 +180,8 @@ def test_no_bytes_cause_another_error(tail: bytes) -> None:
     for head in (b"", HEAD, b"1::2::3::4\n", b"1\t2\t3\t4\n"):
         try:
             users, items, ratings = read_delimited(head + tail, "f")
-        except InputError as error:
-            assert "f" in str(error)
+        except InputError:
+            pass
         else:
             assert len(users) == len(items) == len(ratings) > 0
             assert np.isfinite(ratings).all()

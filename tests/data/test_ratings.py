@@ -34,7 +34,7 @@ def test_the_columns() -> None:
     data = tiny()
     assert len(data) == 3
     assert data.range == (3.0, 5.0)
-    assert (data.users.dtype, data.items.dtype, data.ratings.dtype) == (np.int64, np.object_, np.float32)
+    assert [column.dtype.str[1:] for column in (data.users, data.items, data.ratings)] == ["i8", "O", "f4"]
     assert (data.user_name, data.item_name, data.synthetic, data.noise_floor) == ("user", "item", False, None)
 
 
@@ -96,10 +96,9 @@ def test_grouplens_folder_zip_and_file(tmp_path: Path) -> None:
     file = put(tmp_path / "ml-mini", "ratings.dat", "1::10::5::9\n2::20::3::9\n")
     with zipfile.ZipFile(tmp_path / "mini.zip", "w") as archive:
         archive.write(file, "ml-mini/ratings.dat")
-    for path in (tmp_path / "ml-mini", tmp_path / "mini.zip"):
+    for path in (tmp_path / "ml-mini", tmp_path / "mini.zip", file):
         data = load_ratings(path)
         assert (data.items.tolist(), data.item_name) == ([10, 20], "movie")
-    assert load_ratings(file).items.tolist() == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_a_far_name_lists_all() -> None:
 
 
 def test_flags_do_not_go_with_a_built_in_name() -> None:
-    with pytest.raises(InputError, match="built in.*leave out user, separator"):
+    with pytest.raises(InputError, match=r"built in.*leave out user, separator"):
         load_ratings("movielens-1m", user="u", separator=",")
 
 

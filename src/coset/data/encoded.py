@@ -67,6 +67,7 @@ def encode(
         InputError: the split is of another number of rows, or an id is unseen and to be refused.
 
     Example:
+        >>> from coset.data import ordered_split
         >>> data = Ratings("tiny", [1, 1, 2, 2], ["a", "b", "a", "c"], [5, 3, 4, 1])
         >>> encode(data, ordered_split(4, validation=0.25)).items
         tensor([0, 1, 0, 2])

@@ -137,9 +137,9 @@ def read_grouplens(path: Path, columns: Columns | None = None, separator: str | 
         InputError: the archive is unreadable or holds no ratings, or a row is wrong (see `read_delimited`).
     """
     if path.is_dir():
-        files = {str(PurePosixPath(file.relative_to(path))): file for file in path.rglob("*") if file.is_file()}
-        member = _member(path, list(files))
-        data, where = files[member].read_bytes(), str(files[member])
+        found = [file for name in _MEMBERS for file in path.rglob(name) if file.is_file()]
+        member = _member(path, [file.relative_to(path).as_posix() for file in found])
+        data, where = (path / member).read_bytes(), str(path / member)
     elif is_archive(path):
         member, data = _unzip(path)
         where = f"{path}/{member}"
@@ -167,7 +167,7 @@ def _unzip(path: Path) -> tuple[str, bytes]:
         raise
     except Exception as error:  # zipfile and the decompressors raise a dozen kinds on damaged archives
         raise InputError(
-            f"{path}: not readable as a zip archive ({error or type(error).__name__}); it seems cut off or "
+            f"{path}: not readable as a zip archive ({str(error) or type(error).__name__}); it seems cut off or "
             "damaged: remove it and fetch it again"
         ) from None
 

@@ -167,7 +167,7 @@ def _read(path: Path, user: str | None, item: str | None, rating: str | None, se
     columns = Columns(user, item, rating)
     item_name = "item"
     try:
-        if path.is_dir() or is_archive(path):
+        if path.is_dir() or is_archive(path) or path.name in ("ratings.dat", "u.data"):
             triple = read_grouplens(path, columns, separator)
             item_name = "movie"
         elif _starts_with(path, b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):

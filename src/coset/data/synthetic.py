@@ -108,7 +108,7 @@ def _pairs(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         chosen.append(np.sort(np.argpartition(waiting, count)[:count]))
     users = np.repeat(np.arange(NUM_USERS), activity)
     items = np.concatenate(chosen)
-    return users, _leave_no_item_out(users, items), popularity
+    return users, _leave_no_item_out(items), popularity
 
 
 def _user_activity(seed: int) -> np.ndarray:
@@ -130,7 +130,7 @@ def _weights(popularity: np.ndarray, activity: np.ndarray) -> np.ndarray:
     return np.asarray(np.interp(popularity, reached, weights))
 
 
-def _leave_no_item_out(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+def _leave_no_item_out(items: np.ndarray) -> np.ndarray:
     """`items` with every item in it: one that no user drew takes the place of a popular one with some user."""
     items = items.copy()
     counts = np.bincount(items, minlength=NUM_ITEMS)
