@@ -115,6 +115,12 @@ def test_head_says_what_was_measured(draw: Any) -> None:
 
 
 @pytest.mark.parametrize("draw", [plots.frontier_figure, plots.losses_figure])
+def test_head_says_when_the_validation_part_was_not_read(draw: Any) -> None:
+    found = texts(draw(results(protocol={"reported": "a slice of the training part"})))
+    assert any("measured on a slice of the training part, not on validation data" in text for text in found)
+
+
+@pytest.mark.parametrize("draw", [plots.frontier_figure, plots.losses_figure])
 def test_synthetic_data_and_its_floor_are_shown(draw: Any) -> None:
     figure = draw(results(realistic()[:5], synthetic=True, noise_floor=0.7))
     assert "SYNTHETIC DATA" in texts(figure)

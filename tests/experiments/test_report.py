@@ -119,13 +119,23 @@ def test_long_names_go_on_in_the_next_line_and_numbers_stay_whole() -> None:
 def test_one_seed_has_no_spread() -> None:
     text = drawn(results(row("full", "full", 1000, [0.75]), row("qr", "compressed", 500, [0.8])), 80)
     assert "±" not in text
-    assert "Validation data, seed 0; 3 epochs." in text
+    assert "Measured on the validation part, seed 0; 3 epochs." in text
 
 
 def test_what_is_not_known_is_a_dash() -> None:
     diverged = row("bad", "compressed", 500, [None], ratio=None, seconds_per_epoch=None)
     diverged["metrics"].pop("val_mae")
     assert cells(drawn(results(diverged), 80), "bad") == ["bad", "125", "500B", "–", "–", "–", "–"]
+
+
+def test_what_was_measured_on_another_part_is_said() -> None:
+    given = results(*ROWS, protocol={"reported": "a slice of the training part"})
+    assert "Measured on a slice of the training part, mean ± std over" in report.markdown(given)
+
+
+def test_title_names_the_data_once() -> None:
+    assert report.title(results()) == "Keras example · movielens-1m"
+    assert report.title(results(title="All of movielens-1m", synthetic=True)) == "SYNTHETIC DATA · All of movielens-1m"
 
 
 def test_names_are_not_markup() -> None:

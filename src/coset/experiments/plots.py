@@ -108,7 +108,9 @@ def _head(figure: Figure, results: Results, reading: str) -> None:
     height, width = figure.get_figheight(), figure.get_figwidth()
     room = int(width * 8.5) - (20 if results["synthetic"] else 0)
     heading = textwrap.shorten(str(results["title"]), room, placeholder=" …")
-    facts = f"{results['dataset']} · {seeds(results)} · {epochs(results)} · {reading}"
+    part = results.get("protocol", {}).get("reported", "the validation part")
+    where = "" if "validation" in part else f" · measured on {part}, not on validation data"
+    facts = f"{results['dataset']} · {seeds(results)} · {epochs(results)} · {reading}{where}"
     facts = textwrap.shorten(facts, int(width * 14), placeholder=" …")
     figure.text(0.12 / width, 1 - 0.14 / height, heading, va="top", size=13, weight="bold")
     figure.text(0.12 / width, 1 - 0.42 / height, facts, va="top", size=9, color="#444444")
@@ -191,11 +193,11 @@ def _range(means: Array, spreads: Array, floor: float | None) -> tuple[float, fl
     """The limits of the MSE axis, and which rows are drawn in place.
 
     Rows far above all others are left out of the range, so that the differences among the others can be seen; the
-    noise floor is left out when it would take more than half of the axis.
+    noise floor is left out when it would take more than three fifths of the axis.
     """
     inside = means <= _highest_in_place(means)
     bottom, top = float((means - spreads)[inside].min()), float((means + spreads)[inside].max())
-    if floor is not None and floor < bottom and bottom - floor < top - bottom:
+    if floor is not None and floor < bottom and bottom - floor < 1.5 * (top - bottom):
         bottom = floor
     span = max(top - bottom, 1e-3 * abs(top), 1e-9)
     return bottom - 0.07 * span, top + (0.06 if inside.all() else 0.14) * span, inside
@@ -424,7 +426,7 @@ def _loss_range(train: Sequence[Curve], validation: Sequence[Curve], floor: floa
     if highest - low < 2 * (high - low):
         high = highest
     span = max(high - low, 1e-3 * abs(high), 1e-9)
-    if floor is not None and floor < low and low - floor < 0.5 * span:
+    if floor is not None and floor < low and low - floor < span:
         low, span = floor, high - floor
     return low - 0.06 * span, high + 0.08 * span
 

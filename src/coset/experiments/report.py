@@ -34,7 +34,7 @@ def table(results: Results) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        min_width=80,  # where there is room, so that few notes need a second line
+        min_width=79,  # where there is room, so that few notes need a second line
     )
     for heading in _headings(results):
         if heading == "name":
@@ -103,7 +103,8 @@ def best_compressed(results: Results, budgets: Iterable[int]) -> str:
 def title(results: Results) -> str:
     """What was compared on which data, and that the data is synthetic if it is."""
     marker = "SYNTHETIC DATA · " if results["synthetic"] else ""
-    return f"{marker}{results['title']} · {results['dataset']}"
+    name, dataset = str(results["title"]), str(results["dataset"])
+    return f"{marker}{name}" if dataset in name else f"{marker}{name} · {dataset}"
 
 
 def seeds(results: Results) -> str:
@@ -217,7 +218,8 @@ def _notes(results: Results) -> list[str]:
     notes = [f"({mark}) {' '.join(str(note).split())}" for mark, note in numbered.items()]
     vocabulary = format_size(results["vocabulary_bytes"])
     over = "mean ± std over " if _repeated(results) else ""
-    notes.append(f"Validation data, {over}{seeds(results)}; {epochs(results)}.")
+    part = results["protocol"].get("reported", "the validation part")
+    notes.append(f"Measured on {part}, {over}{seeds(results)}; {epochs(results)}.")
     notes.append(f"Bytes: tables, per-id biases, index state; the vocabulary, {vocabulary}, is extra.")
     if results["noise_floor"] is not None:
         notes.append(f"Noise floor: no model can expect an MSE below {results['noise_floor']:.4f}.")
