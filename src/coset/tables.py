@@ -308,12 +308,12 @@ class EmbeddingBag(_SingleTable):
             per_sample_weights = per_sample_weights.reshape(-1)
         vectors, places = self._vectors(ids), torch.arange(len(ids), device=ids.device)
         padding: int | None = None
-        if self.padding_idx is not None:  # all padding reads one extra row, which torch's kernel leaves out
+        if self.padding_idx is not None or len(ids) == 0:
+            # All padding reads one more row, which torch's kernel leaves out; and with no ids at all, the kernel
+            # still wants a row to exist.
             padding = len(ids)
-            places = torch.where(ids == self.padding_idx, padding, places)
+            places = torch.where(ids == self.padding_idx, padding, places) if self.padding_idx is not None else places
             vectors = torch.cat([vectors, vectors.new_zeros(1, self.embedding_dim)])
-        elif len(ids) == 0:  # torch's kernel wants a row to exist even if no id reads it
-            vectors = vectors.new_zeros(1, self.embedding_dim)
         return F.embedding_bag(
             places, vectors, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset and input.dim() == 1, padding_idx=padding,
