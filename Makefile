@@ -19,14 +19,14 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo test lint types clean stale
 
 help:
-	@echo "make demo    train and compare full and compressed tables; writes runs/demo, and goes on where it stopped"
+	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
 	@echo "make clean   remove $(VENV) and caches, and keep runs/"
 
 demo: $(STAMP)
-	$(VENV)/bin/coset compare keras-example-corrected --out runs/demo --resume
+	$(VENV)/bin/coset compare keras-example-corrected --resume
 
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)

@@ -1,3 +1,52 @@
-"""coset: memory-efficient embedding tables for recommender models, on PyTorch."""
+"""coset: memory-efficient embedding tables for recommender models, on PyTorch.
+
+`Embedding` and `EmbeddingBag` are drop-ins for torch's own; a method, such as `QuotientRemainder`, says how their
+table is stored. Every method is here by its class name; all names are handed on lazily.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coset.methods import Method, method, registered
+    from coset.schema import Component, Table
+    from coset.tables import Embedding, EmbeddingBag, EmbeddingCollection
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Component": "schema",
+    "Embedding": "tables",
+    "EmbeddingBag": "tables",
+    "EmbeddingCollection": "tables",
+    "Method": "methods",
+    "Table": "schema",
+    "method": "methods",
+    "registered": "methods",
+}
+
+__all__ = [
+    "Component",
+    "Embedding",
+    "EmbeddingBag",
+    "EmbeddingCollection",
+    "Method",
+    "Table",
+    "method",
+    "registered",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name[0].isupper():  # a method's class; only these are capitalised
+        value = getattr(import_module(f"{__name__}.methods"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
