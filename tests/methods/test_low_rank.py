@@ -36,6 +36,26 @@ def test_a_weighted_fit_is_the_svd_of_weighted_rows():
     assert error == pytest.approx(float(beyond.pow(2).sum()) / 8, rel=1e-6)
 
 
+@pytest.mark.parametrize("rank", [1, 3, 5, 7, 8, 9, 15, 16, 31])
+@pytest.mark.parametrize("batch", [37, 1000, 5001])
+def test_gradients_have_the_same_bits_on_any_number_of_threads(rank, batch):
+    # A matrix product over a long batch is split between threads, for some ranks only.
+    torch.manual_seed(0)
+    module = LowRank(rank).build(Table("user", 2000, 32))
+    ids, slope = torch.randint(2000, (batch,)), torch.randn(batch, 32)
+    seen, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            module.zero_grad()
+            (module.lookup(ids) * slope).sum().backward()
+            seen.append([parameter.grad.clone() for parameter in module.parameters()])
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*seen, strict=True):
+        assert torch.equal(one, two)
+
+
 @pytest.mark.parametrize("rank", [0, -1])
 def test_a_rank_below_one_is_refused(rank):
     with pytest.raises(InputError, match=f"rank.*{rank}"):

@@ -94,7 +94,7 @@ def test_the_keras_layout_needs_as_many_buckets_as_quotients():
 
 
 def test_an_unknown_operation_is_refused():
-    with pytest.raises(InputError, match=r"operation.*'multiply'.*'mult'"):
+    with pytest.raises(InputError, match=r"operation.*'multiply'"):
         QuotientRemainder(120, "multiply")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from coset.methods import Method
@@ -46,11 +48,12 @@ CHECKS: dict[str, Check] = {
 """Every check of the contract by name."""
 
 
-def check_method(kind: type[Method]) -> None:
+def check_method(kind: type[Method], only: Collection[str] = ()) -> None:
     """Hold a method to the whole contract, over every variant in its `examples`.
 
     Args:
-        kind: the class of the method, registered or not.
+        kind: the class of the method; registered, since its JSON must lead back to it.
+        only: names of the checks to run; all of `CHECKS` by default.
 
     Raises:
         AssertionError: one sentence that names the check, the method, the table and what is wrong.
@@ -62,6 +65,6 @@ def check_method(kind: type[Method]) -> None:
     if missing := uncovered(kind):
         raise AssertionError(f"examples: {kind.__name__}.examples leaves out {', '.join(missing)}")
     with torch.random.fork_rng(devices=[]):
-        for check in CHECKS.values():
-            for case in check.cases(kind):
-                check(case)
+        for name in only or CHECKS:
+            for case in CHECKS[name].cases(kind):
+                CHECKS[name](case)
