@@ -20,11 +20,12 @@ def epoch_order(n: int, buffer: int | None, seed: int, epoch: int) -> Tensor:
     if buffer is None or buffer >= n:
         return torch.from_numpy(np.argsort(bits.random_raw(n), kind="stable"))
     waiting = list(range(buffer))
-    draws = (bits.random_raw(n) % np.uint64(buffer)).tolist()
+    raw = bits.random_raw(n)
+    draws = (raw % np.uint64(buffer)).tolist()
     order = []
     for row in range(buffer, n):
         at = draws[row]
         order.append(waiting[at])
         waiting[at] = row
-    rest = np.array(waiting)[np.argsort(draws[:buffer], kind="stable")]
+    rest = np.array(waiting)[np.argsort(raw[:buffer], kind="stable")]
     return torch.from_numpy(np.concatenate([np.array(order, dtype=np.int64), rest]))
