@@ -100,6 +100,7 @@ class DotModel(nn.Module):
         """Scores of pairs of ids, each of shape `(batch,)`."""
         check_ids(self.user, users)
         check_ids(self.item, items)
+        users, items = users.long(), items.long()  # methods compute in int64
         score: Tensor = torch.zeros((), device=users.device)
         squared_norm = score
         for collection in (self.embeddings, self.biases):
