@@ -318,7 +318,7 @@ def _use_threads(threads: int) -> None:
 @contextmanager
 def _progress() -> Iterator[_Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, transient=True) as shown:
+    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as shown:
         yield _Bar(shown)
 
 
