@@ -167,8 +167,9 @@ class Vocabulary:
         if unseen.any():
             if self.unseen == "error":
                 position = int(unseen.argmax())
+                raw_id = ids.ravel().tolist()[position]  # plain Python, so that its repr is what the file says
                 raise InputError(
-                    f"{where}: the raw id {ids.ravel()[position]!r} at row {position} (counted from 0) is not in "
+                    f"{where}: the raw id {raw_id!r} at row {position} (counted from 0) is not in "
                     f"the vocabulary of {len(self.values)} ids; build the vocabulary on data that holds it, or "
                     "with unseen='shared' so that such ids share one row"
                 )
