@@ -226,9 +226,9 @@ def known_methods() -> Mapping[str, type[Method]]:
 def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None = None) -> Method:
     """The method that `to_json` wrote; `{"method": "full"}` and the like, written by hand, are fine too."""
     known = _registry if known is None else known
-    fields = dict(value)
+    fields = dict(value) if isinstance(value, Mapping) else {}
     if not isinstance(name := fields.pop("method", None), str):
-        raise InputError(f'a method is written {{"method": "<name>", …}}, not {dict(value)!r}')
+        raise InputError(f'a method is written {{"method": "<name>", …}}, not {value!r}')
     if name not in known:
         raise unknown("method", name, known)
     cls = known[name]
