@@ -85,7 +85,7 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
 def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 1024:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {value!r}")
