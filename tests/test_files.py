@@ -1,0 +1,136 @@
+"""Files on disk: the old one or the whole new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coset.errors import InputError
+from coset.files import locked, read_json, replacing, write_json, write_text
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, mode or lock")
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_replacing_puts_the_new_file_in_place_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "result.json"
+    for text in ("one", "two, which is longer", ""):
+        with replacing(path) as aside:
+            assert aside.parent == path.parent
+            aside.write_text(text)
+        assert path.read_text() == text
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_replacing_leaves_the_old_file_when_the_block_raises(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="disk"), replacing(path) as aside:
+        aside.write_text("half of the new")
+        raise RuntimeError("disk")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_makes_nothing_when_the_block_raises(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "new") as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+def test_a_killed_writer_leaves_the_old_file_and_the_next_lock_clears_its_rest(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    code = (
+        "import sys, pathlib\nfrom coset.files import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as aside:\n"
+        "    aside.write_text('new')\n    print('written', flush=True)\n    sys.stdin.read()\n"
+    )
+    with child(code, path) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        writer.kill()
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    keep = tmp_path / "my.part"
+    keep.write_text("a user's own")
+    with locked(tmp_path):
+        assert list(tmp_path.glob(".*.part")) == []
+    assert keep.exists()
+    assert path.read_text() == "old"
+
+
+@posix
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o000, 0o666)])
+def test_a_result_has_the_mode_of_an_ordinary_file(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "result", "text")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "result").stat().st_mode & 0o777 == mode
+
+
+@posix
+def test_a_second_process_is_refused_with_a_sentence_and_let_in_later(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\nfrom coset.files import locked\nfrom coset.errors import InputError\n"
+        "try:\n    with locked(pathlib.Path(sys.argv[1])):\n        print('in')\n"
+        "except InputError as error:\n    print(error)\n"
+    )
+    with locked(tmp_path), child(code, tmp_path) as second:
+        said, _ = second.communicate()
+    assert str(tmp_path) in said
+    assert "another process" in said
+    assert said.count("\n") == 1
+    with child(code, tmp_path) as third:
+        assert third.communicate()[0] == "in\n"
+
+
+@posix
+def test_a_refused_process_clears_nothing_away(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        part = tmp_path / ".result.x.part"
+        part.write_text("being written by the holder")
+        code = "import sys, pathlib\nfrom coset.files import locked\nlocked(pathlib.Path(sys.argv[1])).__enter__()\n"
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+        assert "InputError" in done.stderr
+        assert part.exists()
+
+
+def test_json_round_trip_and_a_value_without_a_word_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    value = {"a": [1, 2.5, None, "ü"], "b": {"c": True}}
+    write_json(path, value)
+    assert read_json(path) == value
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"loss": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8")) == value
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", None])
+def test_unreadable_json_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "value.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"value\.json") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not readable"):
+        read_json(tmp_path)

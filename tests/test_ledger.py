@@ -1,0 +1,78 @@
+"""The ledger against real modules and real optimizers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from coset import ledger
+from coset.methods import Method, registered
+from coset.schema import Component, Table
+from coset.tables import Embedding
+from coset.training.settings import TrainingSettings
+
+TABLES = (
+    Table("even", 100, 16),
+    Table("odd", 101, 7),
+    Table("double", 64, 8, dtype=torch.float64),
+)
+CASES = [
+    pytest.param(table, example, id=f"{table.name}-{number}-{name}")
+    for table in TABLES
+    for name, cls in sorted(registered().items())
+    for number, example in enumerate(cls.examples(table))
+]
+
+
+def by_key(components: list[Component]) -> dict[str, Component]:
+    assert len({component.key for component in components}) == len(components)
+    return {component.key: component for component in components}
+
+
+def real_bytes(values: list[torch.Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in values)
+
+
+@pytest.mark.parametrize(("table", "example"), CASES)
+def test_predicted_is_measured(table: Table, example: Method) -> None:
+    predicted, module = example.components(table), example.build(table)
+    assert by_key(predicted) == by_key(ledger.measure(module))
+    assert ledger.parameters(predicted) == sum(parameter.numel() for parameter in module.parameters())
+    assert ledger.inference_bytes(predicted) == real_bytes(list(module.state_dict().values())) == example.bytes(table)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize(("table", "example"), CASES)
+def test_optimizer_bytes_are_those_of_the_torch_optimizer(
+    table: Table, example: Method, optimizer: ledger.Optimizer
+) -> None:
+    module = Embedding.from_table(table, example)
+    stepping = TrainingSettings(optimizer=optimizer).make_optimizer(module)
+    module(torch.arange(table.num_embeddings)).square().sum().backward()
+    stepping.step()
+    state = [value for of in stepping.state.values() for value in of.values() if isinstance(value, torch.Tensor)]
+    assert ledger.optimizer_bytes(module.components(), optimizer) == real_bytes(state)
+
+
+def test_index_state_is_stored_and_not_trained() -> None:
+    module = Embedding(10, 4, order=torch.arange(9, -1, -1))
+    components = module.components()
+    assert by_key(components) == by_key(ledger.measure(module))
+    assert ledger.inference_bytes(components) == 10 * 4 * 4 + 10 * 4
+    assert ledger.parameters(components) == 40
+    assert ledger.optimizer_bytes(components, "adam") == 2 * 160 + 4
+    assert ledger.optimizer_bytes(components, "sgd") == 0
+
+
+def test_a_scalar_and_a_vector_are_measured() -> None:
+    module = nn.Module()
+    module.mean = nn.Parameter(torch.tensor(1.0))
+    module.register_buffer("order", torch.zeros(5, dtype=torch.int32))
+    assert by_key(ledger.measure(module)) == by_key(
+        [Component("mean", 1, 0), Component("order", 5, 0, torch.int32, "index")]
+    )
+
+
+def test_nothing_costs_nothing() -> None:
+    assert ledger.parameters([]) == ledger.inference_bytes([]) == ledger.optimizer_bytes([], "adam") == 0
