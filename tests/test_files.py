@@ -31,20 +31,24 @@ def test_replacing_puts_the_new_file_in_place_and_leaves_nothing_beside_it(tmp_p
         assert list(path.parent.iterdir()) == [path]
 
 
+def break_off(path: Path, error: BaseException) -> None:
+    with replacing(path) as aside:
+        aside.write_text("half of the new")
+        raise error
+
+
 def test_replacing_leaves_the_old_file_when_the_block_raises(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), replacing(path) as aside:
-        aside.write_text("half of the new")
-        raise RuntimeError("disk")
+    with pytest.raises(RuntimeError, match="disk"):
+        break_off(path, RuntimeError("disk"))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_replacing_makes_nothing_when_the_block_raises(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "new") as aside:
-        aside.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        break_off(tmp_path / "new", KeyboardInterrupt())
     assert list(tmp_path.iterdir()) == []
 
 
