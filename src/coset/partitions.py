@@ -16,7 +16,8 @@ Ids = Any
 """A Python int, or an integer array of any library."""
 
 _LOW_32 = 0xFFFFFFFF
-_MAX_MODULUS = 2**31
+MAX_MODULUS = 2**31
+"""Most rows that `MultiplyShift` can reach."""
 
 
 @runtime_checkable
@@ -97,8 +98,8 @@ class MultiplyShift:
     def __post_init__(self) -> None:
         if isinstance(self.modulus, bool) or not isinstance(self.modulus, int) or self.modulus < 1:
             raise InputError(f"hash: modulus must be a positive integer, not {self.modulus!r}")
-        if self.modulus > _MAX_MODULUS:
-            raise InputError(f"hash: modulus must be at most 2^31 = {_MAX_MODULUS}, not {self.modulus}")
+        if self.modulus > MAX_MODULUS:
+            raise InputError(f"hash: modulus must be at most 2^31 = {MAX_MODULUS}, not {self.modulus}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= _LOW_32:
             raise InputError(f"hash: seed must be an integer in 0 … 2^32 - 1, not {self.seed!r}")
 

@@ -345,7 +345,9 @@ class EmbeddingBag(_SingleTable):
         name = self.table.name
         if len(offsets) == 0:
             if self.include_last_offset:
-                raise InputError(f"table {name!r}: include_last_offset needs at least one offset, {len(ids)}")
+                raise InputError(f"table {name!r}: include_last_offset needs offsets to end with {len(ids)}, not none")
+            if len(ids):  # torch's kernel would read memory that is not there
+                raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
             return
         last = int(offsets[-1])
         wrong = int(offsets[0]) != 0 or last > len(ids) or bool((offsets[1:] < offsets[:-1]).any())

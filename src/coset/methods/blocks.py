@@ -138,6 +138,8 @@ class Blocks(BlockMethod):
             raise InputError(
                 f"table {table.name!r}: bounds must increase and lie in 1 … {n - 1}, not {list(self.bounds)}"
             )
+        for block, method in self.blocks(table):
+            method.check(block)
 
     def blocks(self, table: Table) -> list[tuple[Table, Method]]:
         """The ranges between the bounds."""

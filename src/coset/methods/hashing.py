@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
 from coset.methods.rows import RowComposition, RowMethod, compose
-from coset.partitions import MultiplyShift, RowMap, remainder
+from coset.partitions import MAX_MODULUS, MultiplyShift, RowMap, remainder
 from coset.schema import Table
 
 
@@ -49,6 +49,11 @@ class Hashing(RowMethod):
                 f"hashing takes 1 … {table.num_embeddings}, or use full"
             )
 
+        if self.hash == "multiply_shift" and self.num_buckets > MAX_MODULUS:
+            raise InputError(
+                f"table {table.name!r}: multiply_shift reaches at most {MAX_MODULUS} buckets, not {self.num_buckets}"
+            )
+
     def composition(self, table: Table) -> RowComposition:
         """One part, picked by the hash."""
         hashed: RowMap = remainder(self.num_buckets)
@@ -59,7 +64,10 @@ class Hashing(RowMethod):
     @classmethod
     def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
         """Any number of buckets, from 1 to n."""
-        return Sizes(range(1, table.num_embeddings + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
+        most = table.num_embeddings
+        if fixed.get("hash") == "multiply_shift":
+            most = min(most, MAX_MODULUS)
+        return Sizes(range(1, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

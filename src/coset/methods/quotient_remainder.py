@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
-from coset.methods.rows import Operation, RowComposition, RowMethod, compose
+from coset.methods.rows import Operation, RowComposition, RowMethod, compose, split_width
 from coset.partitions import quotient, remainder
 from coset.schema import Table
 
@@ -51,6 +51,8 @@ class QuotientRemainder(RowMethod):
         """The buckets are no more than the ids; in the keras layout, the quotients no more than the buckets."""
         self._at_least(1, "num_buckets")
         n, m = table.num_embeddings, self.num_buckets
+        if self.operation == "concat":
+            split_width(table, 2)
         if m > n:
             raise InputError(f"table {table.name!r}: {m} buckets for {n} ids; quotient_remainder takes 1 … {n}")
         if self.layout == "keras" and n > m * m:
@@ -65,7 +67,9 @@ class QuotientRemainder(RowMethod):
         compact = compose(table, self.operation, [("quotient", quotient(m, n)), ("remainder", remainder(m))])
         if self.layout == "compact":
             return compact
-        parts = [replace(part, rows=m, std=KERAS_UNIFORM_STD, distribution="uniform") for part in compact.parts]
+        parts = [
+            replace(part, rows=m, mean=0.0, std=KERAS_UNIFORM_STD, distribution="uniform") for part in compact.parts
+        ]
         return replace(compact, parts=tuple(parts))
 
     @classmethod

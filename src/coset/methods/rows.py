@@ -23,7 +23,13 @@ from coset.partitions import Partition, RowMap, naive
 from coset.schema import Component, Table
 
 Operation = Literal["mult", "add", "concat"]
-Distribution = Literal["normal", "uniform"]
+Distribution = Literal["normal", "uniform", "nested"]
+"""Law of initial values. `nested`, for projections: the first cosine waves of the discrete cosine transform, which are
+orthogonal and the same in every table, so that narrow blocks begin in one common subspace and can meet each other."""
+
+_CHUNK = 32
+_FACTOR_STD = 0.25
+"""Deviation, around 1, of the factors of `mult` other than the largest; see `compose`."""
 
 
 class Rows(nn.Module):
@@ -49,7 +55,8 @@ class RowPart:
         rows: number of rows; more than the partition reaches only when a published layout wants it.
         width: elements of a row.
         partition: id → row.
-        std: standard deviation of the initial values, mean 0.
+        std: standard deviation of the initial values.
+        mean: of the initial values.
         distribution: their law.
     """
 
@@ -58,6 +65,7 @@ class RowPart:
     width: int
     partition: RowMap
     std: float
+    mean: float = 0.0
     distribution: Distribution = "normal"
 
     @property
@@ -72,7 +80,7 @@ class Projection:
 
     name: str
     std: float
-    distribution: Distribution = "normal"
+    distribution: Distribution = "nested"
     bias: bool = False
 
     @property
@@ -140,16 +148,22 @@ def compose(
 ) -> RowComposition:
     """The composition with a reachable-rows part for each named partition.
 
-    Initial deviations are chosen so that a composed element has mean 0 and deviation `table.std`: the product of
-    k independent values needs std^(1/k) each, the sum std / √k, a concatenation std.
+    A fresh composed element has mean 0 and deviation `table.std`. In `concat` every element has that deviation,
+    in the sum of k parts std / √k. In a product the part with the most rows varies around 0 and the others around
+    1: were all of them small, so would be every gradient, and a little weight decay would keep them at 0.
     """
     k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
     if widths is None:
         widths = split_width(table, k) if operation == "concat" else [dim] * k
-    std = {"mult": table.std ** (1 / k), "add": table.std / k**0.5, "concat": table.std}[operation]
+    rows = [partition.rows(n) for _, partition in partitions]
+    laws = [(0.0, table.std / k**0.5 if operation == "add" else table.std)] * k
+    if operation == "mult":
+        largest = rows.index(max(rows))
+        laws = [(1.0, _FACTOR_STD)] * k
+        laws[largest] = (0.0, table.std / (1 + _FACTOR_STD**2) ** ((k - 1) / 2))
     parts = [
-        RowPart(name, partition.rows(n), width, partition, std)
-        for (name, partition), width in zip(partitions, widths, strict=True)
+        RowPart(name, size, width, partition, std, mean)
+        for (name, partition), size, width, (mean, std) in zip(partitions, rows, widths, laws, strict=True)
     ]
     return RowComposition(tuple(parts), operation, dim)
 
@@ -160,7 +174,7 @@ def projected(table: Table, width: int) -> RowComposition:
     plain = compose(table, "concat", [("rows", naive(table.num_embeddings))], [width])
     if width == table.embedding_dim:
         return plain
-    # Σ over `width` products of independent values: width · std² · (1 / width) = std².
+    # Σ over `width` products: width · std² · (1 / width) = std².
     return replace(plain, projection=Projection("projection", std=width**-0.5))
 
 
@@ -205,7 +219,7 @@ class RowModule(TableModule):
         for part in composition.parts:
             self.add_module(part.name, Rows(part.rows, part.width, table.dtype))
         if (projection := composition.projection) is not None:
-            self.add_module(projection.name, _Affine(composition.width, table, projection.bias))
+            self.add_module(projection.name, Affine(composition.width, table, projection.bias))
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -215,7 +229,7 @@ class RowModule(TableModule):
     def reset_parameters(self) -> None:
         """Draw fresh values by the law that each part names."""
         for part in self._parts:
-            _draw_(self._rows(part).weight, part.std, part.distribution)
+            _draw_(self._rows(part).weight, part.std, part.distribution, part.mean)
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
             _draw_(affine.weight, projection.std, projection.distribution)
@@ -229,7 +243,7 @@ class RowModule(TableModule):
     def _rows(self, part: RowPart) -> Rows:
         return self.get_submodule(part.name)  # type: ignore[return-value]
 
-    def _affine(self, projection: Projection) -> _Affine:
+    def _affine(self, projection: Projection) -> Affine:
         return self.get_submodule(projection.name)  # type: ignore[return-value]
 
     def _row_of(self, part: RowPart, ids: Tensor) -> Tensor:
@@ -306,7 +320,7 @@ class RowModule(TableModule):
         return _balanced(parts) if mult else parts
 
 
-class _Affine(nn.Module):
+class Affine(nn.Module):
     """`vectors @ weight + bias`, with `weight` of shape `(width, dim)` as in the papers."""
 
     def __init__(self, width: int, table: Table, bias: bool) -> None:
@@ -315,16 +329,27 @@ class _Affine(nn.Module):
         self.bias = nn.Parameter(torch.empty(table.embedding_dim, dtype=table.dtype)) if bias else None
 
     def forward(self, vectors: Tensor) -> Tensor:
-        widened = vectors @ self.weight
+        """Widened vectors, shape `(*vectors.shape[:-1], dim)`."""
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        # In chunks of a fixed size, so that the gradient of the weight is summed in a fixed order: a product over the
+        # whole batch is split among threads as the library likes, and its digits depend on their number.
+        chunks = F.pad(flat, (0, 0, 0, -len(flat) % _CHUNK)).reshape(-1, _CHUNK, flat.shape[1])
+        widened = torch.bmm(chunks, self.weight.expand(len(chunks), -1, -1)).reshape(-1, self.weight.shape[1])
+        widened = widened[: len(flat)].reshape(*vectors.shape[:-1], self.weight.shape[1])
         return widened if self.bias is None else widened + self.bias
 
 
-def _draw_(weight: Tensor, std: float, distribution: Distribution) -> None:
+@torch.no_grad()
+def _draw_(weight: Tensor, std: float, distribution: Distribution, mean: float = 0.0) -> None:
     if distribution == "normal":
-        nn.init.normal_(weight, std=std)
+        weight.normal_(mean, std)
+    elif distribution == "uniform":
+        weight.uniform_(mean - std * 3**0.5, mean + std * 3**0.5)
     else:
-        limit = std * 3**0.5
-        nn.init.uniform_(weight, -limit, limit)
+        wave = torch.arange(weight.shape[0], device=weight.device).unsqueeze(-1)
+        element = torch.arange(weight.shape[1], device=weight.device)
+        values = torch.cos(torch.pi / weight.shape[1] * (element + 0.5) * wave)
+        weight.copy_(values * torch.where(wave == 0, 1.0, 2**0.5) * std)
 
 
 def _sum_by(values: Tensor, row: Tensor, rows: int) -> Tensor:

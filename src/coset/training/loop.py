@@ -115,7 +115,7 @@ class Trainer:
 
     def _step(self, users: Tensor, items: Tensor, targets: Tensor, rate: float) -> Tensor:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         scores = self.model(users, items)
         gap: Tensor = scores.prediction - targets
         loss = gap.square().mean()

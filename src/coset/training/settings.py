@@ -12,6 +12,7 @@ from torch import nn
 
 from coset.errors import InputError
 from coset.ledger import Optimizer
+from coset.methods.rows import Affine
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class TrainingSettings:
         optimizer: `"adam"`, dense: the moments of rows that a batch does not touch decay and move them on;
             `"adagrad"` or `"sgd"`.
         learning_rate: at the first step.
+        projection_rate: learning rate of projections relative to that of rows. Every step moves a projection, and
+            most steps miss a given row, so under Adam an equal rate carries projections away while rows learn.
         eps: added to the root of the second moment.
         batch_size: ratings a step.
         epochs: passes over the training part.
@@ -33,6 +36,7 @@ class TrainingSettings:
 
     optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
+    projection_rate: float = 1.0
     eps: float = 1e-8
     batch_size: int = 1024
     epochs: int = 12
@@ -44,7 +48,7 @@ class TrainingSettings:
         for name, least in (("batch_size", 1), ("epochs", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"training: {name} must be at least {least}, not {getattr(self, name)}")
-        for name in ("learning_rate", "eps"):
+        for name in ("learning_rate", "projection_rate", "eps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"training: {name} must be positive, not {getattr(self, name)}")
         if not self.l2 >= 0:
@@ -68,9 +72,15 @@ class TrainingSettings:
         return self.learning_rate * 0.5 * (1 + cos(pi * step / steps))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of all parameters of `model`."""
+        """The optimizer of all parameters of `model`; a group's `scale` is its share of the learning rate."""
+        slow = {id(p) for module in model.modules() if isinstance(module, Affine) for p in module.parameters()}
+        groups = [
+            {"params": [p for p in model.parameters() if (id(p) in slow) == is_slow], "scale": scale}
+            for is_slow, scale in ((False, 1.0), (True, self.projection_rate))
+        ]
+        filled = [group for group in groups if group["params"]]
         if self.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), lr=self.learning_rate, eps=self.eps, fused=True)
+            return torch.optim.Adam(filled, lr=self.learning_rate, eps=self.eps, fused=True)
         if self.optimizer == "adagrad":
-            return torch.optim.Adagrad(model.parameters(), lr=self.learning_rate, eps=self.eps)
-        return torch.optim.SGD(model.parameters(), lr=self.learning_rate)
+            return torch.optim.Adagrad(filled, lr=self.learning_rate, eps=self.eps)
+        return torch.optim.SGD(filled, lr=self.learning_rate)
