@@ -129,8 +129,10 @@ def _results(
     recipe: Recipe, rows: Sequence[Row], runs: Mapping[str, list[dict[str, Any]]], ratings: Ratings,
     encoded: Encoded, notes: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
+    from coset.experiments import report
+
     full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
-    return {
+    results: dict[str, Any] = {
         "schema": SCHEMA,
         "recipe": recipe.name,
         "title": recipe.title,
@@ -154,9 +156,11 @@ def _results(
         "host": host(),
         "versions": versions(),
         "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
-        "notes": list(notes),
+        "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
         "rows": [_result_row(recipe, row, runs[row.name], full_bytes) for row in rows],
     }
+    results["notes"] = [*notes, *report.verdicts(results, results["budgets"])]
+    return results
 
 
 def _result_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -132,6 +132,7 @@ class Row:
     model: DotSettings
     methods: Mapping[str, Method]
     training: TrainingSettings
+    budget: int | None = None
 
     @property
     def slug(self) -> str:
@@ -218,12 +219,13 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
     for given in recipe.rows:
         model = _overridden(recipe.model, given.model, f"row {given.name!r}: model")
         training = _overridden(recipe.training, given.training, f"row {given.name!r}: training")
-        for name, sized, methods in _cases(given, model):
+        for name, sized, budget, methods in _cases(given, model):
             seen += [name, given.name]
             if recipe.only and not {name, given.name} & set(recipe.only):
                 continue
             try:
-                chosen = methods(encoded)
+                limit = None if budget is None else _bytes(budget, _full_bytes(sized, encoded))
+                chosen = methods if limit is None else _sized(given.method, limit, sized, encoded)
                 predicted_components(sized, chosen, encoded.user, encoded.item)  # raises where one does not fit
             except InfeasibleBudget as error:
                 if not recipe.skip_infeasible:
@@ -232,7 +234,7 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
                 continue
             except InputError as error:
                 raise InputError(f"row {name!r}: {error}") from None
-            rows.append(Row(name, given.note, _group(recipe, sized, chosen), sized, chosen, training))
+            rows.append(Row(name, given.note, _group(recipe, sized, chosen), sized, chosen, training, limit))
     for name in recipe.only:
         if name not in seen:
             raise unknown(f"row of recipe {recipe.name!r}", name, seen)
@@ -246,28 +248,27 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
     return rows, notes
 
 
-Case = tuple[str, DotSettings, Callable[[Encoded], Mapping[str, Method]]]
-
-
-def _cases(given: RowSettings, model: DotSettings) -> Iterator[Case]:
-    """Name, model and methods of each row that `given` stands for."""
+def _cases(given: RowSettings, model: DotSettings) -> Iterator[tuple[str, DotSettings, Any, Mapping[str, Method]]]:
+    """Name, model, budget and methods of each row that `given` stands for; a budget has no methods yet."""
     for budget in given.budgets:
-        name = given.name if len(given.budgets) == 1 else f"{given.name} {budget}"
-        yield name, model, lambda encoded, budget=budget: _sized(given.method, budget, model, encoded)  # type: ignore[misc]
+        yield given.name if len(given.budgets) == 1 else f"{given.name} {budget}", model, budget, {}
     for dim in given.embedding_dims:
         name = given.name if len(given.embedding_dims) == 1 else f"{given.name} d={dim}"
-        yield name, replace(model, embedding_dim=dim), lambda encoded: given.methods
+        yield name, replace(model, embedding_dim=dim), None, given.methods
     if not given.budgets and not given.embedding_dims:
-        yield given.name, model, lambda encoded: given.methods
+        yield given.name, model, None, given.methods
 
 
-def _sized(method: Any, budget: Any, model: DotSettings, encoded: Encoded) -> dict[str, Method]:
+def _sized(method: Any, limit: int, model: DotSettings, encoded: Encoded) -> dict[str, Method]:
     fixed = {"method": method} if isinstance(method, str) else dict(method)
     cls = method_class(str(fixed.pop("method", "")))
-    full = ledger.inference_bytes(predicted_components(model, {}, encoded.user, encoded.item))
     tables = tables_of(model, encoded.user, encoded.item)
-    besides = full - sum(table.full_bytes for table in tables)
-    return uniform(tables, cls, _bytes(budget, full) - besides, **fixed)
+    besides = _full_bytes(model, encoded) - sum(table.full_bytes for table in tables)
+    return uniform(tables, cls, limit - besides, **fixed)
+
+
+def _full_bytes(model: DotSettings, encoded: Encoded) -> int:
+    return ledger.inference_bytes(predicted_components(model, {}, encoded.user, encoded.item))
 
 
 def _bytes(budget: Any, full: int) -> int:

@@ -100,6 +100,17 @@ def best_compressed(results: Results, budgets: Iterable[int]) -> str:
     return "\n".join([*lines, "", f"{meaning}; below 0, compressing wins."]) + "\n"
 
 
+def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
+    """The `contests` of a comparison in words, one sentence a budget."""
+    return [
+        f"Within {format_size(contest.budget)}: the best compressed row, {contest.compressed['name']}, "
+        f"{_spread(*metric(contest.compressed, 'val_mse'))}, against {contest.plain['name']}, "
+        f"{_spread(*metric(contest.plain, 'val_mse'))}: difference {_verdict(contest)}."
+        for contest in contests(results, budgets)
+        if contest.compressed is not None and contest.plain is not None
+    ]
+
+
 def title(results: Results) -> str:
     """What was compared on which data, and that the data is synthetic if it is."""
     marker = "SYNTHETIC DATA · " if results["synthetic"] else ""
