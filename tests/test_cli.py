@@ -1,0 +1,392 @@
+"""The command line as a user meets it: commands, one JSON object, one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coset.data import DataNotFound, movielens
+from coset.data.download import DownloadFailed
+
+Coset = Callable[..., Any]
+COMMANDS = ("inspect", "train", "compare", "evaluate")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def csv(small_csv: Path, tmp_path: Path) -> Path:
+    """The small file, in the folder that commands run in."""
+    path = tmp_path / "small.csv"
+    path.write_bytes(small_csv.read_bytes())
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+GOOD = "userId,movieId,rating\n1,10,3\n2,20,4\n3,10,5\n1,20,2\n2,30,1\n3,30,4\n1,30,3\n2,10,5\n"
+
+
+def grid(rating: Callable[[int], float], head: str = "userId,movieId,rating") -> str:
+    rows = [(n % 13, n * 7 % 17, rating(n)) for n in range(200)]
+    return head + "\n" + "".join(f"u{user},m{item},{value:g}\n" for user, item, value in rows)
+
+
+# -- the program itself -------------------------------------------------------------------------------------------
+
+
+def test_the_real_command_prints_one_json_object_and_talks_on_stderr(csv: Path) -> None:
+    words = [sys.executable, "-m", "coset.cli", "train", csv.name, "--epochs", "1", "--out", "run", "--json"]
+    done = subprocess.run(words, cwd=csv.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parameters"] == 100 * 16 + 101
+    assert "Traceback" not in done.stderr
+    words[3:5] = ["evaluate", "run", csv.name]
+    done = subprocess.run([*words[:6], "--json"], cwd=csv.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 3000
+
+
+def test_the_installed_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("coset")
+    if not script.exists():
+        pytest.skip(f"{script} is not installed")
+    done = subprocess.run([script, "train", "gone.csv"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "coset: gone.csv: no such file\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(coset: Coset, command: str) -> None:
+    found = coset(command, "--help")
+    assert found.code == 0
+    assert f"coset {command}" in found.out
+    assert "Example" in found.out
+    assert found.err == ""
+
+
+def test_help_of_all_and_version(coset: Coset) -> None:
+    found = coset("--help")
+    assert found.code == 0
+    assert all(command in found.out for command in COMMANDS)
+    version = coset("--version")
+    assert version.code == 0
+    assert version.out.startswith("coset 0.")
+
+
+# -- commands -----------------------------------------------------------------------------------------------------
+
+
+def test_inspect(coset: Coset, csv: Path) -> None:
+    found = coset("inspect", csv, "--dim", 8, "--json")
+    assert found.code == 0
+    assert found.err == ""
+    assert found.json["rows"] == 3000
+    assert found.json["embedding_dim"] == 8
+    assert found.json["bytes"]["table"] == 100 * 8 * 4
+    table = coset("inspect", csv)
+    assert table.code == 0
+    assert "popularity" in table.out
+
+
+def test_train_evaluate_and_train_again(coset: Coset, csv: Path) -> None:
+    words = ("train", csv, "--method", "hashing", "--budget", "3KB", "--dim", 8, "--epochs", 2, "--out", "run")
+    first = coset(*words, "--json")
+    assert first.code == 0, first.err
+    assert first.json["bytes"] <= 3000
+    assert len(first.json["history"]) == 2
+    before = tree(Path("run"))
+    assert "--resume" in coset_sentence(coset(*words))
+    assert tree(Path("run")) == before
+    resumed = coset(*words, "--resume", "--json")
+    assert resumed.json == first.json
+    assert tree(Path("run")) == before
+    assert "seed" in coset_sentence(coset(*words, "--resume", "--seed", 1))
+    found = coset("evaluate", "run", csv, "--json")
+    assert found.code == 0
+    assert found.json["rows"] == 3000
+    assert found.json["mse"] < 2
+    assert coset("evaluate", "run", csv).code == 0
+
+
+def coset_sentence(found: Any) -> str:
+    """The sentence after the line that names what was about to be trained."""
+    assert found.code == 2
+    assert "Traceback" not in found.err
+    *before, last = found.err.strip().splitlines()
+    assert all(line.startswith("training ") for line in before), found.err
+    assert last.startswith("coset: ")
+    return str(last)
+
+
+def test_compare(coset: Coset, csv: Path) -> None:
+    words = ("compare", csv, "--methods", "hashing,low_rank", "--budgets", "3KB", "--dim", 8, "--epochs", 1)
+    found = coset(*words, "--seeds", 2, "--out", "out", "--row", "full", "--row", "hashing", "--json")
+    assert found.code == 0, found.err
+    assert [row["name"] for row in found.json["rows"]] == ["full", "hashing"]
+    assert [row["seeds"] for row in found.json["rows"]] == [[0, 1], [0, 1]]
+    assert found.json == json.loads(Path("out/results.json").read_text())
+    assert Path("out/losses.png").exists()
+    assert Path("out/frontier.png").exists()
+    assert "--resume" in coset(*words, "--out", "out").sentence
+
+
+def test_compare_prints_a_table(coset: Coset, csv: Path) -> None:
+    found = coset("compare", csv, "--dim", 8, "--epochs", 1, "--row", "narrow d=1", "--row", "bias only")
+    assert found.code == 0, found.err
+    assert "narrow d=1" in found.out
+    assert "bias only" in found.out
+    assert Path("runs/small/results.json").exists()
+
+
+def test_a_parquet_file_is_read_like_the_csv(coset: Coset, csv: Path) -> None:
+    import polars
+
+    polars.read_csv(csv).write_parquet("small.parquet")
+    words = ("--epochs", 1, "--row", "bias only", "--json", "--out")
+    left, right = (coset("train", data, *words, Path(data).suffix[1:]).json for data in (csv, "small.parquet"))
+    for run in (left, right):
+        for epoch in run["history"]:
+            del epoch["seconds"]
+    assert left["history"] == right["history"]
+
+
+def test_set_tuning_and_threads(coset: Coset, csv: Path) -> None:
+    words = ("compare", csv, "--row", "bias only", "--epochs", 1, "--json")
+    changes = ("--set", "training.l2=0.25", "--set", "split.validation=0.4", "--set", "training.shuffle=buffer(10)")
+    found = coset(*words, *changes, "--threads", 2, "--out", "a")
+    assert found.code == 0, found.err
+    assert found.json["split"]["validation_rows"] == 1200
+    (row,) = found.json["rows"]
+    assert (row["training"]["l2"], row["training"]["shuffle"]) == (0.25, "buffer(10)")
+    tuned = coset(*words, "--tuning", "--out", "b").json
+    assert tuned["split"]["validation_rows"] == round(0.05 * 2550)
+    assert "training part" in tuned["protocol"]["reported"]
+
+
+def test_a_recipe_file(coset: Coset, csv: Path) -> None:
+    text = 'title = "T"\ndata = "small.csv"\n[training]\nepochs = 1\n[[rows]]\nname = "full"\n[[rows]]\nname = "b"\n'
+    write(Path("mine.toml"), text + "model = { embedding_dim = 0, biases = true }\ntraining = { epochs = 2 }\n")
+    trained = coset("train", "mine.toml", "--row", "b", "--out", "run", "--json")
+    assert len(trained.json["history"]) == 2
+    assert coset("train", "mine.toml", "--out", "first", "--json").json["name"] == "full"
+    assert "recipe" in coset("compare", "mine.toml", "--methods", "hashing").sentence
+    assert "recipe" in coset("train", "mine.toml", "--user", "userId").sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "rating"),
+    [("percent", lambda n: n % 101), ("negative", lambda n: n % 21 - 10), ("halves", lambda n: n % 9 / 2 + 0.5)],
+)
+def test_any_range_and_text_ids(coset: Coset, name: str, rating: Callable[[int], float]) -> None:
+    path = write(Path(f"{name}.csv"), grid(rating))
+    found = coset("compare", path, "--row", "bias only", "--epochs", 2, "--out", "out", "--json")
+    assert found.code == 0, found.err
+    assert coset("train", path, "--set", "model.output=sigmoid", "--epochs", 1, "--out", "s", "--json").code == 0
+    assert coset("evaluate", "s", path, "--json").json["rows"] == 200
+
+
+def test_columns_and_separator_by_flags(coset: Coset) -> None:
+    path = write(Path("odd.txt"), grid(lambda n: n % 5, "who,what,how much").replace(",", ";"))
+    flags = ("--user", "who", "--item", "what", "--rating", "how much", "--separator", ";")
+    assert coset("inspect", path, *flags, "--json").json["rows"] == 200
+    assert coset("train", path, *flags, "--row", "bias only", "--epochs", 1, "--out", "run", "--json").code == 0
+    assert "--user" in coset("inspect", path).sentence
+
+
+# -- data that are not there --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No data, no cache, no network."""
+    monkeypatch.delenv("COSET_DATA", raising=False)
+    monkeypatch.setenv("COSET_CACHE", str(tmp_path / "cache"))
+
+    def no_network(url: str, path: Path, md5: str) -> None:
+        raise DownloadFailed(f"{url}: the download failed (no network)")
+
+    monkeypatch.setattr(movielens, "download", no_network)
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+@pytest.mark.parametrize(
+    "words", [("inspect", "movielens-1m"), ("compare", "movielens-1m"), ("train", "movielens-100k")]
+)
+def test_data_that_are_nowhere_name_three_ways_out(coset: Coset, words: tuple[str, ...]) -> None:
+    sentence = coset(*words).sentence
+    assert "COSET_DATA" in sentence
+    assert os.environ["COSET_CACHE"] in sentence
+    assert "network" in sentence
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+def test_a_recipe_falls_back_on_the_twin_and_says_so(coset: Coset) -> None:
+    found = coset(
+        "compare", "keras-example-corrected", "--row", "bias only", "--epochs", 1, "--set", "training.batch_size=50000"
+    )
+    assert found.code == 0, found.err
+    assert "SYNTHETIC" in found.err
+    assert "╭" in found.err  # a box
+    assert "SYNTHETIC" in found.out
+    (results,) = Path("runs").glob("*/results.json")
+    assert "synthetic" in results.parent.name
+    told = json.loads(results.read_text())
+    assert told["synthetic"] is True
+    assert told["dataset"] == "synthetic-ratings"
+    assert told["noise_floor"] > 0
+    assert any("synthetic" in note for note in told["notes"])
+    assert told["rows"][0]["parameters"] == 9_747
+    assert "SYNTHETIC" in (results.parent / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_is_not_found_is_an_input_error() -> None:
+    from coset.errors import InputError
+
+    assert issubclass(DataNotFound, InputError)
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------
+
+
+def bad_zip(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04 this is no archive")
+
+
+def truncated_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-1m/ratings.dat", "".join(f"{n}::{n * 7 % 900}::{n % 5 + 1}::9\n" for n in range(3000)))
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+FILES: dict[str, tuple[str, str | Callable[[Path], None], list[str]]] = {
+    "unreadable zip": ("a.zip", bad_zip, ["a.zip"]),
+    "truncated archive": ("a.zip", truncated_zip, ["a.zip"]),
+    "truncated parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1abc") and None, ["a.parquet"]),
+    "empty file": ("a.csv", "", ["a.csv", "empty"]),
+    "header alone": ("a.csv", "userId,movieId,rating\n", ["a.csv", "no ratings"]),
+    "wrong separator": ("a.csv", GOOD.replace(",", "\x01"), ["a.csv"]),
+    "no number": ("a.csv", GOOD.replace("2,20,4", "2,20,four"), ["a.csv", "line 3", "four", "rating"]),
+    "missing rating": ("a.csv", GOOD.replace("2,20,4", "2,20,"), ["a.csv", "line 3", "missing"]),
+    "NaN": ("a.csv", GOOD.replace("2,20,4", "2,20,NaN"), ["a.csv", "line 3", "NaN"]),
+    "infinite": ("a.csv", GOOD.replace("2,20,4", "2,20,-inf"), ["a.csv", "line 3", "-inf"]),
+    "short row": ("a.csv", GOOD.replace("2,20,4", "2,20"), ["a.csv", "line 3"]),
+    "one user": ("a.csv", "userId,movieId,rating\n1,2,3\n1,3,4\n", ["a.csv", "user"]),
+    "equal ratings": ("a.csv", "userId,movieId,rating\n1,2,3\n2,3,3\n", ["a.csv", "every rating"]),
+    "no such column": ("a.csv", GOOD.replace("rating", "when"), ["a.csv", "--rating"]),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+@pytest.mark.parametrize("command", ["inspect", "train", "compare"])
+def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> None:
+    name, content, words = FILES[case]
+    path = Path(name)
+    if callable(content):
+        content(path)
+    else:
+        write(path, content)
+    before = tree(Path())
+    sentence = coset(command, path).sentence
+    assert [word for word in words if word not in sentence] == []
+    assert tree(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("inspect", "gone.csv"), ["gone.csv", "no such file"]),
+        (("train", "gone.csv"), ["gone.csv", "no such file"]),
+        (("compare", "some/gone.csv"), ["gone.csv", "no such file"]),
+        (("compare", "gone.toml"), ["gone.toml", "no such recipe"]),
+        (("inspect", "movielens-1n"), ["did you mean 'movielens-1m'"]),
+        (("train", "movielens-1n"), ["did you mean 'movielens-1m'"]),
+        (("compare", "keras-exampel"), ["did you mean 'keras-example'"]),
+        (("train", "small.csv", "--method", "hashin", "--budget", "3KB"), ["did you mean 'hashing'"]),
+        (("compare", "small.csv", "--methods", "low_rnk"), ["did you mean 'low_rank'"]),
+        (("train", "small.csv", "--method", "hashing"), ["--budget"]),
+        (("train", "small.csv", "--budget", "3KB"), ["--method"]),
+        (("train", "small.csv", "--method", "hashing", "--budget", "3XB"), ["XB", "KB"]),
+        (("train", "small.csv", "--method", "hashing", "--budget", "10B"), ["needs at least"]),
+        (("compare", "small.csv", "--methods", "hashing", "--budgets", "10B"), ["needs at least", "hashing"]),
+        (("compare", "small.csv", "--row", "ful"), ["did you mean 'full'"]),
+        (("train", "small.csv", "--row", "narrow"), ["narrow d=1"]),
+        (("train", "small.csv", "--set", "training.epoch=1"), ["did you mean 'epochs'"]),
+        (("train", "small.csv", "--set", "trainin.epochs=1"), ["did you mean 'training'"]),
+        (("train", "small.csv", "--set", "epochs=1"), ["--set", "training.l2=0.02"]),
+        (("train", "small.csv", "--set", "training.l2"), ["--set"]),
+        (("train", "small.csv", "--set", "training.epochs=x"), ["epochs", "'x'"]),
+        (("train", "small.csv", "--epochs", "0"), ["epochs"]),
+        (("train", "small.csv", "--seed", "-1"), ["seed"]),
+        (("compare", "small.csv", "--seeds", "0"), ["seeds"]),
+        (("train", "small.csv", "--threads", "0"), ["--threads"]),
+        (("train", "small.csv", "--dim", "-1"), ["embedding_dim"]),
+        (("inspect", "small.csv", "--dim", "0"), ["embedding_dim"]),
+        (("inspect", "small.csv", "--user", "usrId"), ["did you mean 'userId'"]),
+        (("inspect", "small.csv", "--separator", "ab"), ["separator"]),
+        (("inspect", "small.csv", "--separator", ";"), ["','"]),
+        (("evaluate", "gone", "small.csv"), ["gone", "no run"]),
+        (("inspect", "."), ["ratings"]),
+    ],
+)
+@pytest.mark.usefixtures("csv")
+def test_bad_words_are_one_sentence(coset: Coset, words: tuple[str, ...], parts: list[str]) -> None:
+    before = tree(Path())
+    sentence = coset(*words).sentence
+    assert [part for part in parts if part not in sentence] == []
+    assert tree(Path()) == before
+
+
+def test_a_recipe_with_a_wrong_key_names_file_and_key(coset: Coset) -> None:
+    write(Path("mine.toml"), 'title = "T"\ndata = "x.csv"\n[trainig]\nepochs = 1\n[[rows]]\nname = "full"\n')
+    sentence = coset("compare", "mine.toml").sentence
+    assert "mine.toml" in sentence
+    assert "did you mean 'training'" in sentence
+    write(Path("mine.toml"), 'title = "T"\ndata = \n')
+    assert "line 2" in coset("compare", "mine.toml").sentence
+
+
+def test_an_id_never_seen(coset: Coset, csv: Path) -> None:
+    assert coset("train", csv, "--row", "bias only", "--epochs", 1, "--out", "run").code == 0
+    later = write(Path("later.csv"), "userId,movieId,rating\n1,2,3\n987654,3,4\n")
+    before = tree(Path())
+    sentence = coset("evaluate", "run", later).sentence
+    assert "987654" in sentence
+    assert "user" in sentence
+    assert "np." not in sentence
+    assert tree(Path()) == before
+
+
+@pytest.mark.xfail(reason="evaluation refuses what nothing can be learned from, though nothing is to be learned")
+def test_one_user_can_be_evaluated(coset: Coset, csv: Path) -> None:
+    assert coset("train", csv, "--row", "bias only", "--epochs", 1, "--out", "run").code == 0
+    later = write(Path("later.csv"), "userId,movieId,rating\n1,2,3\n1,3,4\n")
+    assert coset("evaluate", "run", later, "--json").json["rows"] == 2
+
+
+def test_a_training_that_diverges_is_one_sentence(coset: Coset, csv: Path) -> None:
+    found = coset("train", csv, "--set", "training.optimizer=sgd", "--set", "training.learning_rate=1e20", "--out", "r")
+    assert "learning_rate" in coset_sentence(found)
+
+
+def test_an_out_that_is_a_file_is_left_alone(coset: Coset, csv: Path) -> None:
+    mine = write(Path("mine.txt"), "mine")
+    for command in ("train", "compare"):
+        for more in ((), ("--resume",)):
+            found = coset(command, csv, "--row", "bias only", "--epochs", 1, "--out", mine, *more)
+            assert "mine.txt" in coset_sentence(found)
+    assert mine.read_text() == "mine"

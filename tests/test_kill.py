@@ -1,0 +1,108 @@
+"""Killed at any moment, a training or a comparison is resumed to the bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+
+Coset = Callable[..., Any]
+KILLS = 3
+CLOCK = {"seconds", "seconds_per_epoch", "run", "host"}
+
+TRAIN = ("train", "small.csv", "--epochs", 40, "--set", "training.batch_size=64", "--method", "hashing",
+         "--budget", "60%", "--json")  # fmt: skip
+COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 6, "--seeds", 2,
+           "--set", "training.batch_size=64", "--json")  # fmt: skip
+
+
+def bare(value: Any) -> Any:
+    """`value` without what a clock or a folder's name says."""
+    if isinstance(value, dict):
+        return {key: bare(of) for key, of in value.items() if key not in CLOCK}
+    return [bare(of) for of in value] if isinstance(value, list) else value
+
+
+def check_whole(folder: Path) -> None:
+    """No file that a reader may open is a part of one."""
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+    for path in folder.rglob("*.safetensors"):
+        load_file(path)
+
+
+def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
+    """Start the command, kill it `delay` seconds after it began to write; whether it was still at work."""
+    command = [sys.executable, "-m", "coset.cli", *map(str, words), "--out", str(out), "--resume"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lock = out / ".lock"
+    before = lock.stat().st_mtime_ns if lock.exists() else 0  # taking a lock opens its file anew
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if lock.exists() and lock.stat().st_mtime_ns != before:
+            time.sleep(delay)
+            break
+        time.sleep(0.002)
+    alive = process.poll() is None
+    process.kill()
+    process.wait()
+    return alive
+
+
+@pytest.mark.parametrize("words", [TRAIN, COMPARE], ids=["train", "compare"])
+def test_killed_at_any_moment_and_resumed(words: tuple[object, ...], coset: Coset, small_csv: Path) -> None:
+    Path("small.csv").write_bytes(small_csv.read_bytes())
+    started = time.monotonic()
+    whole = coset(*words, "--out", "whole")
+    assert whole.code == 0, whole.err
+    lasted = time.monotonic() - started
+    draw, out, alive = random.Random(0), Path("killed"), 0
+    for part in range(KILLS):  # each resumes what the last one left
+        delay = lasted * (part + draw.random()) / KILLS / 2
+        alive += kill_at(out, delay, words)
+        check_whole(out)
+    print(f"{alive} of {KILLS} kills met a process at work; uninterrupted, it took {lasted:.1f} s")
+    assert alive > 0
+    resumed = coset(*words, "--out", out, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert bare(resumed.json) == bare(whole.json)
+    check_whole(out)
+    assert not list(out.rglob("*.part")) + list(out.rglob(".*.part"))
+    models = sorted(path.relative_to("whole") for path in Path("whole").rglob("model.safetensors"))
+    assert models
+    for path in models:
+        left, right = load_file("whole" / path), load_file(out / path)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left), path
+
+
+def test_two_at_once_in_one_folder_do_not_meet(coset: Coset, small_csv: Path) -> None:
+    """The second is refused while the first is at work; the first is none the worse."""
+    Path("small.csv").write_bytes(small_csv.read_bytes())
+    words = [*TRAIN[:3], "400", *TRAIN[4:], "--out", "out"]
+    command = [sys.executable, "-m", "coset.cli", *map(str, words)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not Path("out/checkpoint.safetensors").exists() and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert first.poll() is None
+        second = coset(*words, "--resume")
+        assert second.code == 2
+        assert "another process" in second.err
+    finally:
+        first.kill()
+        first.wait()
+    check_whole(Path("out"))
