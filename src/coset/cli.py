@@ -115,8 +115,8 @@ def train(
 @app.command()
 def compare(
     subject: Subject,
-    methods: Annotated[str | None, typer.Option(help="For DATA: `all`, or names with commas.")] = None,
-    budgets: Annotated[str | None, typer.Option(help="For DATA: sizes with commas, as 470KB,240KB.")] = None,
+    methods: Annotated[str | None, typer.Option(help="For DATA: `all` (the default), or names with commas.")] = None,
+    budgets: Annotated[str | None, typer.Option(help="For DATA: sizes with commas; 25% by default.")] = None,
     dim: Dim = None,
     user: UserColumn = None,
     item: ItemColumn = None,
@@ -141,11 +141,12 @@ def compare(
     from coset.experiments.compare import compare as run
     from coset.experiments.report import table
 
-    recipe = _recipe(subject, _columns(user, item, rating, separator), _listed(methods), _listed(budgets), dim)
+    wanted = _listed(methods) or ([] if _is_recipe(subject) else ["all"])
+    recipe = _recipe(subject, _columns(user, item, rating, separator), wanted, _listed(budgets), dim)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
     if row:
         recipe = replace(recipe, only=tuple(row))
-    recipe, ratings, notes = _load_or_twin(recipe, is_recipe=not (methods or budgets) and _is_recipe(subject))
+    recipe, ratings, notes = _load_or_twin(recipe, is_recipe=_is_recipe(subject))
     out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
     _use_threads(threads)
     with _progress() as progress:
@@ -174,7 +175,7 @@ def evaluate(
     from coset.training.run import FinishedRun
 
     finished = FinishedRun.load(run)
-    ratings = _settings(data, user, item, rating, separator).load()
+    ratings = _settings(data, user, item, rating, separator).load(to_learn=False)
     errors = finished.evaluate(ratings)
     found = {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
              "mse": errors.mse, "mae": errors.mae}  # fmt: skip

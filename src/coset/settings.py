@@ -57,6 +57,12 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
     return cls(**{name: checked(hints[name], value, f"{what}: {name}", readers) for name, value in given.items()})
 
 
+def check(instance: Any, what: str) -> None:
+    """Raise an `InputError` for a field of a dataclass instance that is not of its declared type."""
+    for name, hint in fields(typing.cast("Any", type(instance))).items():
+        checked(hint, getattr(instance, name), f"{what}: {name}")
+
+
 def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
     """`value` in the type `hint`, or an `InputError` that begins with `where`."""
     origin, arguments = get_origin(hint), get_args(hint)

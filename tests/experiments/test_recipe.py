@@ -161,7 +161,6 @@ def test_a_row_that_does_not_fit_is_named(text: str, message: str, ratings: Rati
         rows_of(text, ratings)
 
 
-@pytest.mark.xfail(reason="the row's method is not checked to be a name or a table", raises=(TypeError, ValueError))
 @pytest.mark.parametrize("method", ["5", "['low_rank']", "{ method = 'mixed_dimension', block_sizes = 5 }"])
 def test_a_method_of_a_wrong_type_is_refused(method: str, ratings: Ratings) -> None:
     try:
@@ -314,7 +313,6 @@ def test_an_override_reaches_rows_with_a_word_of_their_own(ratings: Ratings) -> 
     assert resolve(recipe, encode(recipe, ratings, 0))[0][1].training.epochs == 50
 
 
-@pytest.mark.xfail(reason="an override of embedding_dim reaches the row that has no vectors as well")
 def test_a_dim_for_the_full_model_leaves_the_row_without_vectors_alone(ratings: Ratings) -> None:
     recipe = load_recipe("keras-example").override("model", {"embedding_dim": 32})
     chosen = replace(recipe, only=("bias only",))
@@ -339,7 +337,6 @@ def test_a_recipe_for_any_data(ratings: Ratings) -> None:
         recipe_for_data(data, ["full"], ["2KB"])
 
 
-@pytest.mark.xfail(reason="budgets without methods are left out without a word")
 def test_budgets_without_methods_are_not_ignored() -> None:
     recipe = recipe_for_data(DataSettings("small.csv"), [], ["2KB"])
     assert any(row.budgets for row in recipe.rows)

@@ -100,8 +100,8 @@ def look_up(ratings: Ratings, user: Vocabulary, item: Vocabulary) -> tuple[torch
     Raises:
         InputError: an id is unseen and its vocabulary refuses such ids.
     """
-    return (
-        torch.from_numpy(user.lookup(ratings.users, convert=True)),
-        torch.from_numpy(item.lookup(ratings.items, convert=True)),
-        torch.from_numpy(ratings.ratings.copy()),
-    )
+    try:
+        users, items = user.lookup(ratings.users, convert=True), item.lookup(ratings.items, convert=True)
+    except InputError as error:
+        raise InputError(f"{ratings.source or ratings.name}: {error}") from None
+    return torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(ratings.ratings.copy())

@@ -111,6 +111,7 @@ def load_ratings(
     item: str | None = None,
     rating: str | None = None,
     separator: str | None = None,
+    to_learn: bool = True,
 ) -> Ratings:
     """The ratings called `data`: a built-in name, or a path.
 
@@ -122,13 +123,14 @@ def load_ratings(
         item: column of the item ids, likewise (`movieId`, `item_id`, …).
         rating: column of the ratings, likewise.
         separator: between the values of a line: one character or `::`; found by itself.
+        to_learn: refuse data from which nothing can be learned.
 
     Ids are int64 when every one is written as a whole number, and text otherwise. Spaces around a value of a
     text file are not part of it.
 
     Raises:
-        InputError: the name is unknown, or the file is missing, unreadable or has a wrong row. Data from
-            which nothing can be learned is refused too: one user only, one item only, or all ratings equal.
+        InputError: the name is unknown, or the file is missing, unreadable or has a wrong row. With
+            `to_learn`, also one user only, one item only, or all ratings equal.
         DataNotFound: a built-in set is neither on this machine nor to be downloaded.
 
     Example:
@@ -144,7 +146,8 @@ def load_ratings(
     if not path.exists():
         raise _missing(data)
     ratings = _read(path, user, item, rating, separator)
-    _check_learnable(ratings)
+    if to_learn:
+        _check_learnable(ratings)
     return ratings
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from coset import settings
 from coset.data.encoded import Encoded, encode
 from coset.data.ratings import Ratings, load_ratings
 from coset.data.splits import Split, ordered_split, random_split
@@ -29,9 +30,11 @@ class DataSettings:
     rating: str | None = None
     separator: str | None = None
 
-    def load(self) -> Ratings:
-        """The ratings."""
-        return load_ratings(self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator)
+    def load(self, to_learn: bool = True) -> Ratings:
+        """The ratings; see `load_ratings`."""
+        return load_ratings(
+            self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator, to_learn=to_learn
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class SplitSettings:
     tuning: float = 0.0
 
     def __post_init__(self) -> None:
+        settings.check(self, "split")
         if not 0 < self.validation < 1:
             raise InputError(f"split: validation must lie between 0 and 1, not {self.validation}")
         if not 0 <= self.tuning < 1:
@@ -69,11 +73,18 @@ class VocabularySettings:
     Args:
         user_order, item_order: `"frequency"` or `"first_appearance"`.
         frequencies: the rows they are counted on: `"training"`, or `"all"` to repeat work that did so.
+        unseen: what becomes of ids that the vocabulary does not know: `"error"`, or `"shared"`, one more row for
+            all of them. By default an error after a random split, which knows all ids, and shared after an
+            ordered one.
     """
 
     user_order: Literal["frequency", "first_appearance"] = "frequency"
     item_order: Literal["frequency", "first_appearance"] = "frequency"
     frequencies: Literal["training", "all"] = "training"
+    unseen: Literal["error", "shared"] | None = None
+
+    def __post_init__(self) -> None:
+        settings.check(self, "vocabulary")
 
 
 def prepare(ratings: Ratings, split: SplitSettings, vocabulary: VocabularySettings, seed: int) -> Encoded:
@@ -94,4 +105,5 @@ def prepare(ratings: Ratings, split: SplitSettings, vocabulary: VocabularySettin
         item_order=vocabulary.item_order,
         frequencies=vocabulary.frequencies,
         known="all" if vocabulary.frequencies == "all" else None,
+        unseen=vocabulary.unseen,
     )

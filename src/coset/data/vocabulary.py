@@ -170,8 +170,8 @@ class Vocabulary:
                 raw_id = ids.ravel().tolist()[position]  # plain Python, so that its repr is what the file says
                 raise InputError(
                     f"{where}: the raw id {raw_id!r} at row {position} (counted from 0) is not in "
-                    f"the vocabulary of {len(self.values)} ids; build the vocabulary on data that holds it, or "
-                    "with unseen='shared' so that such ids share one row"
+                    f"the vocabulary of {len(self.values)} ids; leave such rows out, train on data that holds them, "
+                    "or train with unseen = 'shared' (--set vocabulary.unseen=shared), so that they share one row"
                 )
             found[unseen] = len(self.values)
         return found.reshape(ids.shape)

@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, Protocol
@@ -17,10 +18,11 @@ import torch
 import coset
 from coset import settings
 from coset.data import Encoded, Ratings
+from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.experiments.recipe import Recipe, Row, resolve
-from coset.files import locked, write_json, write_text
-from coset.training.run import RunSpec, execute
+from coset.files import locked, read_json, write_json, write_text
+from coset.training.run import RunSpec, execute, fingerprint, refuse_others
 
 SCHEMA = 1
 _METRICS = ("val_mse", "val_mae", "train_mse", "train_mae")
@@ -74,10 +76,21 @@ def compare(
     rows, left_out = resolve(recipe, first)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
+        _remember(recipe, out, ratings)
         runs = _run_all(recipe, rows, out, ratings, first, resume, progress or Silent())
         results = _results(recipe, rows, runs, ratings, first, [*recipe.notes, *left_out, *notes])
         _present(results, out)
     return results
+
+
+def _remember(recipe: Recipe, out: Path, ratings: Ratings) -> None:
+    """Write down what `out` compares, or refuse to mix it with something else; more seeds are no difference."""
+    same = replace(recipe, data=DataSettings(""), seeds=1, first_seed=0)
+    about = {"schema": SCHEMA, "recipe": settings.plain(same), "data": fingerprint(ratings)}
+    if (out / "compare.json").exists():
+        refuse_others(out, read_json(out / "compare.json"), about)
+    else:
+        write_json(out / "compare.json", about)
 
 
 def encode(recipe: Recipe, ratings: Ratings, seed: int) -> Encoded:
@@ -120,7 +133,6 @@ def counted(progress: Progress, what: str, steps: int) -> Iterator[Any]:
         told += done
         progress.advance(done, what)
 
-    progress.advance(0, what)
     yield on_step
     progress.advance(steps - told, what)
 

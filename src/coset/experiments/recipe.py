@@ -51,6 +51,8 @@ class RowSettings:
 
     def __post_init__(self) -> None:
         where = f"row {self.name!r}"
+        if not (self.method is None or isinstance(self.method, str | Mapping)):
+            raise InputError(f"{where}: method must be a name or a table of fields, not {self.method!r}")
         if (self.method is None) == bool(self.budgets):
             raise InputError(f"{where}: method and budgets go together, one sizes the other")
         if self.budgets and (self.methods or self.embedding_dims):
@@ -190,18 +192,18 @@ def recipe_for_data(
         data: the ratings.
         methods: names of methods; `["all"]` for all that can be made smaller, where a budget below the floor of
             one leaves that row out instead of raising.
-        budgets: bytes of the whole model; by default a half, a quarter and an eighth of the full one.
+        budgets: bytes of the whole model; by default a quarter of the full one.
         embedding_dim: of the full model.
     """
     base = load_recipe("ratings")
     model = base.model if embedding_dim is None else replace(base.model, embedding_dim=embedding_dim)
-    everything = list(methods) == ["all"]
+    everything = list(methods or (["all"] if budgets else [])) == ["all"]
     if everything:
         methods = [name for name, cls in registered().items() if not cls.row_per_id]
     for name in methods:
         if method_class(name).row_per_id and budgets:
             raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
-    sized = tuple(RowSettings(name, method=name, budgets=tuple(budgets) or ("50%", "25%", "12.5%")) for name in methods)
+    sized = tuple(RowSettings(name, method=name, budgets=tuple(budgets) or ("25%",)) for name in methods)
     return replace(base, name=Path(data.source).stem, title=f"Ratings of {data.source}", data=data, model=model,
                    rows=(*base.rows, *sized), skip_infeasible=everything)  # fmt: skip
 
@@ -260,6 +262,8 @@ def _cases(given: RowSettings, model: DotSettings) -> Iterator[tuple[str, DotSet
 
 
 def _sized(method: Any, limit: int, model: DotSettings, encoded: Encoded) -> dict[str, Method]:
+    if not model.embedding_dim:
+        raise InputError("a budget sizes tables, and a model of embedding_dim = 0 has none")
     fixed = {"method": method} if isinstance(method, str) else dict(method)
     cls = method_class(str(fixed.pop("method", "")))
     tables = tables_of(model, encoded.user, encoded.item)

@@ -158,12 +158,7 @@ class Method(ABC):
         Raises:
             InfeasibleBudget: when even the smallest is larger; the message and `floor` say how large it is.
         """
-        sizes = cls.sizes(table, **fixed)
-        if (floor := sizes[0].bytes(table)) > max_bytes:
-            raise InfeasibleBudget(
-                f"table {table.name!r}: {cls.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
-            )
-        return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
+        return largest_within(cls.sizes(table, **fixed), table, max_bytes)
 
     def bytes(self, table: Table) -> int:
         """Bytes of all components."""
@@ -179,6 +174,16 @@ class Method(ABC):
         for field in fields:
             if (value := getattr(self, field)) < least:
                 raise InputError(f"method {self.name!r}: {field} must be at least {least}, not {value}")
+
+
+def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
+    """The last of `sizes`, whose bytes never fall, that takes at most `max_bytes`; else `InfeasibleBudget`."""
+    smallest = sizes[0]
+    if (floor := smallest.bytes(table)) > max_bytes:
+        raise InfeasibleBudget(
+            f"table {table.name!r}: {smallest.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
+        )
+    return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
 
 
 class Sizes(Sequence[M]):

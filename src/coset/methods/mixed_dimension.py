@@ -84,10 +84,12 @@ class MixedDimension(BlockMethod):
         """Widths by the popularity rule, λ · p_b^α, for growing λ; `block_sizes` may be fixed."""
         if "block_dims" in fixed:
             return [make(cls, fixed)]
-        n, dim = table.num_embeddings, table.embedding_dim
-        block_sizes = tuple(fixed.pop("block_sizes", None) or _popularity_blocks(table))
-        if min(block_sizes, default=0) < 1 or sum(block_sizes) != n:
-            make(cls, {"block_sizes": block_sizes, "block_dims": (dim,) * len(block_sizes)}).check(table)
+        dim = table.embedding_dim
+        block_sizes = fixed.pop("block_sizes", None) or _popularity_blocks(table)
+        widest = [dim] * len(block_sizes) if isinstance(block_sizes, Sequence) else [dim]
+        full = make(cls, {"block_sizes": block_sizes, "block_dims": widest} | fixed)
+        full.check(table)
+        block_sizes = full.block_sizes
         ratios = _popularity_ratios(table, block_sizes)
         scales = np.linspace(0, dim / ratios[-1], 8 * dim + 1)
         widths = np.clip(np.rint(scales[:, None] * ratios), 1, dim).astype(int)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from coset import settings
 from coset.errors import InputError
 from coset.methods import Method
 from coset.schema import Component, Table
@@ -37,6 +38,7 @@ class DotSettings:
     std: float = 0.05
 
     def __post_init__(self) -> None:
+        settings.check(self, "model")
         if self.embedding_dim < 0:
             raise InputError(f"model: embedding_dim must be 0 or more, not {self.embedding_dim}")
         if self.embedding_dim == 0 and not self.biases:

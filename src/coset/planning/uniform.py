@@ -7,6 +7,7 @@ from typing import Any
 
 from coset.errors import InfeasibleBudget
 from coset.methods import Method
+from coset.methods.base import largest_within
 from coset.schema import Table
 from coset.sizes import format_size
 
@@ -34,7 +35,8 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
         >>> uniform([Table("user", 6040, 16), Table("movie", 3706, 16)], LowRank, 200_000)
         {'user': LowRank(rank=5), 'movie': LowRank(rank=5)}
     """
-    floors = {table.name: cls.sizes(table, **fixed)[0].bytes(table) for table in tables}
+    sizes = {table.name: cls.sizes(table, **fixed) for table in tables}
+    floors = {table.name: sizes[table.name][0].bytes(table) for table in tables}
     if (floor := sum(floors.values())) > max_bytes:
         parts = ", ".join(f"{name} {size}" for name, size in floors.items())
         raise InfeasibleBudget(
@@ -45,7 +47,7 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
 
     def at(share: float) -> dict[str, Method]:
         return {
-            table.name: cls.for_budget(table, max(floors[table.name], int(share * table.full_bytes)), **fixed)
+            table.name: largest_within(sizes[table.name], table, max(floors[table.name], int(share * table.full_bytes)))
             for table in tables
         }
 
@@ -61,5 +63,5 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
     plan = at(low)
     for table in tables:
         spare = max_bytes - total(plan)
-        plan[table.name] = cls.for_budget(table, plan[table.name].bytes(table) + spare, **fixed)
+        plan[table.name] = largest_within(sizes[table.name], table, plan[table.name].bytes(table) + spare)
     return plan

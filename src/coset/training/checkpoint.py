@@ -30,7 +30,8 @@ def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[s
         kind: what the file is, such as `"model"`; `load` insists on it.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about = {"kind": kind, "version": _VERSION, "sha256": _digest(kept), "header": dict(header)}
+    about: dict[str, Any] = {"kind": kind, "version": _VERSION, "header": dict(header)}
+    about["sha256"] = _digest(kept, about)
     with replacing(path) as aside:
         save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
 
@@ -51,15 +52,16 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: damaged, or not a file that coset wrote ({error})") from None
     if not isinstance(about, dict) or about.get("kind") != kind:
         raise InputError(f"{path}: not a {kind} that coset wrote")
-    if about["version"] > _VERSION:
-        raise InputError(f"{path}: written by a newer coset (version {about['version']}, this one reads {_VERSION})")
-    if about["sha256"] != _digest(tensors):
-        raise InputError(f"{path}: damaged, its tensors do not match their checksum")
+    version = about.get("version")
+    if isinstance(version, int) and version > _VERSION:
+        raise InputError(f"{path}: written by a newer coset (version {version}, this one reads {_VERSION})")
+    if about.pop("sha256", None) != _digest(tensors, about):
+        raise InputError(f"{path}: damaged, its contents do not match their checksum; remove it and start again")
     return tensors, about["header"]
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())

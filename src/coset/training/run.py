@@ -129,7 +129,7 @@ def execute(
     with locked(folder):
         about = {"schema": _SCHEMA, "coset": coset.__version__, "spec": spec.to_json(), "data": fingerprint(ratings)}
         if (folder / "run.json").exists():
-            _same(folder, read_json(folder / "run.json"), about)
+            refuse_others(folder, read_json(folder / "run.json"), about)
         else:
             write_json(folder / "run.json", about)
         if (folder / "metrics.json").exists():
@@ -200,8 +200,8 @@ class FinishedRun:
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{folder}: this run is not finished; continue it with --resume")
         about = read_json(folder / "run.json")
-        if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
-            raise InputError(f"{folder / 'run.json'}: of a schema that this coset does not know")
+        if not isinstance(about, dict) or about.get("schema") != _SCHEMA or "spec" not in about:
+            raise InputError(f"{folder / 'run.json'}: not the choices of a run as this coset writes them")
         spec = RunSpec.from_json(about["spec"])
         user = Vocabulary.load(folder / "user.safetensors")
         item = Vocabulary.load(folder / "item.safetensors")
@@ -235,11 +235,15 @@ def _frequencies(vocabulary: Vocabulary) -> np.ndarray:
     return np.concatenate([vocabulary.frequencies, np.zeros(missing, dtype=np.int64)])
 
 
-def _same(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
+def refuse_others(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
+    """Raise an `InputError` if what a folder holds was made by other choices or from other data.
+
+    Not compared are the version of coset, and where the data lay: their fingerprint says whether they are the same.
+    """
     for where, old, new in _differences(there, here):
-        if where != "coset":
+        if where != "coset" and not where.startswith("spec.data."):
             raise InputError(
-                f"{folder}: holds a run with other choices ({where} is {old!r} there and {new!r} now); "
+                f"{folder}: holds work of other choices ({where} is {old!r} there and {new!r} now); "
                 f"choose another --out"
             )
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from coset import settings
 from coset.errors import InputError
 from coset.ledger import Optimizer
 from coset.methods.rows import Affine
@@ -45,6 +46,7 @@ class TrainingSettings:
     shuffle: str = "full"
 
     def __post_init__(self) -> None:
+        settings.check(self, "training")
         for name, least in (("batch_size", 1), ("epochs", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"training: {name} must be at least {least}, not {getattr(self, name)}")
