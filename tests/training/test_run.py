@@ -322,3 +322,15 @@ def test_training_ratings_that_are_all_alike_are_refused(tmp_path: Path) -> None
     spec = spec_of(split=SplitSettings(kind="ordered"), methods={})
     with pytest.raises(InputError, match=r"flat.*all training ratings are 3"):
         execute(spec, tmp_path / "run", ratings)
+
+
+def test_ids_of_later_data_share_one_row_where_the_run_says_so(ratings: Ratings, tmp_path: Path) -> None:
+    later = replace(ratings.select(slice(0, 3)), users=np.array([10**9, 10**9 + 1, int(ratings.users[2])]))
+    execute(spec_of(), tmp_path / "strict", ratings)
+    with pytest.raises(InputError, match=r"feature 'user': the raw id 1000000000 at row 0.*unseen=shared"):
+        FinishedRun.load(tmp_path / "strict").evaluate(later)
+    execute(spec_of(vocabulary=VocabularySettings(unseen="shared")), tmp_path / "shared", ratings)
+    run = FinishedRun.load(tmp_path / "shared")
+    assert run.user.num_embeddings == len(run.user.values) + 1
+    assert run.user.lookup(later.users)[:2].tolist() == [len(run.user.values)] * 2
+    assert run.evaluate(later).count == 3

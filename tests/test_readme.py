@@ -1,0 +1,85 @@
+"""The README says what the code and the committed results say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coset.data import DATASETS
+from coset.experiments import report
+from coset.experiments.recipe import load_recipe, shipped
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = sorted((ROOT / "recipes" / "results").glob("*/results.json"))
+
+
+def results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "recipes" / "results" / name / "results.json").read_text("utf-8"))
+    return found
+
+
+def block(kind: str, name: str) -> str:
+    found = re.search(rf"<!-- {kind}: {re.escape(name)} -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert found, f"README.md has no block {kind}: {name}"
+    return found[1].strip()
+
+
+def test_the_table_is_that_of_the_committed_results() -> None:
+    whole = report.markdown(results("keras-example-corrected"))
+    assert block("table", "keras-example-corrected") == whole.split("\n\n")[0].strip()
+
+
+def test_the_verdicts_are_those_of_the_committed_results() -> None:
+    found = results("ml-1m-frontier")
+    assert block("verdicts", "ml-1m-frontier") == report.best_compressed(found, found["budgets"]).strip()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_committed_results_are_of_real_data_and_show_how_they_were_made(path: Path) -> None:
+    found = json.loads(path.read_text("utf-8"))
+    assert (found["schema"], found["dataset"], found["synthetic"]) == (1, "movielens-1m", False)
+    assert found["recipe"] == path.parent.name
+    assert all(row["seeds"] == [0, 1, 2] for row in found["rows"])
+    recipe = load_recipe(found["recipe"])
+    assert found["protocol"]["training"]["epochs"] == recipe.training.epochs
+    assert found["protocol"]["training"]["l2"] == recipe.training.l2
+    assert {"host", "versions"} <= found.keys()
+    assert (path.parent / "results.md").read_text("utf-8") == report.markdown(found)
+
+
+def test_the_python_example_runs_and_prints_what_it_says() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.strip().splitlines()) <= 18
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    (printed,) = re.findall(r"print\(.*#\s*(\d+)", code)
+    assert ran.stdout.strip() == printed
+
+
+def test_every_command_of_the_readme_is_one() -> None:
+    from typer.main import get_command
+
+    from coset.cli import app
+
+    commands = {name: command for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
+    lines = re.findall(r"(?:\$ |`)(coset [^`\n#]+)", README)
+    assert len(lines) >= 6
+    for line in lines:
+        _, name, *words = shlex.split(line)
+        assert name in commands, line
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line
+        if words and name in ("compare", "train") and "." not in words[0]:
+            assert words[0] in {*shipped(), *DATASETS}, line
+
+
+def test_every_link_and_picture_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
