@@ -23,6 +23,11 @@ def test_usual_names_are_found(names: list[str]) -> None:
     assert Columns().find(names, "f.csv") == (0, 1, 2)
 
 
+def test_columns_that_are_not_taken_may_be_called_alike() -> None:
+    assert Columns().find(["user", "item", "rating", "score", "score", "note", "note"], "f.csv") == (0, 1, 2)
+    assert Columns(user="userId").find(["user_id", "userId", "item", "rating"], "f.csv") == (1, 2, 3)
+
+
 def test_given_names_win_over_guesses() -> None:
     assert Columns(rating="stars", user="who").find(["user", "who", "item", "rating", "stars"], "f") == (1, 2, 4)
 
@@ -36,6 +41,10 @@ def test_given_names_win_over_guesses() -> None:
         (Columns(item="zzz"), ["user", "movies", "rating"], ["no column 'zzz'", "'user', 'movies', 'rating'"]),
         (Columns(item="user"), ["user", "movies", "rating"], ["three columns", "'user'"]),
         (Columns(item="x"), ["user", "x", "x", "rating"], ["two columns", "'x'", "rename"]),
+        (Columns(), ["user", "item", "rating", "rating"], ["two columns", "'rating'", "rename"]),
+        (Columns(), ["user", "user", "item", "rating"], ["two columns", "'user'", "rename"]),
+        (Columns(), ["user", "itemId", "itemId", "rating"], ["two columns", "'itemId'", "the item", "rename"]),
+        (Columns(), ["userId", "user_id", "item", "rating"], ["2 columns", "'userId', 'user_id'", "--user"]),
     ],
 )
 def test_errors_list_the_columns_and_the_way_out(columns: Columns, names: list[str], words: list[str]) -> None:

@@ -97,6 +97,8 @@ HEAD = b"userId,movieId,rating,timestamp\n"
         (b"\xff\xfeu\x00s\x00", ["line 1", "UTF-8"]),
         (b"\x1f\x8b\x08\x00", ["gzip", "gunzip"]),
         (b"1,1193,5,978300760\n", ["line 1", "'1,1193,5,978300760'", "header line such as"]),
+        (b"user,item,rating,rating\n1,10,5,3\n", ["two columns", "'rating'", "rename"]),
+        (b"user::user::item::rating\n1::2::10::5\n", ["two columns", "'user'", "rename"]),
         (b"a,b,c\n1,2,3\n", ["'a', 'b', 'c'", "--user"]),
         (b"1::10::5::9\n2::20::5\n", ["line 2", "3 fields", "expected 4 (user, movie, rating, timestamp)"]),
         (b"1::10::5::9\n2:20:5:9\n", ["line 2", "1 field "]),
