@@ -65,14 +65,25 @@ class Columns:
                     f"{where}: no column looks like the {role}; the columns are {listed}: "
                     f"say which one with {role}=… (on the command line --{role})"
                 )
+            alike = [name for name, other in zip(names, plain, strict=True) if other == plain[found]]
+            if len(set(alike)) > 1:
+                raise InputError(
+                    f"{where}: {len(alike)} columns look like the {role}: {', '.join(map(repr, alike))}; "
+                    f"say which one with {role}=… (on the command line --{role})"
+                )
+            _check_single(role, names[found], names, where)
             return found
         if given not in names:
             near = get_close_matches(given, names, n=1, cutoff=0.5)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise InputError(f"{where}: no column {given!r} for the {role}; the columns are {listed}{hint}")
-        if list(names).count(given) > 1:
-            raise InputError(f"{where}: two columns are called {given!r}, so the {role} is ambiguous; rename one")
+        _check_single(role, given, names, where)
         return list(names).index(given)
+
+
+def _check_single(role: str, name: str, names: Sequence[str], where: str) -> None:
+    if list(names).count(name) > 1:
+        raise InputError(f"{where}: two columns are called {name!r}, so the {role} is ambiguous; rename one")
 
 
 def import_polars(what: str) -> Any:
