@@ -432,3 +432,37 @@ def test_a_fit_is_by_id_whatever_the_order(method):
 def test_order_is_a_permutation(order):
     with pytest.raises(InputError, match=r"'item'.*order"):
         Embedding(N, DIM, name="item", order=torch.tensor(list(order)))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_an_order_compiles_whole_with_every_option(method, options):
+    if method != Full() and set(options) - {"padding_idx"}:
+        return
+    ids = torch.tensor([[2, 2, 8], [0, 3, 2]])
+    torch.manual_seed(0)
+    plain = Embedding(N, DIM, method, order=ORDER, **options)
+    torch.manual_seed(0)
+    module = Embedding(N, DIM, method, order=ORDER, **options)
+    torch.compiler.reset()
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(ids), plain(ids))
+    compiled(ids).square().sum().backward()
+    plain(ids).square().sum().backward()
+    for one, other in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_padding_follows_an_order_that_is_loaded():
+    embedding = Embedding(N, DIM, padding_idx=2, order=ORDER)
+    embedding.load_state_dict(Embedding(N, DIM, padding_idx=2, order=ORDER.flip(0)).state_dict())
+    embedding(torch.arange(N)).sum().backward()
+    (weight,) = embedding.parameters()
+    rank = int(ORDER.flip(0)[2])
+    assert not weight.grad[rank].any()
+    assert all(weight.grad[row].any() for row in range(N) if row != rank)
+
+
+def test_an_order_of_a_meta_table_allocates_nothing():
+    embedding = Embedding(N, DIM, padding_idx=2, order=ORDER, device="meta")
+    assert {value.device.type for value in embedding.state_dict().values()} == {"meta"}

@@ -188,18 +188,18 @@ class _SingleTable(_Tables):
         if self.max_norm is not None:
             with torch.no_grad():
                 torch.embedding_renorm_(stored.weight, rows.contiguous(), self.max_norm, self.norm_type)
-        found: Tensor = stored(rows, self._padding_row(), self.scale_grad_by_freq)
-        return found
-
-    def _padding_row(self) -> int | None:
         if self.padding_idx is None or self._order is None:
-            return self.padding_idx
-        return int(self._order[self.padding_idx])
+            found: Tensor = stored(rows, self.padding_idx, self.scale_grad_by_freq)
+            return found
+        # Which row is the padding's stands in a tensor, which must not be asked in every step: mask the ids instead.
+        found = stored(rows, None, self.scale_grad_by_freq)
+        return torch.where((ids == self.padding_idx).unsqueeze(-1), found.detach(), found)
 
+    @torch.no_grad()
     def _zero_padding(self) -> None:
         if self.padding_idx is not None and self.method.row_per_id:
-            with torch.no_grad():
-                self._stored.weight[self._padding_row()].zero_()
+            row = torch.tensor([self.padding_idx], device=self._stored.weight.device)
+            self._stored.weight.index_fill_(0, row if self._order is None else self._order[row].long(), 0)
 
     def _checked_padding(self, padding_idx: int | None) -> int | None:
         n = self.table.num_embeddings
@@ -211,13 +211,13 @@ class _SingleTable(_Tables):
 
     def _checked_order(self, order: np.ndarray | Tensor) -> Tensor:
         n, name = self.table.num_embeddings, self.table.name
-        ranks = torch.as_tensor(order, device=next(self.parameters()).device)
+        ranks, device = torch.as_tensor(order), next(self.parameters()).device
         if ranks.dtype.is_floating_point or tuple(ranks.shape) != (n,):
             raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {tuple(ranks.shape)} "
                              f"of {str(ranks.dtype)[6:]}")  # fmt: skip
-        if not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
+        if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
             raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
-        return ranks.to(torch.int32)
+        return ranks.to(device, torch.int32)
 
 
 class Embedding(_SingleTable):

@@ -488,6 +488,18 @@ def test_a_padding_id_that_reads_is_caught(registering, monkeypatch):
     fails("padding_reads_no_parameter", registering(Sound))
 
 
+def test_a_padding_row_asked_of_the_order_is_caught(registering, monkeypatch):
+    vectors = tables.Embedding._vectors
+
+    def asking(self, ids):
+        if self.padding_idx is not None and self._order is not None and self._order[self.padding_idx].item() < 0:
+            return vectors(self, ids.abs())
+        return vectors(self, ids)
+
+    monkeypatch.setattr(tables.Embedding, "_vectors", asking)
+    fails("compiles_whole", registering(Sound))
+
+
 def test_options_that_are_swallowed_are_caught(registering, monkeypatch):
     init = tables.Embedding.__init__
 

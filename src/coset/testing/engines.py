@@ -35,8 +35,10 @@ def thread_count_does_not_matter(case: Case) -> None:
 def compiles_whole(case: Case) -> None:
     """`torch.compile(fullgraph=True)` takes Embedding and EmbeddingBag, forward and backward, and changes nothing"""
     ids = case.ids(12)
-    _compiled(case.embedding(), (ids.view(3, 4),))
-    _compiled(case.bag(mode="mean"), (ids, torch.tensor([0, 0, 3, 7])))
+    options: tuple[dict[str, Any], ...] = ({}, {"padding_idx": int(ids[1]), "order": case.every_id.flip(0)})
+    for given in options:
+        _compiled(case.embedding(**given), (ids.view(3, 4),))
+        _compiled(case.bag(mode="mean", **given), (ids, torch.tensor([0, 0, 3, 7])))
 
 
 def _compiled(module: nn.Module, arguments: tuple[Any, ...]) -> None:
