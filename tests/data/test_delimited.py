@@ -171,8 +171,8 @@ def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str,
         return
     if fast is not None:
         assert as_lists(fast) == as_lists(careful)
-    assert [str(user) for user in careful[0].tolist()] == [user.strip(delimited._BLANKS) for user, _, _ in rows]
-    assert [str(item) for item in careful[1].tolist()] == [item.strip(delimited._BLANKS) for _, item, _ in rows]
+    assert [str(user) for user in careful[0].tolist()] == [user.strip(delimited.BLANKS) for user, _, _ in rows]
+    assert [str(item) for item in careful[1].tolist()] == [item.strip(delimited.BLANKS) for _, item, _ in rows]
     assert careful[2].tolist() == [np.float32(float(rating)) for _, _, rating in rows]
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from coset.data.columns import Columns
+from coset.data.delimited import read_delimited
 from coset.data.parquet import read_parquet
 from coset.errors import InputError
 
@@ -28,7 +29,11 @@ def write(folder: Path, **columns: Any) -> Path:
         (pl.Series([1, 2], dtype=pl.UInt8), [1, 2]),
         (pl.Series([1, 2], dtype=pl.Int64), [1, 2]),
         (pl.Series([1.0, 2.0]), [1, 2]),
-        (pl.Series(["1", ""]), ["1", ""]),
+        (pl.Series(["1", "x"]), ["1", "x"]),
+        (pl.Series(["1", " 2"]), [1, 2]),
+        (pl.Series(["7", "007"]), ["7", "007"]),
+        (pl.Series(["x ", "\ty"]), ["x", "y"]),
+        (pl.Series([" 1", "2 "], dtype=pl.Categorical), [1, 2]),
         (pl.Series(["x", "y"], dtype=pl.Categorical), ["x", "y"]),
         (pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"])), ["x", "y"]),
     ],
@@ -41,6 +46,22 @@ def test_ids_keep_their_sort(tmp_path: Path, users: pl.Series, expected: list[ob
     assert ratings.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "ids", [["1", "2"], [" 1", "2 "], ["007", "7"], [" b", "b"], ["1", "x"], ["", "b"], [" ", "b"]]
+)
+def test_text_gives_the_ids_that_it_gives_in_a_text_file(tmp_path: Path, ids: list[str]) -> None:
+    path = write(tmp_path, item_id=ids)
+    text = pl.read_parquet(path).write_csv().encode()
+    try:
+        expected = read_delimited(text, "f.csv")[1]
+    except InputError:
+        with pytest.raises(InputError, match="the item is missing"):
+            read_parquet(path)
+    else:
+        found = read_parquet(path)[1]
+        assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
+
+
 def test_columns_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, stars=[1, 2], extra=[None, None])
     assert read_parquet(path, Columns(rating="stars"))[2].tolist() == [1.0, 2.0]
@@ -51,6 +72,9 @@ def test_columns_by_name(tmp_path: Path) -> None:
     [
         ({"user_id": [None, 2]}, ["row 1", "'user_id'", "missing"]),
         ({"item_id": ["a", None]}, ["row 2", "'item_id'", "missing"]),
+        ({"user_id": ["1", ""]}, ["row 2", "'user_id'", "the user is missing"]),
+        ({"item_id": [" ", "b"]}, ["row 1", "'item_id'", "the item is missing"]),
+        ({"item_id": pl.Series(["a", ""], dtype=pl.Categorical)}, ["row 2", "'item_id'", "missing"]),
         ({"rating": [1.0, None]}, ["row 2", "'rating'", "missing"]),
         ({"rating": [1.0, float("nan")]}, ["row 2", "'rating'", "nan", "finite"]),
         ({"rating": [float("inf"), 1.0]}, ["row 1", "'rating'", "inf", "finite"]),

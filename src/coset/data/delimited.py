@@ -24,8 +24,10 @@ Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
 
+BLANKS = " \t\r"
+"""Not part of a value at its ends; named, because Python and polars know different others."""
+
 _SEPARATORS = ("::", "\t", ",", ";", "|")
-_BLANKS = " \t\r"  # not part of a value at its ends; named, because Python and polars know different others
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -104,7 +106,7 @@ def _form(data: bytes, where: str, columns: Columns, separator: str | None, head
     elif separator != "::" and (len(separator) != 1 or not separator.isascii() or separator in '"\r\n'):
         raise InputError(f"{where}: the separator must be one ASCII character or '::', not {separator!r}")
     fields = first.split(separator)
-    numeric = [bool(_NUMBER.fullmatch(field.strip(_BLANKS))) for field in fields]
+    numeric = [bool(_NUMBER.fullmatch(field.strip(BLANKS))) for field in fields]
     if header is None:
         header = not (separator in ("::", "\t") and len(fields) in (3, 4) and all(numeric[2:]))
     if not header:
@@ -156,7 +158,7 @@ def _read_fast(polars: Any, data: bytes, form: _Form) -> Triple | None:
     series = dict(zip(wanted, frame.get_columns(), strict=True))
     if any(series[k].null_count() < frame.height for k in between) or series[width - 1].null_count():
         return None
-    users, items, ratings = (series[step * pick].str.strip_chars(_BLANKS) for pick in form.picks)
+    users, items, ratings = (series[step * pick].str.strip_chars(BLANKS) for pick in form.picks)
     if any(column.null_count() or (column == "").any() for column in (users, items)):
         return None
     numbers = ratings.cast(polars.Float64, strict=False)
@@ -174,7 +176,7 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
     width = len(form.names)
     picked: tuple[list[str], list[str], list[str]] = ([], [], [])
     for line, fields in _records(data.decode("utf-8"), form):
-        if len(fields) <= 1 and not "".join(fields).strip(_BLANKS):
+        if len(fields) <= 1 and not "".join(fields).strip(BLANKS):
             continue  # a blank line
         if len(fields) != width:
             other = _other_separator(fields[0], form.separator) if len(fields) == 1 else None
@@ -184,7 +186,7 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
                 f"separated by {form.separator!r}, expected {width} ({', '.join(form.names)}){hint}"
             )
         for role, pick, column in zip(ROLES, form.picks, picked, strict=True):
-            value = fields[pick].strip(_BLANKS)
+            value = fields[pick].strip(BLANKS)
             spot = f"{form.where}, line {line}, column {form.names[pick]!r}"
             if not value:
                 raise InputError(f"{spot}: the {role} is missing; fill it in or remove the line")

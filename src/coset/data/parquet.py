@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from coset.data.columns import ROLES, Columns, import_polars
-from coset.data.delimited import Triple
+from coset.data.delimited import BLANKS, Triple
+from coset.data.ids import ids_from_text
 from coset.errors import InputError
 
 
 def read_parquet(path: Path, columns: Columns | None = None) -> Triple:
     """Users, items and ratings in the Parquet file at `path`; only those three columns are read.
 
-    Ids may be whole numbers (of any width, or floats that are whole) or text; ratings any numbers.
+    Ids may be whole numbers (of any width, or floats that are whole) or text, which is taken as in a text file:
+    without spaces at its ends, and for numbers when every one is written as one. Ratings may be any numbers.
 
     Raises:
         InputError: names the file, the row (counted from 1) and the column, and what was expected.
@@ -33,16 +35,16 @@ def read_parquet(path: Path, columns: Columns | None = None) -> Triple:
         raise InputError(f"{where}: the file has columns and no ratings")
     user, item, rating = (frame[names[pick]] for pick in picks)
     for role, series in zip(ROLES, (user, item, rating), strict=True):
-        if series.null_count():
-            spot = _spot(where, series, series.is_null())
-            raise InputError(f"{spot}: the {role} is missing; fill it in or remove the row")
-    return _ids(polars, user, where), _ids(polars, item, where), _numbers(polars, rating, where)
+        _check_filled(role, series, series.is_null(), where)
+    return _ids(polars, "user", user, where), _ids(polars, "item", item, where), _numbers(polars, rating, where)
 
 
-def _ids(polars: Any, series: Any, where: str) -> np.ndarray:
+def _ids(polars: Any, role: str, series: Any, where: str) -> np.ndarray:
     kind = series.dtype
     if kind in (polars.String, polars.Categorical, polars.Enum):
-        return np.array(series.cast(polars.String).to_list(), dtype=object)
+        text = series.cast(polars.String).str.strip_chars(BLANKS)
+        _check_filled(role, series, text == "", where)
+        return ids_from_text(text)
     numbers = series.cast(polars.Int64, strict=False) if kind.is_numeric() else None
     if numbers is None:
         raise InputError(f"{where}, column {series.name!r}: ids must be whole numbers or text, not {kind}")
@@ -64,6 +66,11 @@ def _numbers(polars: Any, series: Any, where: str) -> np.ndarray:
         spot = _spot(where, series, polars.Series(~finite))
         raise InputError(f"{spot}: the rating {series.filter(polars.Series(~finite))[0]} is not a finite number")
     return values
+
+
+def _check_filled(role: str, series: Any, missing: Any, where: str) -> None:
+    if missing.any():
+        raise InputError(f"{_spot(where, series, missing)}: the {role} is missing; fill it in or remove the row")
 
 
 def _spot(where: str, series: Any, bad: Any) -> str:
