@@ -131,6 +131,37 @@ def test_the_ratings_nearest_to_the_top_are_read(tmp_path: Path) -> None:
     assert len(read_grouplens(tmp_path)[0]) == 6
 
 
+def test_a_folder_is_searched_one_level_down_and_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a" / "b" / "ratings.dat", MINI.encode())
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "u.data").mkdir()
+    (tmp_path / "file").touch()
+    listed: list[str] = []
+
+    def listdir(folder: str) -> list[str]:
+        listed.append(str(folder))
+        return listdir_of_os(folder)
+
+    listdir_of_os = movielens.os.listdir
+    monkeypatch.setattr(movielens.os, "listdir", listdir)
+    expected = r"holds no ratings; expected a file ratings\.dat, u\.data, ratings\.csv in it or one level down"
+    with pytest.raises(InputError, match=expected):
+        load_ratings(tmp_path)
+    assert listed == [str(tmp_path)]
+    assert len(load_ratings(tmp_path / "a")) == 6
+    put(tmp_path / "z" / "ratings.dat", MINI.encode())
+    assert len(load_ratings(tmp_path)) == 6
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(movielens.os, "listdir", refuse)
+    with pytest.raises(InputError, match=r"not readable \(Permission denied\)"):
+        load_ratings(tmp_path)
+
+
 def test_zip_without_ratings(tmp_path: Path) -> None:
     path = put(tmp_path / "f.zip", mini_zip("ml-1m/movies.dat"))
     with pytest.raises(InputError, match=r"f\.zip: holds no ratings.*ratings\.dat, u\.data"):

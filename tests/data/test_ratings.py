@@ -137,6 +137,14 @@ def test_a_far_name_lists_all() -> None:
         load_ratings("xyz")
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "ratings.dat", "1::10::5::9\n2::20::3::9\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"the name of the data is empty; expected one of movielens-1m.*path"):
+        load_ratings("")
+    assert load_ratings(".").items.tolist() == [10, 20]
+
+
 def test_flags_do_not_go_with_a_built_in_name() -> None:
     with pytest.raises(InputError, match=r"built in.*leave out user, separator"):
         load_ratings("movielens-1m", user="u", separator=",")

@@ -127,8 +127,8 @@ def read_grouplens(path: Path, columns: Columns | None = None, separator: str | 
     """Users, movies and ratings in GroupLens' layout.
 
     Args:
-        path: a zip archive or a folder with `ratings.dat`, `u.data` or `ratings.csv` in it, at any depth; or
-            such a file.
+        path: a zip archive with `ratings.dat`, `u.data` or `ratings.csv` in it, at any depth; a folder with one
+            in it or one level down; or such a file.
         columns: names of the columns, for `ratings.csv`; the others have `user`, `movie`, `rating` and
             `timestamp`.
         separator: to be used instead of the one that goes with the file's name.
@@ -137,8 +137,7 @@ def read_grouplens(path: Path, columns: Columns | None = None, separator: str | 
         InputError: the archive is unreadable or holds no ratings, or a row is wrong (see `read_delimited`).
     """
     if path.is_dir():
-        found = [file for name in _MEMBERS for file in path.rglob(name) if file.is_file()]
-        member = _member(path, [file.relative_to(path).as_posix() for file in found])
+        member = _member(path, _ratings_in(path), "in it or one level down")
         data, where = (path / member).read_bytes(), str(path / member)
     elif is_archive(path):
         member, data = _unzip(path)
@@ -150,11 +149,21 @@ def read_grouplens(path: Path, columns: Columns | None = None, separator: str | 
     return read_delimited(data, where, columns, separator or layout, header)
 
 
-def _member(path: Path, names: list[str]) -> str:
+def _ratings_in(folder: Path) -> list[str]:
+    """The files of ratings in a folder and one level down; never further, because it may be a whole disk."""
+    below = [name for name in os.listdir(folder) if os.path.isdir(folder / name)]
+    candidates = [*_MEMBERS, *(f"{name}/{member}" for name in below for member in _MEMBERS)]
+    # Unlike those of pathlib, these checks say no where access is denied, as in a folder of somebody else.
+    return [name for name in candidates if os.path.isfile(folder / name)]
+
+
+def _member(path: Path, names: list[str], place: str = "in it") -> str:
     """The file of ratings among `names`: the one nearest to the top."""
     ratings = [name for name in names if PurePosixPath(name).name in _MEMBERS]
     if not ratings:
-        raise InputError(f"{path}: holds no ratings; expected a file {', '.join(_MEMBERS)} as in GroupLens' archives")
+        raise InputError(
+            f"{path}: holds no ratings; expected a file {', '.join(_MEMBERS)} {place}, as in GroupLens' archives"
+        )
     return min(ratings, key=lambda name: (name.count("/"), name))
 
 

@@ -142,6 +142,8 @@ def load_ratings(
         if given := [flag for flag, value in flags.items() if value is not None]:
             raise InputError(f"{data} is built in and its columns are known: leave out {', '.join(given)}")
         return DATASETS[data]()
+    if data == "":  # which a Path would take for the current folder
+        raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     path = Path(data).expanduser()
     if not path.exists():
         raise _missing(data)
