@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -214,6 +215,81 @@ def test_a_member_with_a_wrong_checksum(tmp_path: Path) -> None:
     content = file.getvalue().replace(b"1::10::2", b"1::10::3")
     with pytest.raises(InputError, match="CRC"):
         load_ratings(put(tmp_path / "f.zip", content))
+
+
+def announcing(size: int, text: str, method: int) -> bytes:
+    """An archive of one member whose size is announced wrongly, in both places that say it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("ratings.dat", text)
+    content = bytearray(file.getvalue())
+    directory = content.index(b"PK\x01\x02")
+    for at in (22, directory + 24):
+        content[at : at + 4] = size.to_bytes(4, "little")
+    return bytes(content)
+
+
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("change", [-1, -len(MINI), 1, 1 << 20])
+def test_a_member_of_another_size_than_announced(tmp_path: Path, change: int, method: int) -> None:
+    path = put(tmp_path / "f.zip", announcing(len(MINI) + change, MINI, method))
+    with pytest.raises(InputError, match=r"f\.zip: not readable as a zip archive.*damaged"):
+        load_ratings(path)
+
+
+def test_a_member_that_unpacks_to_far_more_than_announced_is_not_unpacked(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.zip", announcing(100, MINI + "\n" * 50_000_000, zipfile.ZIP_DEFLATED))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="not readable as a zip archive"):
+            read_grouplens(path)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_member_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "f.zip", mini_zip_once())
+    monkeypatch.setattr(movielens, "LARGEST", len(MINI))
+    assert len(load_ratings(path)) == 6
+    monkeypatch.setattr(movielens, "LARGEST", len(MINI) - 1)
+    with pytest.raises(InputError) as caught:
+        load_ratings(path)
+    sizes = [f"{len(MINI)} bytes when unpacked", f"at most {len(MINI) - 1}"]
+    for word in [f"{path}/ml-1m/ratings.dat", *sizes, "unpack it and load the file by its path"]:
+        assert word in str(caught.value)
+
+
+def test_a_member_that_announces_terabytes(tmp_path: Path) -> None:
+    assert movielens.LARGEST == 2**32
+    content = bytearray(announcing(2**32 - 1, MINI, zipfile.ZIP_DEFLATED))
+    directory = content.index(b"PK\x01\x02")
+    extra = (1).to_bytes(2, "little") + (8).to_bytes(2, "little") + (2**42).to_bytes(8, "little")
+    name_end = directory + 46 + len("ratings.dat")
+    content[directory + 30 : directory + 32] = len(extra).to_bytes(2, "little")
+    content[name_end:name_end] = extra
+    end = content.index(b"PK\x05\x06")
+    content[end + 12 : end + 16] = (end - directory).to_bytes(4, "little")
+    with pytest.raises(InputError, match=r"ratings\.dat: 4,398,046,511,104 bytes when unpacked, but at most"):
+        load_ratings(put(tmp_path / "f.zip", bytes(content)))
+
+
+def test_too_little_memory_is_told_as_that(
+    places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bytes:
+        raise MemoryError
+
+    paths = [put(tmp_path / name, mini_zip_once()) for name in ("f.zip", "data/ml-1m.zip")]
+    text = put(tmp_path / "f.csv", b"user,item,rating\n1,2,3\n")
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for name, path in [(paths[0], paths[0]), ("movielens-1m", paths[1]), (text, text)]:
+        with pytest.raises(InputError, match=re.escape(f"{path}: too large for the memory")):
+            load_ratings(name)
 
 
 # --- the download, from a server on this machine -----------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 from coset.data.columns import Columns
 from coset.data.delimited import Triple, read_delimited
 from coset.data.download import DownloadFailed, cache_folder, download
-from coset.data.ratings import Ratings
+from coset.data.ratings import Ratings, readable
 from coset.errors import InputError, unknown
 
 
@@ -68,6 +68,9 @@ PUBLISHED: dict[str, Published] = {
 # GroupLens' file of ratings → separator; `ratings.csv`, of the newer sets, has a header, the others do not.
 _MEMBERS: Mapping[str, str | None] = {"ratings.dat": "::", "u.data": "\t", "ratings.csv": None}
 
+LARGEST = 4 << 30
+"""Bytes that a file in an archive may have unpacked; a small archive can announce, and hold, far more."""
+
 
 def load_movielens(name: str) -> Ratings:
     """The built-in set `name`, `"movielens-1m"` or `"movielens-100k"`.
@@ -86,10 +89,8 @@ def load_movielens(name: str) -> Ratings:
     """
     wanted = _published(name)
     path = locate(name) or _fetch(name, wanted)
-    try:
+    with readable(path):
         users, items, ratings = read_grouplens(path)
-    except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror or error})") from None
     found = (len(ratings), len(np.unique(users)), len(np.unique(items)))
     if found != (wanted.rows, wanted.users, wanted.movies):
         raise InputError(
@@ -171,8 +172,18 @@ def _unzip(path: Path) -> tuple[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             member = _member(path, archive.namelist())
-            return member, archive.read(member)
-    except InputError:
+            size = archive.getinfo(member).file_size
+            if size > LARGEST:
+                raise InputError(
+                    f"{path}/{member}: {size:,} bytes when unpacked, but at most {LARGEST:,} are read out of an "
+                    "archive; unpack it and load the file by its path"
+                )
+            with archive.open(member) as file:
+                data = file.read(size + 1)  # not all, because more may be there than was announced
+            if len(data) != size:
+                raise zipfile.BadZipFile(f"{member} has {len(data):,} bytes, where {size:,} are announced")
+            return member, data
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile and the decompressors raise a dozen kinds on damaged archives
         raise InputError(

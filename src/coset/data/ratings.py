@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def _read(path: Path, user: str | None, item: str | None, rating: str | None, se
 
     columns = Columns(user, item, rating)
     item_name = "item"
-    try:
+    with readable(path):
         if path.is_dir() or is_archive(path) or path.name in ("ratings.dat", "u.data"):
             triple = read_grouplens(path, columns, separator)
             item_name = "movie"
@@ -179,10 +180,21 @@ def _read(path: Path, user: str | None, item: str | None, rating: str | None, se
             triple = read_parquet(path, columns)
         else:
             triple = read_delimited(path.read_bytes(), str(path), columns, separator)
-    except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror or error})") from None
     users, items, values = triple
     return Ratings(path.stem or str(path), users, items, values, item_name=item_name, source=str(path))
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """One sentence about `path` for what the system refuses while it is read."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror or error})") from None
+    except MemoryError:
+        raise InputError(
+            f"{path}: too large for the memory that is free; load fewer rows or use a machine with more"
+        ) from None
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:
