@@ -9,7 +9,7 @@ from torch import nn
 from coset import ledger
 from coset.methods import Method, registered
 from coset.schema import Component, Table
-from coset.tables import Embedding
+from coset.tables import Embedding, EmbeddingBag, EmbeddingCollection
 from coset.training.settings import TrainingSettings
 
 TABLES = (
@@ -72,6 +72,26 @@ def test_a_scalar_and_a_vector_are_measured() -> None:
     assert by_key(ledger.measure(module)) == by_key(
         [Component("mean", 1, 0), Component("order", 5, 0, torch.int32, "index")]
     )
+
+
+def test_a_parameter_of_two_names_is_trained_under_both() -> None:
+    module = nn.Module()
+    module.one = module.other = nn.Parameter(torch.zeros(2, 3))
+    assert by_key(ledger.measure(module)) == by_key([Component("one", 2, 3), Component("other", 2, 3)])
+
+
+@pytest.mark.parametrize(("change", "dtype"), [("half", torch.float16), ("double", torch.float64)])
+@pytest.mark.parametrize(("table", "example"), CASES)
+def test_components_follow_a_change_of_type(table: Table, example: Method, change: str, dtype: torch.dtype) -> None:
+    order = torch.arange(table.num_embeddings)
+    for module in (
+        Embedding.from_table(table, example, order=order),
+        EmbeddingBag.from_table(table, example, order=order),
+        EmbeddingCollection([(table, example)]),
+    ):
+        components = getattr(module, change)().components()
+        assert {component.dtype for component in components if component.kind == "parameter"} == {dtype}
+        assert ledger.inference_bytes(components) == real_bytes(list(module.state_dict().values()))
 
 
 def test_nothing_costs_nothing() -> None:

@@ -39,7 +39,7 @@ def optimizer_bytes(components: Iterable[Component], optimizer: Optimizer) -> in
 
 def measure(module: nn.Module) -> list[Component]:
     """The components that a module really holds, read off its state."""
-    trained = {name for name, _ in module.named_parameters()}
+    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     return [
         Component(
             name, value.shape[0] if value.dim() else 1, value.numel() // value.shape[0] if value.dim() > 1 else 0,

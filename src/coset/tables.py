@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
+from coset.ledger import measure
 from coset.methods import Method, TableModule, method
 from coset.methods.rows import Rows
 from coset.schema import Component, Table
@@ -66,15 +67,9 @@ class _Tables(nn.Module):
         self._names = tuple(module.table.name for module in built)
 
     def components(self) -> list[Component]:
-        """What is stored, index state included, under the names of the state."""
-        found = []
-        for name in self._names:
-            module = self.tables[name]
-            stored = module.method.components(module.table)
-            if isinstance(order := getattr(module, "order", None), Tensor):
-                stored = [*stored, Component("order", len(order), 0, order.dtype, "index")]
-            found += [component.under(f"tables.{name}") for component in stored]
-        return found
+        """What is stored, index state included, under the names of the state: read off the tensors, so that it
+        stays true after `.half()`. What will be stored, `Method.components` tells in advance."""
+        return measure(self)
 
     def reset_parameters(self) -> None:
         """Draw fresh values in every table."""
