@@ -321,8 +321,11 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("train", "small.csv", "--method", "hashing"), ["--budget"]),
         (("train", "small.csv", "--budget", "3KB"), ["--method"]),
         (("train", "small.csv", "--method", "hashing", "--budget", "3XB"), ["XB", "KB"]),
-        (("train", "small.csv", "--method", "hashing", "--budget", "10B"), ["needs at least"]),
-        (("compare", "small.csv", "--methods", "hashing", "--budgets", "10B"), ["needs at least", "hashing"]),
+        (("train", "small.csv", "--method", "hashing", "--budget", "10B"), ["needs a budget of at least"]),
+        (
+            ("compare", "small.csv", "--methods", "hashing", "--budgets", "10B"),
+            ["needs a budget of at least", "hashing"],
+        ),
         (("compare", "small.csv", "--row", "ful"), ["did you mean 'full'"]),
         (("train", "small.csv", "--row", "narrow"), ["narrow d=1"]),
         (("train", "small.csv", "--set", "training.epoch=1"), ["did you mean 'epochs'"]),
@@ -340,6 +343,19 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("inspect", "small.csv", "--separator", "ab"), ["separator"]),
         (("inspect", "small.csv", "--separator", ";"), ["','"]),
         (("evaluate", "gone", "small.csv"), ["gone", "no run"]),
+        (("train", "small.csv", "--row", "full", "--method", "hashing", "--budget", "2KB"), ["--row", "--method"]),
+        (("train", "small.csv", "--method", "hashing", "--budget", ""), ["size ''"]),
+        (("compare", "small.csv", "--budgets", "0"), ["no method fits", "at least"]),
+        (("compare", "small.csv", "--budgets", ","), ["empty place"]),
+        (("compare", "small.csv", "--methods", ""), ["empty place"]),
+        (("compare", "small.csv", "--methods", "all,hashing"), ["'all'"]),
+        (("compare", "small.csv", "--methods", "full"), ["'full'", "one size"]),
+        (("compare", "small.csv", "--row", "nope"), ["known are bias only, blocks, full, hashing"]),
+        (("train", "small.csv", "--dim", "100000000000"), ["embedding_dim", "65536"]),
+        (("train", "small.csv", "--threads", "999999999999"), ["--threads"]),
+        (("train", "small.csv", "--frobnicate"), ["--frobnicate", "--help"]),
+        (("train",), ["RECIPE|DATA", "--help"]),
+        (("compare", "small.csv", "--seeds", "many"), ["--seeds", "integer"]),
         (("inspect", "."), ["ratings"]),
     ],
 )
@@ -389,3 +405,18 @@ def test_an_out_that_is_a_file_is_left_alone(coset: Coset, csv: Path) -> None:
             found = coset(command, csv, "--row", "bias only", "--epochs", 1, "--out", mine, *more)
             assert "mine.txt" in coset_sentence(found)
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("csv")
+def test_brackets_in_names_are_only_letters(coset: Coset) -> None:
+    Path("mine.toml").write_text(
+        "title = 'T [/t]'\ndata = '[bold]x.csv'\n[training]\nepochs = 1\n[model]\nembedding_dim = 2\n"
+        "[[rows]]\nname = 'full'\n[[rows]]\nname = 'x [/y]'\nembedding_dims = [1]\nnote = '[/n]'\n"
+    )
+    Path("[bold]x.csv").write_bytes(Path("small.csv").read_bytes())
+    assert "[bold]x" in coset("inspect", "[bold]x.csv").out
+    done = coset("compare", "mine.toml", "--out", "q[/]c")
+    assert done.code == 0, done.err
+    assert "x [/y]" in done.out
+    assert "q[/]c" in done.err
+    assert "q[/]d" in coset("train", "mine.toml", "--row", "x [/y]", "--out", "q[/]d").out

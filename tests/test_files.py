@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coset.errors import InputError
-from coset.files import locked, read_json, replacing, write_json, write_text
+from coset.files import claimed, locked, read_json, replacing, write_json, write_text
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, mode or lock")
 
@@ -66,11 +66,11 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_lock_clears_its_rest(t
         assert writer.stdout.readline() == "written\n"
         writer.kill()
     assert path.read_text() == "old"
-    assert len(list(tmp_path.glob(".*.part"))) == 1
+    assert len(list(tmp_path.glob(".*.coset-part"))) == 1
     keep = tmp_path / "my.part"
     keep.write_text("a user's own")
-    with locked(tmp_path):
-        assert list(tmp_path.glob(".*.part")) == []
+    with claimed(tmp_path, path.name, resume=True):
+        assert list(tmp_path.glob(".*.coset-part")) == []
     assert keep.exists()
     assert path.read_text() == "old"
 
@@ -106,9 +106,10 @@ def test_a_second_process_is_refused_with_a_sentence_and_let_in_later(tmp_path: 
 @posix
 def test_a_refused_process_clears_nothing_away(tmp_path: Path) -> None:
     with locked(tmp_path):
-        part = tmp_path / ".result.x.part"
+        part = tmp_path / ".result.x.coset-part"
         part.write_text("being written by the holder")
-        code = "import sys, pathlib\nfrom coset.files import locked\nlocked(pathlib.Path(sys.argv[1])).__enter__()\n"
+        code = "import sys, pathlib\nfrom coset.files import claimed\n"
+        code += "claimed(pathlib.Path(sys.argv[1]), 'run.json', True).__enter__()\n"
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
         assert "InputError" in done.stderr
         assert part.exists()
@@ -138,3 +139,25 @@ def test_unreadable_json_is_named(tmp_path: Path, content: bytes | None) -> None
 def test_a_folder_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not readable"):
         read_json(tmp_path)
+
+
+def test_a_folder_of_something_else_is_never_claimed(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("precious")
+    (tmp_path / ".x.part").write_text("mine")
+    for resume, message in ((True, "nothing to resume"), (False, "--resume")):
+        with pytest.raises(InputError, match=message), claimed(tmp_path, "run.json", resume):
+            pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "model.safetensors": "precious",
+        ".x.part": "mine",
+    }
+    with pytest.raises(InputError, match="no folder"), claimed(tmp_path / "model.safetensors", "run.json", True):
+        pass
+
+
+def test_a_folder_where_a_process_died_before_its_mark_can_be_claimed(tmp_path: Path) -> None:
+    (tmp_path / ".coset-lock").touch()
+    (tmp_path / ".run.json.abc.coset-part").write_text("{")
+    for resume in (False, True):
+        with claimed(tmp_path, "run.json", resume):
+            assert [path.name for path in tmp_path.iterdir()] == [".coset-lock"]

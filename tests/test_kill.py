@@ -47,7 +47,7 @@ def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
     """Start the command, kill it `delay` seconds after it began to write; whether it was still at work."""
     command = [sys.executable, "-m", "coset.cli", *map(str, words), "--out", str(out), "--resume"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    lock = out / ".lock"
+    lock = out / ".coset-lock"
     before = lock.stat().st_mtime_ns if lock.exists() else 0  # taking a lock opens its file anew
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
@@ -79,7 +79,7 @@ def test_killed_at_any_moment_and_resumed(words: tuple[object, ...], coset: Cose
     assert resumed.code == 0, resumed.err
     assert bare(resumed.json) == bare(whole.json)
     check_whole(out)
-    assert not list(out.rglob("*.part")) + list(out.rglob(".*.part"))
+    assert not list(out.rglob("*-part")) + list(out.rglob(".*-part"))
     models = sorted(path.relative_to("whole") for path in Path("whole").rglob("model.safetensors"))
     assert models
     for path in models:

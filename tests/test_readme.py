@@ -68,7 +68,7 @@ def test_every_command_of_the_readme_is_one() -> None:
 
     from coset.cli import app
 
-    commands = {name: command for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
+    commands = dict(get_command(app).commands)  # type: ignore[attr-defined]
     lines = re.findall(r"(?:\$ |`)(coset [^`\n#]+)", README)
     assert len(lines) >= 6
     for line in lines:

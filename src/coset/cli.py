@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.main import get_command
 
 from coset.errors import InputError, unknown
 
@@ -95,11 +97,13 @@ def train(
     """
     from coset.experiments.single import run_table, train_row
 
+    if row is not None and method is not None:
+        raise InputError("--row chooses a row that is there and --method makes one; give one of them")
     if method is not None and budget is None:
         raise InputError(f"--method {method} needs a --budget, which sizes it (the full table is `--row full`)")
     if budget is not None and method is None:
         raise InputError("--budget needs a --method to size")
-    methods, budgets = ([method], [budget]) if method and budget else ([], [])
+    methods, budgets = ([], []) if method is None or budget is None else ([method], [budget])
     recipe = _recipe(subject, _columns(user, item, rating, separator), methods, budgets, dim)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
     row = row or method or recipe.rows[0].name
@@ -141,7 +145,7 @@ def compare(
     from coset.experiments.compare import compare as run
     from coset.experiments.report import table
 
-    wanted = _listed(methods) or ([] if _is_recipe(subject) else ["all"])
+    wanted = _listed(methods) if methods is not None or _is_recipe(subject) else ["all"]
     recipe = _recipe(subject, _columns(user, item, rating, separator), wanted, _listed(budgets), dim)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
     if row:
@@ -152,9 +156,8 @@ def compare(
     with _progress() as progress:
         results = run(recipe, out, ratings, resume=resume, progress=progress, notes=notes)
     _print(results, as_json, table)
-    _err.print(
-        f"written: {out / 'results.json'}, results.md, losses.png, frontier.png", soft_wrap=True, highlight=False
-    )
+    written = "results.json, results.md, losses.png, frontier.png"
+    _err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -194,11 +197,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence and exit code 2."""
     try:
-        app()
+        sys.exit(get_command(app).main(prog_name="coset", standalone_mode=False) or 0)
     except InputError as error:
         _fail(str(error))
     except OSError as error:  # a full disk, a folder that may not be written
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        # A wrong call, such as an unknown option; typer's own class for it moved between versions.
+        if not hasattr(error, "format_message"):
+            raise
+        if sentence := error.format_message():
+            _fail(f"{sentence} (see --help)")
+        sys.exit(2)  # no command was named: the help is printed already
 
 
 def _fail(sentence: str) -> None:
@@ -270,7 +282,12 @@ def _value(text: str) -> Any:
 
 
 def _listed(text: str | None) -> list[str]:
-    return [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"a list with commas has an empty place: {text!r}")
+    return parts
 
 
 def _load_or_twin(recipe: Recipe, is_recipe: bool) -> tuple[Recipe, Ratings, list[str]]:
@@ -286,7 +303,7 @@ def _load_or_twin(recipe: Recipe, is_recipe: bool) -> tuple[Recipe, Ratings, lis
         _err.print(
             Panel(
                 f"{recipe.data.source} is not at hand, so this runs on its [bold]synthetic[/bold] twin: every figure "
-                f"and picture below is about made-up ratings.\n\n[dim]{error}[/dim]",
+                f"and picture below is about made-up ratings.\n\n[dim]{escape(str(error))}[/dim]",
                 title="SYNTHETIC DATA",
                 border_style="yellow",
             )
@@ -311,14 +328,14 @@ def _print(found: dict[str, Any], as_json: bool, render: Any) -> None:
 def _use_threads(threads: int) -> None:
     import torch
 
-    if threads < 1:
-        raise InputError(f"--threads must be at least 1, not {threads}")
+    if not 1 <= threads <= 1024:
+        raise InputError(f"--threads must lie in 1 … 1024, not {threads}")
     torch.set_num_threads(threads)
 
 
 @contextmanager
 def _progress() -> Iterator[_Bar]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as shown:
         yield _Bar(shown)
 
@@ -336,7 +353,7 @@ class _Bar:
 
     def advance(self, steps: int, what: str) -> None:
         if what != self._what and not _err.is_terminal:
-            _err.print(f"training {what}", highlight=False)
+            _err.print(f"training {what}", highlight=False, markup=False, soft_wrap=True)
         self._what = what
         self._shown.update(self._task, advance=steps, description=what)
 

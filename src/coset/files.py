@@ -18,6 +18,10 @@ except ImportError:  # Windows: there is no such lock
     fcntl = None  # type: ignore[assignment]
 
 
+_ASIDE = ".coset-part"
+_LOCK = ".coset-lock"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new path beside `path`; when the block ends well, flush it to disk and rename it to `path`.
@@ -26,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ASIDE, dir=path.parent)
     os.close(handle)
     aside = Path(name)
     try:
@@ -57,17 +61,51 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
+def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
+    """Hold `folder` for this process alone, to write in it or to go on with what an earlier process wrote.
+
+    Args:
+        folder: made if it is not there.
+        mark: the file that tells a folder of this kind; its writer writes it before anything else.
+        resume: go on; without it the folder must be empty or missing.
+
+    What a killed process left half-written is cleared away.
+
+    Raises:
+        InputError: the folder holds something and `resume` is false, or something that is not of this kind, or
+            another process works in it.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: exists already and is no folder; choose another --out")
+    held = {path.name for path in folder.iterdir() if not _is_scrap(path)} if folder.exists() else set()
+    if held and not resume:
+        raise InputError(f"{folder}: exists already; continue it with --resume or choose another --out")
+    if held and mark not in held:
+        raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        for path in folder.iterdir():
+            if path.name.endswith(_ASIDE):
+                path.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process alone, and clear away what a killed one left half-written in it."""
-    with (Path(folder) / ".lock").open("w") as file:
+    """Hold `folder` for this process alone."""
+    with (Path(folder) / _LOCK).open("w") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise InputError(f"{folder}: another process is working here; wait for it to end") from None
-        for part in Path(folder).glob(".*.part"):
-            part.unlink(missing_ok=True)
         yield
+
+
+def _is_scrap(path: Path) -> bool:
+    """Whether a file is nothing but a trace of a process that was killed before it wrote anything."""
+    return path.name == _LOCK or path.name.endswith(_ASIDE)
 
 
 def _read(path: Path, read: Callable[[], Any], form: str) -> Any:
@@ -76,7 +114,7 @@ def _read(path: Path, read: Callable[[], Any], form: str) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as {form} ({error})") from None
+        raise InputError(f"{path}: not readable as {form} ({error}); restore it or begin anew elsewhere") from None
 
 
 def _umask() -> int:

@@ -94,7 +94,7 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name != ".coset-lock"
     }
 
 
@@ -149,7 +149,7 @@ def test_bytes_and_ratios(finished: tuple[Path, dict[str, Any], Watch]) -> None:
 
 def test_the_files(finished: tuple[Path, dict[str, Any], Watch]) -> None:
     out = finished[0]
-    assert {path.name for path in out.iterdir()} - {".lock"} == {
+    assert {path.name for path in out.iterdir()} - {".coset-lock"} == {
         "compare.json", "results.json", "results.md", "losses.png", "frontier.png", "runs",
     }  # fmt: skip
     for name in ("losses.png", "frontier.png"):

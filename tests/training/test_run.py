@@ -86,7 +86,7 @@ def whole(ratings: Ratings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_finished_run_holds(whole: Path, ratings: Ratings) -> None:
-    names = {path.name for path in whole.iterdir()} - {".lock"}
+    names = {path.name for path in whole.iterdir()} - {".coset-lock"}
     assert names == {"run.json", "user.safetensors", "item.safetensors", "model.safetensors", "metrics.json"}
     metrics = json.loads((whole / "metrics.json").read_text())
     assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2, 3, 4]
@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole: Path, rat
 
 def test_resuming_a_finished_run_changes_nothing(whole: Path, ratings: Ratings) -> None:
     before = snapshot(whole)
-    times = {path: path.stat().st_mtime_ns for path in whole.iterdir() if path.name != ".lock"}
+    times = {path: path.stat().st_mtime_ns for path in whole.iterdir() if path.name != ".coset-lock"}
     assert execute(spec_of(), whole, ratings, resume=True) == json.loads((whole / "metrics.json").read_text())
     assert snapshot(whole) == before
     assert {path: path.stat().st_mtime_ns for path in times} == times
@@ -235,7 +235,7 @@ def test_a_damaged_checkpoint_is_named(damage: str, ratings: Ratings, tmp_path: 
 def test_a_folder_in_use_is_refused(ratings: Ratings, tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(InputError, match="another process"):
         execute(spec_of(), tmp_path, ratings, resume=True)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [".coset-lock"]
 
 
 def test_a_spec_in_json_and_back() -> None:
@@ -334,3 +334,54 @@ def test_ids_of_later_data_share_one_row_where_the_run_says_so(ratings: Ratings,
     assert run.user.num_embeddings == len(run.user.values) + 1
     assert run.user.lookup(later.users)[:2].tolist() == [len(run.user.values)] * 2
     assert run.evaluate(later).count == 3
+
+
+def test_choices_edited_after_training_are_not_believed(whole: Path, tmp_path: Path, ratings: Ratings) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"mult"', '"add"'))
+    assert (folder / "run.json").read_text() != text
+    with pytest.raises(InputError, match=r"run\.json.*operation is 'add' there and 'mult' now"):
+        FinishedRun.load(folder)
+
+
+def test_the_artifact_says_what_it_is(whole: Path, ratings: Ratings) -> None:
+    header = checkpoint.load(whole / "model.safetensors", "model")[1]
+    assert RunSpec.from_json(header["run"]["spec"]) == spec_of()
+    assert header["run"]["data"] == fingerprint(ratings)
+    assert header["versions"]["torch"] == torch.__version__
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(ratings: Ratings, tmp_path: Path) -> None:
+    for seed in (3, 4):
+        with pytest.raises(Interrupted):
+            execute(spec_of(seed=seed), tmp_path / str(seed), ratings, on_step=interrupt_after(2))
+    shutil.copy(tmp_path / "4" / "checkpoint.safetensors", tmp_path / "3" / "checkpoint.safetensors")
+    with pytest.raises(InputError, match=r"spec\.seed is 4 there and 3 now"):
+        execute(spec_of(seed=3), tmp_path / "3", ratings, resume=True)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"history": []}', "null"])
+def test_damaged_metrics_are_refused(text: str, whole: Path, ratings: Ratings, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    (folder / "metrics.json").write_text(text)
+    with pytest.raises(InputError, match=r"metrics\.json.*train again"):
+        execute(spec_of(), folder, ratings, resume=True)
+    with pytest.raises(InputError, match=r"metrics\.json"):
+        FinishedRun.load(folder)
+
+
+def test_a_finished_run_without_its_model_is_not_finished(whole: Path, ratings: Ratings, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        execute(spec_of(), folder, ratings, resume=True)
+
+
+@pytest.mark.parametrize("model", [{"low": 1.0}, {"high": 5.0}, {"high": -1.0}, {"low": 7.0}])
+def test_one_end_of_the_range_may_be_given(model: dict[str, float], ratings: Ratings) -> None:
+    encoded = spec_of().prepare(ratings)
+    assert predicted_components(DotSettings(embedding_dim=2, **model), {}, encoded.user, encoded.item)  # type: ignore[arg-type]

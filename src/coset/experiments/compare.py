@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,16 +9,12 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-
-import coset
 from coset import settings
 from coset.data import Encoded, Ratings
 from coset.data.settings import DataSettings
-from coset.errors import InputError
 from coset.experiments.recipe import Recipe, Row, resolve
-from coset.files import locked, read_json, write_json, write_text
+from coset.files import claimed, read_json, write_json, write_text
+from coset.methods.full import Full
 from coset.training.run import RunSpec, execute, fingerprint, refuse_others
 
 SCHEMA = 1
@@ -70,12 +63,9 @@ def compare(
         InputError: a recipe that does not fit the data, or an `out` that cannot be used.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
-        raise InputError(f"{out}: exists already; continue it with --resume or choose another --out")
     first = encode(recipe, ratings, recipe.first_seed)
     rows, left_out = resolve(recipe, first)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with claimed(out, "compare.json", resume):
         _remember(recipe, out, ratings)
         runs = _run_all(recipe, rows, out, ratings, first, resume, progress or Silent())
         results = _results(recipe, rows, runs, ratings, first, [*recipe.notes, *left_out, *notes])
@@ -144,6 +134,8 @@ def _results(
     from coset.experiments import report
 
     full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
+    tables = (encoded.user.name, encoded.item.name)
+    everything = [run for of in runs.values() for run in of]
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -165,18 +157,18 @@ def _results(
             "model": settings.plain(recipe.model),
             "training": settings.plain(recipe.training),
         },
-        "host": host(),
-        "versions": versions(),
+        "host": _common([run["host"] for run in everything]),
+        "versions": _common([run["versions"] for run in everything]),
         "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
         "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
-        "rows": [_result_row(recipe, row, runs[row.name], full_bytes) for row in rows],
+        "rows": [_result_row(recipe, row, runs[row.name], full_bytes, tables) for row in rows],
     }
     results["notes"] = [*notes, *report.verdicts(results, results["budgets"])]
     return results
 
 
 def _result_row(
-    recipe: Recipe, row: Row, runs: Sequence[dict[str, Any]], full_bytes: int | None
+    recipe: Recipe, row: Row, runs: Sequence[dict[str, Any]], full_bytes: int | None, tables: Sequence[str]
 ) -> dict[str, Any]:  # fmt: skip
     lasts = [run["history"][-1] for run in runs]
     return {
@@ -184,7 +176,7 @@ def _result_row(
         "note": row.note,
         "group": row.group,
         "embedding_dim": row.model.embedding_dim,
-        "methods": {name: method.to_json() for name, method in row.methods.items()},
+        "methods": _methods(row, tables),
         "model": settings.plain(row.model),
         "training": settings.plain(row.training),
         "parameters": runs[0]["parameters"],
@@ -199,6 +191,22 @@ def _result_row(
     }
 
 
+def _methods(row: Row, tables: Sequence[str]) -> dict[str, Any]:
+    """The method of each table, `full` where the row does not name one; none for a model without tables."""
+    if not row.model.embedding_dim:
+        return {}
+    return {table: (row.methods[table] if table in row.methods else Full()).to_json() for table in tables}
+
+
+def _common(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all runs agree on, and lists of values where they do not."""
+    found: dict[str, Any] = {}
+    for key in of[0]:
+        values = list(dict.fromkeys(each[key] for each in of))
+        found[key] = values[0] if len(values) == 1 else values
+    return found
+
+
 def _summary(values: Sequence[float]) -> dict[str, Any]:
     """Mean and standard deviation (ddof = 1; None for one value) over seeds."""
     return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "values": list(values)}
@@ -211,32 +219,3 @@ def _present(results: Mapping[str, Any], out: Path) -> None:
     plots.frontier(results, out / "frontier.png")
     write_text(out / "results.md", report.markdown(results))
     write_json(out / "results.json", results)
-
-
-def host() -> dict[str, Any]:
-    """The machine, without its name."""
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def versions() -> dict[str, str]:
-    """What the numbers were made with."""
-    return {
-        "coset": coset.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Group
 from rich.table import Table as Grid
+from rich.text import Text
 
 from coset import ledger
 from coset.data import Ratings, Vocabulary
@@ -81,8 +82,10 @@ def inspection_table(found: dict[str, Any]) -> Group:
     label = "SYNTHETIC DATA: " if found["synthetic"] else ""
     low, high = found["rating_range"]
     grid = Grid(
-        title=f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
-        f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}",
+        title=Text(
+            f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
+            f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}"
+        ),
         title_justify="left",
         caption=f"full tables of dim {found['embedding_dim']}, float32; Adam keeps two more numbers a parameter",
         caption_justify="left",
@@ -91,7 +94,7 @@ def inspection_table(found: dict[str, Any]) -> Group:
         grid.add_column(heading, justify="left" if heading == "feature" else "right")
     for of in found["features"]:
         grid.add_row(
-            of["name"], f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
+            Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
             *(f"{share:.0%}" for share in of["traffic_of_top"].values()),
             format_size(of["bytes"]["table"]), format_size(of["bytes"]["table_and_adam"]),
         )  # fmt: skip
@@ -102,7 +105,7 @@ def inspection_table(found: dict[str, Any]) -> Group:
 
 
 def _histogram_table(feature: dict[str, Any]) -> Grid:
-    grid = Grid(title=f"popularity of {feature['name']} ids", title_justify="left")
+    grid = Grid(title=Text(f"popularity of {feature['name']} ids"), title_justify="left")
     for heading in ("occurrences", "ids", "", "traffic", " "):
         grid.add_column(heading, justify="left" if not heading.strip() else "right", no_wrap=True)
     most = max(group["ids"] for group in feature["histogram"])

@@ -201,7 +201,9 @@ def recipe_for_data(
     if everything:
         methods = [name for name, cls in registered().items() if not cls.row_per_id]
     for name in methods:
-        if method_class(name).row_per_id and budgets:
+        if name == "all":
+            raise InputError("'all' stands for every method; leave the others out")
+        if method_class(name).row_per_id:
             raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
     sized = tuple(RowSettings(name, method=name, budgets=tuple(budgets) or ("25%",)) for name in methods)
     return replace(base, name=Path(data.source).stem, title=f"Ratings of {data.source}", data=data, model=model,
@@ -239,14 +241,15 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
             rows.append(Row(name, given.note, _group(recipe, sized, chosen), sized, chosen, training, limit))
     for name in recipe.only:
         if name not in seen:
-            raise unknown(f"row of recipe {recipe.name!r}", name, seen)
+            raise unknown(f"row of recipe {recipe.name!r}", name, set(seen))
     slugs = [row.slug for row in rows]
     if double := [row.name for row in rows if slugs.count(row.slug) > 1]:
         raise InputError(
             f"recipe {recipe.name!r}: {' and '.join(map(repr, double[:2]))} are too much alike for two rows"
         )
-    if not rows:
-        raise InputError(f"recipe {recipe.name!r}: no row is left ({'; '.join(notes)})")
+    wanted = any(given.budgets for given in recipe.rows) and not recipe.only
+    if not rows or (wanted and not any(row.budget is not None for row in rows)):
+        raise InputError(f"recipe {recipe.name!r}: no method fits its budget ({'; '.join(notes)})")
     return rows, notes
 
 
@@ -265,10 +268,20 @@ def _sized(method: Any, limit: int, model: DotSettings, encoded: Encoded) -> dic
     if not model.embedding_dim:
         raise InputError("a budget sizes tables, and a model of embedding_dim = 0 has none")
     fixed = {"method": method} if isinstance(method, str) else dict(method)
-    cls = method_class(str(fixed.pop("method", "")))
+    if "method" not in fixed:
+        raise InputError(f'a method with fields is written {{ method = "<name>", … }}, not {fixed!r}')
+    cls = method_class(str(fixed.pop("method")))
     tables = tables_of(model, encoded.user, encoded.item)
     besides = _full_bytes(model, encoded) - sum(table.full_bytes for table in tables)
-    return uniform(tables, cls, limit - besides, **fixed)
+    try:
+        return uniform(tables, cls, limit - besides, **fixed)
+    except InfeasibleBudget as error:
+        floor = error.floor + besides
+        raise InfeasibleBudget(
+            f"{cls.name} needs a budget of at least {floor} bytes here ({error.floor} for the tables, "
+            f"{besides} for biases), not {limit}",
+            floor,
+        ) from None
 
 
 def _full_bytes(model: DotSettings, encoded: Encoded) -> int:

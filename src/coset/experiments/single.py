@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from coset.data import Ratings
 from coset.errors import InputError
@@ -45,20 +46,20 @@ def train_row(
 def run_table(metrics: dict[str, Any]) -> Table:
     """The history of a run, as a table for the terminal."""
     title = f"{metrics['name']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
-    table = Table(title=_labelled(title + format_size(metrics["bytes"]), metrics), title_justify="left")
+    table = Table(title=Text(_labelled(title + format_size(metrics["bytes"]), metrics)), title_justify="left")
     headings = ("epoch", "train MSE", "val MSE", "val MAE", "seconds")
     for heading in headings:
         table.add_column(heading, justify="right")
     for of in metrics["history"]:
         table.add_row(str(of["epoch"]), *(f"{of[key]:.4f}" for key in ("train_mse", "val_mse", "val_mae")),
                       f"{of['seconds']:.1f}")  # fmt: skip
-    table.caption = f"run: {metrics['run']}"
+    table.caption = Text(f"run: {metrics['run']}")
     return table
 
 
 def evaluation_table(found: dict[str, Any]) -> Table:
     """The errors of a run on some data, as a table for the terminal."""
-    table = Table(title=_labelled(f"{found['run']} on {found['dataset']}", found), title_justify="left")
+    table = Table(title=Text(_labelled(f"{found['run']} on {found['dataset']}", found)), title_justify="left")
     for heading in ("rows", "MSE", "MAE"):
         table.add_column(heading, justify="right")
     table.add_row(f"{found['rows']:,}", f"{found['mse']:.4f}", f"{found['mae']:.4f}")

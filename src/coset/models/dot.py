@@ -16,6 +16,9 @@ from coset.methods import Method
 from coset.schema import Component, Table
 from coset.tables import EmbeddingCollection, check_ids
 
+MAX_DIM = 65536
+"""Widest vectors that are believed; wider ones are a slip of the keyboard."""
+
 
 @dataclass(frozen=True)
 class DotSettings:
@@ -41,6 +44,8 @@ class DotSettings:
         settings.check(self, "model")
         if self.embedding_dim < 0:
             raise InputError(f"model: embedding_dim must be 0 or more, not {self.embedding_dim}")
+        if self.embedding_dim > MAX_DIM:
+            raise InputError(f"model: embedding_dim must be at most {MAX_DIM}, not {self.embedding_dim}")
         if self.embedding_dim == 0 and not self.biases:
             raise InputError("model: embedding_dim = 0 leaves the biases alone, so biases must be true")
         if self.low is not None and self.high is not None and not self.low < self.high:

@@ -49,7 +49,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             about = json.loads((file.metadata() or {}).get("coset", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged, or not a file that coset wrote ({error})") from None
+        raise InputError(f"{path}: damaged, or not of coset ({error}); remove it and start again") from None
     if not isinstance(about, dict) or about.get("kind") != kind:
         raise InputError(f"{path}: not a {kind} that coset wrote")
     version = about.get("version")

@@ -10,6 +10,9 @@ metrics.json                  written last; a run that has it is done
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +28,7 @@ from coset.data.ratings import Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
 from coset.data.vocabulary import Vocabulary
 from coset.errors import InputError
-from coset.files import locked, read_json, write_json
+from coset.files import claimed, read_json, write_json
 from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
@@ -73,7 +76,7 @@ def tables_of(model: DotSettings, user: Vocabulary, item: Vocabulary) -> tuple[T
     """The tables that these vocabularies need in this model."""
     dim = max(1, model.embedding_dim)
     first, second = (
-        Table(of.name, of.num_embeddings, dim, model.std, frequencies=_frequencies(of)) for of in (user, item)
+        Table(of.name, of.num_embeddings, dim, model.std, frequencies=of.frequencies) for of in (user, item)
     )
     return first, second
 
@@ -86,8 +89,9 @@ def predicted_components(
     Raises:
         InputError: a method that does not fit its table, or for a table that is not there.
     """
+    low = model.low if model.low is not None else (model.high or 0.0) - 1.0  # any range will do
     with torch.device("meta"):
-        return _build(model, methods, user, item, 0.0, 1.0, 0.5).components()
+        return _build(model, methods, user, item, low, low + 1.0, low).components()
 
 
 def _build(
@@ -123,22 +127,21 @@ def execute(
         InputError: the folder holds a run and `resume` is false, or a run of other choices or other data.
     """
     folder = Path(folder)
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; continue it with --resume or choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        about = {"schema": _SCHEMA, "coset": coset.__version__, "spec": spec.to_json(), "data": fingerprint(ratings)}
+    with claimed(folder, "run.json", resume):
+        about = {"schema": _SCHEMA, "spec": spec.to_json(), "data": fingerprint(ratings)}
         if (folder / "run.json").exists():
             refuse_others(folder, read_json(folder / "run.json"), about)
         else:
             write_json(folder / "run.json", about)
         if (folder / "metrics.json").exists():
-            found: dict[str, Any] = read_json(folder / "metrics.json")
-            return found
-        return _train(spec, folder, encoded or spec.prepare(ratings), on_step)
+            refuse_others(folder, checkpoint.load(folder / "model.safetensors", "model")[1]["run"], about)
+            return _read_metrics(folder)
+        return _train(spec, folder, encoded or spec.prepare(ratings), about, on_step)
 
 
-def _train(spec: RunSpec, folder: Path, encoded: Encoded, on_step: Callable[[int], None]) -> dict[str, Any]:
+def _train(
+    spec: RunSpec, folder: Path, encoded: Encoded, about: dict[str, Any], on_step: Callable[[int], None]
+) -> dict[str, Any]:
     encoded.user.save(folder / "user.safetensors")
     encoded.item.save(folder / "item.safetensors")
     whole = Interactions(encoded.users, encoded.items, encoded.targets)
@@ -159,18 +162,24 @@ def _train(spec: RunSpec, folder: Path, encoded: Encoded, on_step: Callable[[int
     trainer = Trainer(model, training, validation, spec.training, spec.seed)
     saved = folder / "checkpoint.safetensors"
     if saved.exists():
-        trainer.restore(*checkpoint.load(saved, "checkpoint"))
+        tensors, header = checkpoint.load(saved, "checkpoint")
+        refuse_others(folder, header["run"], about)
+        trainer.restore(tensors, header)
         on_step(len(trainer.history) * trainer.steps_per_epoch)
     while not trainer.done:
         trainer.run_epoch(on_step)
-        checkpoint.save(saved, "checkpoint", *trainer.state())
+        tensors, header = trainer.state()
+        checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
     components = model.components()
-    checkpoint.save(folder / "model.safetensors", "model", model.state_dict(), {"scale": scale})
+    header = {"scale": scale, "run": about, "versions": versions()}
+    checkpoint.save(folder / "model.safetensors", "model", model.state_dict(), header)
     metrics = {
         "parameters": ledger.parameters(components),
         "bytes": ledger.inference_bytes(components),
         "vocabulary_bytes": encoded.user.bytes + encoded.item.bytes,
         "history": trainer.history,
+        "host": host(),
+        "versions": versions(),
     }
     write_json(folder / "metrics.json", metrics)
     saved.unlink(missing_ok=True)
@@ -199,16 +208,16 @@ class FinishedRun:
             raise InputError(f"{folder}: no run here (a run has a run.json)")
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{folder}: this run is not finished; continue it with --resume")
-        about = read_json(folder / "run.json")
-        if not isinstance(about, dict) or about.get("schema") != _SCHEMA or "spec" not in about:
-            raise InputError(f"{folder / 'run.json'}: not the choices of a run as this coset writes them")
-        spec = RunSpec.from_json(about["spec"])
+        tensors, header = checkpoint.load(folder / "model.safetensors", "model")
+        refuse_others(
+            folder / "run.json", read_json(folder / "run.json"), header["run"]
+        )  # the file may have been edited since
+        spec = RunSpec.from_json(header["run"]["spec"])
         user = Vocabulary.load(folder / "user.safetensors")
         item = Vocabulary.load(folder / "item.safetensors")
-        tensors, header = checkpoint.load(folder / "model.safetensors", "model")
         model = spec.build(user, item, **header["scale"])
         model.load_state_dict(tensors)
-        return FinishedRun(spec, user, item, model.eval(), read_json(folder / "metrics.json"))
+        return FinishedRun(spec, user, item, model.eval(), _read_metrics(folder))
 
     def evaluate(self, ratings: Ratings) -> Errors:
         """Errors on any ratings of the same schema.
@@ -220,32 +229,69 @@ class FinishedRun:
 
 
 def fingerprint(ratings: Ratings) -> dict[str, Any]:
-    """What tells one data set from another: its name, its size and a hash of its columns."""
+    """What tells one data set from another: its size and a hash of its columns."""
     found = hashlib.sha256()
     for column in (ratings.users, ratings.items, ratings.ratings):
         if column.dtype == object:
             found.update("\0".join(map(str, column)).encode("utf-8", "surrogatepass"))
         else:
             found.update(np.ascontiguousarray(column).data)
-    return {"name": ratings.name, "rows": len(ratings), "sha256": found.hexdigest()}
+    return {"rows": len(ratings), "sha256": found.hexdigest()}
 
 
-def _frequencies(vocabulary: Vocabulary) -> np.ndarray:
-    missing = vocabulary.num_embeddings - len(vocabulary.frequencies)
-    return np.concatenate([vocabulary.frequencies, np.zeros(missing, dtype=np.int64)])
+def host() -> dict[str, Any]:
+    """The machine, without its name."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
-def refuse_others(folder: Path, there: Any, here: Mapping[str, Any]) -> None:
-    """Raise an `InputError` if what a folder holds was made by other choices or from other data.
+def versions() -> dict[str, str]:
+    """What numbers are made with."""
+    return {
+        "coset": coset.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
-    Not compared are the version of coset, and where the data lay: their fingerprint says whether they are the same.
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / "metrics.json")
+    keys = {"parameters", "bytes", "vocabulary_bytes", "history", "host", "versions"}
+    if not isinstance(found, dict) or not keys <= found.keys() or not found["history"]:
+        raise InputError(f"{folder / 'metrics.json'}: not the metrics of a run; remove the folder and train again")
+    return found
+
+
+def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:
+    """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
+
+    Not compared is where the data lay: their fingerprint says whether they are the same.
     """
     for where, old, new in _differences(there, here):
-        if where != "coset" and not where.startswith("spec.data."):
+        if not where.startswith("spec.data."):
             raise InputError(
-                f"{folder}: holds work of other choices ({where} is {old!r} there and {new!r} now); "
-                f"choose another --out"
+                f"{where_found}: holds work of other choices or data ({where or 'all'} is {_short(old)} there and "
+                f"{_short(new)} now); choose another --out"
             )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:
@@ -254,5 +300,11 @@ def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any,
             found
             for key in sorted({*there, *here})
             for found in _differences(there.get(key), here.get(key), f"{where}.{key}".lstrip("."))
+        ]
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        return [
+            found
+            for at, (old, new) in enumerate(zip(there, here, strict=True))
+            for found in _differences(old, new, f"{where}[{at}]")
         ]
     return [] if there == here else [(where, there, here)]
