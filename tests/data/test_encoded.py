@@ -66,7 +66,7 @@ def test_the_rules_can_be_set() -> None:
     [
         ({"frequencies": "validation"}, ["'validation'", "'training'"]),
         ({"frequencies": "all"}, ["known='all'"]),
-        ({"unseen": "error"}, ["feature 'user'", "3", "row 4", "unseen=shared"]),
+        ({"unseen": "error"}, ["feature 'user'", "3", "row 5 of the data (counted from 1)", "unseen=shared"]),
     ],
 )
 def test_wrong_options(options: dict[str, Any], words: list[str]) -> None:

@@ -54,8 +54,8 @@ def test_select(index: Any) -> None:
         ({"users": [1, 2]}, ["one length", "(2,)", "(3,)"]),
         ({"users": [[1], [2], [3]]}, ["one length"]),
         ({"users": [], "items": [], "ratings": []}, ["empty"]),
-        ({"ratings": [1, np.nan, 2]}, ["row 1", "nan", "finite"]),
-        ({"ratings": [np.inf, 1, 2]}, ["row 0", "inf", "finite"]),
+        ({"ratings": [1, np.nan, 2]}, ["row 2 of the data (counted from 1)", "nan", "finite"]),
+        ({"ratings": [np.inf, 1, 2]}, ["row 1 of the data", "inf", "finite"]),
         ({"items": ["a", 1, 2]}, ["item ids", "position 1"]),
     ],
 )

@@ -123,7 +123,8 @@ def test_lookup_keeps_the_shape() -> None:
 def test_an_unseen_id_is_named_with_its_row_and_the_ways_out(known: Any, raw: Any, value: str) -> None:
     with pytest.raises(InputError) as caught:
         Vocabulary.build("movie", known).lookup(raw)
-    for word in ["feature 'movie'", value, "row 1", "unseen=shared", "leave such rows out"]:
+    place = "row 2 of the data (counted from 1)"
+    for word in ["feature 'movie'", value, place, "unseen=shared", "leave such rows out"]:
         assert word in str(caught.value)
 
 

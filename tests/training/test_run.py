@@ -327,7 +327,7 @@ def test_training_ratings_that_are_all_alike_are_refused(tmp_path: Path) -> None
 def test_ids_of_later_data_share_one_row_where_the_run_says_so(ratings: Ratings, tmp_path: Path) -> None:
     later = replace(ratings.select(slice(0, 3)), users=np.array([10**9, 10**9 + 1, int(ratings.users[2])]))
     execute(spec_of(), tmp_path / "strict", ratings)
-    with pytest.raises(InputError, match=r"feature 'user': the raw id 1000000000 at row 0.*unseen=shared"):
+    with pytest.raises(InputError, match=r"feature 'user': the raw id 1000000000 at row 1.*unseen=shared"):
         FinishedRun.load(tmp_path / "strict").evaluate(later)
     execute(spec_of(vocabulary=VocabularySettings(unseen="shared")), tmp_path / "shared", ratings)
     run = FinishedRun.load(tmp_path / "shared")

@@ -64,7 +64,8 @@ class Ratings:
         if not np.isfinite(ratings).all():
             row = int(np.argmin(np.isfinite(ratings)))
             raise InputError(
-                f"{where}: the rating at row {row} (counted from 0) is {ratings[row]}, not a finite number"
+                f"{where}: the rating at row {row + 1} of the data (counted from 1) is {ratings[row]}, "
+                "not a finite number"
             )
         for column, value in (("users", users), ("items", items), ("ratings", ratings)):
             object.__setattr__(self, column, value)

@@ -169,7 +169,7 @@ class Vocabulary:
                 position = int(unseen.argmax())
                 raw_id = ids.ravel().tolist()[position]  # plain Python, so that its repr is what the file says
                 raise InputError(
-                    f"{where}: the raw id {raw_id!r} at row {position} (counted from 0) is not in "
+                    f"{where}: the raw id {raw_id!r} at row {position + 1} of the data (counted from 1) is not in "
                     f"the vocabulary of {len(self.values)} ids; leave such rows out, train on data that holds them, "
                     "or train with unseen = 'shared' (--set vocabulary.unseen=shared), so that they share one row"
                 )
