@@ -142,7 +142,10 @@ def load_ratings(
     flags = {"user": user, "item": item, "rating": rating, "separator": separator}
     if isinstance(data, str) and data in DATASETS:
         if given := [flag for flag, value in flags.items() if value is not None]:
-            raise InputError(f"{data} is built in and its columns are known: leave out {', '.join(given)}")
+            raise InputError(
+                f"{data} is built in and its columns are known: leave out {', '.join(given)} (on the command line "
+                f"{', '.join(f'--{flag}' for flag in given)}), as user, item, rating and separator are for files"
+            )
         return DATASETS[data]()
     if data == "":  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
