@@ -209,9 +209,8 @@ class FinishedRun:
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{folder}: this run is not finished; continue it with --resume")
         tensors, header = checkpoint.load(folder / "model.safetensors", "model")
-        refuse_others(
-            folder / "run.json", read_json(folder / "run.json"), header["run"]
-        )  # the file may have been edited since
+        # What the model says of itself counts; the file beside it may have been edited since.
+        refuse_others(folder / "run.json", read_json(folder / "run.json"), header["run"])
         spec = RunSpec.from_json(header["run"]["spec"])
         user = Vocabulary.load(folder / "user.safetensors")
         item = Vocabulary.load(folder / "item.safetensors")
