@@ -48,8 +48,14 @@ def test_order_in_the_batch_is_kept():
     assert torch.equal(module.lookup(ids), module.materialize()[ids])
 
 
-@pytest.mark.parametrize("bounds", [(0,), (10,), (-1,), (11,), (4, 4), (6, 3), (3, 10)])
-def test_bounds_that_do_not_cut_are_refused(bounds):
+@pytest.mark.parametrize("bounds", [(0,), (-1,), (4, 4), (6, 3)])
+def test_bounds_that_cut_no_table_are_refused(bounds):
+    with pytest.raises(InputError, match=rf"'blocks'.*bounds.*{bounds[-1]}"):
+        Blocks(bounds, (Full(),) * (len(bounds) + 1))
+
+
+@pytest.mark.parametrize("bounds", [(10,), (11,), (3, 10)])
+def test_bounds_that_do_not_cut_the_table_are_refused(bounds):
     method = Blocks(bounds, (Full(),) * (len(bounds) + 1))
     with pytest.raises(InputError, match=rf"'item'.*{bounds[-1]}"):
         method.check(TABLE)
@@ -59,14 +65,32 @@ def test_bounds_that_do_not_cut_are_refused(bounds):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_method_a_block(count):
-    with pytest.raises(InputError, match=rf"'item'.*2 blocks.*{count}"):
-        Blocks((4,), (Full(),) * count).check(TABLE)
+    with pytest.raises(InputError, match=rf"'blocks'.*bounds \[4\].*2 blocks.*{count} methods"):
+        Blocks((4,), (Full(),) * count)
 
 
 @pytest.mark.parametrize("inner", [Hashing(7), QuotientRemainder(7), LowRank(3)])
 def test_a_block_too_small_for_its_method_is_refused(inner):
     with pytest.raises(InputError, match="'item'"):
         Blocks((4,), (Full(), inner)).check(TABLE)
+
+
+@pytest.mark.parametrize("ids", [(), (5,), (2, 3), (0,)])
+def test_the_meta_device_looks_up_shapes(ids):
+    for method in (Blocks((4,), (Full(), Hashing(3))), Blocks((2, 6), (Full(), LowRank(1), QuotientRemainder(2)))):
+        with torch.device("meta"):
+            module = method.build(TABLE)
+        vectors = module.lookup(torch.zeros(ids, dtype=torch.int64, device="meta"))
+        assert vectors.shape == (*ids, 2)
+        assert module.materialize().shape == (10, 2)
+
+
+def test_projections_are_those_of_the_blocks():
+    module = Blocks((2, 6), (LowRank(1), Full(), Blocks((2,), (LowRank(1), Full())))).build(TABLE)
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
+    assert [named[id(projection)] for projection in module.projections()] == [
+        "blocks.0.projection.weight", "blocks.2.blocks.0.projection.weight",
+    ]  # fmt: skip
 
 
 def test_inner_methods_may_be_written_as_json():

@@ -23,6 +23,10 @@ def test_vectors_are_the_rows():
     assert torch.equal(module.materialize(), weight)
 
 
+def test_there_is_no_projection():
+    assert list(Full().build(Table("user", 7, 3)).projections()) == []
+
+
 def test_a_fit_is_a_copy():
     module = Full().build(Table("user", 7, 3))
     weight = torch.arange(21.0).view(7, 3)

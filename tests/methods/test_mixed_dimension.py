@@ -80,12 +80,7 @@ def test_ids_at_the_bounds_by_hand():
     [
         ((400, 1300, 2005), DIMS, "3706.*3705"),
         ((400, 1300, 2007), DIMS, "3706.*3707"),
-        ((0, 1700, 2006), DIMS, "0, 1700"),
-        ((-400, 2100, 2006), DIMS, "-400"),
         (SIZES, (65, 32, 16), "64.*65"),
-        (SIZES, (64, 32, 0), "64.*0"),
-        (SIZES, (64, 32), "3.*2"),
-        ((), (), "0"),
     ],
 )
 @pytest.mark.parametrize("layout", ["compact", "keras"])
@@ -97,6 +92,49 @@ def test_blocks_that_do_not_fit_are_refused(sizes, dims, words, layout):
         method.build(MOVIES)
     with pytest.raises(InputError, match="'movie'"):
         method.components(MOVIES)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dims", "words"),
+    [
+        ((0, 1700, 2006), DIMS, "block_sizes.*0, 1700"),
+        ((-400, 2100, 2006), DIMS, "block_sizes.*-400"),
+        (SIZES, (64, 32, 0), "block_dims.*64, 32, 0"),
+        (SIZES, (64, -32, 16), "block_dims.*64, -32, 16"),
+        (SIZES, (64, 32), r"2006\].*\[64, 32\]"),
+        ((), (), "block_sizes.*block_dims"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["compact", "keras"])
+def test_blocks_that_fit_no_table_are_refused(sizes, dims, words, layout):
+    with pytest.raises(InputError, match=f"'mixed_dimension'.*{words}"):
+        MixedDimension(sizes, dims, layout)
+
+
+@pytest.mark.parametrize("layout", ["compact", "keras"])
+def test_the_meta_device_looks_up_shapes(layout):
+    with torch.device("meta"):
+        module = MixedDimension(SIZES, DIMS, layout).build(MOVIES)
+    assert module.lookup(torch.zeros(2, 3, dtype=torch.int64, device="meta")).shape == (2, 3, 64)
+
+
+@pytest.mark.parametrize(("layout", "kinds"), [("compact", ["weight"]), ("keras", ["weight", "bias"])])
+def test_projections_are_those_of_narrow_blocks(layout, kinds):
+    module = MixedDimension(SIZES, DIMS, layout).build(MOVIES)
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
+    expected = [f"blocks.{block}.projection.{kind}" for block in (1, 2) for kind in kinds]
+    assert [named[id(projection)] for projection in module.projections()] == expected
+
+
+def test_fresh_projections_are_the_same_under_every_seed_and_nested():
+    found = []
+    for seed, dims in ((0, DIMS), (1, DIMS), (0, (64, 8, 4))):
+        torch.manual_seed(seed)
+        found.append([p.detach() for p in MixedDimension(SIZES, dims).build(MOVIES).projections()])
+    wide, narrow = found[0]
+    assert all(torch.equal(one, other) for one, other in zip(found[0], found[1], strict=True))
+    for other in (narrow, *found[2]):  # the narrower projection is the first rows of the wider, scaled
+        torch.testing.assert_close(other, wide[: len(other)] * (len(wide) / len(other)) ** 0.5)
 
 
 def test_a_budget_that_dlrm_s_solver_overshoots():

@@ -17,6 +17,7 @@ from coset.methods import (
     register,
     registered,
 )
+from coset.methods.rows import RowMethod
 from coset.schema import Table
 
 
@@ -96,3 +97,26 @@ def test_an_infeasible_budget_says_what_would_do(name):
     with pytest.raises(InfeasibleBudget, match="'user'") as caught:
         registered()[name].for_budget(table, 3)
     assert registered()[name].for_budget(table, caught.value.floor).bytes(table) == caught.value.floor
+
+
+def test_a_part_of_a_method_needs_no_registered_name():
+    @dataclasses.dataclass(frozen=True)
+    class Narrow(RowMethod):
+        width: int
+
+        def composition(self, table):
+            raise NotImplementedError
+
+        @classmethod
+        def sizes(cls, table, **fixed):
+            raise NotImplementedError
+
+        def __post_init__(self):
+            super().__post_init__()
+            self._at_least(1, "width")
+
+    assert Narrow(3).width == 3
+    with pytest.raises(InputError, match=r"'Narrow': width must be of type int"):
+        Narrow("wide")
+    with pytest.raises(InputError, match=r"'Narrow': width must be at least 1, not 0"):
+        Narrow(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import torch
@@ -39,7 +39,16 @@ class TableModule(nn.Module, ABC):
 
     @abstractmethod
     def reset_parameters(self) -> None:
-        """Draw fresh values: every element of a composed vector has mean 0 and deviation `table.std`."""
+        """Draw fresh values: composed vectors have mean 0 and, on average over their elements, deviation
+        `table.std`; behind a projection some elements vary more than others."""
+
+    def projections(self) -> Iterable[nn.Parameter]:
+        """The parameters that widen composed rows to the dim, matrices and biases alike; most methods have none.
+
+        All ids share them, so that they get far larger gradients than any row; training may want to take smaller
+        steps there.
+        """
+        return ()
 
     def forward(self, ids: Tensor) -> Tensor:
         """Same as `lookup`."""
@@ -122,7 +131,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         for field, hint in settings.fields(type(self)).items():
-            where = f"method {self.name!r}: {field}"
+            where = f"{self._what}: {field}"
             object.__setattr__(self, field, settings.checked(hint, getattr(self, field), where, _READERS))
 
     @abstractmethod
@@ -138,7 +147,8 @@ class Method(ABC):
         return None
 
     def check(self, table: Table) -> None:  # noqa: B027 - most methods fit every table
-        """Raise an `InputError` that names the table when these choices do not fit it."""
+        """Raise an `InputError` that names the table when these choices do not fit it; what would fit no table is
+        refused by `__post_init__` already."""
 
     @classmethod
     @abstractmethod
@@ -170,10 +180,24 @@ class Method(ABC):
             field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
         }
 
+    @property
+    def _what(self) -> str:
+        """How messages call this method; parts of other methods have no registered name."""
+        return f"method {getattr(self, 'name', type(self).__name__)!r}"
+
     def _at_least(self, least: int, *fields: str) -> None:
+        """Refuse numbers, or lists of them, that hold less."""
         for field in fields:
-            if (value := getattr(self, field)) < least:
-                raise InputError(f"method {self.name!r}: {field} must be at least {least}, not {value}")
+            value = getattr(self, field)
+            smallest = min(value, default=least) if isinstance(value, tuple) else value
+            if smallest < least:
+                shown = list(value) if isinstance(value, tuple) else value
+                raise InputError(f"{self._what}: {field} must be at least {least}, not {shown}")
+
+    def _at_most(self, most: int, *fields: str) -> None:
+        for field in fields:
+            if (value := getattr(self, field)) > most:
+                raise InputError(f"{self._what}: {field} must be at most {most}, not {value}")
 
 
 def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:

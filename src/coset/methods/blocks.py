@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -66,7 +66,7 @@ class BlockModule(TableModule):
         flat = ids.reshape(-1)
         if len(self.blocks) == 1:
             vectors: Tensor = self.blocks[0](flat)
-        elif torch.compiler.is_compiling():
+        elif torch.compiler.is_compiling() or ids.is_meta:
             vectors = self._masked(flat)
         else:
             vectors = self._chosen(flat)
@@ -76,6 +76,11 @@ class BlockModule(TableModule):
         """Draw fresh values in every block."""
         for block in self.blocks:
             block.reset_parameters()  # type: ignore[operator]
+
+    def projections(self) -> Iterator[nn.Parameter]:
+        """Those of every block."""
+        for block in self.blocks:
+            yield from block.projections()  # type: ignore[operator]
 
     def _ranges(self) -> list[tuple[int, int, nn.Module]]:
         starts, stops = (0, *self._bounds), (*self._bounds, self.table.num_embeddings)
@@ -88,7 +93,7 @@ class BlockModule(TableModule):
         return F.embedding(back, torch.cat(found))  # its gradient sums in a fixed order, and fast
 
     def _masked(self, ids: Tensor) -> Tensor:
-        """The same vectors in shapes that do not depend on the ids, as a compiler wants them."""
+        """The same vectors in shapes that do not depend on the ids, as a compiler and the meta device want them."""
         vectors: Tensor | None = None
         for start, stop, block in self._ranges():
             found = block((ids - start).clamp(0, stop - start - 1))
@@ -112,7 +117,7 @@ class Blocks(BlockMethod):
     methods; across blocks vectors are never shared.
 
     Args:
-        bounds: the first id of every block but the first, increasing, each in 1 … n - 1.
+        bounds: the first id of every block but the first, increasing, each in 1 … n - 1; none for one block.
         methods: one method a block, `len(bounds) + 1` of them.
 
     Example:
@@ -125,19 +130,21 @@ class Blocks(BlockMethod):
     bounds: tuple[int, ...]
     methods: tuple[Method, ...]
 
-    def check(self, table: Table) -> None:
-        """The bounds cut the ids into as many non-empty ranges as there are methods."""
-        n = table.num_embeddings
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(start >= stop for start, stop in pairwise((0, *self.bounds))):
+            raise InputError(f"{self._what}: bounds must increase and begin at 1 or later, not {list(self.bounds)}")
         if len(self.methods) != len(self.bounds) + 1:
             raise InputError(
-                f"table {table.name!r}: {len(self.bounds)} bounds make {len(self.bounds) + 1} blocks, "
+                f"{self._what}: bounds {list(self.bounds)} make {len(self.bounds) + 1} blocks, "
                 f"but there are {len(self.methods)} methods"
             )
-        edges = (0, *self.bounds, n)
-        if any(start >= stop for start, stop in pairwise(edges)):
-            raise InputError(
-                f"table {table.name!r}: bounds must increase and lie in 1 … {n - 1}, not {list(self.bounds)}"
-            )
+
+    def check(self, table: Table) -> None:
+        """The last block begins within the table, and every block fits its method."""
+        n = table.num_embeddings
+        if self.bounds and self.bounds[-1] >= n:
+            raise InputError(f"table {table.name!r}: bounds must lie in 1 … {n - 1}, not {list(self.bounds)}")
         for block, method in self.blocks(table):
             method.check(block)
 

@@ -8,7 +8,7 @@ components, module, initial values and the fit to a trained table.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal
@@ -24,8 +24,9 @@ from coset.schema import Component, Table
 
 Operation = Literal["mult", "add", "concat"]
 Distribution = Literal["normal", "uniform", "nested"]
-"""Law of initial values. `nested`, for projections: the first cosine waves of the discrete cosine transform, which are
-orthogonal and the same in every table, so that narrow blocks begin in one common subspace and can meet each other."""
+"""Law of initial values. `nested`, for projections, draws nothing: the first cosine waves of the discrete cosine
+transform, which are orthogonal and the same in every table and under every seed, so that narrow blocks begin in one
+common subspace and can meet each other. Few waves do not reach all elements alike; only their average is `std`."""
 
 _CHUNK = 32
 _FACTOR_STD = 0.7
@@ -146,8 +147,9 @@ def compose(
 ) -> RowComposition:
     """The composition with a reachable-rows part for each named partition.
 
-    A fresh composed element has mean 0 and deviation `table.std`. In `concat` every element has that deviation,
-    in the sum of k parts std / √k. In a product the part with the most rows has a small deviation and the
+    Every element of a fresh composed vector has mean 0 and deviation `table.std` (a projection, see `projected`,
+    keeps that on average over elements only). In `concat` every part has that deviation, in the sum of k parts
+    std / √k. In a product the part with the most rows has a small deviation and the
     others one near 1: were all of them small, so would be every gradient, and a little L2 would hold them at 0.
     """
     k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
@@ -167,7 +169,11 @@ def compose(
 
 def projected(table: Table, width: int) -> RowComposition:
     """Narrow rows of `width` elements, one an id, and a projection to `table.embedding_dim`; where the width is
-    the dim already, the rows alone."""
+    the dim already, the rows alone.
+
+    The projection begins at fixed cosine waves, not at random values, so single elements of a fresh vector deviate
+    by 0.7 to 1.4 times `table.std`; only the root mean square of these is `table.std`.
+    """
     plain = compose(table, "concat", [("rows", naive(table.num_embeddings))], [width])
     if width == table.embedding_dim:
         return plain
@@ -232,6 +238,11 @@ class RowModule(TableModule):
             _draw_(affine.weight, projection.std, projection.distribution)
             if affine.bias is not None:
                 nn.init.zeros_(affine.bias)
+
+    def projections(self) -> Iterator[nn.Parameter]:
+        """The matrix of the projection, if there is one, and its bias."""
+        if (projection := self.composition.projection) is not None:
+            yield from self._affine(projection).parameters()
 
     @property
     def _parts(self) -> tuple[RowPart, ...]:
