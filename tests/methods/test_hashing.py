@@ -45,7 +45,7 @@ def test_a_fit_is_the_mean_of_those_who_meet():
 @pytest.mark.parametrize("buckets", [0, -3])
 def test_without_buckets_there_is_no_row(buckets):
     with pytest.raises(InputError, match=f"num_buckets.*{buckets}"):
-        Hashing(buckets).check(TABLE)
+        Hashing(buckets)
 
 
 def test_more_buckets_than_ids_are_refused():
@@ -55,4 +55,13 @@ def test_more_buckets_than_ids_are_refused():
 
 def test_a_negative_seed_is_refused():
     with pytest.raises(InputError, match=r"seed.*-1"):
-        Hashing(3, hash="multiply_shift", seed=-1).check(TABLE)
+        Hashing(3, hash="multiply_shift", seed=-1)
+
+
+def test_what_the_hash_cannot_take_is_refused_before_there_is_a_table():
+    Hashing(2**31, hash="multiply_shift", seed=2**32 - 1)
+    with pytest.raises(InputError, match=rf"'hashing'.*seed.*{2**40}"):
+        Hashing(3, hash="multiply_shift", seed=2**40)
+    with pytest.raises(InputError, match=rf"'hashing'.*num_buckets.*{2**31 + 1}"):
+        Hashing(2**31 + 1, hash="multiply_shift")
+    Hashing(2**31 + 1)

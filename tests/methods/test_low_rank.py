@@ -59,7 +59,29 @@ def test_gradients_have_the_same_bits_on_any_number_of_threads(rank, batch):
 @pytest.mark.parametrize("rank", [0, -1])
 def test_a_rank_below_one_is_refused(rank):
     with pytest.raises(InputError, match=f"rank.*{rank}"):
-        LowRank(rank).check(TABLE)
+        LowRank(rank)
+
+
+def test_at_the_full_rank_there_is_no_projection():
+    (component,) = LowRank(8).components(TABLE)
+    assert component.shape == (50, 8)
+    assert list(LowRank(8).build(TABLE).projections()) == []
+
+
+def test_the_projection_is_told():
+    module = LowRank(3).build(TABLE)
+    (projection,) = module.projections()
+    assert projection is module.projection.weight
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4, 7])
+def test_fresh_elements_have_the_deviation_of_the_table_on_average_only(rank):
+    basis = LowRank(rank).build(Table("user", 50, 64, std=0.2, dtype=torch.float64)).projection.weight.detach()
+    deviations = 0.2 * basis.square().sum(0).sqrt()
+    assert deviations.square().mean().sqrt().item() == pytest.approx(0.2)
+    assert 0.2 * 0.7 < deviations.min() <= deviations.max() < 0.2 * 1.4
+    if rank > 1:
+        assert deviations.max() > 0.2 * 1.1
 
 
 def test_a_rank_above_the_dim_is_refused():

@@ -80,7 +80,7 @@ def test_the_keras_layout_is_uniform_within_a_twentieth(operation):
 @pytest.mark.parametrize("buckets", [0, -120])
 def test_without_buckets_there_is_no_row(buckets):
     with pytest.raises(InputError, match=f"num_buckets.*{buckets}"):
-        QuotientRemainder(buckets).check(USERS)
+        QuotientRemainder(buckets)
 
 
 def test_more_buckets_than_ids_are_refused():

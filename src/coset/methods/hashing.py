@@ -12,6 +12,8 @@ from coset.methods.rows import RowComposition, RowMethod, compose
 from coset.partitions import MAX_MODULUS, MultiplyShift, RowMap, remainder
 from coset.schema import Table
 
+_MAX_SEED = 2**32 - 1  # of `MultiplyShift`
+
 
 @register("hashing")
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Hashing(RowMethod):
         num_buckets: number of rows, 1 … n.
         hash: `"remainder"`, id modulo num_buckets, which with ids in order of popularity lets each of the
             most frequent ids meet only rarer ones; or `"multiply_shift"`, rows as if drawn at random, for ids
-            whose low digits carry meaning.
-        seed: which hash function; `multiply_shift` only.
+            whose low digits carry meaning: the finaliser of MurmurHash3, rounds of multiplication and xor-shift,
+            keyed by `seed` (`coset.partitions.MultiplyShift`; not the multiply-shift scheme of Dietzfelbinger).
+        seed: which hash function, 0 … 2^32 - 1; `multiply_shift` only.
 
     Example:
         >>> from coset.schema import Table
@@ -39,19 +42,20 @@ class Hashing(RowMethod):
     hash: Literal["remainder", "multiply_shift"] = "remainder"
     seed: int = 0
 
-    def check(self, table: Table) -> None:
-        """There are no more buckets than ids."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._at_least(1, "num_buckets")
         self._at_least(0, "seed")
+        self._at_most(_MAX_SEED, "seed")
+        if self.hash == "multiply_shift":
+            self._at_most(MAX_MODULUS, "num_buckets")
+
+    def check(self, table: Table) -> None:
+        """There are no more buckets than ids."""
         if self.num_buckets > table.num_embeddings:
             raise InputError(
                 f"table {table.name!r}: {self.num_buckets} buckets for {table.num_embeddings} ids; "
                 f"hashing takes 1 … {table.num_embeddings}, or use full"
-            )
-
-        if self.hash == "multiply_shift" and self.num_buckets > MAX_MODULUS:
-            raise InputError(
-                f"table {table.name!r}: multiply_shift reaches at most {MAX_MODULUS} buckets, not {self.num_buckets}"
             )
 
     def composition(self, table: Table) -> RowComposition:

@@ -21,11 +21,17 @@ class LowRank(RowMethod):
     2019, arXiv 1909.11942). In a model that only takes dot products it has the power of a narrow table; it earns
     its matrix where layers behind it want the full dim.
 
-    Bytes: `(n · rank + rank · dim) · itemsize`. Operations: one row read and `rank · dim` multiplications.
-    Every vector is unique. The fit to a trained table is the frequency-weighted truncated SVD.
+    Bytes: `(n · rank + [rank < dim] · rank · dim) · itemsize`. Operations: one row read and `rank · dim`
+    multiplications. Every vector is unique. The fit to a trained table is the frequency-weighted truncated SVD.
+
+    Rows begin at random, the projection does not: it begins at the first `rank` cosine waves of the discrete cosine
+    transform, the same in every table and under every seed. So the vectors of two low-rank tables, say users and
+    items, begin in one common subspace; two narrow subspaces drawn at random are almost orthogonal, and dot products
+    across them begin weak. Fresh vectors deviate by `table.std` on average over their elements, not in each one.
 
     Args:
-        rank: elements of a row, 1 … embedding_dim - 1; the one knob, no paper sets it for all.
+        rank: elements of a row, 1 … embedding_dim; the one knob, no paper sets it for all. At embedding_dim there
+            is no projection and the table is the full one.
 
     Example:
         >>> from coset.schema import Table
@@ -35,9 +41,12 @@ class LowRank(RowMethod):
 
     rank: int
 
-    def check(self, table: Table) -> None:
-        """The rank lies below the dim."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._at_least(1, "rank")
+
+    def check(self, table: Table) -> None:
+        """The rank does not exceed the dim."""
         if self.rank > table.embedding_dim:
             raise InputError(
                 f"table {table.name!r}: rank {self.rank} exceeds embedding_dim {table.embedding_dim}; "

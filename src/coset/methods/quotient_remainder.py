@@ -47,9 +47,12 @@ class QuotientRemainder(RowMethod):
     operation: Operation = "mult"
     layout: Literal["compact", "keras"] = "compact"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "num_buckets")
+
     def check(self, table: Table) -> None:
         """The buckets are no more than the ids; in the keras layout, the quotients no more than the buckets."""
-        self._at_least(1, "num_buckets")
         n, m = table.num_embeddings, self.num_buckets
         if self.operation == "concat":
             split_width(table, 2)
