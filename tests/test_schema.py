@@ -29,6 +29,22 @@ from coset.schema import Component, Table
         ({"std": float("nan")}, "std"),
         ({"std": float("inf")}, "std"),
         ({"dtype": torch.int64}, "dtype"),
+        ({"name": 5}, "name, a string.*5"),
+        ({"name": None}, "name, a string.*None"),
+        ({"std": "a"}, "'user'.*std must be a number, not 'a'"),
+        ({"std": None}, "'user'.*std"),
+        ({"std": True}, "'user'.*std"),
+        ({"dtype": "float32"}, "'user'.*dtype.*'float32'"),
+        ({"frequencies": [-1.0, float("nan"), 3.0] + [1.0] * 7}, "'user'.*frequencies must be finite"),
+        ({"frequencies": [-1] + [1] * 9}, "'user'.*frequencies must be finite"),
+        ({"frequencies": torch.tensor([float("nan")] * 10)}, "'user'.*frequencies must be finite"),
+        ({"frequencies": [float("inf")] * 10}, "'user'.*frequencies must be finite"),
+        ({"frequencies": ["many"] * 10}, "'user'.*frequencies must be 10 numbers"),
+        ({"frequencies": [[1], [1, 2]] * 5}, "'user'.*frequencies must be 10 numbers"),
+        ({"frequencies": [1, 2, 3]}, "'user'.*frequencies"),
+        ({"frequencies": 3}, "'user'.*frequencies"),
+        ({"attributes": [1] * 10}, "'user'.*attributes"),
+        ({"attributes": {"genre": ["drama"] * 10}}, "'user'.*genre"),
         ({"frequencies": np.ones(9)}, "frequencies"),
         ({"frequencies": np.ones((10, 1))}, "frequencies"),
         ({"attributes": {"genre": np.zeros(11, dtype=np.int64)}}, "genre"),
@@ -52,6 +68,28 @@ def test_full_bytes(dtype: torch.dtype, size: int) -> None:
     assert Table("user", 6040, 64, dtype=dtype).full_bytes == 6040 * 64 * size
 
 
+@pytest.mark.parametrize(
+    "frequencies",
+    [[3, 2, 1], (3, 2, 1), torch.tensor([3, 2, 1]), torch.tensor([3.0, 2.0, 1.0], dtype=torch.bfloat16),
+     torch.tensor([3.0, 2.0, 1.0], requires_grad=True), np.array([3, 2, 1])],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_frequencies_and_attributes_become_arrays(frequencies: Any) -> None:
+    table = Table("user", 3, 4, frequencies=frequencies, attributes={"genre": frequencies})
+    assert isinstance(table.frequencies, np.ndarray)
+    assert table.frequencies.tolist() == [3, 2, 1]
+    assert table.attributes is not None
+    assert isinstance(table.attributes["genre"], np.ndarray)
+    block = table.block(1, 3)
+    assert block.frequencies is not None
+    assert block.frequencies.tolist() == [2, 1]
+
+
+def test_an_array_of_frequencies_is_not_copied() -> None:
+    counts = np.arange(3)
+    assert Table("user", 3, 4, frequencies=counts).frequencies is counts
+
+
 def test_a_block_cuts_what_belongs_to_its_ids() -> None:
     table = Table(
         "movie", 6, 4, std=0.1, frequencies=np.arange(6), attributes={"genre": np.arange(6) * 10}, dtype=torch.float64
@@ -65,6 +103,14 @@ def test_a_block_cuts_what_belongs_to_its_ids() -> None:
     assert block.attributes is not None
     assert block.attributes["genre"].tolist() == [20, 30, 40]
     assert Table("movie", 6, 4).block(0, 6) == Table("movie", 6, 4)
+
+
+def test_a_block_looks_through_no_column_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("movie", 6, 4, frequencies=np.arange(6), attributes={"genre": np.arange(6)})
+    monkeypatch.setattr(Table, "_column", None)
+    assert table.block(2, 5).num_embeddings == 3
+    with pytest.raises(InputError, match="num_embeddings"):
+        table.block(3, 3)
 
 
 def test_components() -> None:

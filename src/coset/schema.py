@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,11 +22,14 @@ class Table:
         name: of the feature or table; every error about it says this name.
         num_embeddings: number of ids n.
         embedding_dim: number of elements of a vector.
-        std: standard deviation of every element of a fresh vector, whatever the method. 0.05 keeps the dot
-            product of two fresh vectors near zero at the usual dims (torch's 1.0 would saturate a sigmoid).
+        std: standard deviation of the elements of fresh vectors, whatever the method: of every element where rows
+            are composed, on average over the elements (their root mean square) where a projection widens rows.
+            0.05 keeps the dot product of two fresh vectors near zero at the usual dims (torch's 1.0 would
+            saturate a sigmoid).
         dtype: of the vectors and of what is stored.
-        frequencies: how often each id occurs in the training data, shape `(num_embeddings,)`.
-        attributes: columns of integer codes, one code an id, for partitions given by the user.
+        frequencies: how often each id occurs in the training data, shape `(num_embeddings,)`, finite and not
+            negative; a list or a tensor becomes a numpy array.
+        attributes: columns of integer codes, one code an id, for partitions given by the user; likewise.
 
     Example:
         >>> Table("movie", 3706, 64).full_bytes
@@ -42,23 +45,47 @@ class Table:
     attributes: Mapping[str, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name or "." in self.name:  # a dot would split the name in torch's state keys
-            raise InputError(f"a table needs a name without dots, not {self.name!r}")
+        if not isinstance(self.name, str) or not self.name or "." in self.name:  # a dot would split torch's state keys
+            raise InputError(f"a table needs a name, a string without dots, not {self.name!r}")
         for what in ("num_embeddings", "embedding_dim"):
             value = getattr(self, what)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"table {self.name!r}: {what} must be a positive integer, not {value!r}")
             object.__setattr__(self, what, int(value))
+        if isinstance(self.std, bool) or not isinstance(self.std, int | float | np.integer | np.floating):
+            raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
         if not self.std > 0 or not np.isfinite(self.std):
             raise InputError(f"table {self.name!r}: std must be positive and finite, not {self.std!r}")
-        if not self.dtype.is_floating_point:
-            raise InputError(f"table {self.name!r}: dtype must be a floating-point type, not {self.dtype}")
-        for what, column in {"frequencies": self.frequencies, **(self.attributes or {})}.items():
-            if column is not None and np.shape(column) != (self.num_embeddings,):
-                raise InputError(
-                    f"table {self.name!r}: {what} has shape {tuple(np.shape(column))}, "
-                    f"expected ({self.num_embeddings},), one value an id"
-                )
+        if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
+            raise InputError(f"table {self.name!r}: dtype must be a floating-point type of torch, not {self.dtype!r}")
+        if self.frequencies is not None:
+            counts = self._column("frequencies", self.frequencies)
+            if not bool(np.isfinite(counts).all()) or counts.min() < 0:
+                raise InputError(f"table {self.name!r}: frequencies must be finite and not negative")
+            object.__setattr__(self, "frequencies", counts)
+        if self.attributes is not None:
+            if not isinstance(self.attributes, Mapping):
+                raise InputError(f"table {self.name!r}: attributes must map names to columns, not {self.attributes!r}")
+            columns = {name: self._column(name, codes) for name, codes in self.attributes.items()}
+            object.__setattr__(self, "attributes", columns)
+
+    def _column(self, what: str, values: Any) -> np.ndarray:
+        """One number an id, as a numpy array of the type that it has."""
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu()
+            values = (values.double() if values.is_floating_point() else values).numpy()
+        try:
+            column = np.asarray(values)
+        except ValueError:  # lists of different lengths
+            column = np.asarray(None)
+        if column.dtype.kind not in "biuf":
+            raise InputError(f"table {self.name!r}: {what} must be {self.num_embeddings} numbers, one an id")
+        if column.shape != (self.num_embeddings,):
+            raise InputError(
+                f"table {self.name!r}: {what} has shape {column.shape}, "
+                f"expected ({self.num_embeddings},), one value an id"
+            )
+        return column
 
     @property
     def full_bytes(self) -> int:
@@ -68,12 +95,13 @@ class Table:
     def block(self, start: int, stop: int) -> Table:
         """The table of the ids `start … stop - 1`, renumbered from 0."""
         cut = slice(start, stop)
-        return replace(
-            self,
-            num_embeddings=stop - start,
-            frequencies=None if self.frequencies is None else self.frequencies[cut],
-            attributes=self.attributes and {name: codes[cut] for name, codes in self.attributes.items()},
-        )
+        block = replace(self, num_embeddings=stop - start, frequencies=None, attributes=None)
+        # Set past the checks: these columns have been looked through, and once is enough where blocks are many.
+        if self.frequencies is not None:
+            object.__setattr__(block, "frequencies", self.frequencies[cut])
+        if self.attributes is not None:
+            object.__setattr__(block, "attributes", {name: codes[cut] for name, codes in self.attributes.items()})
+        return block
 
 
 @dataclass(frozen=True)

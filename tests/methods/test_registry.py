@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -61,6 +62,12 @@ def test_a_value_that_no_variant_has_is_refused(field):
 def test_json_without_a_method_is_refused(value):
     with pytest.raises(InputError, match="method"):
         from_json(value)
+
+
+@pytest.mark.parametrize("value", [0, None, 2.5, ["low_rank"], Full])
+def test_what_is_no_method_is_refused_in_a_sentence(value):
+    with pytest.raises(InputError, match=rf"^a method is a name .*not {re.escape(repr(value))}$"):
+        method(value)
 
 
 def test_json_of_a_later_version_is_refused():

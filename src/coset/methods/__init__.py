@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from coset.errors import unknown
+from coset.errors import InputError, unknown
 from coset.methods.base import Method, Sizes, TableModule, known_methods, register
 from coset.methods.base import from_json as _from_json
 
@@ -29,6 +29,9 @@ def registered() -> Mapping[str, type[Method]]:
 def method(name: str | Method | Mapping[str, Any], **fields: Any) -> Method:
     """The method called `name` with these fields; a method or its JSON is taken as it is.
 
+    Raises:
+        InputError: an unknown name, wrong fields, or something that is neither a name nor a method nor a mapping.
+
     Example:
         >>> method("low_rank", rank=8)
         LowRank(rank=8)
@@ -37,6 +40,10 @@ def method(name: str | Method | Mapping[str, Any], **fields: Any) -> Method:
         return name
     if isinstance(name, str):
         name = {"method": name}
+    if not isinstance(name, Mapping):
+        raise InputError(
+            f'a method is a name like "full", a Method, or a mapping {{"method": "<name>", …}}, not {name!r}'
+        )
     return from_json({**name, **fields})
 
 
