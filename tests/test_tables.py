@@ -203,7 +203,7 @@ def test_padding_of_other_methods_reads_as_zeros(method):
     assert not embedding.materialize()[N - 1].any()
 
 
-@pytest.mark.parametrize("padding", [N, -N - 1, 100])
+@pytest.mark.parametrize("padding", [N, -N - 1, 100, 1.0, True, "1"])
 def test_padding_must_be_an_id(padding):
     with pytest.raises(InputError, match=rf"'item'.*{padding}"):
         Embedding(N, DIM, name="item", padding_idx=padding)
@@ -310,6 +310,25 @@ def test_a_method_that_does_not_fit_is_refused_by_the_table_s_name(kind):
         kind(N, DIM, LowRank(DIM + 1), name="item")
     with pytest.raises(InputError, match="low_rank"):
         kind(N, DIM, "low_rnk")
+
+
+@pytest.mark.parametrize("kind", [Embedding, EmbeddingBag])
+def test_torch_s_third_argument_is_refused_in_a_sentence(kind):
+    with pytest.raises(InputError, match=r"^a method is a name .*not 0$"):
+        kind(N, DIM, 0)
+
+
+@pytest.mark.parametrize("kind", [Embedding, EmbeddingBag])
+@pytest.mark.parametrize("order", [None, torch.arange(N - 1, -1, -1)], ids=["plain", "order"])
+def test_materialize_changes_nothing_under_a_largest_norm(kind, order):
+    module = kind(N, DIM, std=1.0, max_norm=0.1, order=order)
+    (weight,) = module.parameters()
+    before = weight.detach().clone()
+    assert torch.equal(module.materialize(), before if order is None else before[order])
+    assert torch.equal(weight, before)
+    module(torch.arange(N).view(1, N))
+    assert (weight.norm(dim=1) < 0.101).all()
+    assert torch.equal(module.materialize(), weight if order is None else weight[order])
 
 
 def test_a_method_may_be_a_name_or_json():
@@ -424,6 +443,17 @@ def test_a_fit_is_by_id_whatever_the_order(method):
     error = embedding.fit_(weight, frequencies)
     gap = (embedding.materialize() - weight).pow(2).mean(1)
     assert error == pytest.approx(float(gap @ frequencies / frequencies.sum()), rel=1e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", [None, ORDER], ids=["plain", "order"])
+def test_a_fit_to_other_shapes_is_refused(order):
+    embedding = Embedding(N, DIM, name="item", order=order)
+    for weight in (torch.ones(N - 1, DIM), torch.ones(N + 1, DIM), torch.ones(N, DIM + 1), torch.ones(N)):
+        with pytest.raises(InputError, match=r"'item'.*weight to fit has shape"):
+            embedding.fit_(weight)
+    for frequencies in (torch.ones(N - 1), torch.ones(N + 1), torch.ones(N, 1)):
+        with pytest.raises(InputError, match=r"'item'.*frequencies have shape"):
+            embedding.fit_(torch.ones(N, DIM), frequencies)
 
 
 @pytest.mark.parametrize(

@@ -140,16 +140,18 @@ class _SingleTable(_Tables):
 
     @torch.no_grad()
     def materialize(self, chunk: int = 65536) -> Tensor:
-        """The whole table by id, shape `(num_embeddings, embedding_dim)`, detached."""
+        """The whole table by id, shape `(num_embeddings, embedding_dim)`, detached; `chunk` ids at a time.
+
+        It reads what is stored and changes nothing; with `max_norm`, rows that no lookup has scaled yet are longer.
+        """
         n, device = self.num_embeddings, next(self.parameters()).device
-        return torch.cat(
-            [self._vectors(torch.arange(at, min(at + chunk, n), device=device)) for at in range(0, n, chunk)]
-        )
+        return torch.cat([self._read(torch.arange(at, min(at + chunk, n), device=device)) for at in range(0, n, chunk)])
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Come as near to the full table `weight` as the method allows; see `TableModule.fit_`."""
         if isinstance(order := self._order, Tensor):
-            place = torch.argsort(order.long())
+            self._module.check_fit(weight, frequencies)
+            place = torch.argsort(order.long()).cpu()  # the weight may be on any device, and so may be indexed
             weight = weight[place]
             frequencies = None if frequencies is None else torch.as_tensor(frequencies)[place]
         return self._module.fit_(weight, frequencies)
@@ -171,18 +173,27 @@ class _SingleTable(_Tables):
     def _order(self) -> Tensor | None:
         return getattr(self._module, "order", None)
 
+    def _rows(self, ids: Tensor) -> Tensor:
+        """The ids, or their ranks, as the method numbers them."""
+        return ids.long() if self._order is None else self._order[ids.long()].long()
+
     def _vectors(self, ids: Tensor) -> Tensor:
-        """Vectors of ids that are checked already; padding reads as stored for `full`, as zeros elsewhere."""
-        rows = ids.long() if self._order is None else self._order[ids.long()].long()
+        """Vectors of ids that are checked already, after a renorm where `max_norm` wants it."""
+        if self.max_norm is not None:
+            with torch.no_grad():
+                rows = self._rows(ids).contiguous()
+                torch.embedding_renorm_(self._stored.weight, rows, self.max_norm, self.norm_type)
+        return self._read(ids)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        """Vectors as they are; padding reads as stored for `full`, as zeros elsewhere."""
+        rows = self._rows(ids)
         if not self.method.row_per_id:
             vectors = self._module.lookup(rows)
             if self.padding_idx is not None:
                 vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
             return vectors
         stored = self._stored
-        if self.max_norm is not None:
-            with torch.no_grad():
-                torch.embedding_renorm_(stored.weight, rows.contiguous(), self.max_norm, self.norm_type)
         if self.padding_idx is None or self._order is None:
             found: Tensor = stored(rows, self.padding_idx, self.scale_grad_by_freq)
             return found
@@ -198,11 +209,14 @@ class _SingleTable(_Tables):
 
     def _checked_padding(self, padding_idx: int | None) -> int | None:
         n = self.table.num_embeddings
-        if padding_idx is not None and not -n <= padding_idx < n:
+        if padding_idx is None:
+            return None
+        whole = isinstance(padding_idx, int | np.integer) and not isinstance(padding_idx, bool)
+        if not whole or not -n <= padding_idx < n:
             raise InputError(
-                f"table {self.table.name!r}: padding_idx {padding_idx} is not an id, which are 0 … {n - 1}"
+                f"table {self.table.name!r}: padding_idx {padding_idx!r} is not an id, which are 0 … {n - 1}"
             )
-        return padding_idx if padding_idx is None else padding_idx % n
+        return int(padding_idx) % n
 
     def _checked_order(self, order: np.ndarray | Tensor) -> Tensor:
         n, name = self.table.num_embeddings, self.table.name
@@ -216,7 +230,12 @@ class _SingleTable(_Tables):
 
 
 class Embedding(_SingleTable):
-    """A drop-in for `torch.nn.Embedding` whose table is stored by any method.
+    """`torch.nn.Embedding` with a table that is stored by any method; with `full`, the same values and gradients.
+
+    What differs from torch: the third argument is the method, and `padding_idx` and all others are given by name.
+    There is no `sparse` and no `from_pretrained` (see `fit_`). There is no `.weight`: the whole table is read by
+    `materialize()`, and the state has the names `tables.<name>.<component>`. Fresh vectors have the deviation
+    `std`, where torch has 1. Ids out of range raise an `IndexError` that names the table.
 
     Args:
         num_embeddings: number of ids.
@@ -249,8 +268,12 @@ class Embedding(_SingleTable):
 
 
 class EmbeddingBag(_SingleTable):
-    """A drop-in for `torch.nn.EmbeddingBag`: vectors are composed per id first and pooled second, so that a bag
-    is exactly the pooled sum of its items, whatever the method.
+    """`torch.nn.EmbeddingBag` with a table that is stored by any method: vectors are composed per id first and
+    pooled second, so that a bag is exactly the pooled sum of its items, whatever the method.
+
+    What differs from torch is what differs for `Embedding`, and, on purpose: with `scale_grad_by_freq`, the gradient
+    of each id is divided by the count of that id, as torch's `Embedding` does; torch's `EmbeddingBag` divides some
+    by the count of another id on the CPU. Offsets that leave ids in no bag raise an `InputError`.
 
     Args:
         mode: `"sum"`, `"mean"` or `"max"`.

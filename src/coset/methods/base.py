@@ -97,13 +97,18 @@ class TableModule(nn.Module, ABC):
                 best, kept = error, _copy(self)
         self.load_state_dict(kept)
 
-    def _fit_inputs(self, weight: Tensor, frequencies: Tensor | None) -> tuple[Tensor, Tensor]:
+    def check_fit(self, weight: Tensor, frequencies: Tensor | None = None) -> None:
+        """Raise an `InputError` unless these have the shapes that `fit_` takes."""
         name, n, dim = self.table.name, self.table.num_embeddings, self.table.embedding_dim
         if tuple(weight.shape) != (n, dim):
             raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {(n, dim)}")
+        if frequencies is not None and (shape := tuple(torch.as_tensor(frequencies).shape)) != (n,):
+            raise InputError(f"table {name!r}: frequencies have shape {shape}, expected {(n,)}")
+
+    def _fit_inputs(self, weight: Tensor, frequencies: Tensor | None) -> tuple[Tensor, Tensor]:
+        self.check_fit(weight, frequencies)
+        name, n = self.table.name, self.table.num_embeddings
         share = torch.ones(n, dtype=torch.float64) if frequencies is None else torch.as_tensor(frequencies).double()
-        if tuple(share.shape) != (n,):
-            raise InputError(f"table {name!r}: frequencies have shape {tuple(share.shape)}, expected {(n,)}")
         if not bool(torch.isfinite(weight).all()):
             raise InputError(f"table {name!r}: the weight to fit holds NaN or infinite values")
         if not bool((share >= 0).all()) or not 0 < float(share.sum()) < float("inf"):
