@@ -93,3 +93,20 @@ def test_the_optimizer_is_torchs_own(name: str, kind: type[torch.optim.Optimizer
         assert group["eps"] == 1e-7
     else:
         assert group["momentum"] == 0
+
+
+def test_projections_learn_at_a_rate_of_their_own() -> None:
+    from coset.methods import method
+    from coset.models.dot import DotModel, DotSettings
+    from coset.schema import Table
+
+    blocks = method("mixed_dimension", block_sizes=(3, 7), block_dims=(4, 2))
+    methods = {"user": method("low_rank", rank=2), "item": blocks}
+    model = DotModel(Table("user", 5, 4), Table("item", 10, 4), methods, DotSettings(4, biases=True, low=0.0, high=1.0))
+    rows, projections = TrainingSettings(projection_rate=0.25).make_optimizer(model).param_groups
+    assert (rows["scale"], projections["scale"]) == (1.0, 0.25)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    slow = {names[id(parameter)] for parameter in projections["params"]}
+    assert slow == {name for name in names.values() if "projection" in name}
+    assert len(slow) == 2
+    assert len(rows["params"]) + len(slow) == len(names)

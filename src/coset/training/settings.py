@@ -13,7 +13,7 @@ from torch import nn
 from coset import settings
 from coset.errors import InputError
 from coset.ledger import Optimizer
-from coset.methods.rows import Affine
+from coset.methods import TableModule
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TrainingSettings:
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of all parameters of `model`; a group's `scale` is its share of the learning rate."""
-        slow = {id(p) for module in model.modules() if isinstance(module, Affine) for p in module.parameters()}
+        slow = {id(p) for module in model.modules() if isinstance(module, TableModule) for p in module.projections()}
         groups = [
             {"params": [p for p in model.parameters() if (id(p) in slow) == is_slow], "scale": scale}
             for is_slow, scale in ((False, 1.0), (True, self.projection_rate))
