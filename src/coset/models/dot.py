@@ -136,7 +136,7 @@ class DotModel(nn.Module):
         for prefix, collection in (("embeddings", self.embeddings), ("biases", self.biases)):
             if collection is not None:
                 found += [component.under(prefix) for component in collection.components()]
-        return [*found, Component("mean", 1, 0)] if self.biases is not None else found
+        return [*found, Component("mean", 1, 0, self.mean.dtype)] if self.biases is not None else found
 
     def _score(self, rating: float) -> float:
         """The score whose output is `rating`."""
