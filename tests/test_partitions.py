@@ -1,3 +1,6 @@
+from itertools import combinations, combinations_with_replacement
+from math import gcd, prod
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coset.errors import InputError
-from coset.partitions import MultiplyShift, Partition, naive, quotient, remainder
+from coset.partitions import (
+    Collisions,
+    MultiplyShift,
+    Partition,
+    balanced_moduli,
+    chinese_remainder,
+    colliding_ids,
+    collisions,
+    coprime_moduli,
+    is_complementary,
+    mixed_radix,
+    naive,
+    quotient,
+    remainder,
+)
 
 FAR = [0, 1, 2**24 - 1, 2**24 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32 + 1, 2**53 - 1, 2**53 + 1, 2**62, 2**63 - 1]
 ids_lists = st.lists(st.integers(0, 2**63 - 1) | st.sampled_from(FAR), min_size=1, max_size=30)
@@ -121,3 +138,75 @@ def test_hash_shares_rows_as_often_as_chance():
 def test_what_cannot_be_a_hash_is_refused(modulus, seed):
     with pytest.raises(InputError, match="hash"):
         MultiplyShift(modulus, seed)
+
+
+sizes = st.integers(1, 2**40)
+
+
+@given(n=sizes, parts=st.integers(1, 5))
+def test_balanced_moduli_are_the_fewest_rows(n, parts):
+    moduli = balanced_moduli(n, parts)
+    assert len(moduli) == parts
+    assert prod(moduli) >= n
+    fewer = sum(moduli) - 1  # the best that one row less could do
+    if fewer >= parts:
+        each, more = divmod(fewer, parts)
+        assert (each + 1) ** more * each ** (parts - more) < n
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+@pytest.mark.parametrize("n", [*range(1, 60), 100, 210, 997])
+def test_coprime_moduli_are_the_fewest_rows_of_all(n, parts):
+    moduli = coprime_moduli(n, parts)
+    assert prod(moduli) >= n
+    assert all(gcd(one, other) == 1 for one, other in combinations(moduli, 2))
+    total = sum(moduli)
+    if n <= 60 or parts < 4:
+        for chosen in combinations_with_replacement(range(1, total - parts + 2), parts - 1):
+            last = total - 1 - sum(chosen)
+            family = (*chosen, last)
+            if last < 1 or prod(family) < n:
+                continue
+            assert any(gcd(one, other) > 1 for one, other in combinations(family, 2)), family
+
+
+@given(n=sizes, parts=st.integers(1, 5), ids=st.lists(st.integers(0, 2**40 - 1), min_size=2, max_size=2, unique=True))
+def test_built_in_families_are_complementary(n, parts, ids):
+    for family in (mixed_radix(balanced_moduli(n, parts)), chinese_remainder(coprime_moduli(n, parts))):
+        assert is_complementary(family, n)
+        one, other = (number % n for number in ids)
+        assert one == other or [p(one) for p in family] != [p(other) for p in family]
+
+
+@given(moduli=st.lists(st.integers(1, 7), min_size=1, max_size=3), n=st.integers(1, 200), data=st.data())
+def test_colliding_ids_are_those_that_counting_finds(moduli, n, data):
+    divisors = data.draw(st.lists(st.integers(1, 9), min_size=len(moduli), max_size=len(moduli)))
+    for family in (
+        mixed_radix(moduli),
+        [remainder(modulus) for modulus in moduli],
+        [Partition(divisor, modulus) for divisor, modulus in zip(divisors, moduli, strict=True)],
+    ):
+        rows = [tuple(partition(number) for partition in family) for number in range(n)]
+        found = colliding_ids(family, n)
+        assert (found is None) == (len(set(rows)) == n)
+        if found is not None:
+            assert found[0] < found[1] < n
+            assert rows[found[0]] == rows[found[1]]
+
+
+def test_what_cannot_be_known_is_not_guessed():
+    with pytest.raises(InputError, match="too many to count"):
+        colliding_ids([Partition(3, 5), Partition(2, 7)], 10**8)
+    with pytest.raises(InputError, match="4 and 6 share the factor 2"):
+        chinese_remainder([5, 4, 6])
+    with pytest.raises(InputError, match="at least one id"):
+        balanced_moduli(0, 2)
+
+
+def test_collisions_by_hand():
+    frequencies = [50, 20, 15, 10, 5]
+    assert collisions(remainder(3), frequencies) == Collisions(4, 0.85)  # 0 with 3, 1 with 4; 2 alone
+    assert collisions(remainder(5), frequencies) == Collisions(0, 0.0)
+    assert collisions(remainder(1), frequencies) == Collisions(5, 1.0)
+    with pytest.raises(InputError, match="not all zero"):
+        collisions(remainder(3), [0, 0])
