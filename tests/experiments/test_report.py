@@ -216,3 +216,18 @@ def test_best_compressed_in_words() -> None:
 def test_a_row_that_diverged_is_never_the_best() -> None:
     (contest,) = report.contests(results(row("bad", "compressed", 1, [None]), *ROWS), [470_000])
     assert contest.compressed is ROWS[4]
+
+
+def test_a_row_that_compresses_nothing_wins_nothing_and_full_competes_where_it_fits() -> None:
+    found = results(
+        row("full", "full", 44_000, [0.70, 0.71]),
+        row("narrow", "narrow", 20_000, [0.80, 0.81]),
+        row("hashing 470KB", "compressed", 44_000, [0.69, 0.70]),
+        row("hashing 30KB", "compressed", 30_000, [0.75, 0.76]),
+    )
+    contest, small = report.contests(found, [470_000, 30_000])
+    assert contest.compressed is not None
+    assert contest.plain is not None
+    assert (contest.compressed["name"], contest.plain["name"]) == ("hashing 30KB", "full")
+    assert small.plain is not None
+    assert small.plain["name"] == "narrow"

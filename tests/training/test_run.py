@@ -385,3 +385,11 @@ def test_a_finished_run_without_its_model_is_not_finished(whole: Path, ratings: 
 def test_one_end_of_the_range_may_be_given(model: dict[str, float], ratings: Ratings) -> None:
     encoded = spec_of().prepare(ratings)
     assert predicted_components(DotSettings(embedding_dim=2, **model), {}, encoded.user, encoded.item)  # type: ignore[arg-type]
+
+
+def test_the_scale_of_ratings_changes_nothing_but_the_scale_of_errors(ratings: Ratings, tmp_path: Path) -> None:
+    hundred = replace(ratings, ratings=(ratings.ratings - 1) * 32 - 7)  # a power of two: the same digits
+    spec = spec_of()
+    one, other = (execute(spec, tmp_path / str(at), of)["history"] for at, of in enumerate((ratings, hundred)))
+    for small, large in zip(one, other, strict=True):
+        assert large["val_mse"] == pytest.approx(32**2 * small["val_mse"], rel=1e-3)

@@ -67,8 +67,8 @@ class Contest:
     Args:
         budget: in bytes.
         compressed: the row of group `compressed` with the lowest validation MSE within the budget.
-        plain: the row of group `narrow` with the lowest validation MSE within the budget, or of group `bias`
-            where no narrow row fits.
+        plain: the row of group `narrow` or `full` with the lowest validation MSE within the budget, or of group
+            `bias` where none of them fits.
         difference: mean over the common seeds of `compressed` minus `plain`, so negative is a gain.
         spread: standard deviation of that difference over the common seeds; None for fewer than two.
         seeds: that both rows were trained with.
@@ -151,8 +151,10 @@ def metric(row: Row, name: str) -> tuple[float | None, float | None]:
 
 
 def _contest(rows: Sequence[Row], budget: int) -> Contest:
-    compressed = _best(rows, "compressed", budget)
-    plain = _best(rows, "narrow", budget) or _best(rows, "bias", budget)
+    full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
+    smaller = [row for row in rows if full is None or row["bytes"] < full]  # others compress nothing
+    compressed = _best(smaller, ("compressed",), budget)
+    plain = _best(rows, ("narrow", "full"), budget) or _best(rows, ("bias",), budget)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
     mine, other = _by_seed(compressed), _by_seed(plain)
@@ -168,8 +170,8 @@ def _contest(rows: Sequence[Row], budget: int) -> Contest:
     )
 
 
-def _best(rows: Sequence[Row], group: str, budget: int) -> Row | None:
-    fitting = [row for row in rows if row["group"] == group and row["bytes"] <= budget]
+def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int) -> Row | None:
+    fitting = [row for row in rows if row["group"] in groups and row["bytes"] <= budget]
     known = [row for row in fitting if metric(row, "val_mse")[0] is not None]
     return min(known, key=lambda row: (metric(row, "val_mse")[0], row["bytes"]), default=None)
 

@@ -93,6 +93,9 @@ class DotModel(nn.Module):
         self.settings = settings
         self.user, self.item = user, item
         self.low, self.high = settings.low, settings.high
+        # A linear score is in units of a quarter of the range, which is one star of five, so that learning rate, L2
+        # and deviations that suit stars suit ratings of any range.
+        self.unit = (settings.high - settings.low) / 4 if settings.output == "linear" else 1.0
         self.embeddings: EmbeddingCollection | None = None
         if settings.embedding_dim:
             self.embeddings = EmbeddingCollection([(t, methods.get(t.name, "full")) for t in (user, item)])
@@ -122,6 +125,8 @@ class DotModel(nn.Module):
                 score = score + self.mean + left.squeeze(-1) + right.squeeze(-1)
         if self.settings.output == "sigmoid":
             score = self.low + (self.high - self.low) * torch.sigmoid(score)
+        else:
+            score = score * self.unit
         return Scores(score, squared_norm)
 
     @torch.no_grad()
@@ -141,6 +146,6 @@ class DotModel(nn.Module):
     def _score(self, rating: float) -> float:
         """The score whose output is `rating`."""
         if self.settings.output == "linear":
-            return rating
+            return rating / self.unit
         share = min(max((rating - self.low) / (self.high - self.low), 1e-3), 1 - 1e-3)
         return log(share / (1 - share))

@@ -118,7 +118,7 @@ class Trainer:
             group["lr"] = rate * group["scale"]
         scores = self.model(users, items)
         gap: Tensor = scores.prediction - targets
-        loss = gap.square().mean()
+        loss = (gap / self.model.unit).square().mean()
         if self.settings.l2:
             loss = loss + self.settings.l2 * scores.squared_norm.mean()
         self.optimizer.zero_grad()

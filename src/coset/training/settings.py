@@ -30,7 +30,8 @@ class TrainingSettings:
         batch_size: ratings a step.
         epochs: passes over the training part.
         schedule: `"constant"`, or `"cosine"`, which falls to 0 at the end of the last epoch.
-        l2: weight of the mean, over a batch, of the sum of squares of all that was looked up for a rating.
+        l2: weight of the mean, over a batch, of the sum of squares of all that was looked up for a rating; beside
+            a squared error in the model's unit, which for linear outputs is a quarter of the range of ratings.
         shuffle: order of the ratings in an epoch: `"full"`, any order; or `"buffer(N)"`, drawn from a buffer of N
             that is filled in file order (as `tf.data.Dataset.shuffle` does), so it stays near file order.
     """
