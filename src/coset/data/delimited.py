@@ -194,7 +194,11 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
                 _check_rating(value, spot)
             column.append(value)
     if not picked[0]:
-        raise InputError(f"{form.where}: no ratings below the header" if form.header else f"{form.where}: no ratings")
+        raise InputError(
+            f"{form.where}: no ratings below the header; give a file with at least two"
+            if form.header
+            else f"{form.where}: no ratings"
+        )
     users, items = (ids_from_text(polars.Series(column, dtype=polars.String)) for column in picked[:2])
     return users, items, np.array([float(value) for value in picked[2]], dtype=np.float32)
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -74,17 +74,20 @@ class BlockModule(TableModule):
 
     def reset_parameters(self) -> None:
         """Draw fresh values in every block."""
-        for block in self.blocks:
-            block.reset_parameters()  # type: ignore[operator]
+        for block in self._modules_in_order():
+            block.reset_parameters()
 
     def projections(self) -> Iterator[nn.Parameter]:
         """Those of every block."""
-        for block in self.blocks:
-            yield from block.projections()  # type: ignore[operator]
+        for block in self._modules_in_order():
+            yield from block.projections()
 
-    def _ranges(self) -> list[tuple[int, int, nn.Module]]:
+    def _modules_in_order(self) -> list[TableModule]:
+        return cast("list[TableModule]", list(self.blocks))
+
+    def _ranges(self) -> list[tuple[int, int, TableModule]]:
         starts, stops = (0, *self._bounds), (*self._bounds, self.table.num_embeddings)
-        return list(zip(starts, stops, self.blocks, strict=True))
+        return list(zip(starts, stops, self._modules_in_order(), strict=True))
 
     def _chosen(self, ids: Tensor) -> Tensor:
         where = [torch.nonzero((ids >= start) & (ids < stop)).squeeze(-1) for start, stop, _ in self._ranges()]
@@ -104,7 +107,7 @@ class BlockModule(TableModule):
     def _fit(self, weight: Tensor, share: Tensor) -> None:
         for start, stop, block in self._ranges():
             mass = share[start:stop]
-            block.fit_(weight[start:stop], mass if float(mass.sum()) > 0 else None)  # type: ignore[operator]
+            block.fit_(weight[start:stop], mass if float(mass.sum()) > 0 else None)
 
 
 @register("blocks")
