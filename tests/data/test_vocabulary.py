@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from coset.data.vocabulary import Vocabulary
@@ -161,6 +163,78 @@ def test_lookup_of_numbers_agrees_with_a_dictionary(known: list[int], raw: list[
     assert vocabulary.lookup(raw).tolist() == [index.get(value, len(index)) for value in raw]
 
 
+# --- attributes --------------------------------------------------------------------------------------------
+
+
+CODES: dict[str, Any] = {"year": [0, 2, 1], "über genre": [300, 0, 0]}
+
+
+def with_attributes(**changes: Any) -> Vocabulary:
+    return replace(Vocabulary.build("movie", [5, 5, 7], unseen="shared"), attributes={**CODES, **changes})
+
+
+def test_attributes_are_codes_of_every_id() -> None:
+    vocabulary = with_attributes(small=np.array([1, 0, 1], dtype=np.uint8))
+    assert {name: codes.tolist() for name, codes in vocabulary.attributes.items()} == {**CODES, "small": [1, 0, 1]}
+    assert {codes.dtype for codes in vocabulary.attributes.values()} == {np.dtype(np.int64)}
+    assert Vocabulary.build("movie", [5]).attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ([0, 1], "3 whole numbers.*shape \\(2,\\)"),
+        ([[0], [1], [2]], "shape"),
+        ([0.0, 1.0, 2.0], "float64"),
+        ([True, False, True], "bool"),
+        ([0, -1, 2], "from 0 on.*-1"),
+        (np.array([0, 1, 2**63], dtype=np.uint64), "from 0 on"),
+    ],
+)
+def test_wrong_codes_are_refused(codes: Any, words: str) -> None:
+    with pytest.raises(InputError, match=f"vocabulary 'movie', attribute 'year'.*{words}"):
+        with_attributes(year=codes)
+
+
+def test_a_file_with_attributes(tmp_path: Path) -> None:
+    vocabulary, path = with_attributes(), tmp_path / "v.safetensors"
+    vocabulary.save(path)
+    loaded = Vocabulary.load(path)
+    assert loaded == vocabulary
+    assert list(loaded.attributes) == list(CODES)
+    assert {codes.dtype for codes in loaded.attributes.values()} == {np.dtype(np.int64)}
+    arrays = load_file(path)
+    assert {name: of.dtype.name for name, of in arrays.items()} == {
+        "values": "int64", "frequencies": "int64", "attribute.year": "uint8", "attribute.über genre": "uint16",
+    }  # fmt: skip
+    assert vocabulary.bytes == sum(of.nbytes for of in arrays.values()) == 16 + 24 + 3 + 6
+
+
+@given(st.dictionaries(st.text(max_size=4), st.lists(st.integers(0, 2**40), min_size=3, max_size=3), max_size=3))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_attributes_make_a_round_trip(tmp_path: Path, codes: dict[str, Any]) -> None:
+    vocabulary = replace(Vocabulary.build("movie", ["a", "b", "c"]), attributes=codes)
+    vocabulary.save(tmp_path / "v.safetensors")
+    assert Vocabulary.load(tmp_path / "v.safetensors") == vocabulary
+
+
+def test_the_version_says_whether_there_are_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    for vocabulary, version in ((Vocabulary.build("movie", [5]), 1), (with_attributes(), 2)):
+        vocabulary.save(path)
+        with safe_open(str(path), framework="numpy") as file:
+            told = json.loads(file.metadata()["coset.vocabulary"])
+        assert told["version"] == version
+        assert ("attributes" in told) == (version == 2)
+
+
+def test_equality_sees_attributes() -> None:
+    assert with_attributes() == with_attributes()
+    assert with_attributes() != Vocabulary.build("movie", [5, 5, 7], unseen="shared")
+    assert with_attributes() != with_attributes(year=[0, 2, 2])
+    assert with_attributes() != with_attributes(other=[0, 2, 2])
+
+
 # --- saving ------------------------------------------------------------------------------------------------
 
 
@@ -265,8 +339,15 @@ BYTES = np.frombuffer(b"ab", dtype=np.uint8)
         ({"weight": INTS}, {"format": "pt"}, "not a vocabulary"),
         ({"values": INTS, "frequencies": INTS}, {"coset.vocabulary": "[1]"}, "not a vocabulary"),
         ({"values": INTS, "frequencies": INTS}, {"coset.vocabulary": "{"}, "not readable"),
-        ({"values": INTS, "frequencies": INTS}, head(version=2), "version 2.*upgrade"),
+        ({"values": INTS, "frequencies": INTS}, head(version=3), "version 3.*upgrade"),
         ({"values": INTS, "frequencies": INTS}, head(version="new"), "damaged.*version"),
+        ({"values": INTS, "frequencies": INTS}, head(version=2, attributes=["a"]), "damaged.*attribute"),
+        ({"values": INTS, "frequencies": INTS}, head(version=2, attributes=3), "damaged"),
+        (
+            {"values": INTS, "frequencies": INTS, "attribute.a": INTS[:1]},
+            head(version=2, attributes=["a"]),
+            "damaged.*attribute 'a'",
+        ),
         ({"values": INTS}, head(), "damaged.*frequencies"),
         ({"frequencies": INTS}, head(), "damaged.*text"),
         ({"values": INTS, "frequencies": INTS[:1]}, head(), "damaged.*frequencies"),

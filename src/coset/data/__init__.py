@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coset.data.attributes import Attributes
     from coset.data.encoded import Encoded, encode, look_up
     from coset.data.movielens import DataNotFound, available, load_movielens
     from coset.data.ratings import DATASETS, Ratings, load_ratings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from coset.data.vocabulary import Vocabulary
 
 _HOMES = {
+    "Attributes": "attributes",
     "DATASETS": "ratings",
     "DataNotFound": "movielens",
     "Encoded": "encoded",
@@ -35,6 +37,7 @@ _HOMES = {
 
 __all__ = [
     "DATASETS",
+    "Attributes",
     "DataNotFound",
     "Encoded",
     "Ratings",

@@ -13,12 +13,13 @@ import numpy as np
 from coset.errors import InputError
 
 
-def as_ids(values: Any, where: str) -> np.ndarray:
+def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
     """The raw ids `values` as an int64 array or an object array of `str`, of the same shape.
 
     Args:
         values: array, list or tensor of whole numbers, or of text; not both.
         where: what the ids are, for the error: `"vocabulary 'user'"`.
+        what: a single one is called in the error; values of attributes are of the same sorts.
 
     Raises:
         InputError: a value is neither, the sorts are mixed, or a number needs more than 64 bits.
@@ -33,12 +34,12 @@ def as_ids(values: Any, where: str) -> np.ndarray:
         return array.astype(np.int64, copy=False)
     if array.dtype.kind == "u":
         if array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise InputError(f"{where}: the id {array.max()} does not fit into 64 signed bits; give it as text")
+            raise InputError(f"{where}: the {what} {array.max()} does not fit into 64 signed bits; give it as text")
         return array.astype(np.int64)
     if array.dtype.kind == "U":
         return array.astype(object)
     if array.dtype.kind != "O":
-        raise InputError(f"{where}: ids must be whole numbers or text, not {array.dtype}")
+        raise InputError(f"{where}: {what}s must be whole numbers or text, not {array.dtype}")
     flat = array.ravel().tolist()
     sorts = set(map(type, flat))
     if sorts == {str}:
@@ -47,12 +48,12 @@ def as_ids(values: Any, where: str) -> np.ndarray:
         try:
             return np.array(flat, dtype=np.int64).reshape(array.shape)
         except OverflowError:
-            raise InputError(f"{where}: an id does not fit into 64 signed bits; give the ids as text") from None
+            raise InputError(f"{where}: one {what} needs more than 64 signed bits; give the {what}s as text") from None
     if all(issubclass(sort, str) for sort in sorts):
         return np.array([str(value) for value in flat], dtype=object).reshape(array.shape)
     position, stranger = _stranger(flat)
     raise InputError(
-        f"{where}: the ids are not all whole numbers or all text: position {position} (counted from 0) "
+        f"{where}: the {what}s are not all whole numbers or all text: position {position} (counted from 0) "
         f"holds {stranger!r} of type {type(stranger).__name__}"
     )
 
@@ -63,7 +64,9 @@ def are_text(ids: np.ndarray) -> bool:
 
 
 def ids_from_text(series: Any) -> np.ndarray:
-    """The ids that a polars column of text stands for: int64 when each value is the plain decimal form of one.
+    """The ids, or values of an attribute, that a polars column of text stands for.
+
+    They are int64 when each one is the plain decimal form of a whole number, and text otherwise.
 
     `"007"` or `"+7"` keep a whole column text: as numbers they would fall together with `"7"`. So the text of
     a number is always `str(number)`, and nothing is lost either way.

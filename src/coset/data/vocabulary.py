@@ -6,6 +6,7 @@ Because ids are ordered by training frequency, "hot" means `id < h` and blocks o
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise, repeat
@@ -22,7 +23,8 @@ Order = Literal["frequency", "first_appearance"]
 Known = Literal["all", "training"]
 Unseen = Literal["error", "shared"]
 
-_FORMAT, _VERSION = "coset.vocabulary", 1
+_FORMAT, _VERSION = "coset.vocabulary", 2
+_ATTRIBUTE = "attribute."  # before the name of a column, among the names of stored arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class Vocabulary:
         unseen: what becomes of a raw id that is not among `values`: `"error"` refuses it, `"shared"` gives it
             the last id, n, whose row all unseen ids share and whose frequency is 0.
         order: what the ids are ordered by.
+        attributes: name → column of codes, whole numbers from 0 on, shape `(num_embeddings,)`, so that the shared id
+            has codes too; becomes int64. `coset.data.Attributes` makes them of years, genres and the like.
 
     Example:
         >>> movies = Vocabulary.build("movie", [50, 7, 50, 9, 50, 9])
@@ -49,6 +53,7 @@ class Vocabulary:
     frequencies: np.ndarray = field(repr=False)
     unseen: Unseen = "error"
     order: Order = "frequency"
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         where = f"vocabulary {self.name!r}"
@@ -66,6 +71,10 @@ class Vocabulary:
             )
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "frequencies", frequencies)
+        codes = {
+            name: _codes(of, len(frequencies), f"{where}, attribute {name!r}") for name, of in self.attributes.items()
+        }
+        object.__setattr__(self, "attributes", codes)
         if are_text(values):
             _check_unicode(values, where)
         if len(self._text_index if are_text(values) else np.unique(values)) < len(values):
@@ -135,6 +144,8 @@ class Vocabulary:
             and self.values.dtype == other.values.dtype
             and np.array_equal(self.values, other.values)
             and np.array_equal(self.frequencies, other.frequencies)
+            and self.attributes.keys() == other.attributes.keys()
+            and all(np.array_equal(codes, other.attributes[name]) for name, codes in self.attributes.items())
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal by contents, which are arrays
@@ -180,18 +191,20 @@ class Vocabulary:
         """Write one safetensors file to `path`, wholly or not at all.
 
         It holds `frequencies` and either `values` (int64) or `text` (all values in UTF-8, one after the
-        other) with `offsets` (int64, where each begins and, last, where the text ends); the rest is JSON in
-        the metadata.
+        other) with `offsets` (int64, where each begins and, last, where the text ends); `attribute.<name>` for
+        each column of codes, in the smallest unsigned type that holds them; the rest is JSON in the metadata.
         """
         from safetensors.numpy import save_file
 
-        head = {
+        head: dict[str, Any] = {
             "format": _FORMAT,
-            "version": _VERSION,
+            "version": 1,
             "name": self.name,
             "unseen": self.unseen,
             "order": self.order,
         }
+        if self.attributes:  # and only then of the version that older readers refuse
+            head |= {"version": _VERSION, "attributes": list(self.attributes)}
         with replacing(Path(path)) as aside:
             save_file(_arrays(self), str(aside), metadata={_FORMAT: json.dumps(head)})
 
@@ -208,7 +221,8 @@ class Vocabulary:
             frequencies = arrays["frequencies"]
             if values.dtype not in (np.dtype(np.int64), np.dtype(object)) or frequencies.dtype != np.int64:
                 raise ValueError(f"arrays of types {values.dtype} and {frequencies.dtype}")
-            return cls(head["name"], values, frequencies, head["unseen"], head["order"])
+            attributes = {name: arrays[_ATTRIBUTE + name] for name in head.get("attributes", [])}
+            return cls(head["name"], values, frequencies, head["unseen"], head["order"], attributes)
         except (KeyError, TypeError, ValueError) as error:  # InputError is a ValueError
             raise InputError(f"{path}: the vocabulary in it is damaged ({error}); restore or rebuild it") from None
 
@@ -266,14 +280,28 @@ def _check_unicode(values: np.ndarray, where: str) -> None:
         ) from None
 
 
+def _codes(codes: Any, n: int, where: str) -> np.ndarray:
+    column = np.asarray(codes)
+    if column.dtype.kind not in "iu" or column.shape != (n,):
+        raise InputError(
+            f"{where}: needs {n} whole numbers, one an id, not an array of {column.dtype} of shape {column.shape}"
+        )
+    column = column.astype(np.int64)
+    if column.min() < 0:
+        raise InputError(f"{where}: codes are numbered from 0 on, but one is {column.min()}")
+    return column
+
+
 def _arrays(vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    frequencies = {"frequencies": np.ascontiguousarray(vocabulary.frequencies)}
+    besides = {"frequencies": np.ascontiguousarray(vocabulary.frequencies)}
+    for name, codes in vocabulary.attributes.items():
+        besides[_ATTRIBUTE + name] = codes.astype(np.min_scalar_type(codes.max()))
     if not are_text(vocabulary.values):
-        return {"values": np.ascontiguousarray(vocabulary.values), **frequencies}
+        return {"values": np.ascontiguousarray(vocabulary.values), **besides}
     pieces = [value.encode("utf-8") for value in vocabulary.values.tolist()]
     offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
     np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-    return {"text": np.frombuffer(b"".join(pieces), dtype=np.uint8), "offsets": offsets, **frequencies}
+    return {"text": np.frombuffer(b"".join(pieces), dtype=np.uint8), "offsets": offsets, **besides}
 
 
 def _unpack(text: np.ndarray, offsets: np.ndarray) -> np.ndarray:
