@@ -32,6 +32,12 @@ def test_given_names_win_over_guesses() -> None:
     assert Columns(rating="stars", user="who").find(["user", "who", "item", "rating", "stars"], "f") == (1, 2, 4)
 
 
+def test_attributes_come_after_the_three_and_may_be_any_column() -> None:
+    columns = Columns(user_attributes=("age",), item_attributes=("year", "age", "movieId"))
+    assert columns.find(["age", "userId", "movieId", "rating", "year"], "f") == (1, 2, 3, 0, 4, 0, 2)
+    assert [whose for whose, _ in columns.attributes] == ["user", "item", "item", "item"]
+
+
 @pytest.mark.parametrize(
     ("columns", "names", "words"),
     [
@@ -44,6 +50,16 @@ def test_given_names_win_over_guesses() -> None:
         (Columns(), ["user", "item", "rating", "rating"], ["two columns", "'rating'", "rename"]),
         (Columns(), ["user", "user", "item", "rating"], ["two columns", "'user'", "rename"]),
         (Columns(), ["user", "itemId", "itemId", "rating"], ["two columns", "'itemId'", "the item", "rename"]),
+        (
+            Columns(item_attributes=("yaer",)),
+            ["user", "item", "rating", "year"],
+            ["no column 'yaer' for the item attribute", "did you mean 'year'?"],
+        ),
+        (
+            Columns(user_attributes=("age",)),
+            ["user", "item", "rating", "age", "age"],
+            ["two columns", "the user attribute is ambiguous"],
+        ),
         (Columns(), ["userId", "user_id", "item", "rating"], ["2 columns", "'userId', 'user_id'", "--user"]),
     ],
 )

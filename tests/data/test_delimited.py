@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from coset.data import delimited
 from coset.data.columns import Columns
-from coset.data.delimited import Triple, read_delimited
+from coset.data.delimited import Read, read_delimited
 from coset.errors import InputError
 
 
-def as_lists(triple: Triple) -> list[list[object]]:
-    return [column.tolist() for column in triple]
+def as_lists(read: Read) -> list[list[object]]:
+    return [column.tolist() for column in read]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,18 @@ def test_quotes_in_files_of_grouplens_are_ordinary_characters() -> None:
 
 def test_the_separator_of_a_shell() -> None:
     assert len(read_delimited(b"user\titem\trating\n1\t2\t3\n", "f", separator="\\t")[0]) == 1
+
+
+def test_attributes_follow_the_ratings_and_may_be_empty() -> None:
+    data = b'user,year,item,rating,note\n1,1999,10,5,"a, b"\n2,2001,20,3,\n2, 1999 ,30,4,c\n'
+    columns = Columns(user_attributes=("note",), item_attributes=("year", "note"))
+    assert as_lists(read_delimited(data, "f.csv", columns)[3:]) == [
+        ["a, b", "", "c"],
+        [1999, 2001, 1999],
+        ["a, b", "", "c"],
+    ]
+    years = read_delimited(data.replace(b"2001", b""), "f.csv", Columns(item_attributes=("year",)))[3]
+    assert years.tolist() == ["1999", "", "1999"]
 
 
 HEAD = b"userId,movieId,rating,timestamp\n"
@@ -156,13 +168,13 @@ cell = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(cell, cell, cell), max_size=6), st.sampled_from([",", "\t", ";", "|"]))
-def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str, str, str]], separator: str) -> None:
+@given(st.lists(st.tuples(cell, cell, cell, cell), max_size=6), st.sampled_from([",", "\t", ";", "|"]))
+def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str, ...]], separator: str) -> None:
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-    writer.writerows([("user", "item", "rating"), *rows])
+    writer.writerows([("note", "user", "item", "rating"), *rows])
     data = file.getvalue().encode()
-    form = delimited._form(data, "f", Columns(), separator, None)
+    form = delimited._form(data, "f", Columns(item_attributes=("note", "user")), separator, None)
     fast = delimited._read_fast(pl, data, form)
     try:
         careful = delimited._read_carefully(pl, data, form)
@@ -171,9 +183,10 @@ def test_whatever_csv_writes_is_read_back_or_refused_alike(rows: list[tuple[str,
         return
     if fast is not None:
         assert as_lists(fast) == as_lists(careful)
-    assert [str(user) for user in careful[0].tolist()] == [user.strip(delimited.BLANKS) for user, _, _ in rows]
-    assert [str(item) for item in careful[1].tolist()] == [item.strip(delimited.BLANKS) for _, item, _ in rows]
-    assert careful[2].tolist() == [np.float32(float(rating)) for _, _, rating in rows]
+    notes, users, items, ratings = ([row[at].strip(delimited.BLANKS) for row in rows] for at in range(4))
+    for column, expected in zip((*careful[:2], *careful[3:]), (users, items, notes, users), strict=True):
+        assert [str(value) for value in column.tolist()] == expected
+    assert careful[2].tolist() == [np.float32(float(rating)) for rating in ratings]
 
 
 @settings(max_examples=300, deadline=None)

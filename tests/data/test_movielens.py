@@ -129,7 +129,7 @@ def test_the_newer_layout_has_a_header(tmp_path: Path) -> None:
 def test_the_ratings_nearest_to_the_top_are_read(tmp_path: Path) -> None:
     put(tmp_path / "old" / "ratings.dat", b"9::9::1::1\n")
     put(tmp_path / "ratings.dat", MINI.encode())
-    assert len(read_grouplens(tmp_path)[0]) == 6
+    assert len(read_grouplens(tmp_path)[0][0]) == 6
 
 
 def test_a_folder_is_searched_one_level_down_and_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_an_altered_archive_gives_the_same_data_or_an_input_error(tmp_path: Path
     content[position] ^= data.draw(st.integers(1, 255))
     path = put(tmp_path / "f.zip", bytes(content))
     try:
-        users, items, _ = read_grouplens(path)
+        (users, items, _), _ = read_grouplens(path)
     except InputError:
         pass
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,32 @@ def test_text_gives_the_ids_that_it_gives_in_a_text_file(tmp_path: Path, ids: li
 def test_columns_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, stars=[1, 2], extra=[None, None])
     assert read_parquet(path, Columns(rating="stars"))[2].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pl.Series([1999, 2001], dtype=pl.UInt16), [1999, 2001]),
+        (pl.Series([1999, None]), ["1999", ""]),
+        (pl.Series([" 7", "7 "]), [7, 7]),
+        (pl.Series(["x", None]), ["x", ""]),
+        (pl.Series(["x", "y"], dtype=pl.Categorical), ["x", "y"]),
+        (pl.Series([0.5, 1.0]), ["0.5", "1.0"]),
+        (pl.Series([True, False]), ["true", "false"]),
+        (pl.Series([date(2001, 2, 3), None]), ["2001-02-03", ""]),
+    ],
+)
+def test_attributes(tmp_path: Path, values: pl.Series, expected: list[object]) -> None:
+    columns = Columns(user_attributes=("extra",), item_attributes=("user_id", "extra"))
+    found = read_parquet(write(tmp_path, extra=values), columns)
+    assert [column.tolist() for column in found[3:]] == [expected, [1, 2], expected]
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"\xff", b"b"], [timedelta(1), timedelta(2)]])
+def test_values_that_are_no_text_are_refused(tmp_path: Path, values: list[object]) -> None:
+    path = write(tmp_path, extra=values)
+    with pytest.raises(InputError, match=r"f\.parquet, column 'extra': values of an attribute must be numbers or text"):
+        read_parquet(path, Columns(item_attributes=("extra",)))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,32 @@ def test_columns_and_separator_by_name(tmp_path: Path) -> None:
     assert (data.items.tolist(), data.ratings.tolist()) == (["x", "y"], [5.0, 3.0])
 
 
+BESIDE = "user,item,rating,age,year\n1,10,5,20,1999\n2,20,3,,1999\n1,30,4,20,2001\n2,10,2,,1999\n"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_attributes_beside_the_ratings(tmp_path: Path, kind: str) -> None:
+    path = put(tmp_path, "mine.csv", BESIDE)
+    if kind == "parquet":
+        path = tmp_path / "mine.parquet"
+        pl.read_csv(tmp_path / "mine.csv").write_parquet(path)
+    plain = load_ratings(path)
+    assert plain.user_attributes is None
+    assert plain.item_attributes is None
+    data = load_ratings(path, user_attributes=["age"], item_attributes=("year",))
+    assert data.users.tolist() == plain.users.tolist()
+    assert data.user_attributes is not None
+    assert data.item_attributes is not None
+    assert data.user_attributes.columns["age"].tolist() == ["20", ""]
+    assert data.item_attributes.columns["year"].tolist() == [1999, 1999, 2001]
+    assert data.select([0]).item_attributes is data.item_attributes
+    with pytest.raises(InputError) as caught:
+        load_ratings(path, item_attributes=["age"])
+    for word in [str(path), "column 'age'", "the item 10", "'' in row 4 of the data (counted from 1)", "'20' in row 1"]:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["mine.parquet", "mine.data"])
 def test_a_parquet_file_under_any_name(tmp_path: Path, name: str) -> None:
     pl.DataFrame({"user": [1, 2], "item": [3, 4], "rating": [1, 2]}).write_parquet(tmp_path / name)
@@ -148,10 +174,12 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: py
 def test_flags_do_not_go_with_a_built_in_name() -> None:
     expected = (
         "movielens-1m is built in and its columns are known: leave out user, separator (on the command line --user, "
-        "--separator), as user, item, rating and separator are for files"
+        "--separator), as columns and separator are for files"
     )
     with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
         load_ratings("movielens-1m", user="u", separator=",")
+    with pytest.raises(InputError, match=r"leave out item_attributes \(on the command line --item-attribute\)"):
+        load_ratings("movielens-1m", item_attributes=["year"])
 
 
 def test_a_built_in_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Which columns of a file hold the user, the item and the rating: named by the caller, or guessed."""
+"""Which columns of a file hold the user, the item and the rating: named by the caller, or guessed.
+
+Attributes of users and of items are only named.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _GUESSES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the three columns as the caller gave them; `None` means: guess.
+    """The names of the columns as the caller gave them; `None` means: guess.
 
     Example:
         >>> Columns(rating="stars").find(["user_id", "item_id", "rating", "stars"], "reviews.csv")
@@ -43,21 +46,33 @@ class Columns:
     user: str | None = None
     item: str | None = None
     rating: str | None = None
+    user_attributes: tuple[str, ...] = ()
+    item_attributes: tuple[str, ...] = ()
 
-    def find(self, names: Sequence[str], where: str) -> tuple[int, int, int]:
-        """Positions of the user, item and rating columns among `names`; `InputError` names `where`."""
+    @property
+    def attributes(self) -> list[tuple[str, str]]:
+        """Whose attribute, `"user"` or `"item"`, and the name of the column, in the order of what files give."""
+        return [("user", name) for name in self.user_attributes] + [("item", name) for name in self.item_attributes]
+
+    def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
+        """Positions of the user, item and rating columns among `names`, then of the attributes.
+
+        Raises:
+            InputError: names `where`; a column is not there or ambiguous.
+        """
         user, item, rating = (self._find_one(role, names, where) for role in ROLES)
         if len({user, item, rating}) < 3:
             raise InputError(
                 f"{where}: user, item and rating must be three columns, but two of them are the same one: "
                 f"{names[user]!r}, {names[item]!r}, {names[rating]!r}"
             )
-        return user, item, rating
+        of_attributes = (_find_named(f"{role} attribute", name, names, where) for role, name in self.attributes)
+        return user, item, rating, *of_attributes
 
     def _find_one(self, role: str, names: Sequence[str], where: str) -> int:
         given: str | None = getattr(self, role)
-        listed = ", ".join(repr(name) for name in names)
         if given is None:
+            listed = ", ".join(map(repr, names))
             plain = ["".join(filter(str.isalnum, name.lower())) for name in names]
             found = next((plain.index(guess) for guess in _GUESSES[role] if guess in plain), None)
             if found is None:
@@ -73,12 +88,17 @@ class Columns:
                 )
             _check_single(role, names[found], names, where)
             return found
-        if given not in names:
-            near = get_close_matches(given, names, n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{where}: no column {given!r} for the {role}; the columns are {listed}{hint}")
-        _check_single(role, given, names, where)
-        return list(names).index(given)
+        return _find_named(role, given, names, where)
+
+
+def _find_named(role: str, given: str, names: Sequence[str], where: str) -> int:
+    if given not in names:
+        near = get_close_matches(given, names, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        listed = ", ".join(map(repr, names))
+        raise InputError(f"{where}: no column {given!r} for the {role}; the columns are {listed}{hint}")
+    _check_single(role, given, names, where)
+    return list(names).index(given)
 
 
 def _check_single(role: str, name: str, names: Sequence[str], where: str) -> None:

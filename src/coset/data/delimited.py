@@ -19,8 +19,9 @@ from coset.data.columns import ROLES, Columns, import_polars
 from coset.data.ids import ids_from_text
 from coset.errors import InputError
 
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Users and items (see `coset.data.ids`) and float32 ratings, one entry a row, in file order."""
+Read = tuple[np.ndarray, ...]
+"""Users and items (see `coset.data.ids`), float32 ratings, and a column for each attribute that was asked for (whole
+numbers or text, as ids are); one entry a row, in file order."""
 
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
 
@@ -33,13 +34,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class _Form:
-    """How the text is laid out, and where in a row the three values stand."""
+    """How the text is laid out, and where in a row the values stand that `Read` lists."""
 
     where: str
     separator: str
     names: tuple[str, ...]
     header: bool
-    picks: tuple[int, int, int]
+    picks: tuple[int, ...]
 
     @property
     def quoted(self) -> bool:
@@ -52,13 +53,13 @@ def read_delimited(
     columns: Columns | None = None,
     separator: str | None = None,
     header: bool | None = None,
-) -> Triple:
-    """Users, items and ratings in delimited text.
+) -> Read:
+    """Users, items, ratings and attributes in delimited text.
 
     Args:
         data: the whole file.
         where: its name in errors.
-        columns: names of the three columns; guessed where not given.
+        columns: names of the columns; those of users, items and ratings are guessed where not given.
         separator: one ASCII character or `"::"`; found from the first line when not given.
         header: whether the first line names the columns. Found when not given: a first line of three or four
             values between `::` or tabs, numbers from the third on, is GroupLens' layout, which has no header.
@@ -134,7 +135,7 @@ def _other_separator(line: str, separator: str) -> str | None:
     return best if best != separator and best in line else None
 
 
-def _read_fast(polars: Any, data: bytes, form: _Form) -> Triple | None:
+def _read_fast(polars: Any, data: bytes, form: _Form) -> Read | None:
     """All rows, or `None` when anything is out of the ordinary and wants the careful reader."""
     # polars knows separators of one byte: `::` is read as `:` with an empty column between every two.
     step = 2 if form.separator == "::" else 1
@@ -158,7 +159,7 @@ def _read_fast(polars: Any, data: bytes, form: _Form) -> Triple | None:
     series = dict(zip(wanted, frame.get_columns(), strict=True))
     if any(series[k].null_count() < frame.height for k in between) or series[width - 1].null_count():
         return None
-    users, items, ratings = (series[step * pick].str.strip_chars(BLANKS) for pick in form.picks)
+    users, items, ratings, *attributes = (series[step * pick].str.strip_chars(BLANKS) for pick in form.picks)
     if any(column.null_count() or (column == "").any() for column in (users, items)):
         return None
     numbers = ratings.cast(polars.Float64, strict=False)
@@ -168,13 +169,15 @@ def _read_fast(polars: Any, data: bytes, form: _Form) -> Triple | None:
         values = numbers.to_numpy().astype(np.float32)
     if not np.isfinite(values).all():
         return None
-    return ids_from_text(users), ids_from_text(items), values
+    of_attributes = (ids_from_text(column.fill_null("")) for column in attributes)
+    return ids_from_text(users), ids_from_text(items), values, *of_attributes
 
 
-def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
+def _read_carefully(polars: Any, data: bytes, form: _Form) -> Read:
     """All rows, or an error that says which line is wrong, and in which column."""
     width = len(form.names)
-    picked: tuple[list[str], list[str], list[str]] = ([], [], [])
+    picked: list[list[str]] = [[] for _ in form.picks]
+    roles = (*ROLES, *["attribute"] * (len(form.picks) - len(ROLES)))
     for line, fields in _records(data.decode("utf-8"), form):
         if len(fields) <= 1 and not "".join(fields).strip(BLANKS):
             continue  # a blank line
@@ -185,10 +188,10 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
                 f"{form.where}, line {line}: {len(fields)} {'field' if len(fields) == 1 else 'fields'} "
                 f"separated by {form.separator!r}, expected {width} ({', '.join(form.names)}){hint}"
             )
-        for role, pick, column in zip(ROLES, form.picks, picked, strict=True):
+        for role, pick, column in zip(roles, form.picks, picked, strict=True):
             value = fields[pick].strip(BLANKS)
             spot = f"{form.where}, line {line}, column {form.names[pick]!r}"
-            if not value:
+            if not value and role in ROLES:
                 raise InputError(f"{spot}: the {role} is missing; fill it in or remove the line")
             if role == "rating":
                 _check_rating(value, spot)
@@ -199,8 +202,9 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Triple:
             if form.header
             else f"{form.where}: no ratings"
         )
-    users, items = (ids_from_text(polars.Series(column, dtype=polars.String)) for column in picked[:2])
-    return users, items, np.array([float(value) for value in picked[2]], dtype=np.float32)
+    ratings = np.array([float(value) for value in picked.pop(2)], dtype=np.float32)
+    users, items, *attributes = (ids_from_text(polars.Series(column, dtype=polars.String)) for column in picked)
+    return users, items, ratings, *attributes
 
 
 def _check_rating(value: str, spot: str) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from coset.data.attributes import Attributes
 from coset.data.columns import Columns
-from coset.data.delimited import Triple, read_delimited
+from coset.data.delimited import Read, read_delimited
 from coset.data.download import DownloadFailed, cache_folder, download
+from coset.data.grouplens import LISTINGS, Listing
 from coset.data.ratings import Ratings, readable
 from coset.errors import InputError, unknown
 
@@ -77,7 +79,8 @@ def load_movielens(name: str) -> Ratings:
 
     It is looked for in `$COSET_DATA`, then in the user cache (see `cache_folder`), then downloaded from
     GroupLens into the cache. A local copy is recognised by what it holds, not by a checksum: repacked
-    archives and extracted folders are welcome.
+    archives and extracted folders are welcome. The files of users and movies beside the ratings, where they are there,
+    give the attributes (see `coset.data.grouplens`).
 
     Raises:
         DataNotFound: it is in none of these places.
@@ -90,7 +93,7 @@ def load_movielens(name: str) -> Ratings:
     wanted = _published(name)
     path = locate(name) or _fetch(name, wanted)
     with readable(path):
-        users, items, ratings = read_grouplens(path)
+        (users, items, ratings), attributes = read_grouplens(path)
     found = (len(ratings), len(np.unique(users)), len(np.unique(items)))
     if found != (wanted.rows, wanted.users, wanted.movies):
         raise InputError(
@@ -98,7 +101,10 @@ def load_movielens(name: str) -> Ratings:
             f"has {wanted.rows:,} of {wanted.users:,} and {wanted.movies:,}; replace the file by GroupLens' own, "
             "or load this one by its path"
         )
-    return Ratings(name, users, items, ratings, item_name="movie", source=str(path))
+    return Ratings(
+        name, users, items, ratings, item_name="movie", source=str(path),
+        user_attributes=attributes.get("user"), item_attributes=attributes.get("item"),
+    )  # fmt: skip
 
 
 def available(name: str) -> bool:
@@ -124,30 +130,56 @@ def is_archive(path: Path) -> bool:
         return path.suffix.lower() == ".zip" or file.read(4) == b"PK\x03\x04"
 
 
-def read_grouplens(path: Path, columns: Columns | None = None, separator: str | None = None) -> Triple:
-    """Users, movies and ratings in GroupLens' layout.
+def read_grouplens(
+    path: Path, columns: Columns | None = None, separator: str | None = None
+) -> tuple[Read, dict[str, Attributes]]:
+    """Users, movies and ratings in GroupLens' layout, and what the files beside them say of users and movies.
 
     Args:
         path: a zip archive with `ratings.dat`, `u.data` or `ratings.csv` in it, at any depth; a folder with one
             in it or one level down; or such a file.
         columns: names of the columns, for `ratings.csv`; the others have `user`, `movie`, `rating` and
             `timestamp`.
-        separator: to be used instead of the one that goes with the file's name.
+        separator: to be used instead of the one that goes with the file's name. The layout is then not quite
+            GroupLens', and the files beside the ratings are left alone.
+
+    Returns:
+        The columns of the ratings, and the attributes of `"user"` and of `"item"` where there is a file of them.
 
     Raises:
         InputError: the archive is unreadable or holds no ratings, or a row is wrong (see `read_delimited`).
     """
+    place = f"{path}/"
     if path.is_dir():
-        member = _member(path, _ratings_in(path), "in it or one level down")
-        data, where = (path / member).read_bytes(), str(path / member)
+        files = _beside(path, _member(path, _ratings_in(path), "in it or one level down"))
     elif is_archive(path):
-        member, data = _unzip(path)
-        where = f"{path}/{member}"
+        files = _unzip(path)
     else:
-        member, data, where = path.name, path.read_bytes(), str(path)
+        files = _beside(path.parent, path.name)
+        place = str(path).removesuffix(path.name)
+    member = next(iter(files))
     layout = _MEMBERS.get(PurePosixPath(member).name)
-    header = False if layout else None
-    return read_delimited(data, where, columns, separator or layout, header)
+    read = read_delimited(files[member], place + member, columns, separator or layout, False if layout else None)
+    attributes = {
+        role: listing.read(files[beside], place + beside)
+        for beside, (role, listing) in _listings(member).items()
+        if beside in files and separator is None
+    }
+    return read, attributes
+
+
+def _listings(member: str) -> dict[str, tuple[str, Listing]]:
+    """The files of users and of movies that belong beside a file of ratings, and how they are read."""
+    place = PurePosixPath(member)
+    return {
+        str(place.with_name(listing.name)): (role, listing) for role, listing in LISTINGS.get(place.name, {}).items()
+    }
+
+
+def _beside(folder: Path, member: str) -> dict[str, bytes]:
+    """The contents of the file of ratings, which comes first, and of those that belong beside it and are there."""
+    names = [member, *(name for name in _listings(member) if os.path.isfile(folder / name))]
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def _ratings_in(folder: Path) -> list[str]:
@@ -168,21 +200,13 @@ def _member(path: Path, names: list[str], place: str = "in it") -> str:
     return min(ratings, key=lambda name: (name.count("/"), name))
 
 
-def _unzip(path: Path) -> tuple[str, bytes]:
+def _unzip(path: Path) -> dict[str, bytes]:
+    """The contents of the file of ratings, which comes first, and of those that belong beside it and are there."""
     try:
         with zipfile.ZipFile(path) as archive:
-            member = _member(path, archive.namelist())
-            size = archive.getinfo(member).file_size
-            if size > LARGEST:
-                raise InputError(
-                    f"{path}/{member}: {size:,} bytes when unpacked, but at most {LARGEST:,} are read out of an "
-                    "archive; unpack it and load the file by its path"
-                )
-            with archive.open(member) as file:
-                data = file.read(size + 1)  # not all, because more may be there than was announced
-            if len(data) != size:
-                raise zipfile.BadZipFile(f"{member} has {len(data):,} bytes, where {size:,} are announced")
-            return member, data
+            names = archive.namelist()
+            member = _member(path, names)
+            return {name: _unpack(archive, name) for name in (member, *_listings(member)) if name in names}
     except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile and the decompressors raise a dozen kinds on damaged archives
@@ -190,6 +214,20 @@ def _unzip(path: Path) -> tuple[str, bytes]:
             f"{path}: not readable as a zip archive ({str(error) or type(error).__name__}); it seems cut off or "
             "damaged: remove it and fetch it again"
         ) from None
+
+
+def _unpack(archive: zipfile.ZipFile, member: str) -> bytes:
+    size = archive.getinfo(member).file_size
+    if size > LARGEST:
+        raise InputError(
+            f"{archive.filename}/{member}: {size:,} bytes when unpacked, but at most {LARGEST:,} are read out of an "
+            "archive; unpack it and load the file by its path"
+        )
+    with archive.open(member) as file:
+        data = file.read(size + 1)  # not all, because more may be there than was announced
+    if len(data) != size:
+        raise zipfile.BadZipFile(f"{member} has {len(data):,} bytes, where {size:,} are announced")
+    return data
 
 
 def _fetch(name: str, wanted: Published) -> Path:

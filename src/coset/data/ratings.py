@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from coset.data.attributes import Attributes
+from coset.data.columns import Columns
 from coset.data.ids import as_ids
 from coset.errors import InputError, unknown
 
@@ -28,6 +30,8 @@ class Ratings:
         synthetic: whether a generator made the data; shown wherever results are.
         noise_floor: mean squared error of the best possible predictor, where it is known.
         source: where the data came from; begins every error about it.
+        user_attributes: what is known of users besides, where anything is.
+        item_attributes: what is known of items, likewise.
 
     Raises:
         InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
@@ -48,6 +52,8 @@ class Ratings:
     synthetic: bool = False
     noise_floor: float | None = None
     source: str = ""
+    user_attributes: Attributes | None = field(default=None, repr=False)
+    item_attributes: Attributes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         where = self.source or self.name
@@ -113,6 +119,8 @@ def load_ratings(
     item: str | None = None,
     rating: str | None = None,
     separator: str | None = None,
+    user_attributes: Sequence[str] | None = None,
+    item_attributes: Sequence[str] | None = None,
     to_learn: bool = True,
 ) -> Ratings:
     """The ratings called `data`: a built-in name, or a path.
@@ -125,26 +133,35 @@ def load_ratings(
         item: column of the item ids, likewise (`movieId`, `item_id`, …).
         rating: column of the ratings, likewise.
         separator: between the values of a line: one character or `::`; found by itself.
+        user_attributes: columns that say something about the user of a row, the same in all of his rows.
+        item_attributes: columns that say something about the item of a row, likewise.
         to_learn: refuse data from which nothing can be learned.
 
+    GroupLens' own files of users and movies, where they lie beside the ratings, give their attributes by themselves
+    (see `coset.data.grouplens`); columns that are named take their place.
+
     Ids are int64 when every one is written as a whole number, and text otherwise. Spaces around a value of a
-    text file are not part of it.
+    text file are not part of it. Attributes are read as ids are, and an empty value is a value like any other.
 
     Raises:
-        InputError: the name is unknown, or the file is missing, unreadable or has a wrong row. With
-            `to_learn`, also one user only, one item only, or all ratings equal.
+        InputError: the name is unknown, or the file is missing, unreadable or has a wrong row, or two rows of one id
+            disagree in one of its attributes. With `to_learn`, also one user only, one item only, or all ratings
+            equal.
         DataNotFound: a built-in set is neither on this machine nor to be downloaded.
 
     Example:
         >>> load_ratings("synthetic-ratings").range
         (1.0, 5.0)
     """
-    flags = {"user": user, "item": item, "rating": rating, "separator": separator}
+    columns = Columns(user, item, rating, tuple(user_attributes or ()), tuple(item_attributes or ()))
     if isinstance(data, str) and data in DATASETS:
-        if given := [flag for flag, value in flags.items() if value is not None]:
+        flags = {"user": user, "item": item, "rating": rating, "separator": separator,
+                 "user_attributes": user_attributes, "item_attributes": item_attributes}  # fmt: skip
+        if given := [name for name, value in flags.items() if value is not None]:
+            words = ", ".join(f"--{name.replace('_', '-').removesuffix('s')}" for name in given)
             raise InputError(
                 f"{data} is built in and its columns are known: leave out {', '.join(given)} (on the command line "
-                f"{', '.join(f'--{flag}' for flag in given)}), as user, item, rating and separator are for files"
+                f"{words}), as columns and separator are for files"
             )
         return DATASETS[data]()
     if data == "":  # which a Path would take for the current folder
@@ -152,7 +169,7 @@ def load_ratings(
     path = Path(data).expanduser()
     if not path.exists():
         raise _missing(data)
-    ratings = _read(path, user, item, rating, separator)
+    ratings = _read(path, columns, separator)
     if to_learn:
         _check_learnable(ratings)
     return ratings
@@ -168,24 +185,30 @@ def _missing(data: str | Path) -> InputError:
     )
 
 
-def _read(path: Path, user: str | None, item: str | None, rating: str | None, separator: str | None) -> Ratings:
-    from coset.data.columns import Columns
+def _read(path: Path, columns: Columns, separator: str | None) -> Ratings:
     from coset.data.delimited import read_delimited
     from coset.data.movielens import is_archive, read_grouplens
     from coset.data.parquet import read_parquet
 
-    columns = Columns(user, item, rating)
     item_name = "item"
+    known: dict[str, Attributes] = {}
     with readable(path):
         if path.is_dir() or is_archive(path) or path.name in ("ratings.dat", "u.data"):
-            triple = read_grouplens(path, columns, separator)
+            read, known = read_grouplens(path, columns, separator)
             item_name = "movie"
         elif _starts_with(path, b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-            triple = read_parquet(path, columns)
+            read = read_parquet(path, columns)
         else:
-            triple = read_delimited(path.read_bytes(), str(path), columns, separator)
-    users, items, values = triple
-    return Ratings(path.stem or str(path), users, items, values, item_name=item_name, source=str(path))
+            read = read_delimited(path.read_bytes(), str(path), columns, separator)
+    users, items, values, *columns_read = read
+    for role, ids in (("user", users), ("item", items)):
+        of_role = zip(columns.attributes, columns_read, strict=True)
+        if named := {name: column for (whose, name), column in of_role if whose == role}:
+            known[role] = Attributes.of_rows(ids, named, str(path), role)
+    return Ratings(
+        path.stem or str(path), users, items, values, item_name=item_name, source=str(path),
+        user_attributes=known.get("user"), item_attributes=known.get("item"),
+    )  # fmt: skip
 
 
 @contextmanager
