@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from coset.data import Ratings, encode, load_ratings, look_up, ordered_split, random_split
+from coset.data import Attributes, Ratings, encode, load_ratings, look_up, ordered_split, random_split
 from coset.errors import InputError
 
 
@@ -61,6 +62,23 @@ def test_the_rules_can_be_set() -> None:
     assert encoded.user.frequencies.tolist() == [2, 2, 1]
 
 
+def test_attributes_become_codes_of_the_ids() -> None:
+    data = replace(
+        tiny(),
+        user_attributes=Attributes([3, 2, 1], {"age": [30, 20, 20]}),
+        item_attributes=Attributes(["a", "c", "d"], {"year": [1999, 2001, 1950]}),
+    )
+    encoded = encode(data, random_split(5, 0.4, seed=1))
+    by_user = dict(zip(encoded.user.values.tolist(), encoded.user.attributes["age"].tolist(), strict=True))
+    by_item = dict(zip(encoded.item.values.tolist(), encoded.item.attributes["year"].tolist(), strict=True))
+    assert by_user == {1: 0, 2: 0, 3: 1}
+    assert by_item == {"a": 1, "b": 3, "c": 2, "d": 0}
+    future = encode(data, ordered_split(5, 0.4))  # knows a and b only
+    assert future.item.values.tolist() == ["a", "b"]
+    assert future.item.attributes["year"].tolist() == [0, 1, 2]
+    assert encode(tiny(), ordered_split(5, 0.4)).item.attributes == {}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -108,3 +126,9 @@ def test_the_real_movielens_1m(movielens_zip: Path) -> None:
     assert torch.bincount(training, minlength=3_706).tolist() == encoded.item.frequencies.tolist()
     assert np.array_equal(encoded.item.values[encoded.items.numpy()], data.items)
     assert np.array_equal(encoded.user.values[encoded.users.numpy()], data.users)
+    sizes = {name: len(set(of.tolist())) for of in (encoded.user, encoded.item) for name, of in of.attributes.items()}
+    assert sizes == {"gender": 2, "age": 7, "occupation": 21, "year": 81, "genres": 301, "first_genre": 18}
+    assert data.item_attributes is not None
+    years = dict(zip(data.item_attributes.ids.tolist(), data.item_attributes.columns["year"].tolist(), strict=True))
+    known = np.array([years[movie] for movie in encoded.item.values.tolist()])
+    assert np.array_equal(np.unique(known)[encoded.item.attributes["year"]], known)

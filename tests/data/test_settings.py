@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from coset import settings
-from coset.data import Ratings
+from coset.data import Attributes, Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
 from coset.errors import InputError
 
@@ -29,6 +31,7 @@ RATINGS = Ratings("made", np.arange(N) % 23, (np.arange(N) * 7) % 31, 1 + np.ara
         (VocabularySettings, {"user_order": "popularity"}, "'frequency', 'first_appearance'"),
         (VocabularySettings, {"frequencies": "test"}, "'training', 'all'"),
         (DataSettings, {}, "needs source"),
+        (DataSettings, {"source": "x.csv", "item_attributes": "year"}, "item_attributes must be a list"),
         (DataSettings, {"source": 3}, "source must be of type str"),
         (DataSettings, {"source": "x.csv", "usr": "u"}, "did you mean 'user'"),
     ],
@@ -36,6 +39,27 @@ RATINGS = Ratings("made", np.arange(N) % 23, (np.arange(N) * 7) % 31, 1 + np.ara
 def test_wrong_settings(cls: type[Any], fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings.make(cls, fields, "part")
+
+
+def test_settings_written_before_there_were_attributes_compare_equal() -> None:
+    assert {key for key, value in settings.plain(DataSettings("x.csv")).items() if value is not None} == {"source"}
+
+
+def test_attributes_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,rating,year\n1,1,1,1999\n2,2,2,2001\n")
+    data = settings.make(DataSettings, {"source": str(path), "item_attributes": ["year"]}, "data")
+    assert settings.make(DataSettings, settings.plain(data), "data") == data
+    attributes = data.load().item_attributes
+    assert attributes is not None
+    assert attributes.columns["year"].tolist() == [1999, 2001]
+
+
+def test_tuning_keeps_the_attributes() -> None:
+    known = Attributes(np.arange(23), {"parity": np.arange(23) % 2})
+    tuned = prepare(replace(RATINGS, user_attributes=known), SplitSettings(tuning=0.1), VocabularySettings(), 0)
+    assert tuned.user.attributes["parity"].tolist() == (tuned.user.values % 2).tolist()
+    assert tuned.item.attributes == {}
 
 
 def test_all_rows_of_one_seed_share_the_split() -> None:

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from coset import ledger
-from coset.data import Ratings, load_ratings
+from coset.data import Attributes, Ratings, load_ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
 from coset.errors import InputError
 from coset.files import locked
 from coset.methods import method
 from coset.models.dot import DotSettings
 from coset.training import checkpoint
-from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components
+from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
 from coset.training.settings import TrainingSettings
 
 
@@ -211,6 +211,54 @@ def test_fingerprints_tell_data_apart() -> None:
     hashes = {fingerprint(of)["sha256"] for of in (base, *others)}
     assert len(hashes) == 5
     assert fingerprint(base) == fingerprint(Ratings("x", ["a", "bc", "d"], [1, 2, 1], [1, 2, 3]))
+
+
+def known(**columns: Any) -> Attributes:
+    return Attributes([1, 2], columns or {"year": [1999, 2001]})
+
+
+def test_fingerprints_cover_attributes_where_there_are_any() -> None:
+    base = Ratings("x", [1, 2, 1], [1, 2, 2], [1, 2, 3])
+    plain = fingerprint(base)
+    assert plain.keys() == {"rows", "sha256"}
+    assert plain["sha256"] == "5f8c8e5a4a10e39439510a19a0ff1745c7e91593f394cbf56f6d040f82df7349"
+    others = [
+        replace(base, user_attributes=known()),
+        replace(base, item_attributes=known()),
+        replace(base, item_attributes=known(year=[1999, 2002])),
+        replace(base, item_attributes=known(year=["1999", "2001"])),
+        replace(base, item_attributes=known(age=[1999, 2001])),
+        replace(base, item_attributes=known(year=[1999, 2001], age=[1, 2])),
+        replace(base, item_attributes=Attributes([1, 3], {"year": [1999, 2001]})),
+    ]
+    found = [fingerprint(of) for of in others]
+    assert len({of["attributes"] for of in found}) == len(found)
+    assert {of["sha256"] for of in found} == {plain["sha256"]}
+    first = replace(base, item_attributes=known(year=[1, 2], age=[3, 4]))
+    second = replace(base, item_attributes=known(age=[3, 4], year=[1, 2]))
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_a_run_keeps_the_attributes_of_its_ids(ratings: Ratings, tmp_path: Path) -> None:
+    about = Attributes(np.arange(60), {"decade": np.arange(60) // 10, "parity": np.arange(60) % 2})
+    execute(spec_of(), tmp_path / "run", replace(ratings, user_attributes=about))
+    run = FinishedRun.load(tmp_path / "run")
+    user, item = tables_of(run.spec.model, run.user, run.item)
+    assert item.attributes is None
+    assert user.attributes is not None
+    assert user.attributes["decade"].tolist() == (run.user.values // 10).tolist()
+    assert user.attributes["parity"].tolist() == (run.user.values % 2).tolist()
+    assert run.evaluate(ratings).count == len(ratings)  # of which nothing more need be known
+    with pytest.raises(InputError, match=r"data\.attributes"):
+        execute(spec_of(), tmp_path / "run", ratings, resume=True)
+
+
+def test_attributes_that_no_method_asks_for_change_nothing(whole: Path, ratings: Ratings, tmp_path: Path) -> None:
+    about = Attributes(np.arange(60), {"parity": np.arange(60) % 2})
+    found = execute(spec_of(), tmp_path / "run", replace(ratings, user_attributes=about))
+    assert same_weights(tmp_path / "run", whole)
+    without = bare(json.loads((whole / "metrics.json").read_text()))
+    assert bare(found) == without | {"vocabulary_bytes": without["vocabulary_bytes"] + 60}
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "foreign"])

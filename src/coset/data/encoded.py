@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -49,7 +49,7 @@ def encode(
     known: Known | None = None,
     unseen: Unseen | None = None,
 ) -> Encoded:
-    """Build both vocabularies and look every row up.
+    """Build both vocabularies, with the codes of attributes where the data have some, and look every row up.
 
     Args:
         ratings: the raw data.
@@ -87,6 +87,10 @@ def encode(
     )
     item = Vocabulary.build(
         ratings.item_name, ratings.items, training=rows, order=item_order, known=known, unseen=unseen
+    )
+    user, item = (
+        vocabulary if attributes is None else replace(vocabulary, attributes=attributes.codes(vocabulary))
+        for vocabulary, attributes in ((user, ratings.user_attributes), (item, ratings.item_attributes))
     )
     return Encoded(ratings, split, user, item, *look_up(ratings, user, item))
 

@@ -22,6 +22,8 @@ class DataSettings:
         source: a built-in name or a path.
         user, item, rating: names of the columns of a file; guessed by default.
         separator: between the columns of a text file; guessed by default.
+        user_attributes, item_attributes: names of the columns of a file that say something about the user or the
+            item of a row; none by default.
     """
 
     source: str
@@ -29,12 +31,16 @@ class DataSettings:
     item: str | None = None
     rating: str | None = None
     separator: str | None = None
+    # `None` rather than empty, so that what was written down before there were attributes still compares equal.
+    user_attributes: tuple[str, ...] | None = None
+    item_attributes: tuple[str, ...] | None = None
 
     def load(self, to_learn: bool = True) -> Ratings:
         """The ratings; see `load_ratings`."""
         return load_ratings(
-            self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator, to_learn=to_learn
-        )
+            self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator,
+            user_attributes=self.user_attributes, item_attributes=self.item_attributes, to_learn=to_learn,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

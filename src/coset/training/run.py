@@ -10,6 +10,7 @@ metrics.json                  written last; a run that has it is done
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -76,8 +77,12 @@ def tables_of(model: DotSettings, user: Vocabulary, item: Vocabulary) -> tuple[T
     """The tables that these vocabularies need in this model."""
     dim = max(1, model.embedding_dim)
     first, second = (
-        Table(of.name, of.num_embeddings, dim, model.std, frequencies=of.frequencies) for of in (user, item)
-    )
+        Table(
+            of.name, of.num_embeddings, dim, model.std,
+            frequencies=of.frequencies, attributes=of.attributes or None,
+        )
+        for of in (user, item)
+    )  # fmt: skip
     return first, second
 
 
@@ -228,14 +233,27 @@ class FinishedRun:
 
 
 def fingerprint(ratings: Ratings) -> dict[str, Any]:
-    """What tells one data set from another: its size and a hash of its columns."""
+    """What tells one data set from another: its size, a hash of its columns and, where it has attributes, of those."""
     found = hashlib.sha256()
     for column in (ratings.users, ratings.items, ratings.ratings):
-        if column.dtype == object:
-            found.update("\0".join(map(str, column)).encode("utf-8", "surrogatepass"))
-        else:
-            found.update(np.ascontiguousarray(column).data)
-    return {"rows": len(ratings), "sha256": found.hexdigest()}
+        _hash(found, column)
+    whole = {"rows": len(ratings), "sha256": found.hexdigest()}
+    if ratings.user_attributes is None and ratings.item_attributes is None:
+        return whole
+    found = hashlib.sha256()
+    for role, attributes in (("user", ratings.user_attributes), ("item", ratings.item_attributes)):
+        columns = [] if attributes is None else [("", attributes.ids), *sorted(attributes.columns.items())]
+        for name, column in columns:
+            found.update(json.dumps([role, name, column.dtype.kind, len(column)]).encode())
+            _hash(found, column)
+    return whole | {"attributes": found.hexdigest()}
+
+
+def _hash(found: Any, column: np.ndarray) -> None:
+    if column.dtype == object:
+        found.update("\0".join(map(str, column)).encode("utf-8", "surrogatepass"))
+    else:
+        found.update(np.ascontiguousarray(column).data)
 
 
 def host() -> dict[str, Any]:
