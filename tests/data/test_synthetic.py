@@ -64,6 +64,21 @@ def test_rows_are_sorted_by_user_and_raw_ids_tell_nothing(twin: Ratings) -> None
     assert (twin.items.min(), twin.items.max()) == (1, 3_952)
 
 
+def test_attributes_have_the_names_and_sizes_of_those_of_movielens_1m(twin: Ratings) -> None:
+    sizes = {}
+    for attributes, ids in ((twin.user_attributes, twin.users), (twin.item_attributes, twin.items)):
+        assert attributes is not None
+        assert sorted(attributes.ids) == np.unique(ids).tolist()
+        for name, values in attributes.columns.items():
+            counts = np.bincount(values)
+            assert (np.diff(counts) <= 1).all()
+            assert counts.min() > 0
+            sizes[name] = len(counts)
+    assert sizes == {"gender": 2, "age": 7, "occupation": 21, "year": 81, "genres": 301, "first_genre": 18}
+    assert twin.user_attributes is not None
+    assert twin.user_attributes.columns["age"][:8].tolist() == [0, 1, 2, 3, 6, 2, 0, 0]
+
+
 def test_the_noise_floor_against_drawing_ratings_again() -> None:
     users, items, popularity = synthetic._pairs(0)
     score = synthetic._scores(0, users, items, popularity)

@@ -8,9 +8,11 @@ possible predictor does, which no real data set can tell.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
+from coset.data.attributes import Attributes
 from coset.data.ratings import Ratings
 from coset.errors import InputError
 
@@ -37,6 +39,10 @@ _RANK = 10  # of the dot product, whose k-th term has a variance proportional to
 _DECAY = 1.25
 _POPULAR_IS_GOOD = 0.4  # correlation of an item's bias with the logarithm of its popularity
 
+# Made-up attributes: how many values each column has, as in MovieLens-1M. They say nothing about ratings.
+_USER_ATTRIBUTES = {"gender": 2, "age": 7, "occupation": 21}
+_ITEM_ATTRIBUTES = {"year": 81, "genres": 301, "first_genre": 18}
+
 _STREAMS = (
     "activity",
     "weights",
@@ -48,6 +54,12 @@ _STREAMS = (
     "item bias",
     "factors",
     "noise",
+    "gender",
+    "age",
+    "occupation",
+    "year",
+    "genres",
+    "first_genre",
 )
 
 
@@ -57,7 +69,8 @@ def synthetic_ratings(seed: int = 0) -> Ratings:
     1,000,209 distinct pairs of 6,040 users and 3,706 movies; every user has at least 20 ratings and every movie
     at least one. Rows are sorted by user, and raw ids say nothing about popularity. `noise_floor` is the mean,
     over all pairs, of the variance of the rating given its noiseless score: no predictor has a lower expected
-    mean squared error.
+    mean squared error. Users and movies have attributes of the names and sizes that they have in MovieLens-1M; their
+    values are numbers that say nothing about ratings.
 
     Example:
         >>> twin = synthetic_ratings(seed=0)
@@ -82,6 +95,8 @@ def synthetic_ratings(seed: int = 0) -> Ratings:
         synthetic=True,
         noise_floor=noise_floor(score, thresholds),
         source=f"synthetic-ratings (seed {seed})",
+        user_attributes=_attributes(seed, raw_users, _USER_ATTRIBUTES),
+        item_attributes=_attributes(seed, raw_items, _ITEM_ATTRIBUTES),
     )
 
 
@@ -154,6 +169,13 @@ def _scores(seed: int, users: np.ndarray, items: np.ndarray, popularity: np.ndar
     for k in range(_RANK):  # a term at a time: no array of pairs × rank
         score += _DOT * of_users[users, k] * of_items[items, k]
     return np.asarray(score)
+
+
+def _attributes(seed: int, ids: np.ndarray, sizes: Mapping[str, int]) -> Attributes:
+    """Columns of these sizes whose values 0, 1, … are ever rarer, and each of which occurs."""
+    columns = {name: (size * _ranks(seed, name, len(ids)) ** 2).astype(np.int64) for name, size in sizes.items()}
+    columns = {name: np.minimum(values, sizes[name] - 1) for name, values in columns.items()}  # the last rank is 1
+    return Attributes(ids, columns, f"synthetic-ratings (seed {seed})")
 
 
 def _cut(noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
