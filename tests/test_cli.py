@@ -208,6 +208,26 @@ def test_columns_and_separator_by_flags(coset: Coset) -> None:
     assert "--user" in coset("inspect", path).sentence
 
 
+def test_attributes_by_flags(coset: Coset) -> None:
+    rows = [f"{n % 13},{n * 7 % 17},{n % 5},{n % 13 % 2},{1990 + n * 7 % 17 // 5}\n" for n in range(200)]
+    path = write(Path("more.csv"), "user,item,rating,sex,year\n" + "".join(rows))
+    flags = ("--user-attribute", "sex", "--item-attribute", "year", "--item-attribute", "item")
+    user, item = coset("inspect", path, *flags, "--json").json["features"]
+    assert (user["attributes"], item["attributes"]) == ({"sex": 2}, {"year": 4, "item": 17})
+    assert "year" in coset("inspect", path, *flags).out
+    assert "--user-attribute" in coset("inspect", "--help").out
+    for words in (("train", path, "--row", "full"), ("compare", path, "--row", "full")):
+        found = coset(*words, *flags, "--epochs", 1, "--out", words[0], "--json")
+        assert found.code == 0, found.err
+    assert coset("evaluate", "train", path, "--json").json["rows"] == 200
+    sentence = coset("inspect", path, "--user-attribute", "year").sentence
+    for word in ("more.csv, column 'year': the user 0", "1991 in row 14", "1990", "row 1"):
+        assert word in sentence
+    assert "did you mean 'year'" in coset("inspect", path, "--item-attribute", "yaer").sentence
+    assert "--item-attribute" in coset("inspect", "synthetic-ratings", "--item-attribute", "year").sentence
+    assert "recipe" in coset("train", "keras-example", "--item-attribute", "year").sentence
+
+
 # -- data that are not there --------------------------------------------------------------------------------------
 
 

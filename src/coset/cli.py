@@ -23,7 +23,6 @@ from coset.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from coset.data import Ratings
-    from coset.data.settings import DataSettings
     from coset.experiments.recipe import Recipe
 
 app = typer.Typer(
@@ -37,6 +36,12 @@ UserColumn = Annotated[str | None, typer.Option("--user", help="Column of user i
 ItemColumn = Annotated[str | None, typer.Option("--item", help="Column of item ids, for a file.")]
 RatingColumn = Annotated[str | None, typer.Option("--rating", help="Column of ratings, for a file.")]
 Separator = Annotated[str | None, typer.Option(help="Between the columns of a text file.")]
+UserAttributes = Annotated[
+    list[str] | None, typer.Option("--user-attribute", help="Column about the user, for a file; repeatable.")
+]
+ItemAttributes = Annotated[
+    list[str] | None, typer.Option("--item-attribute", help="Column about the item, for a file; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, all else to stderr.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for what is written.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what the folder holds, if anything.")]
@@ -58,16 +63,20 @@ def inspect(
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
     as_json: Json = False,
 ) -> None:
-    """Cardinalities, popularity, and what full tables would cost.
+    """Cardinalities, attributes, popularity, and what full tables would cost.
 
-    Example: `coset inspect movielens-1m --dim 64`
+    Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`
     """
+    from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
     from coset.experiments.inspect import inspection_table
 
-    found = look(_settings(data, user, item, rating, separator).load(), dim)
+    columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
+    found = look(DataSettings(data, **columns).load(), dim)
     _print(found, as_json, inspection_table)
 
 
@@ -82,6 +91,8 @@ def train(
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Of split, initial weights and order.")] = 0,
     out: Out = None,
@@ -104,7 +115,8 @@ def train(
     if budget is not None and method is None:
         raise InputError("--budget needs a --method to size")
     methods, budgets = ([], []) if method is None or budget is None else ([method], [budget])
-    recipe = _recipe(subject, _columns(user, item, rating, separator), methods, budgets, dim)
+    columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
+    recipe = _recipe(subject, columns, methods, budgets, dim)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
     row = row or method or recipe.rows[0].name
     recipe = replace(recipe, only=(row,))
@@ -126,6 +138,8 @@ def compare(
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row of the recipe; repeatable.")] = None,
     epochs: Epochs = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds; each sets split, weights and order.")] = None,
@@ -146,7 +160,8 @@ def compare(
     from coset.experiments.report import table
 
     wanted = _listed(methods) if methods is not None or _is_recipe(subject) else ["all"]
-    recipe = _recipe(subject, _columns(user, item, rating, separator), wanted, _listed(budgets), dim)
+    columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
+    recipe = _recipe(subject, columns, wanted, _listed(budgets), dim)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
     if row:
         recipe = replace(recipe, only=tuple(row))
@@ -174,11 +189,13 @@ def evaluate(
 
     Example: `coset evaluate runs/mine later.csv`
     """
+    from coset.data.settings import DataSettings
     from coset.experiments.single import evaluation_table
     from coset.training.run import FinishedRun
 
     finished = FinishedRun.load(run)
-    ratings = _settings(data, user, item, rating, separator).load(to_learn=False)
+    # No attributes: those that the run was trained with are in its vocabularies.
+    ratings = DataSettings(data, **_columns(user, item, rating, separator)).load(to_learn=False)
     errors = finished.evaluate(ratings)
     found = {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
              "mse": errors.mse, "mae": errors.mae}  # fmt: skip
@@ -221,14 +238,18 @@ def _fail(sentence: str) -> None:
 # -- from words to recipes ----------------------------------------------------------------------------------
 
 
-def _columns(user: str | None, item: str | None, rating: str | None, separator: str | None) -> dict[str, Any]:
-    return {"user": user, "item": item, "rating": rating, "separator": separator}
-
-
-def _settings(data: str, user: str | None, item: str | None, rating: str | None, separator: str | None) -> DataSettings:
-    from coset.data.settings import DataSettings
-
-    return DataSettings(data, user, item, rating, separator)
+def _columns(
+    user: str | None, item: str | None, rating: str | None, separator: str | None,
+    user_attributes: list[str] | None = None, item_attributes: list[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "user": user,
+        "item": item,
+        "rating": rating,
+        "separator": separator,
+        "user_attributes": tuple(user_attributes) if user_attributes else None,
+        "item_attributes": tuple(item_attributes) if item_attributes else None,
+    }
 
 
 def _is_recipe(subject: str) -> bool:

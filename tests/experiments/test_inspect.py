@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from coset.data import Ratings, load_ratings
+from coset.data import Attributes, Ratings, load_ratings
 from coset.errors import InputError
 from coset.experiments.inspect import inspect, inspection_table
 
@@ -37,6 +38,19 @@ def test_by_hand() -> None:
     assert user["bytes"] == {"table": 64, "table_and_sgd": 64, "table_and_adagrad": 132, "table_and_adam": 196}
     assert found["bytes"]["table"] == 64 + 80
     assert found["bytes"]["table_and_adam"] == 3 * (64 + 80) + 8
+
+
+def test_attributes_are_counted() -> None:
+    known = Attributes([1, 2, 7, 9], {"age": [20, 20, 30, 99], "name": list("abcd")}, "users")  # 8 is not listed
+    found = inspect(replace(TINY, user_attributes=known), 4)
+    assert [of["attributes"] for of in found["features"]] == [{"age": 3, "name": 4}, {}]
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(inspection_table(found))
+    assert "attributes of ids" in captured.get()
+    with console.capture() as captured:
+        console.print(inspection_table(inspect(TINY, 4)))
+    assert "attributes of ids" not in captured.get()
 
 
 def test_a_histogram_holds_every_id_and_all_traffic(small_csv: Path) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from coset import ledger
-from coset.data import Ratings, Vocabulary
+from coset.data import Attributes, Ratings, Vocabulary
 from coset.methods.full import Full
 from coset.schema import Table
 from coset.sizes import format_size
@@ -19,16 +19,20 @@ _OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
 
 
 def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
-    """Cardinalities, popularity and the bytes of full tables, as plain JSON values.
+    """Cardinalities, attributes, popularity and the bytes of full tables, as plain JSON values.
 
     The popularity histogram of a feature groups its ids by how often they occur, in powers of two: each group
-    has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all rows that its ids make up.
+    has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all rows that its ids make up. Its
+    `attributes` are the columns of its ids with their numbers of distinct codes.
     """
     low, high = ratings.range
     values, counts = np.unique(ratings.ratings, return_counts=True)
     features = [
-        _feature(name, Vocabulary.build(name, raw).frequencies, embedding_dim)
-        for name, raw in ((ratings.user_name, ratings.users), (ratings.item_name, ratings.items))
+        _feature(Vocabulary.build(name, raw), attributes, embedding_dim)
+        for name, raw, attributes in (
+            (ratings.user_name, ratings.users, ratings.user_attributes),
+            (ratings.item_name, ratings.items, ratings.item_attributes),
+        )
     ]
     return {
         "dataset": ratings.name,
@@ -47,15 +51,18 @@ def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _feature(name: str, frequencies: np.ndarray, embedding_dim: int) -> dict[str, Any]:
-    ordered = np.sort(frequencies)[::-1]
+def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> dict[str, Any]:
+    name = vocabulary.name
+    ordered = np.sort(vocabulary.frequencies)[::-1]
     traffic = np.cumsum(ordered) / ordered.sum()
     n = len(ordered)
     components = Full().components(Table(name, n, embedding_dim))
     table = ledger.inference_bytes(components)
+    codes = {} if attributes is None else attributes.codes(vocabulary)
     return {
         "name": name,
         "num_embeddings": n,
+        "attributes": {column: int(of.max()) + 1 for column, of in codes.items()},
         "most": int(ordered[0]),
         "median": float(np.median(ordered)),
         "least": int(ordered[-1]),
@@ -101,7 +108,18 @@ def inspection_table(found: dict[str, Any]) -> Group:
     total = found["bytes"]
     grid.add_section()
     grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
-    return Group(grid, *(_histogram_table(of) for of in found["features"]))
+    attributes = [_attributes_table(found)] if any(of["attributes"] for of in found["features"]) else []
+    return Group(grid, *attributes, *(_histogram_table(of) for of in found["features"]))
+
+
+def _attributes_table(found: dict[str, Any]) -> Grid:
+    grid = Grid(title="attributes of ids", title_justify="left")
+    for heading in ("feature", "column", "codes"):
+        grid.add_column(heading, justify="right" if heading == "codes" else "left")
+    for of in found["features"]:
+        for column, codes in of["attributes"].items():
+            grid.add_row(Text(of["name"]), Text(column), f"{codes:,}")
+    return grid
 
 
 def _histogram_table(feature: dict[str, Any]) -> Grid:
