@@ -1,0 +1,77 @@
+"""Hashes: partitions as if drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coset.errors import InputError
+from coset.partitions.maps import Ids
+
+_LOW_32 = 0xFFFFFFFF
+MAX_MODULUS = 2**31
+"""Most rows that `MultiplyShift` can reach."""
+MAX_SEED = 2**32 - 1
+"""Largest seed of a hash."""
+
+
+@dataclass(frozen=True)
+class MultiplyShift:
+    """A hash: ids share rows as if thrown at random, and the same seed always throws alike.
+
+    Both 32-bit halves of an id go through rounds of xor-shift and multiplication (the finaliser of MurmurHash3,
+    Appleby, public domain), keyed by `seed`; the upper 31 bits of the result, modulo `modulus`, are the row.
+    Only the low 32 bits of any product are used, so 32-bit arithmetic gives the same rows.
+
+    Args:
+        modulus: number of rows, at most 2^31.
+        seed: which of the hash functions; 0 … 2^32 - 1.
+    """
+
+    modulus: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.modulus, bool) or not isinstance(self.modulus, int) or self.modulus < 1:
+            raise InputError(f"hash: modulus must be a positive integer, not {self.modulus!r}")
+        if self.modulus > MAX_MODULUS:
+            raise InputError(f"hash: modulus must be at most 2^31 = {MAX_MODULUS}, not {self.modulus}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"hash: seed must be an integer in 0 … 2^32 - 1, not {self.seed!r}")
+
+    def __call__(self, ids: Ids) -> Ids:
+        """The row of every id."""
+        return (hash_words(ids, self.seed) >> 1) % self.modulus
+
+    def rows(self, num_embeddings: int) -> int:
+        """All `modulus` rows: which of them are reached is not known without hashing every id."""
+        return self.modulus
+
+
+def hash_words(ids: Ids, seeds: Ids) -> Ids:
+    """32-bit words as if drawn at random, 0 … 2^32 - 1, one for each id and seed; the two are broadcast.
+
+    Args:
+        ids: 64-bit integers of 0 or more.
+        seeds: 0 … 2^32 - 1, which hash function.
+
+    Example:
+        >>> hash_words(7, 0), hash_words(7, 1)
+        (1974401977, 1008390780)
+    """
+    low, high = ids & _LOW_32, (ids >> 32) & _LOW_32
+    mixed = _mix(low ^ _mix(seeds ^ 0x9E3779B9))
+    return _mix(mixed ^ high ^ _mix(seeds ^ 0x7F4A7C15))
+
+
+def _mix(word: Ids) -> Ids:
+    word = word ^ (word >> 16)
+    word = _times(word, 0x85EBCA6B)
+    word = word ^ (word >> 13)
+    word = _times(word, 0xC2B2AE35)
+    return word ^ (word >> 16)
+
+
+def _times(word: Ids, factor: int) -> Ids:
+    """The low 32 bits of a product of 32-bit words, by halves of `factor` so that no step exceeds 2^50."""
+    upper = (word * (factor >> 16) & 0xFFFF) << 16
+    return (word * (factor & 0xFFFF) + upper) & _LOW_32

@@ -1,0 +1,70 @@
+"""Maps from ids to rows; the arithmetic ones are data, `row = id // divisor % modulus`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from coset.errors import InputError
+
+Ids = Any
+"""A Python int, or an integer array of any library."""
+
+
+@runtime_checkable
+class RowMap(Protocol):
+    """A map from ids to rows `0 … rows(n) - 1`."""
+
+    def __call__(self, ids: Ids) -> Ids:
+        """The row of every id; same shape and integer type as `ids`."""
+        ...
+
+    def rows(self, num_embeddings: int) -> int:
+        """How many rows a component needs so that every id below `num_embeddings` finds its row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Partition:
+    """`row = id // divisor % modulus`.
+
+    Example:
+        >>> Partition(divisor=3, modulus=2)(7)
+        0
+    """
+
+    divisor: int
+    modulus: int
+
+    def __post_init__(self) -> None:
+        for what in ("divisor", "modulus"):
+            value = getattr(self, what)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"partition: {what} must be a positive integer, not {value!r}")
+
+    def __call__(self, ids: Ids) -> Ids:
+        """The row of every id."""
+        return ids // self.divisor % self.modulus
+
+    def rows(self, num_embeddings: int) -> int:
+        """Rows that an id below `num_embeddings` can reach: `min(modulus, ⌈n / divisor⌉)`."""
+        return min(self.modulus, -(-num_embeddings // self.divisor))
+
+    def is_identity(self, num_embeddings: int) -> bool:
+        """Whether every id below `num_embeddings` is its own row, so that the arithmetic can be left out."""
+        return self.divisor == 1 and self.modulus >= num_embeddings
+
+
+def naive(num_embeddings: int) -> Partition:
+    """Every id has a row of its own."""
+    return Partition(1, num_embeddings)
+
+
+def remainder(modulus: int) -> Partition:
+    """Ids with the same remainder share a row; each row is a coset."""
+    return Partition(1, modulus)
+
+
+def quotient(divisor: int, num_embeddings: int) -> Partition:
+    """Runs of `divisor` neighbouring ids share a row."""
+    return Partition(divisor, max(1, -(-num_embeddings // divisor)))
