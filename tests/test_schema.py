@@ -75,7 +75,7 @@ def test_full_bytes(dtype: torch.dtype, size: int) -> None:
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_frequencies_and_attributes_become_arrays(frequencies: Any) -> None:
-    table = Table("user", 3, 4, frequencies=frequencies, attributes={"genre": frequencies})
+    table = Table("user", 3, 4, frequencies=frequencies, attributes={"genre": [4, 0, 4]})
     assert isinstance(table.frequencies, np.ndarray)
     assert table.frequencies.tolist() == [3, 2, 1]
     assert table.attributes is not None

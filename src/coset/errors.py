@@ -14,12 +14,24 @@ class InputError(ValueError):
     """Something that was handed in is wrong; the message is one sentence for the person who did."""
 
 
-class InfeasibleBudget(InputError):
+class Unsuitable(InputError):
+    """A method that no choice of its fields makes fit for this table; a search over methods leaves it out."""
+
+    def under(self, where: str) -> Unsuitable:
+        """The same error, its message begun with `where`."""
+        return Unsuitable(f"{where}: {self}")
+
+
+class InfeasibleBudget(Unsuitable):
     """A byte budget below what a method can reach; `floor` is the smallest feasible number of bytes."""
 
     def __init__(self, message: str, floor: int) -> None:
         super().__init__(message)
         self.floor = floor
+
+    def under(self, where: str) -> InfeasibleBudget:
+        """The same error, its message begun with `where`."""
+        return InfeasibleBudget(f"{where}: {self}", self.floor)
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:

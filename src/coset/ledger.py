@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from torch import nn
@@ -28,6 +29,24 @@ def inference_bytes(components: Iterable[Component]) -> int:
         200
     """
     return sum(component.bytes for component in components)
+
+
+def together(tables: Mapping[str, Iterable[Component]]) -> list[Component]:
+    """The components of the tables of one collection, under the names of its state; arrays that they share are there
+    once.
+
+    Example:
+        >>> array = Component("array.weight", 1000, 1, shared="all")
+        >>> [(c.key, c.bytes) for c in together({"user": [array], "movie": [array]})]
+        [('shared.all.weight', 4000)]
+    """
+    found: dict[str, Component] = {}
+    for name, components in tables.items():
+        for component in components:
+            leaf = component.key.rpartition(".")[2]
+            key = f"tables.{name}.{component.key}" if component.shared is None else f"shared.{component.shared}.{leaf}"
+            found[key] = replace(component, key=key)
+    return list(found.values())
 
 
 def optimizer_bytes(components: Iterable[Component], optimizer: Optimizer) -> int:

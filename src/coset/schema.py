@@ -66,7 +66,13 @@ class Table:
         if self.attributes is not None:
             if not isinstance(self.attributes, Mapping):
                 raise InputError(f"table {self.name!r}: attributes must map names to columns, not {self.attributes!r}")
-            columns = {name: self._column(name, codes) for name, codes in self.attributes.items()}
+            columns = {name: self._column(f"attribute {name!r}", codes) for name, codes in self.attributes.items()}
+            for name, codes in columns.items():
+                if codes.dtype.kind not in "iu" or codes.min() < 0:
+                    raise InputError(
+                        f"table {self.name!r}: attribute {name!r} must hold whole numbers of 0 or more, not "
+                        f"{codes.min() if codes.dtype.kind in 'iu' else codes.dtype}; number its values 0, 1, 2 …"
+                    )
             object.__setattr__(self, "attributes", columns)
 
     def _column(self, what: str, values: Any) -> np.ndarray:
@@ -114,6 +120,7 @@ class Component:
         width: number of elements of a row; 0 for a one-dimensional array.
         dtype: of its elements.
         kind: `"parameter"`, trained; or `"index"`, whole numbers that say where to look.
+        shared: the name by which tables of one collection hold this array in common; None for a table's own.
     """
 
     key: str
@@ -121,6 +128,7 @@ class Component:
     width: int
     dtype: torch.dtype = torch.float32
     kind: Kind = "parameter"
+    shared: str | None = field(default=None, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

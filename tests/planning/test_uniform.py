@@ -10,12 +10,13 @@ from coset.errors import InfeasibleBudget
 from coset.methods import Method, method_class, registered
 from coset.planning.uniform import uniform
 from coset.schema import Table
+from coset.testing.cases import attributed
 
 SHRINKING = sorted(name for name, cls in registered().items() if not cls.row_per_id)
 PAIRS = {
-    "movielens": (Table("user", 6040, 8), Table("movie", 3706, 8)),
-    "uneven": (Table("user", 50_000, 8), Table("movie", 3, 8)),
-    "tiny": (Table("user", 2, 2), Table("movie", 1, 2), Table("genre", 7, 2)),
+    "movielens": (attributed("user", 6040, 8), attributed("movie", 3706, 8)),
+    "uneven": (attributed("user", 50_000, 8), attributed("movie", 3, 8)),
+    "tiny": (attributed("user", 2, 2), attributed("movie", 1, 2), attributed("genre", 7, 2)),
 }
 
 

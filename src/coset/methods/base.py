@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from coset import settings
 from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.methods.facts import Facts
 from coset.schema import Component, Table
 
 if TYPE_CHECKING:
@@ -28,14 +29,23 @@ class TableModule(nn.Module, ABC):
     torch's global generator.
     """
 
+    ids_at_once: int = 65536
+    """Ids that `materialize` looks up together; fewer where a lookup needs much room for each id."""
+
     def __init__(self, table: Table, method: Method) -> None:
         super().__init__()
         self.table = table
         self.method = method
 
+    @property
+    def vector_shape(self) -> tuple[int, ...]:
+        """Shape of what one id gives: `(embedding_dim,)`, or `(table_outputs, embedding_dim)` where that is several
+        vectors."""
+        return self.method.vector_shape(self.table)
+
     @abstractmethod
     def lookup(self, ids: Tensor) -> Tensor:
-        """Vectors of `ids` (int64, any shape, each in 0 … n-1): shape `(*ids.shape, embedding_dim)`."""
+        """Vectors of `ids` (int64, any shape, each in 0 … n-1): shape `(*ids.shape, *vector_shape)`."""
 
     @abstractmethod
     def reset_parameters(self) -> None:
@@ -50,27 +60,38 @@ class TableModule(nn.Module, ABC):
         """
         return ()
 
+    def shareable(self) -> Mapping[str, str]:
+        """Submodules whose arrays the tables of one collection hold in common, with the names they are shared by."""
+        return {}
+
     def forward(self, ids: Tensor) -> Tensor:
         """Same as `lookup`."""
         return self.lookup(ids)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        modules: list[nn.Module] = [self, *(getattr(self, name) for name in self.shareable())]
+        return next(parameter.device for module in modules for parameter in module.parameters())
+
     @torch.no_grad()
-    def materialize(self, chunk: int = 65536) -> Tensor:
-        """The whole table, shape `(num_embeddings, embedding_dim)`, detached; `chunk` ids at a time."""
-        n, device = self.table.num_embeddings, next(self.parameters()).device
-        whole = [self.lookup(torch.arange(at, min(at + chunk, n), device=device)) for at in range(0, n, chunk)]
-        return torch.cat(whole)
+    def materialize(self, chunk: int | None = None) -> Tensor:
+        """The whole table, shape `(num_embeddings, *vector_shape)`, detached; `chunk` ids at a time."""
+        n, step, device = self.table.num_embeddings, chunk or self.ids_at_once, self.device
+        return torch.cat([self.lookup(torch.arange(at, min(at + step, n), device=device)) for at in range(0, n, step)])
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Change the parameters so that the table is as near to a full one as the method allows.
 
         Args:
-            weight: the full table to approach, shape `(num_embeddings, embedding_dim)`.
+            weight: the full table to approach, shape `(num_embeddings, *vector_shape)`.
             frequencies: how much each id counts, shape `(num_embeddings,)`; all alike by default.
 
         Returns:
             Mean squared difference per element that remains, each id weighted by its frequency.
         """
+        if any(name not in self._modules for name in self.shareable()):
+            raise InputError(f"table {self.table.name!r}: its array is shared with other tables; fit it before that")
         weight, share = self._fit_inputs(weight, frequencies)
         self._fit(weight, share)
         return self._error(weight, share)
@@ -81,14 +102,18 @@ class TableModule(nn.Module, ABC):
         generator = torch.Generator().manual_seed(0)
         target = weight.to(self.table.dtype)
         scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
-        steps, batch = 600, min(n, 4096)
-        optimizer = torch.optim.Adam(self.parameters(), lr=0.05 * scale)
+        steps, batch = 400, min(n, 4096)
+        # A step in proportion to what is stored: rows are as small as the weight, layers of networks are not.
+        sizes = [float(parameter.detach().double().pow(2).mean().sqrt()) for parameter in self.parameters()]
+        rates = [0.05 * (size or scale) for size in sizes]
+        groups = [{"params": [p], "lr": rate} for p, rate in zip(self.parameters(), rates, strict=True)]
+        optimizer = torch.optim.Adam(groups, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         best, kept = self._error(weight, share), _copy(self)
         for step in range(1, steps + 1):
             ids = torch.randint(n, (batch,), generator=generator) if batch < n else torch.arange(n)
             ids = ids.to(weight.device)
-            gap = (self.lookup(ids) - target[ids]).pow(2).mean(-1)
+            gap = (self.lookup(ids) - target[ids]).pow(2).flatten(1).mean(-1)
             optimizer.zero_grad()
             torch.autograd.backward((gap * (share[ids] * n).to(gap.dtype)).mean())
             optimizer.step()
@@ -99,9 +124,9 @@ class TableModule(nn.Module, ABC):
 
     def check_fit(self, weight: Tensor, frequencies: Tensor | None = None) -> None:
         """Raise an `InputError` unless these have the shapes that `fit_` takes."""
-        name, n, dim = self.table.name, self.table.num_embeddings, self.table.embedding_dim
-        if tuple(weight.shape) != (n, dim):
-            raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {(n, dim)}")
+        name, n = self.table.name, self.table.num_embeddings
+        if tuple(weight.shape) != (expected := (n, *self.vector_shape)):
+            raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {expected}")
         if frequencies is not None and (shape := tuple(torch.as_tensor(frequencies).shape)) != (n,):
             raise InputError(f"table {name!r}: frequencies have shape {shape}, expected {(n,)}")
 
@@ -117,7 +142,7 @@ class TableModule(nn.Module, ABC):
 
     def _error(self, weight: Tensor, share: Tensor) -> float:
         gap = self.materialize().double() - weight.double()
-        return float((gap.pow(2).mean(-1) * share).sum())
+        return float((gap.pow(2).flatten(1).mean(-1) * share).sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,13 +156,25 @@ class Method(ABC):
     version: ClassVar[int]
     row_per_id: ClassVar[bool] = False
     """Whether each id owns one bare row, so that torch's `max_norm` and `scale_grad_by_freq` make sense."""
-    table_outputs: ClassVar[int] = 1
-    """Vectors that one id gives; more than 1 only for feature generation."""
+    needs_attributes: ClassVar[bool] = False
+    """Whether it fits only tables that carry `attributes`."""
+    facts: ClassVar[Facts | None] = None
+    """What `docs/methods.md` says of it; coset's own methods all have them."""
 
     def __post_init__(self) -> None:
         for field, hint in settings.fields(type(self)).items():
             where = f"{self._what}: {field}"
             object.__setattr__(self, field, settings.checked(hint, getattr(self, field), where, _READERS))
+
+    @property
+    def table_outputs(self) -> int:
+        """Vectors that one id gives; more than 1 only for feature generation."""
+        return 1
+
+    def vector_shape(self, table: Table) -> tuple[int, ...]:
+        """Shape of what one id of `table` gives."""
+        outputs, dim = self.table_outputs, table.embedding_dim
+        return (dim,) if outputs == 1 else (outputs, dim)
 
     @abstractmethod
     def components(self, table: Table) -> list[Component]:
@@ -213,6 +250,31 @@ def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
             f"table {table.name!r}: {smallest.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
         )
     return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
+
+
+def rising(candidates: Iterable[M], table: Table) -> list[M]:
+    """`candidates` as `Method.sizes` wants them: from the one of fewest bytes on, those that take more than all before
+    and no more than the full table."""
+    counted = [(method.bytes(table), method) for method in candidates]
+    least = min(range(len(counted)), key=lambda at: counted[at][0])
+    kept = [counted[least]]
+    for size, method in counted[least + 1 :]:
+        if kept[-1][0] < size <= table.full_bytes:
+            kept.append((size, method))
+    return [method for _, method in kept]
+
+
+def spread(least: int, most: int, count: int = 512) -> list[int]:
+    """Whole numbers from `least` to `most`, all of them when they are few, else `count` at equal ratios.
+
+    Example:
+        >>> spread(3, 6), spread(1, 1000, 4)
+        ([3, 4, 5, 6], [1, 10, 100, 1000])
+    """
+    if most - least < count:
+        return list(range(least, most + 1))
+    ratio = (most / least) ** (1 / (count - 1))
+    return sorted({least, most, *(round(least * ratio**step) for step in range(count - 1))})
 
 
 class Sizes(Sequence[M]):

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coset.errors import InputError
-from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.errors import InputError, unknown
+from coset.methods.base import (
+    Method,
+    Sizes,
+    TableModule,
+    known_methods,
+    largest_within,
+    make,
+    register,
+    rising,
+    spread,
+)
+from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.rows import BlockedComposition, Composition
@@ -133,6 +144,16 @@ class Blocks(BlockMethod):
     bounds: tuple[int, ...]
     methods: tuple[Method, ...]
 
+    facts: ClassVar[Facts] = Facts(
+        paper="the hot ids of many systems; blocks of Ginart et al., 2019, arXiv 1909.11810",
+        formula="that of the block of i",
+        elements="the sum over the blocks",
+        operations="those of the block of i",
+        uniqueness="none",
+        prefer="ids in order of popularity: private rows for the hot ones",
+        combines="every method",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if any(start >= stop for start, stop in pairwise((0, *self.bounds))):
@@ -158,10 +179,28 @@ class Blocks(BlockMethod):
         return list(zip(cuts, self.methods, strict=True))
 
     @classmethod
-    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
-        """Hot ids: the h most frequent ids keep private rows, the rest share half as many; h grows up to n."""
+    def hot(cls, ids: int, rest: Method) -> Self:
+        """Private rows for the `ids` most frequent ids; the rest share those of another method."""
+        return cls((ids,), (Full(), rest))
+
+    @classmethod
+    def threshold(cls, table: Table, limit: int, method: Method) -> Self:
+        """`method` for a table of at least `limit` ids; a smaller one stays full."""
+        return cls((), (Full() if table.num_embeddings < limit else method,))
+
+    @classmethod
+    def sizes(cls, table: Table, *, rest: str | Mapping[str, Any] = "hashing", **fixed: Any) -> Sequence[Self]:
+        """Hot ids: the h most frequent keep private rows, the rest share half as many bytes; h grows up to n.
+
+        Args:
+            table: to be stored.
+            rest: the method of the others, by name or with its fixed fields; hashing by default.
+            fixed: fields of `Blocks` itself, which leave one size only.
+        """
         if fixed:
             return [make(cls, fixed)]
+        if rest != "hashing":
+            return cls._hot_sizes(table, rest)
 
         # h + min(n - h, h // 2) rows never fall as h grows: the second term loses at most the row h gains.
         def hot(h: int) -> Self:  # type: ignore[type-var]
@@ -173,6 +212,20 @@ class Blocks(BlockMethod):
         return Sizes(range(1, table.num_embeddings + 1), hot)
 
     @classmethod
+    def _hot_sizes(cls, table: Table, rest: str | Mapping[str, Any]) -> list[Self]:
+        n = table.num_embeddings
+        given = {"method": rest} if isinstance(rest, str) else dict(rest)
+        kind, row = _class_of(given), table.full_bytes // n
+
+        def shared(h: int) -> Method:
+            others = table.block(h, n)
+            sizes = kind.sizes(others, **given)
+            return largest_within(sizes, others, max(sizes[0].bytes(others), h // 2 * row))
+
+        hot = (cls.hot(h, shared(h)) for h in spread(1, n - 1, 64))
+        return rising([*hot, cls((), (Full(),))], table) if n > 1 else [cls((), (Full(),))]
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """One block, two blocks, and blocks within a block."""
         n = table.num_embeddings
@@ -180,6 +233,14 @@ class Blocks(BlockMethod):
             return [cls((), (Full(),))]
         inner = cls((1,), (Full(), Hashing(1)))
         return [cls((), (Full(),)), cls((n // 4,), (Full(), Hashing(max(1, n // 8)))), cls((n // 2,), (Full(), inner))]
+
+
+def _class_of(given: dict[str, Any]) -> type[Method]:
+    """The class that `given` names; what is left there are its fields."""
+    name = given.pop("method", None)
+    if name not in known_methods():
+        raise unknown("method", str(name), known_methods())
+    return known_methods()[name]
 
 
 def _bounds(blocks: Sequence[Table]) -> tuple[int, ...]:

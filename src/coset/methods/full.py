@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from coset.methods.base import make, register
+from coset.methods.facts import Facts
 from coset.methods.rows import RowComposition, RowMethod, projected
 from coset.schema import Table
 
@@ -25,6 +26,16 @@ class Full(RowMethod):
     """
 
     row_per_id: ClassVar[bool] = True
+
+    facts: ClassVar[Facts] = Facts(
+        paper="none: `torch.nn.Embedding`",
+        formula="E[i]",
+        elements="n · D",
+        operations="1 row",
+        uniqueness="guaranteed",
+        prefer="tables too small to matter; the baseline",
+        combines="blocks; everything is compared with it",
+    )
 
     def composition(self, table: Table) -> RowComposition:
         """One part, the identity partition."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
+from coset.methods.facts import Facts
 from coset.methods.rows import RowComposition, RowMethod, compose
 from coset.partitions import MAX_MODULUS, MultiplyShift, RowMap, remainder
 from coset.schema import Table
@@ -41,6 +42,16 @@ class Hashing(RowMethod):
     num_buckets: int
     hash: Literal["remainder", "multiply_shift"] = "remainder"
     seed: int = 0
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Weinberger et al., 2009, arXiv 0902.2206",
+        formula="E[h(i)]",
+        elements="m · D",
+        operations="1 hash, 1 row",
+        uniqueness="none",
+        prefer="rare ids behind private rows for the hot ones; the floor that others must beat",
+        combines="blocks (hot ids)",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
+from coset.methods.facts import Facts
 from coset.methods.rows import RowComposition, RowMethod, projected
 from coset.schema import Table
 
@@ -40,6 +41,16 @@ class LowRank(RowMethod):
     """
 
     rank: int
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Lan et al., 2019, arXiv 1909.11942",
+        formula="E[i] · P",
+        elements="n · r + r · D",
+        operations="1 row, r · D multiplications",
+        uniqueness="guaranteed",
+        prefer="small ratios, with layers behind the tables that want the full dim",
+        combines="blocks (mixed dimension)",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

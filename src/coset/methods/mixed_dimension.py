@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from coset.errors import InputError
 from coset.methods.base import Method, make, register
 from coset.methods.blocks import BlockMethod
+from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.quotient_remainder import KERAS_UNIFORM_STD
@@ -56,6 +57,16 @@ class MixedDimension(BlockMethod):
     block_sizes: tuple[int, ...]
     block_dims: tuple[int, ...]
     layout: Literal["compact", "keras"] = "compact"
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Ginart et al., 2019, arXiv 1909.11810",
+        formula="E_b[i] · P_b in block b of i",
+        elements="Σ n_b · d_b + [d_b < D] · d_b · D",
+        operations="1 row, d_b · D multiplications",
+        uniqueness="guaranteed",
+        prefer="ids in order of popularity; small and middle ratios",
+        combines="is blocks itself",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
-from coset.methods.rows import Operation, RowComposition, RowMethod, compose, split_width
+from coset.methods.facts import Facts
+from coset.methods.rows import Operation, RowComposition, RowMethod, compose
 from coset.partitions import quotient, remainder
 from coset.schema import Table
 
@@ -47,6 +48,16 @@ class QuotientRemainder(RowMethod):
     operation: Operation = "mult"
     layout: Literal["compact", "keras"] = "compact"
 
+    facts: ClassVar[Facts] = Facts(
+        paper="Shi et al., 2019, arXiv 1909.02107",
+        formula="Q[i // m] ∘ R[i % m]",
+        elements="(⌈n / m⌉ + m) · D, at least about 2 √n · D; half of it by concat",
+        operations="1 division, 2 rows, D multiplications",
+        uniqueness="guaranteed",
+        prefer="one table of millions of ids and a ratio of up to √n / 2",
+        combines="blocks (hot ids, threshold)",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least(1, "num_buckets")
@@ -54,8 +65,10 @@ class QuotientRemainder(RowMethod):
     def check(self, table: Table) -> None:
         """The buckets are no more than the ids; in the keras layout, the quotients no more than the buckets."""
         n, m = table.num_embeddings, self.num_buckets
-        if self.operation == "concat":
-            split_width(table, 2)
+        if self.operation == "concat" and table.embedding_dim % 2:
+            raise InputError(
+                f"table {table.name!r}: concat of 2 parts needs an even embedding_dim, not {table.embedding_dim}"
+            )
         if m > n:
             raise InputError(f"table {table.name!r}: {m} buckets for {n} ids; quotient_remainder takes 1 … {n}")
         if self.layout == "keras" and n > m * m:

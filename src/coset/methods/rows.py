@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from coset.errors import InputError
 from coset.methods.base import Method, TableModule
-from coset.partitions import Partition, RowMap, naive
+from coset.methods.fitting import fitted_rows
+from coset.partitions import Codes, Partition, RowMap, naive
 from coset.schema import Component, Table
 
 Operation = Literal["mult", "add", "concat"]
@@ -31,16 +32,22 @@ common subspace and can meet each other. Few waves do not reach all elements ali
 _CHUNK = 32
 _FACTOR_STD = 0.7
 """Deviation of the factors of `mult` other than the largest; see `compose`."""
+_RESTARTS = 8
 
 
 class Rows(nn.Module):
-    """Stored rows; all reading goes through here, so that narrower storage changes this class alone."""
+    """Stored rows; all reading goes through here, so that narrower storage changes this class alone.
+
+    Where the rows are picked by a column of `codes`, it is kept beside them, as index state.
+    """
 
     weight: nn.Parameter
+    codes: Tensor | None
 
-    def __init__(self, rows: int, width: int, dtype: torch.dtype) -> None:
+    def __init__(self, rows: int, width: int, dtype: torch.dtype, codes: Codes | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(rows, width, dtype=dtype))
+        self.register_buffer("codes", None if codes is None else torch.tensor(codes.codes))
 
     def forward(self, ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
         """Rows at `ids`, shape `(*ids.shape, width)`; the options are those of `torch.nn.functional.embedding`."""
@@ -52,7 +59,8 @@ class RowPart:
     """One stored array, the partition that picks its rows, and the law of its initial values.
 
     Args:
-        name: of the submodule that holds it; `key` is its key in the module's state.
+        name: of the submodule that holds it; `key` is its key in the module's state. Parts of one name are the same
+            array, read by several partitions.
         rows: number of rows; more than the partition reaches only when a published layout wants it.
         width: elements of a row.
         partition: id → row.
@@ -71,6 +79,18 @@ class RowPart:
     def key(self) -> str:
         """Key of the array in the module's state."""
         return f"{self.name}.weight"
+
+    @property
+    def codes_key(self) -> str | None:
+        """Key of the column of codes in the module's state, if the partition is one."""
+        return f"{self.name}.codes" if isinstance(self.partition, Codes) else None
+
+    def components(self, dtype: torch.dtype) -> Iterator[Component]:
+        """The array, and the column of codes where there is one."""
+        yield Component(self.key, self.rows, self.width, dtype)
+        if isinstance(self.partition, Codes):
+            codes = self.partition.codes
+            yield Component(f"{self.name}.codes", len(codes), 0, torch.tensor(codes[:0]).dtype, "index")
 
 
 @dataclass(frozen=True)
@@ -95,12 +115,14 @@ class Projection:
 
 @dataclass(frozen=True)
 class RowComposition:
-    """How a vector of `dim` elements is made: rows of `parts`, one `operation`, perhaps a projection."""
+    """How a vector of `dim` elements is made: rows of `parts`, one `operation`, perhaps a projection; in the end it
+    may be cut into `outputs` vectors of equal length."""
 
     parts: tuple[RowPart, ...]
     operation: Operation
     dim: int
     projection: Projection | None = None
+    outputs: int = 1
 
     @property
     def width(self) -> int:
@@ -110,7 +132,8 @@ class RowComposition:
 
     def components(self, dtype: torch.dtype) -> list[Component]:
         """The stored arrays."""
-        stored = [Component(part.key, part.rows, part.width, dtype) for part in self.parts]
+        distinct = {part.name: part for part in self.parts}.values()
+        stored = [component for part in distinct for component in part.components(dtype)]
         if self.projection is not None:
             stored.append(Component(self.projection.key, self.width, self.dim, dtype))
             if self.projection.bias_key is not None:
@@ -153,8 +176,7 @@ def compose(
     others one near 1: were all of them small, so would be every gradient, and a little L2 would hold them at 0.
     """
     k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
-    if widths is None:
-        widths = split_width(table, k) if operation == "concat" else [dim] * k
+    widths = concat_widths(table, k, widths) if operation == "concat" else [dim] * k
     rows = [partition.rows(n) for _, partition in partitions]
     stds = [table.std / k**0.5 if operation == "add" else table.std] * k
     if operation == "mult":
@@ -174,21 +196,34 @@ def projected(table: Table, width: int) -> RowComposition:
     The projection begins at fixed cosine waves, not at random values, so single elements of a fresh vector deviate
     by 0.7 to 1.4 times `table.std`; only the root mean square of these is `table.std`.
     """
-    plain = compose(table, "concat", [("rows", naive(table.num_embeddings))], [width])
+    plain = compose(table, "add", [("rows", naive(table.num_embeddings))])
+    plain = replace(plain, parts=tuple(replace(part, width=width) for part in plain.parts))
     if width == table.embedding_dim:
         return plain
     # Σ over `width` products: width · std² · (1 / width) = std².
     return replace(plain, projection=Projection("projection", std=width**-0.5))
 
 
-def split_width(table: Table, parts: int) -> list[int]:
-    """Equal widths of the parts of a concatenation."""
-    if table.embedding_dim % parts:
+def concat_widths(table: Table, parts: int, given: Sequence[int] | None = None) -> list[int]:
+    """Widths of the parts of a concatenation: those `given`, or equal ones, of which the first are larger by 1 where
+    the dim does not divide.
+
+    Raises:
+        InputError: there are more parts than elements, or the widths given do not sum to the dim.
+    """
+    dim = table.embedding_dim
+    each, more = divmod(dim, parts)
+    if not each:
         raise InputError(
-            f"table {table.name!r}: concat of {parts} parts needs an embedding_dim divisible by {parts}, "
-            f"not {table.embedding_dim}"
+            f"table {table.name!r}: concat of {parts} parts needs an embedding_dim of at least {parts}, not {dim}"
         )
-    return [table.embedding_dim // parts] * parts
+    equal = [each + 1] * more + [each] * (parts - more)
+    if given is not None and (len(given) != parts or sum(given) != dim):
+        raise InputError(
+            f"table {table.name!r}: concat of {parts} parts needs {parts} widths that sum to embedding_dim {dim}, not "
+            f"{list(given)}; {equal} would do"
+        )
+    return equal if given is None else list(given)
 
 
 @dataclass(frozen=True)
@@ -219,19 +254,21 @@ class RowModule(TableModule):
     def __init__(self, table: Table, method: Method, composition: RowComposition) -> None:
         super().__init__(table, method)
         self.composition = composition
-        for part in composition.parts:
-            self.add_module(part.name, Rows(part.rows, part.width, table.dtype))
+        for part in {part.name: part for part in composition.parts}.values():
+            codes = part.partition if isinstance(part.partition, Codes) else None
+            self.add_module(part.name, Rows(part.rows, part.width, table.dtype, codes))
         if (projection := composition.projection) is not None:
-            self.add_module(projection.name, Affine(composition.width, table, projection.bias))
+            self.add_module(projection.name, Affine(composition.width, composition.dim, table.dtype, projection.bias))
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of `ids`."""
-        return self._project(self._combine([self._rows(part)(self._row_of(part, ids)) for part in self._parts]))
+        vectors = self._project(self._combine([self._rows(part)(self._row_of(part, ids)) for part in self._parts]))
+        return vectors if self.composition.outputs == 1 else vectors.reshape(*ids.shape, *self.vector_shape)
 
     def reset_parameters(self) -> None:
         """Draw fresh values by the law that each part names."""
-        for part in self._parts:
+        for part in {part.name: part for part in self._parts}.values():
             _draw_(self._rows(part).weight, part.std, part.distribution)
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
@@ -258,7 +295,8 @@ class RowModule(TableModule):
         partition = part.partition
         if isinstance(partition, Partition) and partition.is_identity(self.table.num_embeddings):
             return ids
-        rows: Tensor = partition(ids)
+        codes = self._rows(part).codes
+        rows: Tensor = partition(ids) if codes is None else codes[ids].long()
         return rows
 
     def _combine(self, vectors: list[Tensor]) -> Tensor:
@@ -279,7 +317,7 @@ class RowModule(TableModule):
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        target = weight.double()
+        target = weight.double().flatten(1)
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
             if affine.bias is not None:
@@ -295,21 +333,44 @@ class RowModule(TableModule):
                 _weighted_mean(piece, share, row, part.rows)
                 for piece, row, part in zip(pieces, rows, self._parts, strict=True)
             ]
+        elif len({part.name for part in self._parts}) < len(self._parts):
+            fitted = [fitted_rows(target, share, torch.stack(rows, dim=1), self._parts[0].rows)] * len(rows)
         else:
             fitted = self._alternate(target, share, rows)
         for part, values in zip(self._parts, fitted, strict=True):
             self._rows(part).weight.copy_(values)
 
-    def _alternate(self, target: Tensor, share: Tensor, rows: list[Tensor], sweeps: int = 50) -> list[Tensor]:
+    def _alternate(self, target: Tensor, share: Tensor, rows: list[Tensor]) -> list[Tensor]:
         """Alternating least squares: each part in turn solved exactly with the others held.
 
-        Begins with the part of fewest rows at a constant, so that the first solved part is a weighted mean.
+        Begins with the parts of fewest rows at a constant, so that the first solved part is a weighted mean. Products
+        of three and more have local minima; each element is a problem of its own, so other beginnings are tried for
+        the elements that are not found yet.
         """
         mult = self.composition.operation == "mult"
-        parts = [torch.full((p.rows, p.width), float(mult), dtype=torch.float64, device=target.device)
-                 for p in self._parts]  # fmt: skip
+        shapes = [(part.rows, part.width) for part in self._parts]
+        parts, error = self._descend([target.new_full(shape, float(mult)) for shape in shapes], target, share, rows)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(_RESTARTS if mult and len(parts) > 2 else 0):
+            worse = error > 1e-3 * (share[:, None] * target.square()).sum(0)
+            if not bool(worse.any()):
+                break
+            begun = [torch.randn(shape, generator=generator, dtype=target.dtype).to(target) for shape in shapes]
+            others, found = self._descend([part[:, worse] for part in begun], target[:, worse], share, rows)
+            better = found < error[worse]
+            at = torch.nonzero(worse).squeeze(-1)[better]
+            error[at] = found[better]
+            for part, other in zip(parts, others, strict=True):
+                part[:, at] = other[:, better]
+        return _balanced(parts) if mult else parts
+
+    def _descend(
+        self, parts: list[Tensor], target: Tensor, share: Tensor, rows: list[Tensor], sweeps: int = 50
+    ) -> tuple[list[Tensor], Tensor]:
+        """The parts that alternating leads to from `parts`, and the weighted squared error left in each element."""
+        mult = self.composition.operation == "mult"
         order = sorted(range(len(parts)), key=lambda at: -len(parts[at]))
-        error = float("inf")
+        error = target.new_full((target.shape[1],), float("inf"))
         for _ in range(sweeps):
             for at in order:
                 others = [parts[o][rows[o]] for o in order if o != at]
@@ -322,19 +383,19 @@ class RowModule(TableModule):
                     rest = reduce(torch.add, others, torch.zeros_like(target))
                     parts[at] = _weighted_mean(target - rest, share, rows[at], len(parts[at]))
             whole = reduce(torch.mul if mult else torch.add, [p[row] for p, row in zip(parts, rows, strict=True)])
-            previous, error = error, float(((whole - target).square().mean(-1) * share).sum())
-            if previous - error <= 1e-9 * error:
+            previous, error = error, ((whole - target).square() * share[:, None]).sum(0)
+            if float(previous.sum() - error.sum()) <= 1e-9 * float(error.sum()):
                 break
-        return _balanced(parts) if mult else parts
+        return parts, error
 
 
 class Affine(nn.Module):
     """`vectors @ weight + bias`, with `weight` of shape `(width, dim)` as in the papers."""
 
-    def __init__(self, width: int, table: Table, bias: bool) -> None:
+    def __init__(self, width: int, dim: int, dtype: torch.dtype, bias: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width, table.embedding_dim, dtype=table.dtype))
-        self.bias = nn.Parameter(torch.empty(table.embedding_dim, dtype=table.dtype)) if bias else None
+        self.weight = nn.Parameter(torch.empty(width, dim, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(dim, dtype=dtype)) if bias else None
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Widened vectors, shape `(*vectors.shape[:-1], dim)`."""

@@ -118,9 +118,9 @@ class DotModel(nn.Module):
                 continue
             left = collection.tables[self.user.name].lookup(users)
             right = collection.tables[self.item.name].lookup(items)
-            squared_norm = squared_norm + left.square().sum(-1) + right.square().sum(-1)
+            squared_norm = squared_norm + _squares(left) + _squares(right)
             if collection is self.embeddings:
-                score = score + (left * right).sum(-1)
+                score = score + _products(left, right)
             else:
                 score = score + self.mean + left.squeeze(-1) + right.squeeze(-1)
         if self.settings.output == "sigmoid":
@@ -149,3 +149,23 @@ class DotModel(nn.Module):
             return rating / self.unit
         share = min(max((rating - self.low) / (self.high - self.low), 1e-3), 1 - 1e-3)
         return log(share / (1 - share))
+
+
+def _squares(vectors: Tensor) -> Tensor:
+    """Sum of squares of each id's vector, or vectors."""
+    return vectors.square().flatten(1).sum(-1)
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """The dot product of two vectors, shape `(batch, dim)` each; of several on either side, shape
+    `(batch, count, dim)`, the sum over all pairs of them, those of one side included."""
+    score: Tensor = torch.zeros((), device=left.device)
+    if left.dim() == right.dim() == 2:
+        return (left * right).sum(-1)
+    sums = []
+    for vectors in (left, right):
+        vectors = vectors.reshape(len(vectors), -1, vectors.shape[-1])
+        sums.append(vectors.sum(1))
+        # (Σ v)² - Σ v² is twice the sum over pairs.
+        score = score + (sums[-1].square() - vectors.square().sum(1)).sum(-1) / 2
+    return score + (sums[0] * sums[1]).sum(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -17,17 +18,26 @@ from coset.schema import Table
 
 DOUBLE = torch.float64
 
+
+def attributed(name: str, num_embeddings: int, embedding_dim: int, **options: Any) -> Table:
+    """A table whose ids have two attributes, which tell them apart only together and in no order."""
+    ids = np.arange(num_embeddings)
+    mixed, base = ids * 7 % num_embeddings if num_embeddings % 7 else ids, isqrt(num_embeddings)
+    attributes = {"make": mixed // base, "year": mixed % base}
+    return Table(name, num_embeddings, embedding_dim, attributes=attributes, **options)
+
+
 SMALL = (
-    Table("one", 1, 1),
-    Table("odd", 7, 3),
-    Table("even", 10, 4),
-    Table("wider_than_long", 5, 16),
-    Table("prime", 101, 8),
-    Table("round", 100, 16),
+    attributed("one", 1, 1),
+    attributed("odd", 7, 3),
+    attributed("even", 10, 4),
+    attributed("wider_than_long", 5, 16),
+    attributed("prime", 101, 8),
+    attributed("round", 100, 16),
 )
 """Few ids and many, dims odd and even, sizes that divide well and badly."""
 
-ROOMY = Table("roomy", 1000, 16)
+ROOMY = attributed("roomy", 1000, 16)
 """A table that every variant of every method should fit."""
 
 
@@ -87,8 +97,7 @@ class Case:
 
     def shape(self, *ids: int) -> tuple[int, ...]:
         """Shape of the vectors of ids of this shape."""
-        outputs = self.method.table_outputs
-        return (*ids, self.table.embedding_dim) if outputs == 1 else (*ids, outputs, self.table.embedding_dim)
+        return (*ids, *self.method.vector_shape(self.table))
 
 
 def literals(kind: type[Method]) -> dict[str, tuple[Any, ...]]:

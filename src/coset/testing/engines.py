@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coset.schema import Table
-from coset.testing.cases import Case, equal, gradients, near
+from coset.testing.cases import Case, attributed, equal, gradients, near
 from coset.testing.check import check, expect
 
 
-@check(Table("broad", 3000, 64), Table("long", 20_000, 16))
+@check(attributed("broad", 3000, 64), attributed("long", 20_000, 16))
 def thread_count_does_not_matter(case: Case) -> None:
     """vectors, bags and gradients have the same bits with one thread and with two"""
     ids, offsets = case.ids(5000), torch.arange(0, 5000, 10)
@@ -31,7 +30,7 @@ def thread_count_does_not_matter(case: Case) -> None:
         expect(equal(seen[0][what], seen[1][what]), f"{what} differ between one thread and two")
 
 
-@check(Table("prime", 101, 8))
+@check(attributed("prime", 101, 8))
 def compiles_whole(case: Case) -> None:
     """`torch.compile(fullgraph=True)` takes Embedding and EmbeddingBag, forward and backward, and changes nothing"""
     ids = case.ids(12)

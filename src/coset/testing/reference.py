@@ -21,7 +21,7 @@ Array = NDArray[Any]
 def compose(
     descriptor: RowComposition | BlockedComposition, state: Mapping[str, Array], ids: Array
 ) -> NDArray[np.float64]:
-    """The vectors of `ids` in float64, shape `(*ids.shape, dim)`.
+    """The vectors of `ids` in float64, shape `(*ids.shape, dim)`, or `(*ids.shape, outputs, dim / outputs)`.
 
     Args:
         descriptor: what `Method.descriptor` returned.
@@ -39,10 +39,10 @@ def compose(
             compose(block, state, flat[chosen] - start)
             for block, chosen, (start, _) in zip(descriptor.blocks, inside, ranges, strict=True)
         ]
-        out = np.empty((len(flat), found[0].shape[-1]))
+        out = np.empty((len(flat), *found[0].shape[1:]))
         for chosen, vectors in zip(inside, found, strict=True):
             out[chosen] = vectors
-    return out.reshape(*np.shape(ids), out.shape[-1])
+    return out.reshape(*np.shape(ids), *out.shape[1:])
 
 
 def _compose(composition: RowComposition, state: Mapping[str, Array], ids: Array) -> NDArray[np.float64]:
@@ -61,7 +61,7 @@ def _compose(composition: RowComposition, state: Mapping[str, Array], ids: Array
             out = out + state[projection.bias_key].astype(np.float64)
     if out.shape[1] != composition.dim:
         raise AssertionError(f"the descriptor composes {out.shape[1]} elements and says dim={composition.dim}")
-    return out
+    return out if composition.outputs == 1 else out.reshape(len(ids), composition.outputs, -1)
 
 
 def _read(part: RowPart, state: Mapping[str, Array], ids: Array) -> NDArray[np.float64]:

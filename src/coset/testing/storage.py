@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from coset.errors import InfeasibleBudget
 from coset.methods import Method, TableModule, from_json
 from coset.methods.rows import BlockedComposition, RowPart
-from coset.partitions import Partition
+from coset.partitions import Codes, Partition
 from coset.schema import Table
 from coset.testing.cases import ROOMY, SMALL, Case, arrays, difference, equal
 from coset.testing.check import check, expect, refused
@@ -64,6 +64,8 @@ def components_are_the_stored_tensors(case: Case) -> None:
 @check(ROOMY)
 def components_are_closed_form(case: Case) -> None:
     """sizes, components and bytes are computed without allocating or counting through the ids"""
+    if case.method.needs_attributes:
+        return  # nobody has a column of 2^40 codes
     began = time.monotonic()
     sizes = case.method.sizes(ENDLESS, **case.fixed)
     for method in (sizes[0], sizes[len(sizes) // 2], sizes[-1]):
@@ -140,8 +142,9 @@ def a_budget_is_kept(case: Case) -> None:
 def partitions_are_exact(case: Case) -> None:
     """partitions give the same, exact row on numpy, torch and Python integers, for ids up to 2^62 and beyond"""
     for part in _parts(case.method, case.table):
-        ids = np.asarray([*range(case.table.num_embeddings), *FAR_IDS], dtype=np.int64)
         partition = part.partition
+        far = () if isinstance(partition, Codes) else FAR_IDS
+        ids = np.asarray([*range(case.table.num_embeddings), *far], dtype=np.int64)
         by_numpy, by_torch = np.asarray(partition(ids)), partition(torch.from_numpy(ids))
         by_hand = [int(partition(int(i))) for i in ids]
         expect(by_numpy.dtype == np.int64, f"{partition} on numpy gives {by_numpy.dtype}")
@@ -172,7 +175,7 @@ def forty_million_ids(case: Case) -> None:
     descriptor = case.method.descriptor(case.table)
     if descriptor is not None:
         told = torch.from_numpy(compose(descriptor, arrays(_table_module(embedding)), ids.numpy())).to(vectors.dtype)
-        wrong = (~torch.isclose(vectors.detach(), told, rtol=1e-5, atol=1e-7)).any(1).nonzero().view(-1)
+        wrong = (~torch.isclose(vectors.detach(), told, rtol=1e-5, atol=1e-7)).flatten(1).any(1).nonzero().view(-1)
         expect(not len(wrong), f"lookup and exact arithmetic disagree on ids {ids[wrong][:5].tolist()}")
     for wrong_id in (n, -1, 2**31 + 5):
         refused(IndexError, partial(embedding, torch.tensor([wrong_id])), case.table.name, wrong_id)

@@ -52,7 +52,7 @@ def lookup_follows_the_descriptor(case: Case) -> None:
     told = torch.from_numpy(compose(descriptor, arrays(module), case.every_id.numpy()))
     found = module.lookup(case.every_id).detach()
     expect(found.shape == told.shape, f"lookup gives {tuple(found.shape)}, the descriptor {tuple(told.shape)}")
-    wrong = ((found - told).abs() > 1e-12 * told.abs() + 1e-14).any(dim=1).nonzero().view(-1).tolist()
+    wrong = ((found - told).abs() > 1e-12 * told.abs() + 1e-14).flatten(1).any(dim=1).nonzero().view(-1).tolist()
     expect(not wrong, f"lookup and descriptor disagree on ids {wrong[:5]}")
 
 
@@ -116,7 +116,7 @@ def a_bag_is_the_pool_of_its_items(case: Case) -> None:
         _expect_bags(last(ids, torch.tensor(bounds)), expected, f"mode {mode!r}, include_last_offset")
         nothing = bag(ids[:0], torch.zeros(3, dtype=torch.int64))
         expect(nothing.requires_grad, f"mode {mode!r}: a batch of only empty bags cannot be trained on (no gradient)")
-        _expect_bags(nothing, torch.zeros(3, case.table.embedding_dim, dtype=DOUBLE), f"mode {mode!r}, only empty bags")
+        _expect_bags(nothing, torch.zeros(case.shape(3), dtype=DOUBLE), f"mode {mode!r}, only empty bags")
 
 
 @check(*SMALL)
@@ -126,11 +126,12 @@ def weights_scale_the_items_of_a_sum(case: Case) -> None:
     ids, bounds = case.ids(12), (*OFFSETS, 12)
     bag = case.bag(mode="sum")
     weights = direction(torch.empty(12, dtype=DOUBLE), seed=1)
-    items = _items(case, bag, ids) * weights[:, None]
+    items = _items(case, bag, ids)
+    items = items * weights.reshape(-1, *[1] * (items.dim() - 1))
     expected = torch.stack([items[a:b].sum(0) for a, b in pairwise(bounds)])
     _expect_bags(bag(ids, torch.tensor(OFFSETS), per_sample_weights=weights), expected, "1-D weights")
     two = bag(ids.view(3, 4), per_sample_weights=weights.view(3, 4))
-    _expect_bags(two, items.view(3, 4, -1).sum(1), "2-D weights")
+    _expect_bags(two, items.view(3, 4, *items.shape[1:]).sum(1), "2-D weights")
     for mode in ("mean", "max"):
         other = case.bag(mode=mode)
         act = partial(other, ids, torch.tensor(OFFSETS), per_sample_weights=weights)

@@ -1,0 +1,129 @@
+"""`attribute_partitions`: a row for each value of attributes that the ids have, such as year, make and type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, get_args
+
+import numpy as np
+
+from coset.errors import InputError, Unsuitable, unknown
+from coset.methods.base import make, register
+from coset.methods.facts import Facts
+from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
+from coset.partitions import Codes, colliding_ids, tie_breaker
+from coset.schema import Table
+
+_NUMBER = "number"
+
+
+@register("attribute_partitions")
+@dataclass(frozen=True)
+class AttributePartitions(RowMethod):
+    """Partitions given by the user (Shi et al., 2019, arXiv 1909.02107, section 3.1): columns of `Table.attributes`,
+    the row of id i in each component being its code there.
+
+    Ids that share a value, such as cars of one make, begin and stay alike in that component. The columns must be
+    complementary: together they tell all ids apart, or `number` must.
+
+    Bytes: `Σ_j c_j · dim · itemsize` (a k-th of it for `concat`), c_j being the codes of column j, and the columns
+    themselves, index state of 1 to 8 bytes an id and column. Operations: k codes and k rows read, `(k - 1) · dim`
+    multiplications or additions. Vectors are unique for `concat` (of distinct rows), almost surely for `mult` and
+    `add`. The fit to a trained table is alternating least squares. Prefer it where attributes say much about the ids,
+    above all about rare ones.
+
+    Args:
+        columns: names of the attributes; all that the table has by default.
+        number: one more column, which numbers the ids that share all others; it makes any columns complementary.
+        operation: `"mult"`, `"add"` or `"concat"`; see `QuotientRemainder`.
+        widths: of the parts, for `concat`, the number's last; see `GeneralizedQuotientRemainder`.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> cars = Table("car", 4, 8, attributes={"year": [0, 0, 1, 1], "make": [0, 1, 0, 1]})
+        >>> [(c.key, c.shape, c.kind) for c in AttributePartitions(("year", "make")).components(cars)][:2]
+        [('year.weight', (2, 8), 'parameter'), ('year.codes', (4,), 'index')]
+    """
+
+    columns: tuple[str, ...] = ()
+    number: bool = False
+    operation: Operation = "mult"
+    widths: tuple[int, ...] | None = None
+
+    needs_attributes: ClassVar[bool] = True
+    facts: ClassVar[Facts] = Facts(
+        paper="Shi et al., 2019, arXiv 1909.02107",
+        formula="∘_j E_j[code_j(i)]",
+        elements="Σ c_j · D (a k-th of it by concat), and k codes an id",
+        operations="k codes, k rows, (k - 1) · D multiplications",
+        uniqueness="guaranteed",
+        prefer="attributes that say much about rare ids",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.widths is not None:
+            self._at_least(1, "widths")
+            if self.operation != "concat":
+                raise InputError(f"{self._what}: widths are for operation 'concat', not {self.operation!r}")
+        if len(set(self.columns)) < len(self.columns):
+            raise InputError(f"{self._what}: columns must be distinct, not {list(self.columns)}")
+
+    def check(self, table: Table) -> None:
+        """The table has the columns, and they tell all ids apart."""
+        chosen = self._chosen(table)
+        if self.operation == "concat":
+            concat_widths(table, len(chosen), self.widths)
+        if not self.number and (pair := colliding_ids(list(chosen.values()), table.num_embeddings)):
+            raise InputError(
+                f"table {table.name!r}: the attributes {', '.join(chosen)} do not tell ids {pair[0]} and {pair[1]} "
+                f"apart; add a column that does, or take number = True"
+            )
+
+    def composition(self, table: Table) -> RowComposition:
+        """A part for every column."""
+        return compose(table, self.operation, list(self._chosen(table).items()), self.widths)
+
+    def _chosen(self, table: Table) -> dict[str, Codes]:
+        attributes = _attributes(table)
+        for name in self.columns:
+            if name not in attributes:
+                raise unknown(f"attribute of table {table.name!r}", name, attributes)
+        columns = {name: attributes[name] for name in self.columns or attributes}
+        if self.number:
+            columns[_NUMBER] = tie_breaker(list(columns.values()))
+        # A module cannot have a dot in its name.
+        return {name.replace(".", "_"): Codes(name, codes) for name, codes in columns.items()}
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """The one size that the columns have; with the number where they need it."""
+        if table.num_embeddings and "number" not in fixed:
+            alone = make(cls, fixed)
+            chosen = list(alone._chosen(table).values())
+            fixed["number"] = colliding_ids(chosen, table.num_embeddings) is not None
+        return [make(cls, fixed)]
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """All columns and a single one with the number, by every operation that the dim allows; none for a table
+        without attributes."""
+        if not table.attributes:
+            return []
+        columns, dim = tuple(table.attributes), table.embedding_dim
+        numbered = [cls(columns[:1], True, o) for o in get_args(Operation) if o != "concat" or dim >= 2]
+        together = [
+            cls(columns, len(columns) < 2, o) for o in get_args(Operation) if o != "concat" or dim >= len(columns)
+        ]
+        return [*numbered, *together]
+
+
+def _attributes(table: Table) -> Mapping[str, np.ndarray]:
+    if not table.attributes:
+        raise Unsuitable(
+            f"table {table.name!r}: attribute_partitions needs attributes, columns of codes for its ids, and has none"
+        )
+    if _NUMBER in table.attributes:
+        raise InputError(f"table {table.name!r}: an attribute cannot be called {_NUMBER!r}; rename it")
+    return table.attributes

@@ -1,0 +1,137 @@
+"""`deep_hash`: no table at all; a small network turns hashes of an id into its vector."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.facts import Facts
+from coset.methods.rows import Affine
+from coset.partitions import MAX_SEED, hash_words
+from coset.schema import Component, Table
+
+_MISH_POWER = 0.4523421923758826
+"""Mean square of mish(z), z normal with deviation 1."""
+_MOST_HIDDEN = 8192
+
+
+@register("deep_hash")
+@dataclass(frozen=True)
+class DeepHash(Method):
+    """Deep hash embedding, DHE (Kang et al., 2021, arXiv 2010.10784): k hashes of the id, as numbers uniform in
+    ±√3, go through a network with mish between its layers.
+
+    The last layer begins so that vectors have the deviation of the table. The paper's batch normalisation is left out,
+    since with it the vector of an id would depend on the ids beside it.
+
+    Bytes: `(k · h + (layers - 1) · h² + h · dim + layers · h + dim) · itemsize`, whatever the number of ids.
+    Operations: k hashes and as many multiplications as there are weights: far more than any row. Vectors are unique
+    but for bad luck. Prefer it only where ids are too many for any table and time is plenty.
+
+    Args:
+        hidden: h, width of the hidden layers.
+        num_hashes: k, numbers that describe an id; the paper takes 1024.
+        layers: how many hidden layers.
+        seed: of the first hash; the others take the next ones.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> DeepHash(hidden=32, num_hashes=64).bytes(Table("user", 6040, 16)) // 4
+        3664
+    """
+
+    hidden: int
+    num_hashes: int = 128
+    layers: int = 2
+    seed: int = 0
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Kang et al., 2021, arXiv 2010.10784",
+        formula="network(h_1(i) … h_k(i))",
+        elements="k · h + (layers - 1) · h² + h · D, whatever n",
+        operations="k hashes, as many multiplications as weights",
+        uniqueness="probable",
+        prefer="ids without number, time in plenty",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "hidden", "num_hashes", "layers")
+        self._at_least(0, "seed")
+        self._at_most(MAX_SEED - self.num_hashes + 1, "seed")
+
+    def widths(self, table: Table) -> list[int]:
+        """Of the input, each hidden layer and the output."""
+        return [self.num_hashes, *[self.hidden] * self.layers, table.embedding_dim]
+
+    def components(self, table: Table) -> list[Component]:
+        """Weight and bias of every layer."""
+        found = []
+        for number, (inward, outward) in enumerate(pairwise(self.widths(table))):
+            found += [
+                Component(f"layers.{number}.weight", inward, outward, table.dtype),
+                Component(f"layers.{number}.bias", outward, 0, table.dtype),
+            ]
+        return found
+
+    def build(self, table: Table) -> DeepHashModule:
+        """A fresh module."""
+        return DeepHashModule(table, self)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Any width from 1 to the last that is no larger than the full table, at most 8192; four times as many hashes
+        as that, up to the paper's 1024."""
+        if "hidden" in fixed:
+            return [make(cls, fixed)]
+        all_sizes = Sizes(
+            range(1, _MOST_HIDDEN + 1),
+            lambda hidden: make(cls, {"hidden": hidden, "num_hashes": min(1024, 4 * hidden)} | fixed),
+        )
+        return all_sizes[: max(1, bisect_right(all_sizes, table.full_bytes, key=lambda method: method.bytes(table)))]
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """Two hidden layers, one and three."""
+        return [cls(8, 12), cls(6, 8, 1, seed=5), cls(6, 6, 3)]
+
+
+class DeepHashModule(TableModule):
+    """The layers."""
+
+    def __init__(self, table: Table, method: DeepHash) -> None:
+        super().__init__(table, method)
+        self.first_seed, self.num_hashes = method.seed, method.num_hashes
+        shapes = pairwise(method.widths(table))
+        self.layers = nn.ModuleList(Affine(inward, outward, table.dtype, bias=True) for inward, outward in shapes)
+        self.ids_at_once = 4096
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        seeds = torch.arange(self.first_seed, self.first_seed + self.num_hashes, device=ids.device)
+        words: Tensor = hash_words(ids.unsqueeze(-1), seeds)
+        first, *others = cast("list[Affine]", list(self.layers))
+        values: Tensor = first(((words.to(torch.float32) / 2**31 - 1) * 3**0.5).to(first.weight.dtype))
+        for layer in others:
+            values = layer(F.mish(values))
+        return values
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Weights that keep the mean square from layer to layer, the last one bringing it to that of the table."""
+        power = 1.0
+        layers = cast("list[Affine]", list(self.layers))
+        for number, layer in enumerate(layers, start=1):
+            std = (layer.weight.shape[0] * power) ** -0.5
+            layer.weight.normal_(0.0, std * self.table.std if number == len(layers) else std)
+            nn.init.zeros_(cast("Tensor", layer.bias))
+            power = _MISH_POWER

@@ -1,0 +1,191 @@
+"""`hash_embedding`: hashed rows of one array, weighted by numbers that each id has for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.facts import Facts
+from coset.methods.fitting import fitted_rows
+from coset.methods.rows import Rows
+from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words
+from coset.schema import Component, Table
+
+_SWEEPS = 40
+_BEGINNINGS = 6
+
+
+@register("hash_embedding")
+@dataclass(frozen=True)
+class HashEmbedding(Method):
+    """Hash embeddings, a weighted multi-hash (Svenstrup, Hansen and Winther, 2017, arXiv 1709.03933):
+    `Σ_j w_ij · E[h_j(i)]`, k hash functions into one array and k trained weights an id.
+
+    Each id weighs its rows, and so can turn to the one that it shares with rare ids only; two ids that share all rows
+    still differ by their weights.
+
+    Bytes: `(num_buckets · dim + num_weights · k) · itemsize`. Operations: k hashes, k row reads, `k · dim`
+    multiplications. Vectors are unique but for bad luck (with `num_weights` = n), though those of ids with the same
+    rows lie in one subspace. Prefer it where the dim is large beside k, so that a weight costs little, and no order of
+    popularity is known. The dim must exceed k for the weights to be less than the table.
+
+    Args:
+        num_buckets: rows of the array, 1 … n.
+        num_hashes: k, rows an id; 2 in the paper.
+        num_weights: rows of weights; by default one an id. Fewer are shared by a hash.
+        seed: of the first hash; the others take the next ones.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> HashEmbedding(num_buckets=1000).bytes(Table("user", 6040, 64)) == (1000 * 64 + 6040 * 2) * 4
+        True
+    """
+
+    num_buckets: int
+    num_hashes: int = 2
+    num_weights: int | None = None
+    seed: int = 0
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Svenstrup et al., 2017, arXiv 1709.03933",
+        formula="Σ_j w_ij · E[h_j(i)], k hashes into one array",
+        elements="m · D + n · k",
+        operations="k hashes, k rows, k · D multiplications",
+        uniqueness="probable",
+        prefer="wide vectors; ids without a known order of popularity",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "num_buckets", "num_hashes")
+        self._at_least(0, "seed")
+        self._at_most(MAX_MODULUS, "num_buckets")
+        self._at_most(MAX_SEED - self.num_hashes, "seed")
+        if self.num_weights is not None:
+            self._at_least(1, "num_weights")
+            self._at_most(MAX_MODULUS, "num_weights")
+
+    def check(self, table: Table) -> None:
+        """There are no more buckets, and no more rows of weights, than ids."""
+        n = table.num_embeddings
+        for what, number in (("buckets", self.num_buckets), ("rows of weights", self.num_weights or 1)):
+            if number > n:
+                raise InputError(
+                    f"table {table.name!r}: {number} {what} for {n} ids; hash_embedding takes 1 … {n}, or use full"
+                )
+
+    def components(self, table: Table) -> list[Component]:
+        """The array of rows and the weights."""
+        self.check(table)
+        return [
+            Component("buckets.weight", self.num_buckets, table.embedding_dim, table.dtype),
+            Component("weights.weight", self.num_weights or table.num_embeddings, self.num_hashes, table.dtype),
+        ]
+
+    def build(self, table: Table) -> HashEmbeddingModule:
+        """A fresh module."""
+        self.check(table)
+        return HashEmbeddingModule(table, self)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Any number of buckets with which rows and weights take no more than the full table; at least one."""
+        if "num_buckets" in fixed:
+            return [make(cls, fixed)]
+        one = make(cls, {"num_buckets": 1} | fixed)
+        one.check(table)
+        _, weights = one.components(table)
+        most = (table.num_embeddings * table.embedding_dim - weights.numel) // table.embedding_dim
+        most = max(1, min(most, table.num_embeddings, MAX_MODULUS))
+        return Sizes(range(1, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """At 4 collisions: two hashes, three, and shared weights."""
+        n = table.num_embeddings
+        m = -(-n // 4)
+        return [cls(m), cls(m, 3, seed=5), cls(m, 2, max(1, n // 2))]
+
+
+class HashEmbeddingModule(TableModule):
+    """Rows and weights."""
+
+    method: HashEmbedding
+
+    def __init__(self, table: Table, method: HashEmbedding) -> None:
+        super().__init__(table, method)
+        self.seeds = tuple(method.seed + number for number in range(method.num_hashes))
+        self.buckets = Rows(method.num_buckets, table.embedding_dim, table.dtype)
+        self.weights = Rows(method.num_weights or table.num_embeddings, method.num_hashes, table.dtype)
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        vectors: Tensor = (self.buckets(self._rows(ids)) * self.weights(self._weight_rows(ids)).unsqueeze(-1)).sum(-2)
+        return vectors
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        """The rows that ids read, shape `(*ids.shape, k)`."""
+        seeds = torch.tensor(self.seeds, device=ids.device)
+        rows: Tensor = (hash_words(ids.unsqueeze(-1), seeds) >> 1) % self.method.num_buckets
+        return rows
+
+    def _weight_rows(self, ids: Tensor) -> Tensor:
+        shared = self.method.num_weights
+        rows: Tensor = MultiplyShift(shared, self.seeds[-1] + 1)(ids) if shared else ids
+        return rows
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Rows of deviation `table.std`, weights of deviation 1 / √k: of both signs, so that ids which share a row
+        begin apart."""
+        self.buckets.weight.normal_(0.0, self.table.std)
+        self.weights.weight.normal_(0.0, self.weights.weight.shape[1] ** -0.5)
+
+    @torch.no_grad()
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        """Alternating least squares from a few beginnings, since it has local minima; the best is kept."""
+        target = weight.double()
+        power = float((target.square().mean(-1) * share).sum())
+        generator = torch.Generator().manual_seed(0)
+        best, begun = float("inf"), self.weights.weight.double()
+        for _ in range(_BEGINNINGS):
+            array, factors, error = self._alternate(target, share, begun)
+            if error < best:
+                best = error
+                self.buckets.weight.copy_(array)
+                self.weights.weight.copy_(factors)
+            if best <= 1e-3 * power:
+                break
+            begun = torch.randn(begun.shape, generator=generator, dtype=begun.dtype).to(begun)
+
+    def _alternate(self, target: Tensor, share: Tensor, factors: Tensor) -> tuple[Tensor, Tensor, float]:
+        """All rows at once with the weights held, then every row of weights for itself, and so on."""
+        ids = torch.arange(len(target), device=target.device)
+        rows, places = self._rows(ids), self._weight_rows(ids)
+        stored, k = self.method.num_buckets, factors.shape[1]
+        error = float("inf")
+        for _ in range(_SWEEPS):
+            array = fitted_rows(target, share, rows, stored, factors[places])
+            read = array[rows]
+            normal = _sum_by(share[:, None, None] * (read @ read.transpose(1, 2)), places, len(factors))
+            moment = _sum_by(share[:, None] * (read @ target.unsqueeze(-1)).squeeze(-1), places, len(factors))
+            # Towards the weights that there are, where the rows leave them open or no id that counts reads them.
+            ridge = 1e-9 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-300
+            eye = torch.eye(k, dtype=target.dtype, device=target.device) * ridge
+            factors = torch.linalg.solve(normal + eye, moment + ridge * factors)
+            left = torch.einsum("nkw,nk->nw", read, factors[places]) - target
+            previous, error = error, float((left.square().mean(-1) * share).sum())
+            if previous - error <= 1e-6 * error:
+                break
+        return array, factors, error
+
+
+def _sum_by(values: Tensor, place: Tensor, places: int) -> Tensor:
+    return values.new_zeros(places, *values.shape[1:]).index_add_(0, place, values)

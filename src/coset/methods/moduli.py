@@ -1,0 +1,84 @@
+"""What the methods share whose partitions are given by a list of moduli."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Self, get_args
+
+from coset.errors import InputError
+from coset.methods.base import make
+from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
+from coset.partitions import Partition, balanced_moduli
+from coset.schema import Table
+
+
+def check_product(table: Table, method: str, moduli: Sequence[int]) -> None:
+    """Raise an `InputError` unless the product of `moduli` reaches the number of ids."""
+    n = table.num_embeddings
+    if (reach := prod(moduli)) < n:
+        example = balanced_moduli(n, len(moduli))
+        raise InputError(
+            f"table {table.name!r}: {method} with moduli {list(moduli)} tells {reach} ids apart, and there are {n}: "
+            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(example)}"
+        )
+
+
+@dataclass(frozen=True)
+class ModuliMethod(RowMethod):
+    """One component for each of a family of partitions, composed by an operation."""
+
+    moduli: tuple[int, ...]
+    operation: Operation = "mult"
+    widths: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "moduli")
+        if not self.moduli:
+            raise InputError(f"{self._what}: moduli must hold at least one number")
+        if self.widths is not None:
+            self._at_least(1, "widths")
+            if self.operation != "concat":
+                raise InputError(f"{self._what}: widths are for operation 'concat', not {self.operation!r}")
+
+    @property
+    @abstractmethod
+    def partitions(self) -> Sequence[Partition]:
+        """The partition of each modulus."""
+
+    def check(self, table: Table) -> None:
+        """The partitions tell all ids apart, and the widths make the dim."""
+        check_product(table, self.name, self.moduli)
+        if self.operation == "concat":
+            concat_widths(table, len(self.moduli), self.widths)
+
+    def composition(self, table: Table) -> RowComposition:
+        """A part for every partition."""
+        named = [(f"part{number}", partition) for number, partition in enumerate(self.partitions)]
+        return compose(table, self.operation, named, self.widths)
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """Two, three and four partitions, by every operation that the dim allows."""
+        n, dim = table.num_embeddings, table.embedding_dim
+        found = [
+            cls(cls.fewest(n, parts), operation)
+            for parts in (2, 3, 4)
+            for operation in get_args(Operation)
+            if operation != "concat" or dim >= parts
+        ]
+        if dim > 2:
+            found.append(cls(cls.fewest(n, 2), "concat", (1, dim - 1)))
+        return found
+
+    @classmethod
+    @abstractmethod
+    def fewest(cls, num_embeddings: int, parts: int) -> tuple[int, ...]:
+        """The moduli of the fewest rows in total."""
+
+    @classmethod
+    def _of(cls, moduli: Sequence[int], fixed: dict[str, Any]) -> Self:
+        return make(cls, {"moduli": tuple(moduli)} | fixed)

@@ -1,0 +1,167 @@
+"""`path_based`: a row of the first partition, led through a small function for each further one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.methods.base import Method, TableModule, make, register, rising, spread
+from coset.methods.facts import Facts
+from coset.methods.moduli import check_product
+from coset.methods.rows import Rows
+from coset.partitions import balanced_moduli, mixed_radix
+from coset.schema import Component, Table
+
+_SLOPE = 0.1
+_ROOM = 2**24  # elements of gathered functions at one time in `materialize`
+
+
+@register("path_based")
+@dataclass(frozen=True)
+class PathBased(Method):
+    """Path-based compositional embeddings (Shi et al., 2019, arXiv 1909.02107, section 4.2).
+
+    The row of id i in the first partition goes through one function for each further partition j, picked by the row of
+    i there: `x ← W₂ f(W₁ x + b₁) + b₂`, with one hidden layer; f is a leaky relu, so
+    that a narrow layer cannot die. The partitions are the digits of the id, so two ids
+    differ in the row or in a function on the way.
+
+    Bytes: `(m_1 · dim + Σ_(j>1) m_j · (2 · dim · hidden + hidden + dim)) · itemsize`. Operations: one row read and, for
+    each further partition, `2 · dim · hidden` multiplications and as many reads. Vectors are unique almost surely.
+    Prefer it where few buckets share many rows (4 collisions: m_1 = ⌈n / 4⌉ and 4 functions) and the product of QR is
+    too poor; it is the slowest of the family.
+
+    Args:
+        moduli: m_1 … m_k of product n or more: the rows of the array, then the number of functions of each step.
+        hidden: width of the hidden layers; the paper tries 16 to 128.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> PathBased((1510, 4), hidden=16).bytes(Table("user", 6040, 16)) // 4 == 1510 * 16 + 4 * (2 * 256 + 32)
+        True
+    """
+
+    moduli: tuple[int, ...]
+    hidden: int = 16
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Shi et al., 2019, arXiv 1909.02107",
+        formula="f_k,p_k(i) ∘ … ∘ f_2,p_2(i) (E[p_1(i)]), f one hidden layer",
+        elements="m_1 · D + Σ_(j>1) m_j · (2 · D · h + h + D)",
+        operations="1 row, (k - 1) · 2 · D · h multiplications",
+        uniqueness="probable",
+        prefer="few collisions, where a product of rows is too poor",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "moduli", "hidden")
+        if not self.moduli:
+            raise InputError(f"{self._what}: moduli must hold at least one number")
+
+    def check(self, table: Table) -> None:
+        """The partitions tell all ids apart."""
+        check_product(table, self.name, self.moduli)
+
+    def components(self, table: Table) -> list[Component]:
+        """The rows, then for each step both layers of all its functions, a function in a row."""
+        self.check(table)
+        dim, dtype = table.embedding_dim, table.dtype
+        first, *steps = self.rows(table)
+        found = [Component("rows.weight", first, dim, dtype)]
+        for number, functions in enumerate(steps):
+            widths = {"inward": self.hidden * dim, "inward_bias": self.hidden,
+                      "outward": dim * self.hidden, "outward_bias": dim}  # fmt: skip
+            found += [
+                Component(f"steps.{number}.{what}.weight", functions, width, dtype) for what, width in widths.items()
+            ]
+        return found
+
+    def rows(self, table: Table) -> list[int]:
+        """Rows of each partition that ids reach."""
+        return [partition.rows(table.num_embeddings) for partition in mixed_radix(self.moduli)]
+
+    def build(self, table: Table) -> PathModule:
+        """A fresh module."""
+        self.check(table)
+        return PathModule(table, self)
+
+    @classmethod
+    def sizes(cls, table: Table, *, parts: int = 2, **fixed: Any) -> Sequence[Self]:
+        """`parts` partitions, from the fewest bytes: the rows grow up to n, the functions shrink in number."""
+        if "moduli" in fixed:
+            return [make(cls, fixed)]
+        n = table.num_embeddings
+        families = [
+            (first, *balanced_moduli(-(-n // first), parts - 1)) if parts > 1 else (first,)
+            for first in spread(balanced_moduli(n, parts)[0], n)
+        ]
+        return rising((make(cls, {"moduli": moduli} | fixed) for moduli in families), table)
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """One step at about 4 collisions, two steps, and none."""
+        n = table.num_embeddings
+        return [cls((-(-n // 4), 4), 4), cls((-(-n // 6), 2, 3), 3), cls((n,))]
+
+
+class PathModule(TableModule):
+    """The rows, and stacked layers for each further partition."""
+
+    def __init__(self, table: Table, method: PathBased) -> None:
+        super().__init__(table, method)
+        self.partitions = mixed_radix(method.moduli)
+        first, *steps = method.rows(table)
+        self.rows = Rows(first, table.embedding_dim, table.dtype)
+        self.steps = nn.ModuleList(_Step(functions, method.hidden, table) for functions in steps)
+        self.ids_at_once = max(1, min(self.ids_at_once, _ROOM // (table.embedding_dim * method.hidden)))
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        first, *others = self.partitions
+        flat = ids.reshape(-1)
+        vectors: Tensor = self.rows(first(flat))
+        for partition, step in zip(others, self.steps, strict=True):
+            vectors = step(vectors, partition(flat))
+        return vectors.reshape(*ids.shape, self.table.embedding_dim)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Rows of deviation `table.std`, functions that keep it, biases of zero."""
+        self.rows.weight.normal_(0.0, self.table.std)
+        for step in cast("list[_Step]", list(self.steps)):
+            step.reset_parameters()
+
+
+class _Step(nn.Module):
+    """One function a bucket: one hidden layer, each layer of all functions in one array."""
+
+    def __init__(self, functions: int, hidden: int, table: Table) -> None:
+        super().__init__()
+        self.dim, self.hidden = table.embedding_dim, hidden
+        self.inward = Rows(functions, hidden * self.dim, table.dtype)
+        self.inward_bias = Rows(functions, hidden, table.dtype)
+        self.outward = Rows(functions, self.dim * hidden, table.dtype)
+        self.outward_bias = Rows(functions, self.dim, table.dtype)
+
+    def forward(self, vectors: Tensor, bucket: Tensor) -> Tensor:
+        """Each vector, shape `(ids, dim)`, through the function of its bucket."""
+        inward = self.inward(bucket).view(-1, self.hidden, self.dim)
+        outward = self.outward(bucket).view(-1, self.dim, self.hidden)
+        inside = F.leaky_relu((inward @ vectors.unsqueeze(-1)).squeeze(-1) + self.inward_bias(bucket), _SLOPE)
+        moved: Tensor = (outward @ inside.unsqueeze(-1)).squeeze(-1) + self.outward_bias(bucket)
+        return moved
+
+    def reset_parameters(self) -> None:
+        """Layers that keep the mean square, of which the leaky relu leaves (1 + slope²) / 2."""
+        self.inward.weight.normal_(0.0, self.dim**-0.5)
+        self.outward.weight.normal_(0.0, (self.hidden * (1 + _SLOPE**2) / 2) ** -0.5)
+        self.inward_bias.weight.zero_()
+        self.outward_bias.weight.zero_()

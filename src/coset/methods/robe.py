@@ -1,0 +1,131 @@
+"""`robe`: vectors are put together from chunks at hashed places of one long array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.facts import Facts
+from coset.methods.rows import Rows
+from coset.partitions import MAX_MODULUS, MAX_SEED, hash_words
+from coset.schema import Component, Table
+
+
+@register("robe")
+@dataclass(frozen=True)
+class Robe(Method):
+    """ROBE, random offset block embedding (Desai, Chou and Shrivastava, 2021, arXiv 2108.02191): the vector of an id is
+    cut into chunks; each is read from one array of `size` elements at a hashed offset, around its end.
+
+    Every element of the array serves all ids alike, so `size` may be anything, down to one number. Tables of one
+    collection that name the same `array` read the same elements, by hashes of their own.
+
+    Bytes: `size · itemsize`, once for all tables that share the array. Operations: `⌈dim / chunk⌉` hashes and reads of
+    `chunk` neighbouring elements. Vectors are unique but for bad luck. Prefer it at extreme ratios and for many tables
+    under one budget; where ids come in order of popularity, methods that mind it do better.
+
+    Args:
+        size: elements of the array.
+        chunk: neighbouring elements that are read together, Z in the paper; larger is faster, smaller spreads more.
+        array: the name that tables share it by; None for an array of its own.
+        seed: which hash functions, 0 … 2^32 - 1; with `array`, the table's name counts as well.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> Robe(size=10_000).bytes(Table("user", 6040, 64))
+        40000
+    """
+
+    size: int
+    chunk: int = 8
+    array: str | None = None
+    seed: int = 0
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Desai et al., 2021, arXiv 2108.02191",
+        formula="chunks of Z elements at hashed offsets of one array",
+        elements="any size, also one array for all tables",
+        operations="⌈D / Z⌉ hashes and reads",
+        uniqueness="probable",
+        prefer="extreme ratios, many tables under one budget",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "size", "chunk")
+        self._at_most(MAX_MODULUS, "size")
+        self._at_least(0, "seed")
+        self._at_most(MAX_SEED, "seed")
+        if self.array is not None and (not self.array or "." in self.array):
+            raise InputError(f"{self._what}: array needs a name without dots, not {self.array!r}")
+
+    def components(self, table: Table) -> list[Component]:
+        """The array."""
+        return [Component("array.weight", self.size, 1, table.dtype, shared=self.array)]
+
+    def build(self, table: Table) -> RobeModule:
+        """A fresh module."""
+        return RobeModule(table, self)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Any size, from one element to those of the full table."""
+        most = min(table.num_embeddings * table.embedding_dim, MAX_MODULUS)
+        return Sizes(range(1, most + 1), lambda size: make(cls, {"size": size} | fixed))
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """Chunks that divide the dim, that do not, single elements, and a named array, at 4 times fewer bytes."""
+        size = -(-table.num_embeddings * table.embedding_dim // 4)
+        return [cls(size), cls(size, 3, seed=9), cls(size, 1), cls(size, table.embedding_dim, "one")]
+
+
+class RobeModule(TableModule):
+    """The array and the places of chunks in it."""
+
+    def __init__(self, table: Table, method: Robe) -> None:
+        super().__init__(table, method)
+        self.size, self.chunk = method.size, min(method.chunk, table.embedding_dim)
+        self.chunks = -(-table.embedding_dim // self.chunk)
+        self.seed = method.seed if method.array is None else method.seed ^ crc32(table.name.encode("utf-8"))
+        self.shared_name = method.array
+        self.array = Rows(method.size, 1, table.dtype)
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        elements: Tensor = self.array(self._places(ids))
+        return elements.squeeze(-1)
+
+    def _places(self, ids: Tensor) -> Tensor:
+        """Where each element of each vector is read, shape `(*ids.shape, dim)`; every chunk has a hash of its own."""
+        number = torch.arange(self.chunks, device=ids.device)
+        words: Tensor = hash_words(ids.unsqueeze(-1), hash_words(number, self.seed))
+        within = torch.arange(self.chunk, device=ids.device)
+        places = ((words % self.size).unsqueeze(-1) + within) % self.size
+        return places.flatten(-2)[..., : self.table.embedding_dim]
+
+    def shareable(self) -> Mapping[str, str]:
+        """The array, under the name that the method gives."""
+        return {} if self.shared_name is None else {"array": self.shared_name}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Elements of deviation `table.std`."""
+        self.array.weight.normal_(0.0, self.table.std)
+
+    @torch.no_grad()
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        """Every element of the array becomes the mean of all that read it, weighted by frequency: least squares."""
+        places = self._places(torch.arange(len(weight), device=weight.device)).reshape(-1)
+        each = share.repeat_interleave(self.table.embedding_dim)
+        mass = each.new_zeros(self.size).index_add_(0, places, each)
+        total = each.new_zeros(self.size).index_add_(0, places, each * weight.double().reshape(-1))
+        self.array.weight.copy_((total / mass.clamp_min(1e-300)).unsqueeze(-1))

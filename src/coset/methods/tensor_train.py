@@ -1,0 +1,230 @@
+"""`tensor_train`: the table as a product of three small cores, picked by the digits of an id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.methods.base import Method, TableModule, make, register, rising
+from coset.methods.facts import Facts
+from coset.methods.rows import Rows
+from coset.partitions import Partition, balanced_moduli, mixed_radix
+from coset.schema import Component, Table
+
+_CORES = 3
+_SWEEPS = 40
+_MOST_RANK = 32  # that the fit solves exactly; its matrices have rank² rows
+_MOST_RANK_OFFERED = 512
+
+
+@register("tensor_train")
+@dataclass(frozen=True)
+class TensorTrain(Method):
+    """Tensor-train embeddings, TT-Rec (Yin, Acun, Liu and Wu, 2021, arXiv 2101.11714): the digits i_1, i_2, i_3 of an
+    id pick a slice of each of three cores, and the vector is their matrix product.
+
+    With n ≤ n_1 · n_2 · n_3 and dim = d_1 · d_2 · d_3, the slices have the shapes (d_1, r), (r, d_2, r) and (r, d_3).
+
+    Bytes: `(n_1 · d_1 · r + n_2 · r · d_2 · r + n_3 · r · d_3) · itemsize`. Operations: three rows read and
+    `d_1 · d_2 · r² + dim · r` multiplications. Vectors are unique almost surely. The fit to a trained table is
+    alternating least squares. Prefer it at ratios of hundreds, for tables of millions of ids and wide vectors; at small
+    ratios it costs more time than it saves bytes.
+
+    Args:
+        rank: r, the width of the joints.
+        row_shape: n_1, n_2, n_3, of product n or more; by default the most equal, `balanced_moduli(n, 3)`.
+        dim_shape: d_1, d_2, d_3, of product dim; by default the most equal.
+
+    Example:
+        >>> from coset.schema import Table
+        >>> [c.shape for c in TensorTrain(rank=8).components(Table("user", 6040, 64))]
+        [(19, 32), (18, 256), (18, 32)]
+    """
+
+    rank: int
+    row_shape: tuple[int, ...] | None = None
+    dim_shape: tuple[int, ...] | None = None
+
+    facts: ClassVar[Facts] = Facts(
+        paper="Yin et al., 2021, arXiv 2101.11714",
+        formula="G_1[i_1] · G_2[i_2] · G_3[i_3], matrix products of rank r",
+        elements="about n^(1/3) · D^(1/3) · (2 r + r²)",
+        operations="3 rows, d_1 · d_2 · r² + D · r multiplications",
+        uniqueness="probable",
+        prefer="ratios of hundreds on millions of ids",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "rank")
+        for what in ("row_shape", "dim_shape"):
+            if (shape := getattr(self, what)) is not None:
+                self._at_least(1, what)
+                if len(shape) != _CORES:
+                    raise InputError(f"{self._what}: {what} must hold {_CORES} numbers, not {list(shape)}")
+
+    def check(self, table: Table) -> None:
+        """The shapes fit the number of ids and the dim."""
+        n, dim = table.num_embeddings, table.embedding_dim
+        if self.row_shape is not None and prod(self.row_shape) < n:
+            raise InputError(
+                f"table {table.name!r}: tensor_train needs a row_shape of product {n} or more, such as "
+                f"{list(balanced_moduli(n, _CORES))}, not {list(self.row_shape)}"
+            )
+        if self.dim_shape is not None and prod(self.dim_shape) != dim:
+            raise InputError(
+                f"table {table.name!r}: tensor_train needs a dim_shape of product {dim}, such as "
+                f"{list(_equal_factors(dim))}, not {list(self.dim_shape)}"
+            )
+
+    def partitions(self, table: Table) -> Sequence[Partition]:
+        """The digits of an id."""
+        return mixed_radix(self.row_shape or balanced_moduli(table.num_embeddings, _CORES))
+
+    def slices(self, table: Table) -> list[tuple[int, int, int]]:
+        """Shape of a slice of each core: rank before, elements of the dim, rank behind."""
+        first, second, third = self.dim_shape or _equal_factors(table.embedding_dim)
+        return [(1, first, self.rank), (self.rank, second, self.rank), (self.rank, third, 1)]
+
+    def components(self, table: Table) -> list[Component]:
+        """The cores, a slice in a row."""
+        self.check(table)
+        shapes = zip(self.partitions(table), self.slices(table), strict=True)
+        return [
+            Component(f"core{number}.weight", partition.rows(table.num_embeddings), prod(slice_), table.dtype)
+            for number, (partition, slice_) in enumerate(shapes)
+        ]
+
+    def build(self, table: Table) -> TrainModule:
+        """A fresh module."""
+        self.check(table)
+        return TrainModule(table, self)
+
+    @classmethod
+    def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
+        """Ranks from 1 to the last that is no larger than the full table, at most 512."""
+        if "rank" in fixed:
+            return [make(cls, fixed)]
+        return rising((make(cls, {"rank": rank} | fixed) for rank in range(1, _MOST_RANK_OFFERED + 1)), table)
+
+    @classmethod
+    def examples(cls, table: Table) -> list[Self]:
+        """Ranks 1 and 3 with shapes chosen, and shapes given."""
+        n, dim = table.num_embeddings, table.embedding_dim
+        return [cls(1), cls(3), cls(2, (n, 1, 1), (1, 1, dim))]
+
+
+class TrainModule(TableModule):
+    """Three cores."""
+
+    def __init__(self, table: Table, method: TensorTrain) -> None:
+        super().__init__(table, method)
+        self.partitions, self.slices = method.partitions(table), method.slices(table)
+        for component in method.components(table):
+            self.add_module(component.key.removesuffix(".weight"), Rows(component.rows, component.width, table.dtype))
+        self.reset_parameters()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of `ids`."""
+        first, second, third = self._read(ids.reshape(-1))
+        elements, rank = first.shape[2] * second.shape[2], third.shape[1]
+        left = (first.squeeze(1) @ second.flatten(2)).view(len(first), elements, rank)
+        vectors = left @ third.squeeze(-1)
+        return vectors.reshape(*ids.shape, self.table.embedding_dim)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Cores that keep the deviation 1 along the train, and `table.std` in the last: were all of them small, so
+        would be every gradient."""
+        rank = self.slices[0][2]
+        for core, std in zip(self._cores, (1.0, rank**-0.5, self.table.std * rank**-0.5), strict=True):
+            core.weight.normal_(0.0, std)
+
+    @property
+    def _cores(self) -> list[Rows]:
+        return [self.get_submodule(f"core{number}") for number in range(_CORES)]  # type: ignore[misc]
+
+    def _read(self, ids: Tensor) -> list[Tensor]:
+        """The slices of flat ids, each of shape `(ids, rank before, elements, rank behind)`."""
+        return [
+            core(partition(ids)).view(len(ids), *slice_)
+            for core, partition, slice_ in zip(self._cores, self.partitions, self.slices, strict=True)
+        ]
+
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        """Alternating least squares: each core in turn solved exactly, slice by slice, with the others held."""
+        if self.slices[0][2] > _MOST_RANK:
+            super()._fit(weight, share)
+            return
+        ids = torch.arange(len(weight), device=weight.device)
+        digits = [partition(ids) for partition in self.partitions]
+        cores = [core.weight.detach().double().view(-1, *slice_)
+                 for core, slice_ in zip(self._cores, self.slices, strict=True)]  # fmt: skip
+        elements = [slice_[1] for slice_ in self.slices]
+        target = weight.double().view(-1, *elements)
+        error = float("inf")
+        for _ in range(_SWEEPS):
+            for number in (2, 1, 0):
+                for row in range(len(cores[number])):
+                    at = torch.nonzero(digits[number] == row).squeeze(-1)
+                    if len(at):
+                        others = [core[digit[at]] for core, digit in zip(cores, digits, strict=True)]
+                        cores[number][row] = _solved(number, others, target[at], share[at], cores[number][row])
+            found = [core[digit] for core, digit in zip(cores, digits, strict=True)]
+            whole = torch.einsum("nxar,nrbs,nscy->nabc", *found)
+            previous, error = error, float(((whole - target).square().flatten(1).mean(-1) * share).sum())
+            if previous - error <= 1e-7 * error:
+                break
+        with torch.no_grad():
+            for core, values in zip(self._cores, cores, strict=True):
+                core.weight.copy_(values.flatten(1))
+
+
+def _solved(number: int, slices: list[Tensor], target: Tensor, share: Tensor, held: Tensor) -> Tensor:
+    """The slice of core `number` for these ids that leaves the least weighted error, given their other slices."""
+    first, second, third = slices
+    one = target.new_ones(len(target), 1, 1)
+    if number == 0:
+        behind = torch.einsum("nrbs,nscy->nrbc", second, third).flatten(2)
+        before, wanted = one, target.flatten(2).unsqueeze(1)
+    elif number == 1:
+        before, behind, wanted = first.squeeze(1), third.squeeze(-1), target
+    else:
+        before = torch.einsum("nxar,nrbs->nabs", first, second).flatten(1, 2)
+        behind, wanted = one, target.flatten(1, 2).unsqueeze(-1)
+    # The slice X has shape (p, e, q); the model is before (a, p) · X · behind (q, c), for each id.
+    weight = share[:, None, None]
+    left = (before.transpose(1, 2) @ before * weight).flatten(1)
+    right = (behind @ behind.transpose(1, 2)).flatten(1)
+    p, q = before.shape[2], behind.shape[1]
+    normal = (left.t() @ right).view(p, p, q, q).permute(0, 2, 1, 3).reshape(p * q, p * q)
+    moment = torch.einsum("nap,naec,nqc,n->pqe", before, wanted, behind, share).reshape(p * q, -1)
+    size = normal.diagonal().mean()
+    if not bool(size > 0):
+        return held
+    normal = normal + torch.eye(p * q, dtype=normal.dtype, device=normal.device) * 1e-10 * size
+    found: Tensor = torch.linalg.solve(normal, moment)
+    return found.view(p, q, -1).permute(0, 2, 1)
+
+
+def _equal_factors(dim: int) -> tuple[int, int, int]:
+    """Three factors of `dim` with the smallest sum, the largest first.
+
+    Example:
+        >>> _equal_factors(64), _equal_factors(16), _equal_factors(7)
+        ((4, 4, 4), (4, 2, 2), (7, 1, 1))
+    """
+    found = [
+        (dim // (second * third), second, third)
+        for third in range(1, round(dim ** (1 / 3)) + 1)
+        if dim % third == 0
+        for second in range(third, dim // third + 1)
+        if (dim // third) % second == 0 and dim // (second * third) >= second
+    ]
+    return min(found, key=sum)
