@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coset.methods import Method, method, registered
     from coset.schema import Component, Table
-    from coset.tables import Embedding, EmbeddingBag, EmbeddingCollection
+    from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ _HOMES = {
     "Component": "schema",
     "Embedding": "tables",
     "EmbeddingBag": "tables",
+    "EmbeddingBagCollection": "tables",
     "EmbeddingCollection": "tables",
     "Method": "methods",
     "Table": "schema",
@@ -31,6 +32,7 @@ __all__ = [
     "Component",
     "Embedding",
     "EmbeddingBag",
+    "EmbeddingBagCollection",
     "EmbeddingCollection",
     "Method",
     "Table",

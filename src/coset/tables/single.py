@@ -1,83 +1,23 @@
-"""`Embedding`, `EmbeddingBag` and `EmbeddingCollection`: what users put in a model.
-
-They own, once for all methods, what is not storage: checks of ids, padding, pooling, per-sample weights, and the
-order of popularity where ids do not come in it.
-"""
+"""`Embedding` and `EmbeddingBag`: one table with the options of torch's modules of the same names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, cast
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from coset.errors import InputError
-from coset.ledger import measure
-from coset.methods import Method, TableModule, method
+from coset.methods import TableModule
 from coset.methods.rows import Rows
-from coset.schema import Component, Table
-
-Mode = Literal["sum", "mean", "max"]
-MethodLike = str | Method | Mapping[str, Any]
-
-
-def check_ids(table: Table, ids: Tensor) -> None:
-    """Raise unless `ids` are whole numbers in `0 … num_embeddings - 1`; compiled graphs check the type alone.
-
-    Raises:
-        TypeError: ids that are not int64 or int32.
-        IndexError: an id out of range; the message names the table, the id and the range.
-    """
-    if ids.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"table {table.name!r}: ids must be int64 or int32, not {str(ids.dtype)[6:]}")
-    if torch.compiler.is_compiling() or ids.numel() == 0 or ids.is_meta:
-        return
-    low, high = (int(bound) for bound in ids.aminmax())
-    if low < 0 or high >= table.num_embeddings:
-        wrong = low if low < 0 else high
-        raise IndexError(
-            f"table {table.name!r}: id {wrong} is out of range, its ids are 0 … {table.num_embeddings - 1}"
-        )
+from coset.schema import Table
+from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
+from coset.tables.owner import MethodLike, Tables, check_ids
 
 
-class _TableDict(nn.Module):
-    """Tables by name. Unlike `nn.ModuleDict` it has room for tables called `items` or `type`."""
-
-    def __init__(self, tables: Mapping[str, TableModule]) -> None:
-        super().__init__()
-        self._modules.update(tables)
-
-    def __getitem__(self, name: str) -> TableModule:
-        return self._modules[name]  # type: ignore[return-value]
-
-
-class _Tables(nn.Module):
-    """Owns table modules, their state named `tables.<table>.<component>`, and reads checked ids from them."""
-
-    def __init__(self, methods: Iterable[tuple[Table, MethodLike]], device: torch.device | str | None = None) -> None:
-        super().__init__()
-        with torch.device(device if device is not None else torch.get_default_device()):
-            built = [method(how).build(table) for table, how in methods]
-        if len({module.table.name for module in built}) < len(built):
-            raise InputError(f"tables need distinct names, not {[module.table.name for module in built]}")
-        self.tables = _TableDict({module.table.name: module for module in built})
-        self._names = tuple(module.table.name for module in built)
-
-    def components(self) -> list[Component]:
-        """What is stored, index state included, under the names of the state: read off the tensors, so that it
-        stays true after `.half()`. What will be stored, `Method.components` tells in advance."""
-        return measure(self)
-
-    def reset_parameters(self) -> None:
-        """Draw fresh values in every table."""
-        for name in self._names:
-            self.tables[name].reset_parameters()
-
-
-class _SingleTable(_Tables):
+class _SingleTable(Tables):
     """One table with the options of `torch.nn.Embedding`."""
 
     def __init__(
@@ -101,7 +41,7 @@ class _SingleTable(_Tables):
         table = Table(
             name, num_embeddings, embedding_dim, std, dtype or torch.get_default_dtype(), frequencies, attributes
         )
-        super().__init__([(table, method)], device)
+        super().__init__([(table, method)], None if order is None else {name: order}, device)
         self.table = table
         self.method = self._module.method
         self.padding_idx = self._checked_padding(padding_idx)
@@ -111,8 +51,6 @@ class _SingleTable(_Tables):
             raise InputError(
                 f"table {name!r}: {option} needs a row for each id, which {self.method.name!r} has not; use 'full'"
             )
-        if order is not None:
-            self._module.register_buffer("order", self._checked_order(order))
         self._zero_padding()
 
     @classmethod
@@ -139,13 +77,13 @@ class _SingleTable(_Tables):
         self._zero_padding()
 
     @torch.no_grad()
-    def materialize(self, chunk: int = 65536) -> Tensor:
+    def materialize(self, chunk: int | None = None) -> Tensor:
         """The whole table by id, shape `(num_embeddings, embedding_dim)`, detached; `chunk` ids at a time.
 
         It reads what is stored and changes nothing; with `max_norm`, rows that no lookup has scaled yet are longer.
         """
-        n, device = self.num_embeddings, next(self.parameters()).device
-        return torch.cat([self._read(torch.arange(at, min(at + chunk, n), device=device)) for at in range(0, n, chunk)])
+        n, step, device = self.num_embeddings, chunk or self._module.ids_at_once, self._module.device
+        return torch.cat([self._read(torch.arange(at, min(at + step, n), device=device)) for at in range(0, n, step)])
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Come as near to the full table `weight` as the method allows; see `TableModule.fit_`."""
@@ -162,7 +100,8 @@ class _SingleTable(_Tables):
 
     @property
     def _module(self) -> TableModule:
-        return self.tables[self.table.name]
+        module: TableModule = self.tables[self.table.name]
+        return module
 
     @property
     def _stored(self) -> Rows:
@@ -174,8 +113,7 @@ class _SingleTable(_Tables):
         return getattr(self._module, "order", None)
 
     def _rows(self, ids: Tensor) -> Tensor:
-        """The ids, or their ranks, as the method numbers them."""
-        return ids.long() if self._order is None else self._order[ids.long()].long()
+        return self._ranks(self.table.name, ids)
 
     def _vectors(self, ids: Tensor) -> Tensor:
         """Vectors of ids that are checked already, after a renorm where `max_norm` wants it."""
@@ -191,7 +129,8 @@ class _SingleTable(_Tables):
         if not self.method.row_per_id:
             vectors = self._module.lookup(rows)
             if self.padding_idx is not None:
-                vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
+                padding = (ids == self.padding_idx).reshape(*ids.shape, *[1] * len(self._module.vector_shape))
+                vectors = vectors.masked_fill(padding, 0)
             return vectors
         stored = self._stored
         if self.padding_idx is None or self._order is None:
@@ -217,16 +156,6 @@ class _SingleTable(_Tables):
                 f"table {self.table.name!r}: padding_idx {padding_idx!r} is not an id, which are 0 … {n - 1}"
             )
         return int(padding_idx) % n
-
-    def _checked_order(self, order: np.ndarray | Tensor) -> Tensor:
-        n, name = self.table.num_embeddings, self.table.name
-        ranks, device = torch.as_tensor(order), next(self.parameters()).device
-        if ranks.dtype.is_floating_point or tuple(ranks.shape) != (n,):
-            raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {tuple(ranks.shape)} "
-                             f"of {str(ranks.dtype)[6:]}")  # fmt: skip
-        if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
-            raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
-        return ranks.to(device, torch.int32)
 
 
 class Embedding(_SingleTable):
@@ -297,8 +226,7 @@ class EmbeddingBag(_SingleTable):
         include_last_offset: bool = False,
         **options: Any,
     ) -> None:
-        if mode not in ("sum", "mean", "max"):
-            raise InputError(f"mode must be 'sum', 'mean' or 'max', not {mode!r}")
+        checked_mode(mode)
         super().__init__(num_embeddings, embedding_dim, method, **options)
         if mode == "max" and self.scale_grad_by_freq:
             raise InputError(f"table {self.table.name!r}: scale_grad_by_freq is for the modes 'sum' and 'mean'")
@@ -314,87 +242,17 @@ class EmbeddingBag(_SingleTable):
             per_sample_weights: a factor for each id, same shape as `input`; mode `"sum"` only.
         """
         check_ids(self.table, input)
-        ids, offsets = self._bags(input, offsets)
-        if per_sample_weights is not None:
-            if self.mode != "sum":
-                raise InputError(f"table {self.table.name!r}: per_sample_weights are for mode 'sum', not {self.mode!r}")
-            if per_sample_weights.shape != input.shape:
-                raise InputError(
-                    f"table {self.table.name!r}: per_sample_weights have shape {tuple(per_sample_weights.shape)}, "
-                    f"the ids {tuple(input.shape)}"
-                )
-            per_sample_weights = per_sample_weights.reshape(-1)
-        vectors, places = self._vectors(ids), torch.arange(len(ids), device=ids.device)
-        padding: int | None = None
-        if self.padding_idx is not None or len(ids) == 0:
-            # All padding reads one more row, which torch's kernel leaves out; and with no ids at all, the kernel
-            # still wants a row to exist.
-            padding = len(ids)
-            places = torch.where(ids == self.padding_idx, padding, places) if self.padding_idx is not None else places
-            vectors = torch.cat([vectors, vectors.new_zeros(1, self.embedding_dim)])
-        return F.embedding_bag(
-            places, vectors, offsets, mode=self.mode, per_sample_weights=per_sample_weights,
-            include_last_offset=self.include_last_offset and input.dim() == 1, padding_idx=padding,
-        )  # fmt: skip
+        ids, offsets, include_last = read_bags(self.table, input, offsets, self.include_last_offset)
+        check_weights(self.table, self.mode, input, per_sample_weights)
+        return pool(
+            self._vectors(ids),
+            offsets,
+            self.mode,
+            weights=None if per_sample_weights is None else per_sample_weights.reshape(-1),
+            include_last=include_last,
+            left_out=None if self.padding_idx is None else ids == self.padding_idx,
+        )
 
     def extra_repr(self) -> str:
         """The sizes, the method and the mode."""
         return f"{super().extra_repr()}, mode={self.mode!r}"
-
-    def _bags(self, input: Tensor, offsets: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Ids in one dimension and where each bag begins."""
-        name = self.table.name
-        if input.dim() == 2:
-            if offsets is not None:
-                raise InputError(f"table {name!r}: ids of shape (bags, length) take no offsets")
-            bags, length = input.shape
-            return input.reshape(-1), torch.arange(bags, device=input.device) * length
-        if input.dim() != 1:
-            raise InputError(f"table {name!r}: ids of a bag are 1-D or 2-D, not {input.dim()}-D")
-        if offsets is None:
-            raise InputError(f"table {name!r}: 1-D ids need offsets, which say where each bag begins")
-        if offsets.dim() != 1 or offsets.dtype not in (torch.int64, torch.int32):
-            raise InputError(f"table {name!r}: offsets must be 1-D int64 or int32")
-        if not torch.compiler.is_compiling():
-            self._check_offsets(input, offsets)
-        return input, offsets.long()
-
-    def _check_offsets(self, ids: Tensor, offsets: Tensor) -> None:
-        name = self.table.name
-        if len(offsets) == 0:
-            if self.include_last_offset:
-                raise InputError(f"table {name!r}: include_last_offset needs offsets to end with {len(ids)}, not none")
-            if len(ids):  # torch's kernel would read memory that is not there
-                raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
-            return
-        last = int(offsets[-1])
-        wrong = int(offsets[0]) != 0 or last > len(ids) or bool((offsets[1:] < offsets[:-1]).any())
-        if wrong or (self.include_last_offset and last != len(ids)):
-            end = f"end at {len(ids)}" if self.include_last_offset else f"stay within {len(ids)}"
-            raise InputError(f"table {name!r}: offsets must begin at 0, not fall, and {end}, not {_short(offsets)}")
-
-
-class EmbeddingCollection(_Tables):
-    """Several tables, read together: `{table: ids}` → `{table: vectors}`.
-
-    Example:
-        >>> both = EmbeddingCollection([(Table("user", 10, 4), "full"), (Table("movie", 20, 4), "full")])
-        >>> found = both({"user": torch.tensor([1, 2]), "movie": torch.tensor([3, 4])})
-        >>> found["movie"].shape
-        torch.Size([2, 4])
-    """
-
-    def forward(self, ids: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Vectors for each table's ids, of shape `(*ids.shape, embedding_dim)`."""
-        return {name: self.lookup(name, of) for name, of in ids.items()}
-
-    def lookup(self, name: str, ids: Tensor) -> Tensor:
-        """Vectors of one table's ids."""
-        module = self.tables[name]
-        check_ids(module.table, ids)
-        return module.lookup(ids.long())
-
-
-def _short(values: Tensor) -> str:
-    shown = [int(value) for value in values[:6]]
-    return f"{shown}" if len(values) <= 6 else f"{str(shown)[:-1]}, …, {int(values[-1])}]"

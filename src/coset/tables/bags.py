@@ -1,0 +1,122 @@
+"""Bags: the ids of multi-hot values, where each begins, and how the vectors of its ids become one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.schema import Table
+
+Mode = Literal["sum", "mean", "max"]
+
+
+def checked_mode(mode: Any) -> Mode:
+    """`mode`, if it is one."""
+    if mode not in ("sum", "mean", "max"):
+        raise InputError(f"mode must be 'sum', 'mean' or 'max', not {mode!r}")
+    chosen: Mode = mode
+    return chosen
+
+
+def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor, bool]:
+    """Ids in one dimension, where each bag begins, and whether the last offset is where the last bag ends.
+
+    Args:
+        table: named in errors.
+        ids: 1-D with `offsets`, or 2-D `(bags, ids in each)` without.
+        offsets: where each bag begins in `ids`.
+        include_last: whether `offsets` ends with the number of ids.
+
+    Raises:
+        InputError: ids of other dimensions, offsets missing, falling, or leaving ids in no bag.
+    """
+    name = table.name
+    if ids.dim() == 2:
+        if offsets is not None:
+            raise InputError(f"table {name!r}: ids of shape (bags, length) take no offsets")
+        bags, length = ids.shape
+        return ids.reshape(-1), torch.arange(bags, device=ids.device) * length, False
+    if ids.dim() != 1:
+        raise InputError(f"table {name!r}: ids of a bag are 1-D or 2-D, not {ids.dim()}-D")
+    if offsets is None:
+        raise InputError(f"table {name!r}: 1-D ids need offsets, which say where each bag begins")
+    check_offsets(table, ids, offsets, include_last)
+    return ids, offsets.long(), include_last
+
+
+def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool) -> None:
+    """Raise an `InputError` unless `offsets` cut all of `ids` into bags; compiled graphs check their type alone."""
+    name = table.name
+    if offsets.dim() != 1 or offsets.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"table {name!r}: offsets must be 1-D int64 or int32")
+    if torch.compiler.is_compiling():
+        return
+    if len(offsets) == 0:
+        if include_last:
+            raise InputError(f"table {name!r}: include_last_offset needs offsets to end with {len(ids)}, not none")
+        if len(ids):  # torch's kernel would read memory that is not there
+            raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
+        return
+    last = int(offsets[-1])
+    wrong = int(offsets[0]) != 0 or last > len(ids) or bool((offsets[1:] < offsets[:-1]).any())
+    if wrong or (include_last and last != len(ids)):
+        end = f"end at {len(ids)}" if include_last else f"stay within {len(ids)}"
+        raise InputError(f"table {name!r}: offsets must begin at 0, not fall, and {end}, not {_short(offsets)}")
+
+
+def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None) -> None:
+    """Raise an `InputError` unless there is a weight for each id, and the mode takes weights."""
+    if weights is None:
+        return
+    if mode != "sum":
+        raise InputError(f"table {table.name!r}: per_sample_weights are for mode 'sum', not {mode!r}")
+    if weights.shape != ids.shape:
+        raise InputError(
+            f"table {table.name!r}: per_sample_weights have shape {tuple(weights.shape)}, the ids {tuple(ids.shape)}"
+        )
+
+
+def pool(
+    vectors: Tensor,
+    offsets: Tensor,
+    mode: Mode,
+    *,
+    weights: Tensor | None = None,
+    include_last: bool = False,
+    left_out: Tensor | None = None,
+) -> Tensor:
+    """One vector a bag, by torch's own kernel, which reads the vectors of the ids as its table.
+
+    Args:
+        vectors: of all ids, composed one by one, shape `(ids, *shape)`.
+        offsets: where each bag begins.
+        mode: `"sum"`, `"mean"` or `"max"`.
+        weights: a factor for each id.
+        include_last: whether `offsets` ends with the number of ids.
+        left_out: the ids that belong to no bag, a boolean an id.
+
+    Returns:
+        Shape `(bags, *shape)`; zeros for an empty bag.
+    """
+    shape, flat = vectors.shape[1:], vectors.flatten(1)
+    ids, places, padding = len(flat), torch.arange(len(flat), device=flat.device), None
+    if left_out is not None or ids == 0:
+        # All that is left out reads one more row, which torch's kernel skips; and with no ids at all, the kernel
+        # still wants a row to exist.
+        padding = ids
+        places = places if left_out is None else torch.where(left_out, padding, places)
+        flat = torch.cat([flat, flat.new_zeros(1, flat.shape[1])])
+    pooled = F.embedding_bag(
+        places, flat, offsets, mode=mode, per_sample_weights=weights, include_last_offset=include_last,
+        padding_idx=padding,
+    )  # fmt: skip
+    return pooled.reshape(-1, *shape) if len(shape) > 1 else pooled
+
+
+def _short(values: Tensor) -> str:
+    shown = [int(value) for value in values[:6]]
+    return f"{shown}" if len(values) <= 6 else f"{str(shown)[:-1]}, …, {int(values[-1])}]"

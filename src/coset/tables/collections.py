@@ -1,0 +1,234 @@
+"""`EmbeddingCollection` and `EmbeddingBagCollection`: many features read from the tables they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InputError, unknown
+from coset.methods import TableModule
+from coset.schema import Table
+from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, pool, read_bags
+from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids
+
+FeatureIds = Any
+"""Ids of one feature: a tensor, `(values, offsets)` or `(values, offsets, weights)`."""
+
+
+class Ids(NamedTuple):
+    """The ids of one feature: `values`, where each bag begins in them, a factor for each, and whether `offsets` ends
+    with their number."""
+
+    values: Tensor
+    offsets: Tensor | None = None
+    weights: Tensor | None = None
+    include_last: bool = False
+
+
+class _Collection(Tables):
+    """Features, the tables they read, and the arrays that tables share.
+
+    Args:
+        tables: each table with its method (a `Method`, a name or JSON).
+        features: feature → table; several features may read one table. By default every table is a feature of its own
+            name.
+        full_below: tables of fewer ids than this stay full, whatever their method.
+        orders: id → popularity rank, by table name; see `Embedding`.
+        device: of the parameters.
+
+    Methods that name a shared array (`Robe(array=…)`) store it once, as `shared.<array>`.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[tuple[Table, MethodLike]],
+        features: Mapping[str, str] | None = None,
+        *,
+        full_below: int = 0,
+        orders: Mapping[str, np.ndarray | Tensor] | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        chosen = [(table, "full" if table.num_embeddings < full_below else how) for table, how in tables]
+        super().__init__(chosen, orders, device)
+        names = self._names
+        self.features = dict(features) if features is not None else {name: name for name in names}
+        for feature, table in self.features.items():
+            if table not in names:
+                raise unknown(f"table of feature {feature!r}", table, names)
+            if "@" in feature:
+                raise InputError(f"feature {feature!r}: a name cannot have an '@', which numbers its outputs")
+        if unread := sorted(set(names) - set(self.features.values())):
+            raise InputError(f"no feature reads table {unread[0]!r}; name one or leave the table out")
+        if pool := _shared([self.tables[name] for name in names]):
+            self.shared = NamedModules(pool)
+
+    @property
+    def output_dims(self) -> dict[str, int]:
+        """What `forward` returns: `embedding_dim` by name, in order; `feature@0`, `feature@1` … where a method gives
+        several vectors."""
+        return {
+            output: self.tables[table].table.embedding_dim
+            for feature, table in self.features.items()
+            for output in _outputs(feature, self.tables[table])
+        }
+
+    def _look_up(self, feature: str, ids: Tensor) -> Tensor:
+        name = self.features[feature]
+        check_ids(self.tables[name].table, ids)
+        vectors: Tensor = self.tables[name].lookup(self._ranks(name, ids))
+        return vectors
+
+    def _named(self, feature: str, vectors: Tensor) -> dict[str, Tensor]:
+        """The vectors of a feature, by output."""
+        names = _outputs(feature, self.tables[self.features[feature]])
+        return {feature: vectors} if len(names) == 1 else dict(zip(names, vectors.unbind(-2), strict=True))
+
+    def _table(self, feature: str) -> Table:
+        if feature not in self.features:
+            raise unknown("feature", feature, self.features)
+        table: Table = self.tables[self.features[feature]].table
+        return table
+
+
+class EmbeddingCollection(_Collection):
+    """Several tables, read together, one vector an id: `{feature: ids}` → `{feature: vectors}`.
+
+    Ids are a tensor of any shape, `(values, offsets)`, or a TorchRec `KeyedJaggedTensor`, of which the values are read.
+
+    Example:
+        >>> both = EmbeddingCollection([(Table("user", 10, 4), "full"), (Table("movie", 20, 4), "full")])
+        >>> found = both({"user": torch.tensor([1, 2]), "movie": torch.tensor([3, 4])})
+        >>> found["movie"].shape
+        torch.Size([2, 4])
+    """
+
+    def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
+        """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
+        found: dict[str, Tensor] = {}
+        for feature, ids in read_features(features).items():
+            table = self._table(feature)
+            if ids.offsets is not None:
+                check_offsets(table, ids.values, ids.offsets, ids.include_last)
+            found |= self._named(feature, self._look_up(feature, ids.values))
+        return found
+
+
+class EmbeddingBagCollection(_Collection):
+    """Many features, read together, one vector a bag: `{feature: bags}` → `{feature: pooled vectors}`.
+
+    A bag is composed per id first and pooled second. The bags of a feature are given as
+
+    * `(values, offsets)` or `(values, offsets, weights)`: 1-D ids, where each bag begins, a factor for each id
+      (mode `"sum"`); offsets may end with the number of ids, as TorchRec's do, if `include_last_offset`;
+    * dense ids: a tensor `(bags, ids in each)`, or `(bags,)` for one id each;
+    * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be there).
+
+    Args:
+        tables, features, full_below, orders, device: as for `EmbeddingCollection`.
+        mode: `"sum"`, `"mean"` or `"max"`; or one for each feature, by name.
+        include_last_offset: whether given offsets end with the number of ids.
+
+    Raises:
+        InputError: unknown tables or features, two tables that share an array and do not agree on it, wrong bags.
+
+    Example:
+        >>> tables = [(Table("movie", 20, 4), "full"), (Table("genre", 5, 4), "full")]
+        >>> bags = EmbeddingBagCollection(tables, {"seen": "movie", "liked": "movie", "genre": "genre"})
+        >>> found = bags({
+        ...     "seen": (torch.tensor([1, 2, 3]), torch.tensor([0, 2])),
+        ...     "liked": torch.tensor([[1, 2], [3, 4]]),
+        ...     "genre": torch.tensor([0, 4]),
+        ... })
+        >>> {name: tuple(vectors.shape) for name, vectors in found.items()}
+        {'seen': (2, 4), 'liked': (2, 4), 'genre': (2, 4)}
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[tuple[Table, MethodLike]],
+        features: Mapping[str, str] | None = None,
+        *,
+        mode: Mode | Mapping[str, Mode] = "sum",
+        include_last_offset: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(tables, features, **options)
+        modes = mode if isinstance(mode, Mapping) else dict.fromkeys(self.features, mode)
+        for feature in modes:
+            if feature not in self.features:
+                raise unknown("feature with a mode", feature, self.features)
+        self.modes = {feature: checked_mode(modes.get(feature, "sum")) for feature in self.features}
+        self.include_last_offset = include_last_offset
+
+    def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
+        """Pooled vectors by feature, of shape `(bags, embedding_dim)`, for those features that are given."""
+        found: dict[str, Tensor] = {}
+        for feature, ids in read_features(features, self.include_last_offset).items():
+            table, mode = self._table(feature), self.modes.get(feature, "sum")
+            values = ids.values
+            if ids.offsets is None and values.dim() == 1:
+                values = values.unsqueeze(-1)
+            flat, offsets, include_last = read_bags(table, values, ids.offsets, ids.include_last)
+            check_weights(table, mode, flat, ids.weights)
+            pooled = pool(self._look_up(feature, flat), offsets, mode, weights=ids.weights, include_last=include_last)
+            found |= self._named(feature, pooled)
+        return found
+
+
+def read_features(features: Mapping[str, FeatureIds] | Any, include_last: bool = False) -> dict[str, Ids]:
+    """The ids of every feature, however they are given.
+
+    Raises:
+        InputError: neither a mapping nor something with the methods of a `KeyedJaggedTensor`.
+    """
+    if isinstance(features, Mapping):
+        return {name: _read(name, given, include_last) for name, given in features.items()}
+    if all(callable(getattr(features, method, None)) for method in ("keys", "to_dict")):
+        found = {}
+        for name, jagged in features.to_dict().items():
+            found[name] = Ids(jagged.values(), jagged.offsets(), jagged.weights_or_none(), include_last=True)
+        return found
+    raise InputError(f"features are a mapping from names to ids, or a KeyedJaggedTensor, not {type(features).__name__}")
+
+
+def _read(name: str, given: FeatureIds, include_last: bool) -> Ids:
+    if isinstance(given, Tensor):
+        return Ids(given)
+    if isinstance(given, tuple | list) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
+        values, offsets, *weights = given
+        return Ids(values, offsets, weights[0] if weights else None, include_last)
+    raise InputError(
+        f"feature {name!r}: ids are a tensor, (values, offsets) or (values, offsets, weights), not "
+        f"{type(given).__name__}"
+    )
+
+
+def _outputs(feature: str, module: TableModule) -> list[str]:
+    count = module.method.table_outputs
+    return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
+
+
+def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
+    """The arrays that several tables hold in common, by name, taken out of the modules, which keep a reference that
+    is no part of their state; so the array is counted, saved and trained once."""
+    pool: dict[str, nn.Module] = {}
+    first: dict[str, Table] = {}
+    inner = [each for module in modules for each in module.modules() if isinstance(each, TableModule)]
+    for module in inner:
+        for attribute, name in module.shareable().items():
+            own = module._modules.pop(attribute)
+            assert own is not None
+            kept, table = pool.setdefault(name, own), first.setdefault(name, module.table)
+            shapes = [[tuple(value.shape) for value in of.state_dict().values()] for of in (own, kept)]
+            if shapes[0] != shapes[1] or (module.table.std, module.table.dtype) != (table.std, table.dtype):
+                raise InputError(
+                    f"tables {table.name!r} and {module.table.name!r} share the array {name!r}, but differ in its "
+                    f"size, std or dtype: {shapes[1]}, {table.std:g}, {table.dtype} and {shapes[0]}, "
+                    f"{module.table.std:g}, {module.table.dtype}"
+                )
+            object.__setattr__(module, attribute, kept)  # past nn.Module, which would make it a part of the state
+    return pool
