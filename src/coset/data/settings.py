@@ -11,6 +11,7 @@ from coset import settings
 from coset.data.encoded import Encoded, encode
 from coset.data.ratings import Ratings, load_ratings
 from coset.data.splits import Split, ordered_split, random_split
+from coset.data.vocabulary import Order
 from coset.errors import InputError
 
 
@@ -77,15 +78,15 @@ class VocabularySettings:
     """How ids are numbered; see `coset.data.encode`.
 
     Args:
-        user_order, item_order: `"frequency"` or `"first_appearance"`.
+        user_order, item_order: `"frequency"`, `"first_appearance"` or `"random"`.
         frequencies: the rows they are counted on: `"training"`, or `"all"` to repeat work that did so.
         unseen: what becomes of ids that the vocabulary does not know: `"error"`, or `"shared"`, one more row for
             all of them. By default an error after a random split, which knows all ids, and shared after an
             ordered one.
     """
 
-    user_order: Literal["frequency", "first_appearance"] = "frequency"
-    item_order: Literal["frequency", "first_appearance"] = "frequency"
+    user_order: Order = "frequency"
+    item_order: Order = "frequency"
     frequencies: Literal["training", "all"] = "training"
     unseen: Literal["error", "shared"] | None = None
 

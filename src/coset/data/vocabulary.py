@@ -18,8 +18,9 @@ import numpy as np
 from coset.data.ids import are_text, as_ids
 from coset.errors import InputError, unknown
 from coset.files import replacing
+from coset.partitions import hash_words
 
-Order = Literal["frequency", "first_appearance"]
+Order = Literal["frequency", "first_appearance", "random"]
 Known = Literal["all", "training"]
 Unseen = Literal["error", "shared"]
 
@@ -98,7 +99,8 @@ class Vocabulary:
             values: raw ids of all rows: whole numbers or text.
             training: the rows that train, as row numbers or a boolean mask; `None` means all. Frequencies are
                 counted there.
-            order: `"frequency"`, most frequent first, ties by raw value; or `"first_appearance"`.
+            order: `"frequency"`, most frequent first, ties by raw value; `"first_appearance"`; or `"random"`, the same
+                for the same raw ids, to see what an order is worth.
             known: rows whose ids get a place: `"all"`, where ids of no training row have frequency 0; or
                 `"training"`.
             unseen: see the class.
@@ -116,8 +118,9 @@ class Vocabulary:
             raise InputError(f"{where}: there are no training rows to count ids in")
         listed = column if known == "all" else counted
         distinct, first, frequencies = _count(listed, counted)
-        # Both orders start from ascending raw values, so a stable sort leaves ties in that order.
-        rank = np.argsort(-frequencies if order == "frequency" else first, kind="stable")
+        # All orders start from ascending raw values, so a stable sort leaves ties in that order.
+        by = {"frequency": -frequencies, "first_appearance": first, "random": hash_words(np.arange(len(first)), 0)}
+        rank = np.argsort(by[order], kind="stable")
         frequencies = frequencies[rank]
         if unseen == "shared":
             frequencies = np.append(frequencies, 0)

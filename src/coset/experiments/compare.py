@@ -103,7 +103,8 @@ def _run_all(
             with counted(progress, what, steps[row.name]) as on_step:
                 metrics = execute(
                     recipe.spec(row, seed), out / "runs" / row.slug / f"seed-{seed}", ratings,
-                    encoded=encoded, resume=resume, on_step=on_step,
+                    encoded=encoded if row.vocabulary == recipe.vocabulary else None,
+                    resume=resume, on_step=on_step,
                 )  # fmt: skip
             runs[row.name].append(metrics)
     return runs
@@ -177,6 +178,7 @@ def _result_row(
         "group": row.group,
         "embedding_dim": row.model.embedding_dim,
         "methods": _methods(row, tables),
+        "vocabulary": settings.plain(row.vocabulary),
         "model": settings.plain(row.model),
         "training": settings.plain(row.training),
         "parameters": runs[0]["parameters"],

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 from coset import ledger, settings
 from coset.data import Encoded
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
-from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.data.vocabulary import Order
+from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.methods import Method, from_json, method_class, registered
 from coset.models.dot import DotSettings
 from coset.planning.uniform import uniform
@@ -38,6 +39,7 @@ class RowSettings:
         budgets: bytes of the whole model, one row each.
         embedding_dims: dims of the model, one row each.
         model, training: what differs from the recipe's own `[model]` and `[training]`.
+        order: of the ids of users and items, where it is not that of the recipe's `[vocabulary]`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class RowSettings:
     embedding_dims: tuple[int, ...] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    order: Order | None = None
 
     def __post_init__(self) -> None:
         where = f"row {self.name!r}"
@@ -80,7 +83,8 @@ class Recipe:
         seeds: how many; each sets a split, initial weights and an order of ratings, the same for all rows.
         first_seed: of them; the others follow it.
         notes: lines shown below the table.
-        skip_infeasible: leave out rows that no size of their method can fit, with a note, instead of raising.
+        skip_infeasible: leave out rows that no size of their method can fit, or whose method the tables lack something
+            for, with a note, instead of raising.
         only: names of the rows to run; all by default.
     """
 
@@ -111,7 +115,7 @@ class Recipe:
 
     def spec(self, row: Row, seed: int) -> RunSpec:
         """The run of one row with one seed."""
-        return RunSpec(self.data, self.split, self.vocabulary, row.model, row.methods, row.training, seed)
+        return RunSpec(self.data, self.split, row.vocabulary, row.model, row.methods, row.training, seed)
 
     def override(self, section: str, changes: Mapping[str, Any]) -> Recipe:
         """The recipe with fields of `[data]`, `[split]`, `[vocabulary]`, `[model]` or `[training]` changed, also
@@ -134,6 +138,7 @@ class Row:
     model: DotSettings
     methods: Mapping[str, Method]
     training: TrainingSettings
+    vocabulary: VocabularySettings
     budget: int | None = None
 
     @property
@@ -223,6 +228,9 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
     for given in recipe.rows:
         model = _overridden(recipe.model, given.model, f"row {given.name!r}: model")
         training = _overridden(recipe.training, given.training, f"row {given.name!r}: training")
+        vocabulary = recipe.vocabulary
+        if given.order is not None:
+            vocabulary = replace(vocabulary, user_order=given.order, item_order=given.order)
         for name, sized, budget, methods in _cases(given, model):
             seen += [name, given.name]
             if recipe.only and not {name, given.name} & set(recipe.only):
@@ -231,14 +239,15 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
                 limit = None if budget is None else _bytes(budget, _full_bytes(sized, encoded))
                 chosen = methods if limit is None else _sized(given.method, limit, sized, encoded)
                 predicted_components(sized, chosen, encoded.user, encoded.item)  # raises where one does not fit
-            except InfeasibleBudget as error:
+            except Unsuitable as error:
                 if not recipe.skip_infeasible:
-                    raise InfeasibleBudget(f"row {name!r}: {error}", error.floor) from None
+                    raise error.under(f"row {name!r}") from None
                 notes.append(f"left out {name}: {error}")
                 continue
             except InputError as error:
                 raise InputError(f"row {name!r}: {error}") from None
-            rows.append(Row(name, given.note, _group(recipe, sized, chosen), sized, chosen, training, limit))
+            group = _group(recipe, sized, chosen)
+            rows.append(Row(name, given.note, group, sized, chosen, training, vocabulary, limit))
     for name in recipe.only:
         if name not in seen:
             raise unknown(f"row of recipe {recipe.name!r}", name, set(seen))
