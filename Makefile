@@ -16,13 +16,14 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types clean stale
+.PHONY: help demo test lint types docs clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
+	@echo "make docs    write docs/methods.md from the registry (make test tells when it is stale)"
 	@echo "make clean   remove $(VENV) and caches, and keep runs/"
 
 demo: $(STAMP)
@@ -37,6 +38,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(RUN) -m mypy
+
+docs: $(STAMP)
+	$(RUN) -m coset.experiments.methods_page > docs/methods.md.new
+	mv docs/methods.md.new docs/methods.md
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -145,7 +145,7 @@ class Blocks(BlockMethod):
     methods: tuple[Method, ...]
 
     facts: ClassVar[Facts] = Facts(
-        paper="the hot ids of many systems; blocks of Ginart et al., 2019, arXiv 1909.11810",
+        paper="blocks as in Ginart et al., 2019, arXiv 1909.11810",
         formula="that of the block of i",
         elements="the sum over the blocks",
         operations="those of the block of i",
@@ -163,6 +163,8 @@ class Blocks(BlockMethod):
                 f"{self._what}: bounds {list(self.bounds)} make {len(self.bounds) + 1} blocks, "
                 f"but there are {len(self.methods)} methods"
             )
+        if several := [method.name for method in self.methods if method.table_outputs > 1]:
+            raise InputError(f"{self._what}: {several[0]} gives several vectors an id, and a block gives one")
 
     def check(self, table: Table) -> None:
         """The last block begins within the table, and every block fits its method."""

@@ -50,6 +50,7 @@ class FeatureGeneration(RowMethod):
         operations="k rows; more interactions in the model",
         uniqueness="guaranteed",
         prefer="models with layers behind the tables (DLRM, DCN)",
+        combines="thresholds of a collection",
     )
 
     def __post_init__(self) -> None:

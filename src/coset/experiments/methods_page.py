@@ -1,0 +1,63 @@
+"""`docs/methods.md`, made of what the registry knows: `make docs` writes it, and a test tells when it is stale."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+
+from coset.methods import Method, registered
+from coset.schema import Table
+
+EXAMPLE = Table("example", 1_000_000, 64)
+"""The table that ratios are told for."""
+
+_HEAD = """\
+# Methods
+
+Made from the registry by `make docs`; what a method says of itself is in its file below `src/coset/methods`.
+
+n is the number of ids, D the `embedding_dim`, k a number of partitions or hashes, m a number of rows. What is stored is
+counted in elements: 4 bytes each in float32, and fewer after quantisation. *Ratio* is the bytes of the full table over
+those of the method, from the largest to the smallest size that it offers, for {n:,} ids of {dim} elements; k balanced
+partitions take k · n^(1/k) rows, so two of them reach a ratio of √n / 2 at most, and QR's floor is 2 / √n of the table.
+*Unique* says whether two ids can have the same vector: never as long as stored rows differ (guaranteed; after `mult` and
+`add` almost surely), by bad luck (probable), or as a rule (none).
+"""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    methods = dict(sorted(registered().items()))
+    lines = [
+        _HEAD.format(n=EXAMPLE.num_embeddings, dim=EXAMPLE.embedding_dim),
+        "| method | vector of id i | stored | one lookup | unique | ratio |",
+        "| --- | --- | --- | --- | --- | ---: |",
+    ]
+    described = {name: (kind, kind.facts) for name, kind in methods.items() if kind.facts is not None}
+    for name, (kind, facts) in described.items():
+        cells = (f"`{name}`", facts.formula, facts.elements, facts.operations, facts.uniqueness, _ratio(kind))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| method | class | paper | prefer it for | goes well with |", "| --- | --- | --- | --- | --- |"]
+    for name, (kind, facts) in described.items():
+        lines.append(f"| `{name}` | `{_call(kind)}` | {facts.paper} | {facts.prefer} | {facts.combines} |")
+    return "\n".join(lines) + "\n"
+
+
+def _call(kind: type[Method]) -> str:
+    """The class with its fields; those that may be left out stand in brackets."""
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    others = [field.name for field in fields(kind) if field.default is not MISSING]
+    shown = ", ".join([*needed, *(f"[{name}]" for name in others)])
+    return f"{kind.__name__}({shown})"
+
+
+def _ratio(kind: type[Method]) -> str:
+    """Full bytes over those of the largest and of the smallest size."""
+    if kind.needs_attributes:
+        return "as the columns have it"
+    sizes = kind.sizes(EXAMPLE)
+    least, most = (EXAMPLE.full_bytes / sizes[at].bytes(EXAMPLE) for at in (-1, 0))
+    return f"{least:.3g}×" if least == most else f"{least:.3g} … {most:,.0f}×"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
