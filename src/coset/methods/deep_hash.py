@@ -40,7 +40,7 @@ class DeepHash(Method):
         hidden: h, width of the hidden layers.
         num_hashes: k, numbers that describe an id; the paper takes 1024.
         layers: how many hidden layers.
-        seed: of the first hash; the others take the next ones.
+        seed: which hash functions, 0 … 2^32 - 2.
 
     Example:
         >>> from coset.schema import Table
@@ -66,7 +66,7 @@ class DeepHash(Method):
         super().__post_init__()
         self._at_least(1, "hidden", "num_hashes", "layers")
         self._at_least(0, "seed")
-        self._at_most(MAX_SEED - self.num_hashes + 1, "seed")
+        self._at_most(MAX_SEED - 1, "seed")
 
     def widths(self, table: Table) -> list[int]:
         """Of the input, each hidden layer and the output."""
@@ -109,7 +109,7 @@ class DeepHashModule(TableModule):
 
     def __init__(self, table: Table, method: DeepHash) -> None:
         super().__init__(table, method)
-        self.first_seed, self.num_hashes = method.seed, method.num_hashes
+        self.seed, self.num_hashes = method.seed, method.num_hashes
         shapes = pairwise(method.widths(table))
         self.layers = nn.ModuleList(Affine(inward, outward, table.dtype, bias=True) for inward, outward in shapes)
         self.ids_at_once = 4096
@@ -117,13 +117,20 @@ class DeepHashModule(TableModule):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of `ids`."""
-        seeds = torch.arange(self.first_seed, self.first_seed + self.num_hashes, device=ids.device)
-        words: Tensor = hash_words(ids.unsqueeze(-1), seeds)
         first, *others = cast("list[Affine]", list(self.layers))
-        values: Tensor = first(((words.to(torch.float32) / 2**31 - 1) * 3**0.5).to(first.weight.dtype))
+        values: Tensor = first(self._encode(ids).to(first.weight.dtype))
         for layer in others:
             values = layer(F.mish(values))
         return values
+
+    def _encode(self, ids: Tensor) -> Tensor:
+        """k numbers an id, uniform in ±√3, shape `(*ids.shape, k)`: universal hashes `(a_j x + b_j y) mod 2^32` of two
+        words x and y that are hashed of the id, since k full hashes would take longer than the network."""
+        number = torch.arange(self.num_hashes, device=ids.device)
+        x, y = (hash_words(ids, seed) >> 1 for seed in (self.seed, self.seed + 1))
+        a, b = (hash_words(number, seed) >> 1 | 1 for seed in (self.seed, self.seed + 1))
+        words = (x.unsqueeze(-1) * a + y.unsqueeze(-1) * b) & 0xFFFFFFFF
+        return (words.to(torch.float32) / 2**31 - 1) * 3**0.5
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -7,7 +7,13 @@ float.
 """
 
 from coset.partitions.codes import Codes, tie_breaker
-from coset.partitions.collisions import Collisions, colliding_ids, collisions, is_complementary
+from coset.partitions.collisions import (
+    Collisions,
+    check_complementary,
+    colliding_ids,
+    collisions,
+    is_complementary,
+)
 from coset.partitions.families import balanced_moduli, chinese_remainder, coprime_below, coprime_moduli, mixed_radix
 from coset.partitions.hashes import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words
 from coset.partitions.maps import Ids, Partition, RowMap, naive, quotient, remainder
@@ -22,6 +28,7 @@ __all__ = [
     "Partition",
     "RowMap",
     "balanced_moduli",
+    "check_complementary",
     "chinese_remainder",
     "colliding_ids",
     "collisions",

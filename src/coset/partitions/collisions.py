@@ -65,6 +65,24 @@ def is_complementary(partitions: Sequence[RowMap], num_embeddings: int) -> bool:
     return colliding_ids(partitions, num_embeddings) is None
 
 
+def check_complementary(partitions: Sequence[RowMap], num_embeddings: int) -> None:
+    """Refuse partitions that are not complementary.
+
+    Raises:
+        InputError: names two ids that share every row.
+
+    Example:
+        >>> check_complementary([remainder(4), remainder(6)], 24)
+        Traceback (most recent call last):
+        coset.errors.InputError: ids 0 and 12 of 24 share every row, so the 2 partitions are not complementary; …
+    """
+    if pair := colliding_ids(partitions, num_embeddings):
+        raise InputError(
+            f"ids {pair[0]} and {pair[1]} of {num_embeddings} share every row, so the {len(partitions)} partitions are "
+            f"not complementary; add one that tells them apart"
+        )
+
+
 @dataclass(frozen=True)
 class Collisions:
     """How many ids share a row with another, and the share of traffic, in 0 … 1, that meets a shared row."""
