@@ -129,7 +129,7 @@ class DeepHashModule(TableModule):
         number = torch.arange(self.num_hashes, device=ids.device)
         x, y = (hash_words(ids, seed) >> 1 for seed in (self.seed, self.seed + 1))
         a, b = (hash_words(number, seed) >> 1 | 1 for seed in (self.seed, self.seed + 1))
-        words = (x.unsqueeze(-1) * a + y.unsqueeze(-1) * b) & 0xFFFFFFFF
+        words: Tensor = (x.unsqueeze(-1) * a + y.unsqueeze(-1) * b) & 0xFFFFFFFF
         return (words.to(torch.float32) / 2**31 - 1) * 3**0.5
 
     @torch.no_grad()

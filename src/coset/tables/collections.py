@@ -79,7 +79,7 @@ class _Collection(Tables):
     def _look_up(self, feature: str, ids: Tensor) -> Tensor:
         name = self.features[feature]
         check_ids(self.tables[name].table, ids)
-        vectors: Tensor = self.tables[name].lookup(self._ranks(name, ids))
+        vectors: Tensor = self.tables[name].lookup(self._rows_of(name, ids))
         return vectors
 
     def _named(self, feature: str, vectors: Tensor) -> dict[str, Tensor]:

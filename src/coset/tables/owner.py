@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from coset.errors import InputError, unknown
 from coset.ledger import measure
-from coset.methods import Method, TableModule, method
+from coset.methods import Method, method
 from coset.schema import Component, Table
 
 MethodLike = str | Method | Mapping[str, Any]
@@ -63,16 +64,20 @@ class Tables(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        with torch.device(device if device is not None else torch.get_default_device()):
-            built = [method(how).build(table) for table, how in methods]
-        if len({module.table.name for module in built}) < len(built):
-            raise InputError(f"tables need distinct names, not {[module.table.name for module in built]}")
-        self.tables = NamedModules({module.table.name: module for module in built})
-        self._names = tuple(module.table.name for module in built)
-        for name, order in (orders or {}).items():
+        given = list(methods)
+        self._names = tuple(table.name for table, _ in given)
+        if len(set(self._names)) < len(self._names):
+            raise InputError(f"tables need distinct names, not {list(self._names)}")
+        for name in orders or {}:
             if name not in self._names:
                 raise unknown("table with an order", name, self._names)
-            self.tables[name].register_buffer("order", _checked_order(self.tables[name], order))
+        ranks = {table.name: _ranks(table, (orders or {}).get(table.name)) for table, _ in given}
+        with torch.device(device if device is not None else torch.get_default_device()):
+            built = [method(how).build(_by_rank(table, ranks[table.name])) for table, how in given]
+        self.tables = NamedModules({module.table.name: module for module in built})
+        for module in built:
+            if (order := ranks[module.table.name]) is not None:
+                module.register_buffer("order", order.to(module.device, torch.int32))
 
     def components(self) -> list[Component]:
         """What is stored, index state included, under the names of the state: read off the tensors, so that it
@@ -84,18 +89,33 @@ class Tables(nn.Module):
         for name in self._names:
             self.tables[name].reset_parameters()
 
-    def _ranks(self, name: str, ids: Tensor) -> Tensor:
+    def _rows_of(self, name: str, ids: Tensor) -> Tensor:
         """Ids of a table, or their ranks, as its method numbers them."""
         order = getattr(self.tables[name], "order", None)
         return ids.long() if order is None else order[ids.long()].long()
 
 
-def _checked_order(module: TableModule, order: np.ndarray | Tensor) -> Tensor:
-    n, name = module.table.num_embeddings, module.table.name
+def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:
+    """`order`, if it is a permutation of the ids."""
+    if order is None:
+        return None
+    n, name = table.num_embeddings, table.name
     ranks = torch.as_tensor(order)
     if ranks.dtype.is_floating_point or tuple(ranks.shape) != (n,):
         raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {tuple(ranks.shape)} "
                          f"of {str(ranks.dtype)[6:]}")  # fmt: skip
     if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
         raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
-    return ranks.to(module.device, torch.int32)
+    return ranks
+
+
+def _by_rank(table: Table, ranks: Tensor | None) -> Table:
+    """The table as its method sees it: what is known of ids stands in order of their ranks."""
+    if ranks is None or ranks.is_meta or (table.frequencies is None and table.attributes is None):
+        return table
+    place = np.argsort(ranks.cpu().numpy())
+    return replace(
+        table,
+        frequencies=None if table.frequencies is None else table.frequencies[place],
+        attributes=None if table.attributes is None else {key: of[place] for key, of in table.attributes.items()},
+    )

@@ -113,7 +113,7 @@ class _SingleTable(Tables):
         return getattr(self._module, "order", None)
 
     def _rows(self, ids: Tensor) -> Tensor:
-        return self._ranks(self.table.name, ids)
+        return self._rows_of(self.table.name, ids)
 
     def _vectors(self, ids: Tensor) -> Tensor:
         """Vectors of ids that are checked already, after a renorm where `max_norm` wants it."""
