@@ -63,10 +63,7 @@ class AttributePartitions(RowMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.widths is not None:
-            self._at_least(1, "widths")
-            if self.operation != "concat":
-                raise InputError(f"{self._what}: widths are for operation 'concat', not {self.operation!r}")
+        self._check_widths(self.operation, self.widths)
         if len(set(self.columns)) < len(self.columns):
             raise InputError(f"{self._what}: columns must be distinct, not {list(self.columns)}")
 

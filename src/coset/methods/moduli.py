@@ -39,10 +39,7 @@ class ModuliMethod(RowMethod):
         self._at_least(1, "moduli")
         if not self.moduli:
             raise InputError(f"{self._what}: moduli must hold at least one number")
-        if self.widths is not None:
-            self._at_least(1, "widths")
-            if self.operation != "concat":
-                raise InputError(f"{self._what}: widths are for operation 'concat', not {self.operation!r}")
+        self._check_widths(self.operation, self.widths)
 
     @property
     @abstractmethod

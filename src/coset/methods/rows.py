@@ -234,6 +234,13 @@ class RowMethod(Method):
     def composition(self, table: Table) -> RowComposition:
         """How the vectors of `table` are made."""
 
+    def _check_widths(self, operation: Operation, widths: Sequence[int] | None) -> None:
+        """Refuse widths that no table can have: those below 1, and any for an operation other than concat."""
+        if widths is not None:
+            self._at_least(1, "widths")
+            if operation != "concat":
+                raise InputError(f"{self._what}: widths are for operation 'concat', not {operation!r}")
+
     def descriptor(self, table: Table) -> RowComposition:
         """How the vectors of `table` are made, after a check that this method fits it."""
         self.check(table)
