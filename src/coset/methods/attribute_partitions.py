@@ -86,7 +86,7 @@ class AttributePartitions(RowMethod):
         attributes = _attributes(table)
         for name in self.columns:
             if name not in attributes:
-                raise unknown(f"attribute of table {table.name!r}", name, attributes)
+                raise unknown(f"attribute (of table {table.name!r})", name, attributes)
         columns = {name: attributes[name] for name in self.columns or attributes}
         if self.number:
             columns[_NUMBER] = tie_breaker(list(columns.values()))

@@ -10,6 +10,7 @@ from coset.methods.base import Method, make, register
 from coset.methods.chinese_remainder import ChineseRemainder
 from coset.methods.facts import Facts
 from coset.methods.generalized_quotient_remainder import GeneralizedQuotientRemainder
+from coset.methods.moduli import check_product
 from coset.methods.rows import RowComposition, RowMethod
 from coset.schema import Table
 
@@ -64,7 +65,9 @@ class FeatureGeneration(RowMethod):
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart."""
-        self._composed.check(self._joined(table))
+        composed = self._composed
+        check_product(table, self.name, self.moduli, composed.fewest(table.num_embeddings, len(self.moduli)))
+        composed.check(self._joined(table))
 
     def composition(self, table: Table) -> RowComposition:
         """The concatenation of whole vectors, cut into them again."""

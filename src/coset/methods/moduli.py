@@ -11,18 +11,17 @@ from typing import Any, Self, get_args
 from coset.errors import InputError
 from coset.methods.base import make
 from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
-from coset.partitions import Partition, balanced_moduli
+from coset.partitions import Partition
 from coset.schema import Table
 
 
-def check_product(table: Table, method: str, moduli: Sequence[int]) -> None:
-    """Raise an `InputError` unless the product of `moduli` reaches the number of ids."""
+def check_product(table: Table, method: str, moduli: Sequence[int], fewest: Sequence[int]) -> None:
+    """Raise an `InputError` unless the product of `moduli` reaches the number of ids; `fewest` would do."""
     n = table.num_embeddings
     if (reach := prod(moduli)) < n:
-        example = balanced_moduli(n, len(moduli))
         raise InputError(
             f"table {table.name!r}: {method} with moduli {list(moduli)} tells {reach} ids apart, and there are {n}: "
-            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(example)}"
+            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(fewest)}"
         )
 
 
@@ -48,7 +47,7 @@ class ModuliMethod(RowMethod):
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart, and the widths make the dim."""
-        check_product(table, self.name, self.moduli)
+        check_product(table, self.name, self.moduli, self.fewest(table.num_embeddings, len(self.moduli)))
         if self.operation == "concat":
             concat_widths(table, len(self.moduli), self.widths)
 

@@ -58,7 +58,7 @@ class _Collection(Tables):
         self.features = dict(features) if features is not None else {name: name for name in names}
         for feature, table in self.features.items():
             if table not in names:
-                raise unknown(f"table of feature {feature!r}", table, names)
+                raise unknown(f"table (of feature {feature!r})", table, names)
             if "@" in feature:
                 raise InputError(f"feature {feature!r}: a name cannot have an '@', which numbers its outputs")
         if unread := sorted(set(names) - set(self.features.values())):
