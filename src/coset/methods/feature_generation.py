@@ -66,7 +66,7 @@ class FeatureGeneration(RowMethod):
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart."""
         composed = self._composed
-        check_product(table, self.name, self.moduli, composed.fewest(table.num_embeddings, len(self.moduli)))
+        check_product(table, self.name, self.moduli, composed.fewest)
         composed.check(self._joined(table))
 
     def composition(self, table: Table) -> RowComposition:

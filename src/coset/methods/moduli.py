@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Self, get_args
@@ -15,13 +15,15 @@ from coset.partitions import Partition
 from coset.schema import Table
 
 
-def check_product(table: Table, method: str, moduli: Sequence[int], fewest: Sequence[int]) -> None:
-    """Raise an `InputError` unless the product of `moduli` reaches the number of ids; `fewest` would do."""
+def check_product(
+    table: Table, method: str, moduli: Sequence[int], fewest: Callable[[int, int], tuple[int, ...]]
+) -> None:
+    """Raise an `InputError` unless the product of `moduli` reaches the number of ids; `fewest` gives some that do."""
     n = table.num_embeddings
     if (reach := prod(moduli)) < n:
         raise InputError(
             f"table {table.name!r}: {method} with moduli {list(moduli)} tells {reach} ids apart, and there are {n}: "
-            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(fewest)}"
+            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(fewest(n, len(moduli)))}"
         )
 
 
@@ -47,7 +49,7 @@ class ModuliMethod(RowMethod):
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart, and the widths make the dim."""
-        check_product(table, self.name, self.moduli, self.fewest(table.num_embeddings, len(self.moduli)))
+        check_product(table, self.name, self.moduli, self.fewest)
         if self.operation == "concat":
             concat_widths(table, len(self.moduli), self.widths)
 

@@ -67,7 +67,7 @@ class PathBased(Method):
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart."""
-        check_product(table, self.name, self.moduli, balanced_moduli(table.num_embeddings, len(self.moduli)))
+        check_product(table, self.name, self.moduli, balanced_moduli)
 
     def components(self, table: Table) -> list[Component]:
         """The rows, then for each step both layers of all its functions, a function in a row."""
