@@ -21,9 +21,10 @@ def check_product(
     """Raise an `InputError` unless the product of `moduli` reaches the number of ids; `fewest` gives some that do."""
     n = table.num_embeddings
     if (reach := prod(moduli)) < n:
+        enough = list(fewest(n, len(moduli)))
         raise InputError(
             f"table {table.name!r}: {method} with moduli {list(moduli)} tells {reach} ids apart, and there are {n}: "
-            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {list(fewest(n, len(moduli)))}"
+            f"ids 0 and {reach} would share every row; the product must be at least {n}, as of {enough}"
         )
 
 
