@@ -339,3 +339,28 @@ def test_a_recipe_for_any_data(ratings: Ratings) -> None:
 def test_budgets_without_methods_are_not_ignored() -> None:
     recipe = recipe_for_data(DataSettings("small.csv"), [], ["2KB"])
     assert any(row.budgets for row in recipe.rows)
+
+
+def test_a_contrast_is_a_pair_of_rows_that_there_are(ratings: Ratings) -> None:
+    rows = "[[rows]]\nname = 'full'\n[[rows]]\nname = 'a'\nembedding_dims = [2]"
+    given = parse(f"contrasts = [['full', 'a']]\n{HEAD}{rows}")
+    assert given.contrasts == (("full", "a"),)
+    assert len(resolve(given, encode(given, ratings, 0))[0]) == 2
+    wrong = parse(f"contrasts = [['full', 'fuul']]\n{HEAD}{rows}")
+    with pytest.raises(InputError, match=r"contrast.*'fuul'.*'full'"):
+        resolve(wrong, encode(wrong, ratings, 0))
+    with pytest.raises(InputError, match="pair of names"):
+        parse(f"contrasts = [['full']]\n{HEAD}{rows}")
+
+
+def test_a_row_may_number_the_ids_in_an_order_of_its_own(ratings: Ratings) -> None:
+    plain, shuffled = rows_of(
+        "[[rows]]\nname = 'full'\n[[rows]]\nname = 'a'\norder = 'random'\nmethods = { user = { method = 'full' } }",
+        ratings,
+    )
+    recipe = parse(HEAD + "[[rows]]\nname = 'full'")
+    first, other = (recipe.spec(row, 0).prepare(ratings) for row in (plain, shuffled))
+    assert (first.split.training == other.split.training).all()
+    assert sorted(first.user.values.tolist()) == sorted(other.user.values.tolist())
+    assert first.user.values.tolist() != other.user.values.tolist()
+    assert (other.user.frequencies[other.user.lookup(first.user.values)] == first.user.frequencies).all()

@@ -196,6 +196,14 @@ def test_contest_uses_common_seeds_only() -> None:
     assert (none.difference, none.seeds) == (None, ())
 
 
+def test_contrasts_tell_pairs_of_rows_and_leave_out_what_is_not_there() -> None:
+    pairs = [("narrow d=8", "narrow d=4"), ("full", "nobody")]
+    (told,) = report.contrasts(results(*ROWS), pairs)
+    assert told == (
+        "narrow d=8, 0.7350 ± 0.0020, against narrow d=4, 0.7510 ± 0.0010: difference −0.0160 ± 0.0017 (3 seeds)."
+    )
+
+
 def test_contest_budget_is_a_limit_that_may_be_met() -> None:
     compressed = [contest.compressed for contest in report.contests(results(*ROWS), [44_000, 43_999])]
     assert compressed == [ROWS[4], None]

@@ -164,7 +164,8 @@ def _results(
         "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
         "rows": [_result_row(recipe, row, runs[row.name], full_bytes, tables) for row in rows],
     }
-    results["notes"] = [*notes, *report.verdicts(results, results["budgets"])]
+    found = [*report.verdicts(results, results["budgets"]), *report.contrasts(results, recipe.contrasts)]
+    results["notes"] = [*notes, *found]
     return results
 
 

@@ -83,6 +83,7 @@ class Recipe:
         seeds: how many; each sets a split, initial weights and an order of ratings, the same for all rows.
         first_seed: of them; the others follow it.
         notes: lines shown below the table.
+        contrasts: pairs of names of rows whose difference is told below the table.
         skip_infeasible: leave out rows that no size of their method can fit, or whose method the tables lack something
             for, with a note, instead of raising.
         only: names of the rows to run; all by default.
@@ -99,6 +100,7 @@ class Recipe:
     seeds: int = 1
     first_seed: int = 0
     notes: tuple[str, ...] = ()
+    contrasts: tuple[tuple[str, ...], ...] = ()
     skip_infeasible: bool = False
     only: tuple[str, ...] = ()
     schema: int = SCHEMA
@@ -112,6 +114,8 @@ class Recipe:
             raise InputError(f"recipe {self.name!r}: a seed must be 0 or more, not {self.first_seed}")
         if not self.rows:
             raise InputError(f"recipe {self.name!r}: has no rows")
+        if wrong := [pair for pair in self.contrasts if len(pair) != 2]:
+            raise InputError(f"recipe {self.name!r}: a contrast is a pair of names, not {list(wrong[0])}")
 
     def spec(self, row: Row, seed: int) -> RunSpec:
         """The run of one row with one seed."""
@@ -251,6 +255,9 @@ def resolve(recipe: Recipe, encoded: Encoded) -> tuple[list[Row], list[str]]:
     for name in recipe.only:
         if name not in seen:
             raise unknown(f"row of recipe {recipe.name!r}", name, set(seen))
+    for name in (name for pair in recipe.contrasts for name in pair):
+        if name not in seen:
+            raise unknown(f"row in a contrast of recipe {recipe.name!r}", name, set(seen))
     slugs = [row.slug for row in rows]
     if double := [row.name for row in rows if slugs.count(row.slug) > 1]:
         raise InputError(

@@ -111,6 +111,18 @@ def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
     ]
 
 
+def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
+    """The difference of two rows in words, one sentence a pair of names; pairs of which a row is missing are left
+    out."""
+    rows = {row["name"]: row for row in results["rows"]}
+    return [
+        f"{name}, {_spread(*metric(rows[name], 'val_mse'))}, against {other}, "
+        f"{_spread(*metric(rows[other], 'val_mse'))}: difference {_told(*_difference(rows[name], rows[other]))}."
+        for name, other in pairs
+        if name in rows and other in rows
+    ]
+
+
 def title(results: Results) -> str:
     """What was compared on which data, and that the data is synthetic if it is."""
     marker = "SYNTHETIC DATA · " if results["synthetic"] else ""
@@ -157,17 +169,16 @@ def _contest(rows: Sequence[Row], budget: int) -> Contest:
     plain = _best(rows, ("narrow", "full"), budget) or _best(rows, ("bias",), budget)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
-    mine, other = _by_seed(compressed), _by_seed(plain)
-    common = tuple(sorted(mine.keys() & other.keys()))
-    differences = [mine[seed] - other[seed] for seed in common]
-    return Contest(
-        budget,
-        compressed,
-        plain,
-        difference=fmean(differences) if differences else None,
-        spread=stdev(differences) if len(differences) > 1 else None,
-        seeds=common,
-    )
+    return Contest(budget, compressed, plain, *_difference(compressed, plain))
+
+
+def _difference(row: Row, other: Row) -> tuple[float | None, float | None, tuple[int, ...]]:
+    """Mean and standard deviation of `row` minus `other` over the seeds that both have, and these."""
+    mine, its = _by_seed(row), _by_seed(other)
+    common = tuple(sorted(mine.keys() & its.keys()))
+    differences = [mine[seed] - its[seed] for seed in common]
+    mean = fmean(differences) if differences else None
+    return mean, stdev(differences) if len(differences) > 1 else None, common
 
 
 def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int) -> Row | None:
@@ -188,11 +199,17 @@ def _entry(row: Row | None) -> tuple[str, str, str]:
 
 
 def _verdict(contest: Contest) -> str:
-    if contest.difference is None:
-        return NOTHING if contest.compressed is None or contest.plain is None else "no common seed"
-    size = len(contest.seeds)
-    spread = "" if contest.spread is None else f" ± {contest.spread:.4f}"
-    return f"{_signed(contest.difference)}{spread} ({size} {'seed' if size == 1 else 'seeds'})"
+    if contest.compressed is None or contest.plain is None:
+        return NOTHING
+    return _told(contest.difference, contest.spread, contest.seeds)
+
+
+def _told(mean: float | None, std: float | None, common: Sequence[int]) -> str:
+    """A difference in words."""
+    if mean is None:
+        return "no common seed"
+    spread = "" if std is None else f" ± {std:.4f}"
+    return f"{_signed(mean)}{spread} ({len(common)} {'seed' if len(common) == 1 else 'seeds'})"
 
 
 def _headings(results: Results) -> tuple[str, ...]:
