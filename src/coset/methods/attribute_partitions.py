@@ -43,7 +43,7 @@ class AttributePartitions(RowMethod):
         >>> from coset.schema import Table
         >>> cars = Table("car", 4, 8, attributes={"year": [0, 0, 1, 1], "make": [0, 1, 0, 1]})
         >>> [(c.key, c.shape, c.kind) for c in AttributePartitions(("year", "make")).components(cars)][:2]
-        [('year.weight', (2, 8), 'parameter'), ('year.codes', (4,), 'index')]
+        [('by_year.weight', (2, 8), 'parameter'), ('by_year.codes', (4,), 'index')]
     """
 
     columns: tuple[str, ...] = ()
@@ -70,19 +70,26 @@ class AttributePartitions(RowMethod):
     def check(self, table: Table) -> None:
         """The table has the columns, and they tell all ids apart."""
         chosen = self._chosen(table)
+        names = [codes.name for codes in chosen]
+        if len({_stored_as(name) for name in names}) < len(names):
+            raise InputError(
+                f"table {table.name!r}: of the attributes {', '.join(names)} two would be stored by one name, since a "
+                f"dot becomes an underscore; rename one"
+            )
         if self.operation == "concat":
             concat_widths(table, len(chosen), self.widths)
-        if not self.number and (pair := colliding_ids(list(chosen.values()), table.num_embeddings)):
+        if not self.number and (pair := colliding_ids(chosen, table.num_embeddings)):
             raise InputError(
-                f"table {table.name!r}: the attributes {', '.join(chosen)} do not tell ids {pair[0]} and {pair[1]} "
+                f"table {table.name!r}: the attributes {', '.join(names)} do not tell ids {pair[0]} and {pair[1]} "
                 f"apart; add a column that does, or take number = True"
             )
 
     def composition(self, table: Table) -> RowComposition:
         """A part for every column."""
-        return compose(table, self.operation, list(self._chosen(table).items()), self.widths)
+        named = [(_stored_as(codes.name), codes) for codes in self._chosen(table)]
+        return compose(table, self.operation, named, self.widths)
 
-    def _chosen(self, table: Table) -> dict[str, Codes]:
+    def _chosen(self, table: Table) -> list[Codes]:
         attributes = _attributes(table)
         for name in self.columns:
             if name not in attributes:
@@ -90,16 +97,14 @@ class AttributePartitions(RowMethod):
         columns = {name: attributes[name] for name in self.columns or attributes}
         if self.number:
             columns[_NUMBER] = tie_breaker(list(columns.values()))
-        # A module cannot have a dot in its name.
-        return {name.replace(".", "_"): Codes(name, codes) for name, codes in columns.items()}
+        return [Codes(name, codes) for name, codes in columns.items()]
 
     @classmethod
     def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
         """The one size that the columns have; with the number where they need it."""
         if table.num_embeddings and "number" not in fixed:
             alone = make(cls, fixed)
-            chosen = list(alone._chosen(table).values())
-            fixed["number"] = colliding_ids(chosen, table.num_embeddings) is not None
+            fixed["number"] = colliding_ids(alone._chosen(table), table.num_embeddings) is not None
         return [make(cls, fixed)]
 
     @classmethod
@@ -114,6 +119,12 @@ class AttributePartitions(RowMethod):
             cls(columns, len(columns) < 2, o) for o in get_args(Operation) if o != "concat" or dim >= len(columns)
         ]
         return [*numbered, *together]
+
+
+def _stored_as(column: str) -> str:
+    """The name of the part of a column: no dot, which a module cannot have in its name, and nothing that a module has
+    already, such as `type`."""
+    return f"by_{column.replace('.', '_')}"
 
 
 def _attributes(table: Table) -> Mapping[str, np.ndarray]:
