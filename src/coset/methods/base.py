@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import torch
@@ -64,6 +64,12 @@ class TableModule(nn.Module, ABC):
         """Submodules whose arrays the tables of one collection hold in common, with the names they are shared by."""
         return {}
 
+    def _shareable_within(self) -> Iterator[tuple[TableModule, str]]:
+        """The submodules that `shareable` names, of this table and of all blocks within it."""
+        for inner in self.modules():
+            if isinstance(inner, TableModule):
+                yield from ((inner, name) for name in inner.shareable())
+
     def forward(self, ids: Tensor) -> Tensor:
         """Same as `lookup`."""
         return self.lookup(ids)
@@ -71,7 +77,7 @@ class TableModule(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        modules: list[nn.Module] = [self, *(getattr(self, name) for name in self.shareable())]
+        modules: list[nn.Module] = [self, *(getattr(inner, name) for inner, name in self._shareable_within())]
         return next(parameter.device for module in modules for parameter in module.parameters())
 
     @torch.no_grad()
@@ -90,7 +96,7 @@ class TableModule(nn.Module, ABC):
         Returns:
             Mean squared difference per element that remains, each id weighted by its frequency.
         """
-        if any(name not in self._modules for name in self.shareable()):
+        if any(name not in inner._modules for inner, name in self._shareable_within()):
             raise InputError(f"table {self.table.name!r}: its array is shared with other tables; fit it before that")
         weight, share = self._fit_inputs(weight, frequencies)
         self._fit(weight, share)
