@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from coset.errors import InputError
 from coset.methods.base import make, register, rising, spread
 from coset.methods.facts import Facts
 from coset.methods.moduli import ModuliMethod
@@ -49,18 +48,10 @@ class ChineseRemainder(ModuliMethod):
         prefer="components of equal size at any budget; ids whose neighbours have nothing in common",
     )
 
-    @property
-    def partitions(self) -> Sequence[Partition]:
+    @staticmethod
+    def family(moduli: Sequence[int]) -> Sequence[Partition]:
         """The remainders."""
-        return chinese_remainder(self.moduli)
-
-    def check(self, table: Table) -> None:
-        """The moduli are coprime and tell all ids apart, and the widths make the dim."""
-        try:
-            chinese_remainder(self.moduli)
-        except InputError as error:
-            raise InputError(f"table {table.name!r}: {error}") from None
-        super().check(table)
+        return chinese_remainder(moduli)
 
     @classmethod
     def sizes(cls, table: Table, *, parts: int = 2, **fixed: Any) -> Sequence[Self]:

@@ -10,7 +10,7 @@ from coset.methods.base import Method, make, register
 from coset.methods.chinese_remainder import ChineseRemainder
 from coset.methods.facts import Facts
 from coset.methods.generalized_quotient_remainder import GeneralizedQuotientRemainder
-from coset.methods.moduli import check_product
+from coset.methods.moduli import check_moduli
 from coset.methods.rows import RowComposition, RowMethod
 from coset.schema import Table
 
@@ -66,7 +66,7 @@ class FeatureGeneration(RowMethod):
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart."""
         composed = self._composed
-        check_product(table, self.name, self.moduli, composed.fewest)
+        check_moduli(table, self.name, self.moduli, composed.fewest, composed.family)
         composed.check(self._joined(table))
 
     def composition(self, table: Table) -> RowComposition:

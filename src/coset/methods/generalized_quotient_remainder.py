@@ -49,10 +49,10 @@ class GeneralizedQuotientRemainder(ModuliMethod):
         prefer="budgets below the 2√n rows of two-way QR",
     )
 
-    @property
-    def partitions(self) -> Sequence[Partition]:
+    @staticmethod
+    def family(moduli: Sequence[int]) -> Sequence[Partition]:
         """The digits, the least significant first."""
-        return mixed_radix(self.moduli)
+        return mixed_radix(moduli)
 
     @classmethod
     def sizes(cls, table: Table, *, parts: int = 3, **fixed: Any) -> Sequence[Self]:

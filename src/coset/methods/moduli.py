@@ -15,11 +15,20 @@ from coset.partitions import Partition
 from coset.schema import Table
 
 
-def check_product(
-    table: Table, method: str, moduli: Sequence[int], fewest: Callable[[int, int], tuple[int, ...]]
+def check_moduli(
+    table: Table,
+    method: str,
+    moduli: Sequence[int],
+    fewest: Callable[[int, int], tuple[int, ...]],
+    family: Callable[[Sequence[int]], Sequence[Partition]],
 ) -> None:
-    """Raise an `InputError` unless the product of `moduli` reaches the number of ids; `fewest` gives some that do."""
+    """Raise an `InputError` unless `family` takes these moduli and their product reaches the number of ids; `fewest`
+    gives some that do."""
     n = table.num_embeddings
+    try:
+        family(moduli)
+    except InputError as error:
+        raise InputError(f"table {table.name!r}: {method} with moduli {list(moduli)}: {error}") from None
     if (reach := prod(moduli)) < n:
         enough = list(fewest(n, len(moduli)))
         raise InputError(
@@ -43,20 +52,20 @@ class ModuliMethod(RowMethod):
             raise InputError(f"{self._what}: moduli must hold at least one number")
         self._check_widths(self.operation, self.widths)
 
-    @property
+    @staticmethod
     @abstractmethod
-    def partitions(self) -> Sequence[Partition]:
+    def family(moduli: Sequence[int]) -> Sequence[Partition]:
         """The partition of each modulus."""
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart, and the widths make the dim."""
-        check_product(table, self.name, self.moduli, self.fewest)
+        check_moduli(table, self.name, self.moduli, self.fewest, self.family)
         if self.operation == "concat":
             concat_widths(table, len(self.moduli), self.widths)
 
     def composition(self, table: Table) -> RowComposition:
         """A part for every partition."""
-        named = [(f"part{number}", partition) for number, partition in enumerate(self.partitions)]
+        named = [(f"part{number}", partition) for number, partition in enumerate(self.family(self.moduli))]
         return compose(table, self.operation, named, self.widths)
 
     @classmethod

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.methods.base import Method, TableModule, make, register, rising, spread
 from coset.methods.facts import Facts
-from coset.methods.moduli import check_product
+from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
 from coset.partitions import balanced_moduli, mixed_radix
 from coset.schema import Component, Table
@@ -67,7 +67,7 @@ class PathBased(Method):
 
     def check(self, table: Table) -> None:
         """The partitions tell all ids apart."""
-        check_product(table, self.name, self.moduli, balanced_moduli)
+        check_moduli(table, self.name, self.moduli, balanced_moduli, mixed_radix)
 
     def components(self, table: Table) -> list[Component]:
         """The rows, then for each step both layers of all its functions, a function in a row."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from coset.errors import InputError
 from coset.methods.base import Method, TableModule, make, register, rising
 from coset.methods.facts import Facts
+from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
 from coset.partitions import Partition, balanced_moduli, mixed_radix
 from coset.schema import Component, Table
@@ -77,6 +78,8 @@ class TensorTrain(Method):
                 f"table {table.name!r}: tensor_train needs a row_shape of product {n} or more, such as "
                 f"{list(balanced_moduli(n, _CORES))}, not {list(self.row_shape)}"
             )
+        if self.row_shape is not None:
+            check_moduli(table, self.name, self.row_shape, balanced_moduli, mixed_radix)
         if self.dim_shape is not None and prod(self.dim_shape) != dim:
             raise InputError(
                 f"table {table.name!r}: tensor_train needs a dim_shape of product {dim}, such as "

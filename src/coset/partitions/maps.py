@@ -10,6 +10,8 @@ from coset.errors import InputError
 Ids = Any
 """A Python int, or an integer array of any library."""
 
+_MAX_INT64 = 2**63 - 1
+
 
 @runtime_checkable
 class RowMap(Protocol):
@@ -41,6 +43,8 @@ class Partition:
             value = getattr(self, what)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"partition: {what} must be a positive integer, not {value!r}")
+            if value > _MAX_INT64:
+                raise InputError(f"partition: {what} must fit int64, at most 2^63 - 1, not {value}")
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id."""
