@@ -53,9 +53,15 @@ class Codes:
 
     def __call__(self, ids: Ids) -> Ids:
         """The code of every id."""
+        try:
+            rows = self.codes[np.asarray(ids)].astype(np.int64)
+        except IndexError:
+            raise IndexError(
+                f"attribute {self.name!r}: id {np.max(np.asarray(ids))} is out of range, its codes are for ids 0 … "
+                f"{len(self.codes) - 1}"
+            ) from None
         if isinstance(ids, int):
-            return int(self.codes[ids])
-        rows = self.codes[np.asarray(ids)].astype(np.int64)
+            return int(rows)
         return ids.new_tensor(rows) if hasattr(ids, "new_tensor") else rows
 
     def rows(self, num_embeddings: int) -> int:
@@ -72,10 +78,15 @@ def tie_breaker(columns: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
         int64, shape `(n,)`: how many smaller ids have the same codes.
 
+    Raises:
+        InputError: no column, or columns of different lengths.
+
     Example:
         >>> tie_breaker([np.array([0, 0, 1, 0]), np.array([5, 5, 5, 6])])
         array([0, 1, 0, 0])
     """
+    if len(lengths := {np.shape(column) for column in columns}) != 1:
+        raise InputError(f"columns of codes need one code an id each, not the shapes {sorted(lengths)}")
     place = grouped(columns)
     order = np.argsort(place, kind="stable")
     begins = np.flatnonzero(np.diff(place[order], prepend=-1))
