@@ -47,7 +47,7 @@ def colliding_ids(partitions: Sequence[RowMap], num_embeddings: int) -> tuple[in
 
 def _period(partitions: Sequence[Partition]) -> int:
     """After how many ids the rows of a remainder or mixed-radix family come again; 0 for other families."""
-    ordered = sorted(partitions, key=lambda partition: partition.divisor)
+    ordered = sorted(partitions, key=lambda partition: (partition.divisor, partition.modulus))
     if all(partition.divisor == 1 for partition in ordered):
         return lcm(*(partition.modulus for partition in ordered))
     if [p.divisor for p in ordered] == [p.divisor for p in mixed_radix([p.modulus for p in ordered])]:
