@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Self
 
 from coset.methods.base import make, register, rising, spread
@@ -61,8 +62,10 @@ class ChineseRemainder(ModuliMethod):
         if fixed.get("operation") == "concat":
             parts = min(parts, table.embedding_dim)
         least = coprime_moduli(table.num_embeddings, parts)
-        families = (coprime_below(first, parts) for first in spread(least[0] + 1, table.num_embeddings * parts))
-        return rising((cls._of(moduli, fixed) for moduli in (least, *families)), table)
+        n = table.num_embeddings
+        families = (coprime_below(first, parts) for first in spread(least[0] + 1, n * parts))
+        enough = (moduli for moduli in families if prod(moduli) >= n)  # the greatest below a number may be too few
+        return rising((cls._of(moduli, fixed) for moduli in (least, *enough)), table)
 
     @classmethod
     def fewest(cls, num_embeddings: int, parts: int) -> tuple[int, ...]:
