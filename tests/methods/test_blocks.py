@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from coset.errors import InputError
+from coset.errors import InfeasibleBudget, InputError
 from coset.methods import Blocks, Full, Hashing, LowRank, QuotientRemainder
 from coset.schema import Table
 
@@ -105,3 +108,100 @@ def test_frequencies_follow_their_ids_into_a_block():
     # The two last share a row at (3 · 0 + 1 · 4) / 4 = 1: errors 1 and 9, shares 3 / 12 and 1 / 12.
     assert module.fit_(weight, frequencies) == pytest.approx(1.0)
     assert torch.allclose(module.materialize()[8:], torch.ones(2, 2))
+
+
+# -- hot ids, thresholds -------------------------------------------------------------------------------------
+
+USERS = Table("user", 600, 4)
+
+
+def test_hot_ids_keep_private_rows_and_the_rest_share():
+    method = Blocks.hot(2, Hashing(3))
+    assert method == Blocks((2,), (Full(), Hashing(3)))
+    assert method.bytes(TABLE) == (2 + 3) * 2 * 4
+    vectors = method.build(TABLE).materialize()
+    assert len(vectors.unique(dim=0)) == 2 + 3
+    assert torch.equal(vectors[2], vectors[5])  # of the rest, renumbered 0 and 3
+
+
+@pytest.mark.parametrize("ids", [0, -1, 10, 11])
+def test_hot_ids_are_some_and_not_all(ids):
+    with pytest.raises(InputError, match=rf"bounds.*\[{ids}\]"):
+        Blocks.hot(ids, Hashing(1)).check(TABLE)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0, LowRank(1)), (10, LowRank(1)), (11, Full()), (1000, Full())])
+def test_tables_below_a_threshold_stay_full(limit, expected):
+    method = Blocks.threshold(TABLE, limit, LowRank(1))
+    assert method == Blocks((), (expected,))
+    assert method.bytes(TABLE) == expected.bytes(TABLE)
+
+
+def hot_ids(method):
+    return method.bounds[0] if method.bounds else USERS.num_embeddings
+
+
+RESTS = [
+    "hashing", "bloom", "robe", "low_rank", "quotient_remainder", "chinese_remainder", "deep_hash", "full",
+    {"method": "quotient_remainder", "operation": "add"}, {"method": "bloom", "num_hashes": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rest", RESTS, ids=str)
+def test_sizes_of_hot_ids_rise_with_any_rest(rest):
+    sizes = Blocks.sizes(USERS, rest=rest)
+    taken = [method.bytes(USERS) for method in sizes]
+    assert taken == sorted(taken)
+    assert taken[-1] <= USERS.full_bytes
+    given = {"method": rest} if isinstance(rest, str) else rest
+    for method in sizes:
+        method.check(USERS)
+        if method.bounds:
+            hot, others = method.methods
+            assert hot == Full()
+            assert given.items() <= others.to_json().items()
+    if rest != "full":
+        assert [hot_ids(method) for method in sizes] == sorted(hot_ids(method) for method in sizes)
+
+
+@pytest.mark.parametrize("rest", RESTS[:-3], ids=str)
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_hot_ids_and_any_rest_keep_a_budget(rest, share):
+    budget = int(USERS.full_bytes * share)
+    method = Blocks.for_budget(USERS, budget, rest=rest)
+    assert 0.9 * budget < method.bytes(USERS) <= budget
+    assert method.methods[1].name == rest
+    stored = sum(parameter.numel() for parameter in method.build(USERS).parameters()) * 4
+    assert stored == method.bytes(USERS)
+
+
+def test_an_infeasible_budget_of_hot_ids_names_the_floor():
+    with pytest.raises(InfeasibleBudget, match="'user'") as caught:
+        Blocks.for_budget(USERS, 3, rest="quotient_remainder")
+    assert Blocks.for_budget(USERS, caught.value.floor, rest="quotient_remainder").bytes(USERS) == caught.value.floor
+
+
+def test_a_table_of_one_id_has_no_rest():
+    for rest in ("hashing", "bloom"):
+        (method,) = Blocks.sizes(Table("one", 1, 4), rest=rest)
+        assert method == Blocks((), (Full(),))
+
+
+@pytest.mark.parametrize("rest", ["hashng", {"method": "hashng"}])
+def test_an_unknown_rest_suggests_the_nearest(rest):
+    with pytest.raises(InputError, match=r"'hashng'.*'hashing'"):
+        Blocks.sizes(USERS, rest=rest)
+
+
+def test_a_rest_of_several_features_is_refused():
+    with pytest.raises(InputError, match="feature_generation gives several vectors"):
+        Blocks.sizes(USERS, rest="feature_generation")
+
+
+def test_any_rest_is_known_to_who_imports_this_file_alone():
+    code = (
+        "from coset.methods.blocks import Blocks; from coset.schema import Table; "
+        "print(Blocks.sizes(Table('user', 50, 4), rest='tensor_train')[0].methods[1].name)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout == "tensor_train\n", run.stderr

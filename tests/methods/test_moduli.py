@@ -191,7 +191,7 @@ def test_initial_values_have_both_signs(kind):
 def test_moduli_with_a_common_factor_are_refused_by_the_table_s_name():
     for method in (ChineseRemainder((5, 4, 6)), FeatureGeneration((5, 4, 6), "chinese_remainder")):
         for act in (method.check, method.components, method.build):
-            with pytest.raises(InputError, match="'item'.*4 and 6 share the factor 2.*coprime"):
+            with pytest.raises(InputError, match=r"'item'.*4 and 6 share the factor 2.*coprime"):
                 act(Table("item", 10, 4))
     GeneralizedQuotientRemainder((5, 4, 6)).check(Table("item", 10, 4))
 
