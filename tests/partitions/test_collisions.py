@@ -59,7 +59,7 @@ def test_no_partitions_tell_one_id_apart():
 
 
 def test_what_cannot_be_known_is_not_guessed():
-    with pytest.raises(InputError, match="1000000000 ids.*too many to count.*mixed_radix"):
+    with pytest.raises(InputError, match=r"1000000000 ids.*too many to count.*mixed_radix"):
         colliding_ids([Partition(3, 5), Partition(2, 7)], 10**9)
 
 

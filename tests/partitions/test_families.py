@@ -163,7 +163,7 @@ def test_sizes_of_nothing_are_refused(wrong):
 
 
 def test_moduli_with_a_common_factor_are_named():
-    with pytest.raises(InputError, match="4 and 6 share the factor 2.*coprime_moduli"):
+    with pytest.raises(InputError, match=r"4 and 6 share the factor 2.*coprime_moduli"):
         chinese_remainder([5, 4, 6])
 
 
