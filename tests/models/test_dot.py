@@ -238,3 +238,56 @@ def test_the_parts_of_the_known_counts() -> None:
     user, movie = Table("user", 6040, 64), Table("movie", 3706, 64)
     assert (user.full_bytes // 4, movie.full_bytes // 4) == (386_560, 237_184)
     assert (KERAS["user"].bytes(user) // 4, KERAS["movie"].bytes(movie) // 4) == (15_360, 102_608)
+
+
+def dots(*vectors: Tensor) -> Tensor:
+    """The sum of the dot products of all pairs, one after the other, as in a factorization machine."""
+    return torch.stack([(one * other).sum() for at, one in enumerate(vectors) for other in vectors[:at]]).sum()
+
+
+@pytest.mark.parametrize("scheme", ["mixed_radix", "chinese_remainder"])
+@pytest.mark.parametrize("both", [False, True])
+def test_generated_features_meet_in_a_factorization_machine(scheme: str, both: bool) -> None:
+    user, movie = Table("user", 30, 4, std=1.0), Table("movie", 20, 4, std=1.0)
+    methods = {"user": method("feature_generation", moduli=(5, 3, 2), scheme=scheme)}
+    if both:
+        methods["movie"] = method("feature_generation", moduli=(4, 5), scheme=scheme)
+    torch.manual_seed(0)
+    model = DotModel(user, movie, methods, DotSettings(4, output="linear", low=1.0, high=5.0)).double()
+    users, movies = torch.tensor([0, 7, 29, 29]), torch.tensor([19, 3, 0, 11])
+    found = model(users, movies)
+    assert model.embeddings is not None
+    arrays = {name: list(model.embeddings.tables[name].parameters()) for name in ("user", "movie")}
+    for at, (u, m) in enumerate(zip(users.tolist(), movies.tolist(), strict=True)):
+        digits = {"mixed_radix": (u % 5, u // 5 % 3, u // 15), "chinese_remainder": (u % 5, u % 3, u % 2)}[scheme]
+        vectors = [array[row] for array, row in zip(arrays["user"], digits, strict=True)]
+        other = {"mixed_radix": (m % 4, m // 4), "chinese_remainder": (m % 4, m % 5)}[scheme] if both else (m,)
+        vectors += [array[row] for array, row in zip(arrays["movie"], other, strict=True)]
+        torch.testing.assert_close(found.prediction[at], dots(*vectors))
+        torch.testing.assert_close(found.squared_norm[at], torch.stack(vectors).square().sum())
+
+
+def test_a_factorization_machine_worked_by_hand() -> None:
+    # User 2 of digits (0, 1) has the vectors (1, 2) and (3, -1), movie 0 has (10, 100).
+    settings = DotSettings(2, output="linear", low=1.0, high=5.0)
+    model = DotModel(
+        Table("user", 4, 2), Table("movie", 1, 2), {"user": method("feature_generation", moduli=(2, 2))}, settings
+    )
+    assert model.embeddings is not None
+    first, second, movie = model.embeddings.parameters()
+    with torch.no_grad():
+        first[0], second[1], movie[0] = (torch.tensor(row) for row in ([1.0, 2.0], [3.0, -1.0], [10.0, 100.0]))
+    found = model(torch.tensor([2]), torch.tensor([0]))
+    assert found.prediction.item() == pytest.approx((3 - 2) + (10 + 200) + (30 - 100))
+    assert found.squared_norm.item() == pytest.approx(5 + 10 + 10_100)
+
+
+def test_one_generated_feature_is_a_plain_dot_product() -> None:
+    settings = DotSettings(embedding_dim=2, low=1.0, high=5.0)
+    single = method("feature_generation", moduli=(3,))
+    model, plain = DotModel(Table("user", 3, 2), Table("movie", 2, 2), {"user": single}, settings), small()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        ours.data.copy_(theirs)
+    users, movies = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 0, 1, 0])
+    for found, expected in zip(model(users, movies), plain(users, movies), strict=True):
+        assert torch.equal(found, expected)
