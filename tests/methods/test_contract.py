@@ -20,7 +20,14 @@ def test_contract(check, case):
 
 def test_every_registered_method_is_under_every_check():
     covered = {(type(case.method), check.name) for check, case in (param.values for param in CASES)}
-    assert covered == {(kind, name) for kind in registered().values() for name in CHECKS}
+    # What needs attributes is spared the checks whose tables have none: nobody has a column for 40 million ids.
+    assert covered == {
+        (kind, name)
+        for kind in registered().values()
+        for name, check in CHECKS.items()
+        if not kind.needs_attributes or any(table.attributes for table in check.tables)
+    }
+    assert len([name for name, check in CHECKS.items() if not any(table.attributes for table in check.tables)]) == 1
 
 
 @pytest.mark.parametrize("kind", registered().values(), ids=lambda kind: kind.name)
