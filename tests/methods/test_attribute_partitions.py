@@ -103,8 +103,9 @@ def test_a_column_may_have_any_name(name):
     order = torch.tensor([4, 2, 0, 1, 3])
     module = Embedding.from_table(table, AttributePartitions())
     ordered = Embedding.from_table(table, AttributePartitions(), order=order)
-    ordered.load_state_dict({**ordered.state_dict(), **module.state_dict()})
-    assert torch.equal(ordered.materialize(), module.materialize()[order])
+    rows = {key: value for key, value in module.state_dict().items() if key.endswith("weight")}
+    assert ordered.load_state_dict(rows, strict=False).unexpected_keys == []
+    assert torch.equal(ordered.materialize(), module.materialize())  # codes belong to ids, whatever their order
     predicted = {c.key: c.shape for c in AttributePartitions().components(table)}
     assert predicted == {
         key.removeprefix("tables.car."): tuple(value.shape) for key, value in module.state_dict().items()
@@ -132,9 +133,9 @@ def test_columns_that_do_not_tell_ids_apart_are_refused_by_two_of_them():
 
 
 def test_an_unknown_column_suggests_the_nearest():
-    with pytest.raises(InputError, match="table 'car' 'yaer': did you mean 'year'"):
+    with pytest.raises(InputError, match=r"table 'car'.* 'yaer': did you mean 'year'"):
         AttributePartitions(("yaer", "make")).check(cars())
-    with pytest.raises(InputError, match="table 'car' 'colour': known are make, type, year"):
+    with pytest.raises(InputError, match=r"table 'car'.* 'colour': known are make, type, year"):
         AttributePartitions(("colour",)).components(cars())
 
 

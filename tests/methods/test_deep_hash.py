@@ -13,7 +13,23 @@ def mish(value):
     return value * tanh(log1p(exp(value)))
 
 
-@pytest.mark.parametrize(("layers", "seed"), [(1, 0), (2, 7), (3, 7)])
+def words(i, seed, k):
+    """k universal hashes of an id, a_j x + b_j y modulo 2^32, of two words that are hashed of it."""
+    x, y = hash_words(i, seed) >> 1, hash_words(i, seed + 1) >> 1
+    return [((hash_words(j, seed) >> 1 | 1) * x + (hash_words(j, seed + 1) >> 1 | 1) * y) % 2**32 for j in range(k)]
+
+
+def test_words_are_uniform_and_independent():
+    found = torch.tensor([words(i, 3, 6) for i in range(4000)], dtype=torch.float64) / 2**31 - 1
+    assert found.mean(0).abs().max() < 5 * 3**-0.5 / 4000**0.5
+    assert (found.std(0) - 3**-0.5).abs().max() < 0.02
+    off = torch.corrcoef(found.t()) - torch.eye(6)
+    assert off.abs().max() < 5 / 4000**0.5
+    next_to_each_other = torch.corrcoef(torch.stack([found[1:, 0], found[:-1, 0]]))[0, 1]
+    assert abs(next_to_each_other) < 5 / 4000**0.5
+
+
+@pytest.mark.parametrize(("layers", "seed"), [(1, 0), (2, 7), (3, 7), (2, MAX_SEED - 1)])
 @pytest.mark.parametrize("i", [0, 5, 2**40 + 3])
 def test_vectors_are_worked_by_hand(layers, seed, i):
     torch.manual_seed(2)
@@ -22,7 +38,7 @@ def test_vectors_are_worked_by_hand(layers, seed, i):
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     state = module.state_dict()
-    values = [(hash_words(i, seed + j) / 2**31 - 1) * sqrt(3) for j in range(4)]
+    values = [(word / 2**31 - 1) * sqrt(3) for word in words(i, seed, 4)]
     for number in range(layers + 1):
         weight, bias = state[f"layers.{number}.weight"].tolist(), state[f"layers.{number}.bias"].tolist()
         values = [mish(value) for value in values] if number else values

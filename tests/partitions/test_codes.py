@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coset.errors import InputError
-from coset.partitions import Codes, Partition, RowMap, colliding_ids, is_complementary, tie_breaker
+from coset.partitions import Codes, Partition, RowMap, check_complementary, colliding_ids, is_complementary, tie_breaker
 
 # {0, 1, 2, 3, 4} with three set partitions, as in the paper (Shi et al., 2019, section 3.1).
 PUBLISHED = [
@@ -22,6 +22,7 @@ columns = st.integers(1, 40).flatmap(
 
 def test_the_published_example_is_complementary():
     assert is_complementary(PUBLISHED, 5)
+    check_complementary(PUBLISHED, 5)
     assert len({tuple(partition(i) for partition in PUBLISHED) for i in range(5)}) == 5
 
 
@@ -30,6 +31,8 @@ def test_the_published_example_needs_each_of_its_partitions(dropped, pair):
     kept = [partition for at, partition in enumerate(PUBLISHED) if at != dropped]
     found = colliding_ids(kept, 5)
     assert found == pair
+    with pytest.raises(InputError, match=f"ids {pair[0]} and {pair[1]} of 5 share every row.*2 partitions"):
+        check_complementary(kept, 5)
     assert all(partition(found[0]) == partition(found[1]) for partition in kept)
     assert not is_complementary(kept, 5)
 

@@ -542,7 +542,7 @@ def test_a_collection_that_shares_compiles_whole():
 @pytest.mark.parametrize(
     ("tables", "features", "said"),
     [
-        (PAIR, {"seen": "movi", "genre": "genre"}, "table of feature 'seen' 'movi': did you mean 'movie'"),
+        (PAIR, {"seen": "movi", "genre": "genre"}, "table .of feature 'seen'. 'movi': did you mean 'movie'"),
         (PAIR, {"seen": "movie"}, "no feature reads table 'genre'"),
         (PAIR, {}, "no feature reads table"),
         (PAIR, {"a@0": "movie", "genre": "genre"}, "'a@0'.*'@'"),
