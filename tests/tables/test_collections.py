@@ -545,7 +545,11 @@ def test_a_collection_that_shares_compiles_whole():
         (PAIR, {"seen": "movi", "genre": "genre"}, "table .of feature 'seen'. 'movi': did you mean 'movie'"),
         (PAIR, {"seen": "movie"}, "no feature reads table 'genre'"),
         (PAIR, {}, "no feature reads table"),
-        (PAIR, {"a@0": "movie", "genre": "genre"}, "'a@0'.*'@'"),
+        (
+            [(MOVIE, FeatureGeneration((5, 4))), (GENRE, "full")],
+            {"a": "movie", "a@0": "genre"},
+            "two features give an output 'a@0'",
+        ),
         ([*PAIR, (MOVIE, "full")], None, r"distinct names.*'movie', 'genre', 'movie'"),
         ([(GENRE, Hashing(6))], None, r"'genre'.*6 buckets for 5 ids"),
         ([(GENRE, "ful")], None, "'ful': did you mean 'full'"),

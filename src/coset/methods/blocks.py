@@ -215,7 +215,7 @@ class Blocks(BlockMethod):
     @classmethod
     def _hot_sizes(cls, table: Table, rest: str | Mapping[str, Any]) -> list[Self]:
         n = table.num_embeddings
-        given = {"method": rest} if isinstance(rest, str) else dict(rest)
+        given = dict(rest) if isinstance(rest, Mapping) else {"method": rest}
         kind, row = _class_of(given), table.full_bytes // n
 
         def shared(h: int) -> Method:
@@ -238,10 +238,11 @@ class Blocks(BlockMethod):
 
 def _class_of(given: dict[str, Any]) -> type[Method]:
     """The class that `given` names; what is left there are its fields."""
-    name = given.pop("method", None)
+    if not isinstance(name := given.pop("method", None), str):
+        raise InputError(f"blocks: rest is the name of a method, or a table with its name under 'method', not {name!r}")
     from coset.methods import method_class  # knows all methods, once this file and the others are loaded
 
-    return method_class(str(name))
+    return method_class(name)
 
 
 def _bounds(blocks: Sequence[Table]) -> tuple[int, ...]:

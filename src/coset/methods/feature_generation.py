@@ -56,6 +56,7 @@ class FeatureGeneration(RowMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._at_least(1, "moduli")
         self._composed  # noqa: B018 - refuses what it would refuse
 
     @property

@@ -34,7 +34,8 @@ class Robe(Method):
     Args:
         size: elements of the array.
         chunk: neighbouring elements that are read together, Z in the paper; larger is faster, smaller spreads more.
-        array: the name that tables share it by; None for an array of its own.
+        array: the name that tables share it by; None for an array of its own. Blocks of one table that share an array
+            need different seeds.
         seed: which hash functions, 0 … 2^32 - 1; with `array`, the table's name counts as well.
 
     Example:

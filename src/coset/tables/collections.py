@@ -59,8 +59,9 @@ class _Collection(Tables):
         for feature, table in self.features.items():
             if table not in names:
                 raise unknown(f"table (of feature {feature!r})", table, names)
-            if "@" in feature:
-                raise InputError(f"feature {feature!r}: a name cannot have an '@', which numbers its outputs")
+        outputs = [output for feature in self.features for output in self._outputs(feature)]
+        if double := sorted({output for output in outputs if outputs.count(output) > 1}):
+            raise InputError(f"two features give an output {double[0]!r}; rename one")
         if unread := sorted(set(names) - set(self.features.values())):
             raise InputError(f"no feature reads table {unread[0]!r}; name one or leave the table out")
         if pool := _shared([self.tables[name] for name in names]):
@@ -73,7 +74,7 @@ class _Collection(Tables):
         return {
             output: self.tables[table].table.embedding_dim
             for feature, table in self.features.items()
-            for output in _outputs(feature, self.tables[table])
+            for output in self._outputs(feature)
         }
 
     def _look_up(self, feature: str, ids: Tensor) -> Tensor:
@@ -84,8 +85,12 @@ class _Collection(Tables):
 
     def _named(self, feature: str, vectors: Tensor) -> dict[str, Tensor]:
         """The vectors of a feature, by output."""
-        names = _outputs(feature, self.tables[self.features[feature]])
+        names = self._outputs(feature)
         return {feature: vectors} if len(names) == 1 else dict(zip(names, vectors.unbind(-2), strict=True))
+
+    def _outputs(self, feature: str) -> list[str]:
+        count = self.tables[self.features[feature]].method.table_outputs
+        return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
 
     def _table(self, feature: str) -> Table:
         if feature not in self.features:
@@ -205,11 +210,6 @@ def _read(name: str, given: FeatureIds, include_last: bool) -> Ids:
         f"feature {name!r}: ids are a tensor, (values, offsets) or (values, offsets, weights), not "
         f"{type(given).__name__}"
     )
-
-
-def _outputs(feature: str, module: TableModule) -> list[str]:
-    count = module.method.table_outputs
-    return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
 
 
 def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:

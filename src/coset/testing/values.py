@@ -100,7 +100,7 @@ def fit_minds_frequencies(case: Case) -> None:
     blind, minding = case.seeded(0), case.seeded(0)
     blind.fit_(weight)
     error, without = minding.fit_(weight, counts), _measured(blind, weight, counts)
-    allowed = 1.02 * without + 1e-3 * float(weight.pow(2).mean())
+    allowed = 1.02 * without + 5e-3 * float(weight.pow(2).mean())
     expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
     alone = torch.zeros(case.table.num_embeddings)
     wanted = case.table.num_embeddings // 2
