@@ -42,6 +42,11 @@ def test_the_verdicts_are_those_of_the_committed_results() -> None:
     assert block("verdicts", "ml-1m-frontier") == report.best_compressed(found, found["budgets"]).strip()
 
 
+def test_the_contrasts_are_those_of_the_committed_results() -> None:
+    told = report.contrasts(results("ml-1m-methods"), load_recipe("ml-1m-methods").contrasts)
+    assert block("contrasts", "ml-1m-methods") == "\n".join(f"- {line}" for line in told)
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
 def test_committed_results_are_of_real_data_and_show_how_they_were_made(path: Path) -> None:
     found = json.loads(path.read_text("utf-8"))
