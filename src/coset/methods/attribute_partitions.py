@@ -10,7 +10,7 @@ import numpy as np
 
 from coset.errors import InputError, Unsuitable, unknown
 from coset.methods.base import make, register
-from coset.methods.facts import Facts
+from coset.methods.facts import COMPOSED, Facts
 from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
 from coset.partitions import Codes, colliding_ids, tie_breaker
 from coset.schema import Table
@@ -21,7 +21,7 @@ _NUMBER = "number"
 @register("attribute_partitions")
 @dataclass(frozen=True)
 class AttributePartitions(RowMethod):
-    """Partitions given by the user (Shi et al., 2019, arXiv 1909.02107, section 3.1): columns of `Table.attributes`,
+    """Partitions given by the user (Shi et al., 2019, arXiv 1909.02107): columns of `Table.attributes`,
     the row of id i in each component being its code there.
 
     Ids that share a value, such as cars of one make, begin and stay alike in that component. The columns must be
@@ -57,7 +57,7 @@ class AttributePartitions(RowMethod):
         formula="∘_j E_j[code_j(i)]",
         elements="Σ c_j · D (a k-th of it by concat), and k codes an id",
         operations="k codes, k rows, (k - 1) · D multiplications",
-        uniqueness="guaranteed",
+        uniqueness=COMPOSED,
         prefer="attributes that say much about rare ids",
     )
 
@@ -94,7 +94,10 @@ class AttributePartitions(RowMethod):
         for name in self.columns:
             if name not in attributes:
                 raise unknown(f"attribute (of table {table.name!r})", name, attributes)
-        columns = {name: attributes[name] for name in self.columns or attributes}
+        # Numbered anew, so that codes such as years, or those that a block of ids leaves out, take no rows.
+        columns = {
+            name: np.unique(attributes[name], return_inverse=True)[1].reshape(-1) for name in self.columns or attributes
+        }
         if self.number:
             columns[_NUMBER] = tie_breaker(list(columns.values()))
         return [Codes(name, codes) for name, codes in columns.items()]
@@ -130,7 +133,8 @@ def _stored_as(column: str) -> str:
 def _attributes(table: Table) -> Mapping[str, np.ndarray]:
     if not table.attributes:
         raise Unsuitable(
-            f"table {table.name!r}: attribute_partitions needs attributes, columns of codes for its ids, and has none"
+            f"table {table.name!r}: attribute_partitions needs attributes, columns of codes for its ids, and has none "
+            f"(on the command line: --user-attribute and --item-attribute)"
         )
     if _NUMBER in table.attributes:
         raise InputError(f"table {table.name!r}: an attribute cannot be called {_NUMBER!r}; rename it")

@@ -97,7 +97,10 @@ class TableModule(nn.Module, ABC):
             Mean squared difference per element that remains, each id weighted by its frequency.
         """
         if any(name not in inner._modules for inner, name in self._shareable_within()):
-            raise InputError(f"table {self.table.name!r}: its array is shared with other tables; fit it before that")
+            raise InputError(
+                f"table {self.table.name!r}: its array is shared with other tables of a collection, so it cannot be "
+                f"fitted alone; fit a method with an array of its own"
+            )
         weight, share = self._fit_inputs(weight, frequencies)
         self._fit(weight, share)
         return self._error(weight, share)

@@ -148,7 +148,7 @@ class Blocks(BlockMethod):
         formula="that of the block of i",
         elements="the sum over the blocks",
         operations="those of the block of i",
-        uniqueness="none",
+        uniqueness="that of the blocks; none is shared across them",
         prefer="ids in order of popularity: private rows for the hot ones",
         combines="every method",
     )

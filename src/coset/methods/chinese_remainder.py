@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, ClassVar, Self
 
 from coset.methods.base import make, register, rising, spread
-from coset.methods.facts import Facts
+from coset.methods.facts import COMPOSED, Facts
 from coset.methods.moduli import ModuliMethod
 from coset.partitions import Partition, chinese_remainder, coprime_below, coprime_moduli
 from coset.schema import Table
@@ -17,7 +17,7 @@ from coset.schema import Table
 @register("chinese_remainder")
 @dataclass(frozen=True)
 class ChineseRemainder(ModuliMethod):
-    """Chinese remainder partitions (Shi et al., 2019, arXiv 1909.02107, section 3.1).
+    """Chinese remainder partitions (Shi et al., 2019, arXiv 1909.02107).
 
     With pairwise coprime moduli m_1 … m_k of product n or more, the row of id i in component j is `i % m_j`. By the
     Chinese remainder theorem no two ids share all remainders, so the partitions are complementary.
@@ -45,7 +45,7 @@ class ChineseRemainder(ModuliMethod):
         formula="∘_j E_j[i % m_j], m_j pairwise coprime, Π m_j ≥ n",
         elements="Σ m_j · D, O(k · n^(1/k) · D); a k-th of it by concat",
         operations="k remainders, k rows, (k - 1) · D multiplications",
-        uniqueness="guaranteed",
+        uniqueness=COMPOSED,
         prefer="components of equal size at any budget; ids whose neighbours have nothing in common",
     )
 

@@ -56,7 +56,7 @@ class DeepHash(Method):
     facts: ClassVar[Facts] = Facts(
         paper="Kang et al., 2021, arXiv 2010.10784",
         formula="network(h_1(i) … h_k(i))",
-        elements="k · h + (layers - 1) · h² + h · D, whatever n",
+        elements="k · h + (L - 1) · h² + h · D + L · h + D with L layers, whatever n",
         operations="k hashes, as many multiplications as weights",
         uniqueness="probable",
         prefer="ids without number, time in plenty",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Uniqueness = Literal["guaranteed", "probable", "none"]
+COMPOSED = "guaranteed by concat, probable by mult and add"
+"""What complementary partitions give: different rows for any two ids, which only `concat` surely leaves apart."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Facts:
         formula: the vector of id i.
         elements: how many are stored.
         operations: what one lookup costs.
-        uniqueness: whether two ids can have the same vector: never by construction of distinct rows
-            (`"guaranteed"`), only by bad luck (`"probable"`), or as a rule (`"none"`).
+        uniqueness: whether two ids can have the same vector: not as long as stored rows differ (guaranteed), only by
+            bad luck (probable), or as a rule (none).
         prefer: when to take it.
         combines: what it goes well with.
     """
@@ -27,6 +27,6 @@ class Facts:
     formula: str
     elements: str
     operations: str
-    uniqueness: Uniqueness
+    uniqueness: str
     prefer: str
     combines: str = "blocks"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from coset.methods.base import make, register, rising, spread
-from coset.methods.facts import Facts
+from coset.methods.facts import COMPOSED, Facts
 from coset.methods.moduli import ModuliMethod
 from coset.partitions import Partition, balanced_moduli, mixed_radix
 from coset.schema import Table
@@ -16,7 +16,7 @@ from coset.schema import Table
 @register("generalized_quotient_remainder")
 @dataclass(frozen=True)
 class GeneralizedQuotientRemainder(ModuliMethod):
-    """The generalised quotient-remainder trick (Shi et al., 2019, arXiv 1909.02107, section 3.1).
+    """The generalised quotient-remainder trick (Shi et al., 2019, arXiv 1909.02107).
 
     With moduli m_1 … m_k of product n or more, the row of id i in component j is `i // (m_1 ⋯ m_(j-1)) % m_j`, digit j
     of the id. Two ids that share every digit are one id, so the partitions are complementary. With k = 2 it is the
@@ -45,7 +45,7 @@ class GeneralizedQuotientRemainder(ModuliMethod):
         formula="∘_j E_j[i // (m_1 ⋯ m_(j-1)) % m_j], Π m_j ≥ n",
         elements="Σ m_j · D, O(k · n^(1/k) · D); a k-th of it by concat",
         operations="k divisions, k rows, (k - 1) · D multiplications",
-        uniqueness="guaranteed",
+        uniqueness=COMPOSED,
         prefer="budgets below the 2√n rows of two-way QR",
     )
 

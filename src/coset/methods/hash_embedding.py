@@ -157,11 +157,12 @@ class HashEmbeddingModule(TableModule):
         best, begun = float("inf"), self.weights.weight.double()
         for _ in range(_BEGINNINGS):
             array, factors, error = self._alternate(target, share, begun)
+            hopeless = error > 0.9 * best and best > 0.2 * power  # the weight has no such structure
             if error < best:
                 best = error
                 self.buckets.weight.copy_(array)
                 self.weights.weight.copy_(factors)
-            if best <= 1e-3 * power:
+            if hopeless or best <= 1e-3 * power:
                 break
             begun = torch.randn(begun.shape, generator=generator, dtype=begun.dtype).to(begun)
 
@@ -182,7 +183,7 @@ class HashEmbeddingModule(TableModule):
             factors = torch.linalg.solve(normal + eye, moment + ridge * factors)
             left = torch.einsum("nkw,nk->nw", read, factors[places]) - target
             previous, error = error, float((left.square().mean(-1) * share).sum())
-            if previous - error <= 1e-6 * error:
+            if previous - error <= 3e-4 * error:
                 break
         return array, factors, error
 

@@ -10,10 +10,8 @@ from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
 from coset.methods.facts import Facts
 from coset.methods.rows import RowComposition, RowMethod, compose
-from coset.partitions import MAX_MODULUS, MultiplyShift, RowMap, remainder
+from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, RowMap, remainder
 from coset.schema import Table
-
-_MAX_SEED = 2**32 - 1  # of `MultiplyShift`
 
 
 @register("hashing")
@@ -57,7 +55,7 @@ class Hashing(RowMethod):
         super().__post_init__()
         self._at_least(1, "num_buckets")
         self._at_least(0, "seed")
-        self._at_most(_MAX_SEED, "seed")
+        self._at_most(MAX_SEED, "seed")
         if self.hash == "multiply_shift":
             self._at_most(MAX_MODULUS, "num_buckets")
 

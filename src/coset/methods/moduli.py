@@ -28,7 +28,10 @@ def check_moduli(
     try:
         family(moduli)
     except InputError as error:
-        raise InputError(f"table {table.name!r}: {method} with moduli {list(moduli)}: {error}") from None
+        enough = list(fewest(n, len(moduli)))
+        raise InputError(
+            f"table {table.name!r}: {method} with moduli {list(moduli)}: {error}; {enough} would do"
+        ) from None
     if (reach := prod(moduli)) < n:
         enough = list(fewest(n, len(moduli)))
         raise InputError(

@@ -25,7 +25,7 @@ _ROOM = 2**24  # elements of gathered functions at one time in `materialize`
 @register("path_based")
 @dataclass(frozen=True)
 class PathBased(Method):
-    """Path-based compositional embeddings (Shi et al., 2019, arXiv 1909.02107, section 4.2).
+    """Path-based compositional embeddings (Shi et al., 2019, arXiv 1909.02107).
 
     The row of id i in the first partition goes through one function for each further partition j, picked by the row of
     i there: `x ← W₂ f(W₁ x + b₁) + b₂`, with one hidden layer; f is a leaky relu, so

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
 from coset.methods.base import Sizes, make, register
-from coset.methods.facts import Facts
+from coset.methods.facts import COMPOSED, Facts
 from coset.methods.rows import Operation, RowComposition, RowMethod, compose
 from coset.partitions import quotient, remainder
 from coset.schema import Table
@@ -53,8 +53,8 @@ class QuotientRemainder(RowMethod):
         formula="Q[i // m] ∘ R[i % m]",
         elements="(⌈n / m⌉ + m) · D, at least about 2 √n · D; half of it by concat",
         operations="1 division, 2 rows, D multiplications",
-        uniqueness="guaranteed",
-        prefer="one table of millions of ids and a ratio of up to √n / 2",
+        uniqueness=COMPOSED,
+        prefer="one table of millions of ids and a ratio of up to √n / 2 (√n by concat)",
         combines="blocks (hot ids, threshold)",
     )
 

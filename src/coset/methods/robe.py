@@ -28,14 +28,16 @@ class Robe(Method):
     collection that name the same `array` read the same elements, by hashes of their own.
 
     Bytes: `size · itemsize`, once for all tables that share the array. Operations: `⌈dim / chunk⌉` hashes and reads of
-    `chunk` neighbouring elements. Vectors are unique but for bad luck. Prefer it at extreme ratios and for many tables
+    `chunk` neighbouring elements. Vectors are unique but for bad luck if they have two chunks or more; with one it is
+    plain hashing. Prefer it at extreme ratios and for many tables
     under one budget; where ids come in order of popularity, methods that mind it do better.
 
     Args:
         size: elements of the array.
         chunk: neighbouring elements that are read together, Z in the paper; larger is faster, smaller spreads more.
+            `sizes` offers at most half of the dim.
         array: the name that tables share it by; None for an array of its own. Blocks of one table that share an array
-            need different seeds.
+            need different seeds, or ids of both would have one vector, which a collection refuses.
         seed: which hash functions, 0 … 2^32 - 1; with `array`, the table's name counts as well.
 
     Example:
@@ -79,7 +81,8 @@ class Robe(Method):
     def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
         """Any size, from one element to those of the full table."""
         most = min(table.num_embeddings * table.embedding_dim, MAX_MODULUS)
-        return Sizes(range(1, most + 1), lambda size: make(cls, {"size": size} | fixed))
+        chunk = min(8, max(1, table.embedding_dim // 2))
+        return Sizes(range(1, most + 1), lambda size: make(cls, {"size": size, "chunk": chunk} | fixed))
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

@@ -80,11 +80,6 @@ class RowPart:
         """Key of the array in the module's state."""
         return f"{self.name}.weight"
 
-    @property
-    def codes_key(self) -> str | None:
-        """Key of the column of codes in the module's state, if the partition is one."""
-        return f"{self.name}.codes" if isinstance(self.partition, Codes) else None
-
     def components(self, dtype: torch.dtype) -> Iterator[Component]:
         """The array, and the column of codes where there is one."""
         yield Component(self.key, self.rows, self.width, dtype)

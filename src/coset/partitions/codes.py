@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from coset.errors import InputError
-from coset.partitions.maps import Ids
+from coset.partitions.maps import Ids, check_whole
 
 _DTYPES = (np.uint8, np.int16, np.int32, np.int64)
 
@@ -53,13 +53,14 @@ class Codes:
 
     def __call__(self, ids: Ids) -> Ids:
         """The code of every id."""
-        try:
-            rows = self.codes[np.asarray(ids)].astype(np.int64)
-        except IndexError:
+        check_whole(ids)
+        at = np.asarray(ids)
+        if at.size and not 0 <= at.min() <= at.max() < len(self.codes):
+            wrong = at.min() if at.min() < 0 else at.max()
             raise IndexError(
-                f"attribute {self.name!r}: id {np.max(np.asarray(ids))} is out of range, its codes are for ids 0 … "
-                f"{len(self.codes) - 1}"
-            ) from None
+                f"attribute {self.name!r}: id {wrong} is out of range, its codes are for ids 0 … {len(self.codes) - 1}"
+            )
+        rows = self.codes[at].astype(np.int64)
         if isinstance(ids, int):
             return int(rows)
         return ids.new_tensor(rows) if hasattr(ids, "new_tensor") else rows

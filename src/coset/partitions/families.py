@@ -36,8 +36,8 @@ def chinese_remainder(moduli: Sequence[int]) -> tuple[Partition, ...]:
     for one, other in combinations(moduli, 2):
         if gcd(one, other) > 1:
             raise InputError(
-                f"Chinese remainder: the moduli {one} and {other} share the factor {gcd(one, other)}, but must be "
-                f"pairwise coprime; coprime_moduli gives such"
+                f"the moduli {one} and {other} share the factor {gcd(one, other)}, but must be pairwise coprime, as "
+                f"those of coprime_moduli are"
             )
     return tuple(remainder(modulus) for modulus in moduli)
 

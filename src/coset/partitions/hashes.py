@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coset.errors import InputError
-from coset.partitions.maps import Ids
+from coset.partitions.maps import Ids, check_whole
 
 _LOW_32 = 0xFFFFFFFF
 MAX_MODULUS = 2**31
@@ -20,7 +20,7 @@ class MultiplyShift:
 
     Both 32-bit halves of an id go through rounds of xor-shift and multiplication (the finaliser of MurmurHash3,
     Appleby, public domain), keyed by `seed`; the upper 31 bits of the result, modulo `modulus`, are the row.
-    Only the low 32 bits of any product are used, so 32-bit arithmetic gives the same rows.
+    Only the low 32 bits of any product are used, so arithmetic that wraps at 32 bits can be made to give the same rows.
 
     Args:
         modulus: number of rows, at most 2^31.
@@ -58,6 +58,7 @@ def hash_words(ids: Ids, seeds: Ids) -> Ids:
         >>> hash_words(7, 0), hash_words(7, 1)
         (1974401977, 1008390780)
     """
+    check_whole(ids)
     low, high = ids & _LOW_32, (ids >> 32) & _LOW_32
     mixed = _mix(low ^ _mix(seeds ^ 0x9E3779B9))
     return _mix(mixed ^ high ^ _mix(seeds ^ 0x7F4A7C15))

@@ -15,7 +15,10 @@ _MAX_INT64 = 2**63 - 1
 
 @runtime_checkable
 class RowMap(Protocol):
-    """A map from ids to rows `0 … rows(n) - 1`."""
+    """A map from ids to rows `0 … rows(n) - 1`.
+
+    Arrays of ids are of 64 bits: narrower ones are to be widened first, since divisors and moduli may not fit them.
+    """
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id; same shape and integer type as `ids`."""
@@ -48,6 +51,7 @@ class Partition:
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id."""
+        check_whole(ids)
         return ids // self.divisor % self.modulus
 
     def rows(self, num_embeddings: int) -> int:
@@ -57,6 +61,18 @@ class Partition:
     def is_identity(self, num_embeddings: int) -> bool:
         """Whether every id below `num_embeddings` is its own row, so that the arithmetic can be left out."""
         return self.divisor == 1 and self.modulus >= num_embeddings
+
+
+def check_whole(ids: Ids) -> None:
+    """Refuse ids that are floating-point numbers, which far ids do not fit into.
+
+    Raises:
+        TypeError: they are.
+    """
+    floating = getattr(ids, "is_floating_point", None)  # of torch's tensors
+    kind = getattr(getattr(ids, "dtype", None), "kind", "")  # of numpy's
+    if isinstance(ids, float) or kind == "f" or (floating is not None and floating()):
+        raise TypeError(f"partition: ids must be whole numbers, not {getattr(ids, 'dtype', 'float')}")
 
 
 def naive(num_embeddings: int) -> Partition:
@@ -71,4 +87,4 @@ def remainder(modulus: int) -> Partition:
 
 def quotient(divisor: int, num_embeddings: int) -> Partition:
     """Runs of `divisor` neighbouring ids share a row."""
-    return Partition(divisor, max(1, -(-num_embeddings // divisor)))
+    return Partition(divisor, max(1, -(-num_embeddings // max(1, divisor))))

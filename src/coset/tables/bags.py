@@ -104,15 +104,15 @@ def pool(
     """
     shape, flat = vectors.shape[1:], vectors.flatten(1)
     ids, places, padding = len(flat), torch.arange(len(flat), device=flat.device), None
-    if left_out is not None or ids == 0:
+    if left_out is not None or torch.compiler.is_compiling() or ids == 0:
         # All that is left out reads one more row, which torch's kernel skips; and with no ids at all, the kernel
-        # still wants a row to exist.
+        # still wants a row to exist. A compiler is not asked which of the two it is.
         padding = ids
         places = places if left_out is None else torch.where(left_out, padding, places)
         flat = torch.cat([flat, flat.new_zeros(1, flat.shape[1])])
     pooled = F.embedding_bag(
-        places, flat, offsets, mode=mode, per_sample_weights=weights, include_last_offset=include_last,
-        padding_idx=padding,
+        places, flat, offsets, mode=mode, include_last_offset=include_last, padding_idx=padding,
+        per_sample_weights=None if weights is None else weights.to(flat.dtype),
     )  # fmt: skip
     return pooled.reshape(-1, *shape) if len(shape) > 1 else pooled
 

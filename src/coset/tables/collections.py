@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError, unknown
-from coset.methods import TableModule
+from coset.methods import Method, TableModule
 from coset.schema import Table
 from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, pool, read_bags
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids
@@ -114,7 +114,7 @@ class EmbeddingCollection(_Collection):
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
         found: dict[str, Tensor] = {}
-        for feature, ids in read_features(features).items():
+        for feature, ids in read_features(features, self.features).items():
             table = self._table(feature)
             if ids.offsets is not None:
                 check_offsets(table, ids.values, ids.offsets, ids.include_last)
@@ -131,6 +131,8 @@ class EmbeddingBagCollection(_Collection):
       (mode `"sum"`); offsets may end with the number of ids, as TorchRec's do, if `include_last_offset`;
     * dense ids: a tensor `(bags, ids in each)`, or `(bags,)` for one id each;
     * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be there).
+      Features of other collections in it are left alone. Its weights count wherever it has them, and mode `"sum"`
+      only takes them, where TorchRec wants `is_weighted`.
 
     Args:
         tables, features, full_below, orders, device: as for `EmbeddingCollection`.
@@ -172,7 +174,7 @@ class EmbeddingBagCollection(_Collection):
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Pooled vectors by feature, of shape `(bags, embedding_dim)`, for those features that are given."""
         found: dict[str, Tensor] = {}
-        for feature, ids in read_features(features, self.include_last_offset).items():
+        for feature, ids in read_features(features, self.features, self.include_last_offset).items():
             table, mode = self._table(feature), self.modes.get(feature, "sum")
             values = ids.values
             if ids.offsets is None and values.dim() == 1:
@@ -184,19 +186,26 @@ class EmbeddingBagCollection(_Collection):
         return found
 
 
-def read_features(features: Mapping[str, FeatureIds] | Any, include_last: bool = False) -> dict[str, Ids]:
-    """The ids of every feature, however they are given.
+def read_features(
+    features: Mapping[str, FeatureIds] | Any, wanted: Iterable[str], include_last: bool = False
+) -> dict[str, Ids]:
+    """The ids of every feature, however they are given: all of a mapping, and those `wanted` of a `KeyedJaggedTensor`,
+    which may carry features of other collections as well.
 
     Raises:
-        InputError: neither a mapping nor something with the methods of a `KeyedJaggedTensor`.
+        InputError: neither of the two, or a `KeyedJaggedTensor` with no feature that is wanted.
     """
     if isinstance(features, Mapping):
         return {name: _read(name, given, include_last) for name, given in features.items()}
     if all(callable(getattr(features, method, None)) for method in ("keys", "to_dict")):
-        found = {}
-        for name, jagged in features.to_dict().items():
-            found[name] = Ids(jagged.values(), jagged.offsets(), jagged.weights_or_none(), include_last=True)
-        return found
+        given, own = features.to_dict(), set(wanted)
+        if given and not own & set(given):
+            raise unknown("feature", next(iter(given)), own)
+        return {
+            name: Ids(jagged.values(), jagged.offsets(), jagged.weights_or_none(), include_last=True)
+            for name, jagged in given.items()
+            if name in own
+        }
     raise InputError(f"features are a mapping from names to ids, or a KeyedJaggedTensor, not {type(features).__name__}")
 
 
@@ -217,8 +226,15 @@ def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
     is no part of their state; so the array is counted, saved and trained once."""
     pool: dict[str, nn.Module] = {}
     first: dict[str, Table] = {}
+    seen: set[tuple[str, Method]] = set()
     inner = [each for module in modules for each in module.modules() if isinstance(each, TableModule)]
     for module in inner:
+        if module.shareable() and (module.table.name, module.method) in seen:
+            raise InputError(
+                f"table {module.table.name!r}: two blocks read the array of {module.method} at the same places, so ids "
+                f"of both would have one vector; give them different seeds"
+            )
+        seen.add((module.table.name, module.method))
         for attribute, name in module.shareable().items():
             own = module._modules.pop(attribute)
             assert own is not None

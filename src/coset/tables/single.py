@@ -234,7 +234,8 @@ class EmbeddingBag(_SingleTable):
         self.include_last_offset = include_last_offset
 
     def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
-        """Pooled vectors, shape `(bags, embedding_dim)`; an empty bag gives zeros.
+        """Pooled vectors, shape `(bags, embedding_dim)`, or `(bags, k, embedding_dim)` of a method that gives k vectors
+        an id; an empty bag gives zeros.
 
         Args:
             input: ids, 1-D with `offsets`, or 2-D `(bags, ids in each)` without.
