@@ -157,7 +157,7 @@ class HashEmbeddingModule(TableModule):
         best, begun = float("inf"), self.weights.weight.double()
         for _ in range(_BEGINNINGS):
             array, factors, error = self._alternate(target, share, begun)
-            hopeless = error > 0.9 * best and best > 0.2 * power  # the weight has no such structure
+            hopeless = error > 0.9 * best and best > 0.5 * power  # the weight has no such structure
             if error < best:
                 best = error
                 self.buckets.weight.copy_(array)
@@ -183,7 +183,7 @@ class HashEmbeddingModule(TableModule):
             factors = torch.linalg.solve(normal + eye, moment + ridge * factors)
             left = torch.einsum("nkw,nk->nw", read, factors[places]) - target
             previous, error = error, float((left.square().mean(-1) * share).sum())
-            if previous - error <= 3e-4 * error:
+            if previous - error <= 1e-6 * error:
                 break
         return array, factors, error
 
