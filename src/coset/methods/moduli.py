@@ -73,12 +73,12 @@ class ModuliMethod(RowMethod):
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:
-        """Two, three and four partitions, by every operation that the dim allows."""
+        """Two and three partitions by every operation that the dim allows, and four by concat."""
         n, dim = table.num_embeddings, table.embedding_dim
         found = [
             cls(cls.fewest(n, parts), operation)
             for parts in (2, 3, 4)
-            for operation in get_args(Operation)
+            for operation in (get_args(Operation) if parts < 4 else ("concat",))
             if operation != "concat" or dim >= parts
         ]
         if dim > 2:
