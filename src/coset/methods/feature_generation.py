@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from coset.methods.base import Method, make, register
+from coset.errors import InputError
+from coset.methods.base import make, register
 from coset.methods.chinese_remainder import ChineseRemainder
 from coset.methods.facts import Facts
 from coset.methods.generalized_quotient_remainder import GeneralizedQuotientRemainder
-from coset.methods.moduli import check_moduli
+from coset.methods.moduli import ModuliMethod, check_moduli
 from coset.methods.rows import RowComposition, RowMethod
 from coset.schema import Table
 
@@ -57,7 +58,8 @@ class FeatureGeneration(RowMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least(1, "moduli")
-        self._composed  # noqa: B018 - refuses what it would refuse
+        if not self.moduli:
+            raise InputError(f"{self._what}: moduli must hold at least one number")
 
     @property
     def table_outputs(self) -> int:
@@ -86,8 +88,8 @@ class FeatureGeneration(RowMethod):
         if "moduli" in fixed:
             return [make(cls, fixed)]
         smallest = make(cls, {"moduli": (1,) * parts} | fixed)
-        composed: Sequence[Method] = _SCHEMES[smallest.scheme].sizes(table, parts=parts, operation="add")
-        return [replace(smallest, moduli=method.moduli) for method in composed]  # type: ignore[attr-defined]
+        composed: Sequence[ModuliMethod] = _SCHEMES[smallest.scheme].sizes(table, parts=parts, operation="add")
+        return [replace(smallest, moduli=method.moduli) for method in composed]
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

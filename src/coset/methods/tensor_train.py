@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -151,7 +151,7 @@ class TrainModule(TableModule):
 
     @property
     def _cores(self) -> list[Rows]:
-        return [self.get_submodule(f"core{number}") for number in range(_CORES)]  # type: ignore[misc]
+        return [cast("Rows", self.get_submodule(f"core{number}")) for number in range(_CORES)]
 
     def _read(self, ids: Tensor) -> list[Tensor]:
         """The slices of flat ids, each of shape `(ids, rank before, elements, rank behind)`."""
