@@ -1,0 +1,281 @@
+"""`TableLayer`: what all layers share, from words or ids in to vectors out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from coset.keras.composition import OPERATIONS, Array
+from coset.keras.vocabulary import MAX_IDS, Vocabulary
+
+Tensor = Any
+LAYOUTS = ("compact", "keras")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+class TableLayer(keras.layers.Layer):
+    """The table of one categorical feature: ids, or words of a vocabulary, of any shape `s` → vectors `(*s, dim)`.
+
+    A vocabulary of whole numbers is looked up inside the model on every backend, one of strings inside the model on
+    TensorFlow; there and elsewhere, integers given to a layer with a vocabulary of strings are ids already, as
+    `layer.vocabulary.lookup(strings)` gives them.
+
+    An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. Compiled code cannot
+    raise: there it is a vector of NaN on every backend, never the vector of another id. (TensorFlow raises for
+    unseen strings even then.)
+
+    Args:
+        vocabulary, num_embeddings: the words, whose place is their id, or the number of ids; exactly one of them,
+            either may be given first.
+        embedding_dim: elements of a vector.
+        num_oov_indices: with a vocabulary: 0 refuses unseen words, 1 gives them one row together.
+        std: standard deviation of the elements of fresh vectors, on average over the elements where rows are
+            projected.
+        embeddings_initializer: for all stored rows, instead of the layer's own law.
+        embeddings_regularizer: of all stored rows.
+        mask_zero: whether id 0, the first word, is padding and masked in later layers.
+        kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`.
+    """
+
+    torch_method: ClassVar[str]
+    """Name of the torch method that computes the same."""
+
+    def __init__(
+        self,
+        vocabulary: Any,
+        num_embeddings: Any,
+        embedding_dim: Any,
+        *,
+        num_oov_indices: int = 0,
+        std: float = 0.05,
+        embeddings_initializer: Any = None,
+        embeddings_regularizer: Any = None,
+        mask_zero: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embedding_dim = self._positive("embedding_dim", embedding_dim)
+        self.num_embeddings, self.vocabulary = self._ids_or_words(vocabulary, num_embeddings, num_oov_indices)
+        self.num_oov_indices = num_oov_indices
+        self.std = self._deviation(std)
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.mask_zero = mask_zero
+        self.supports_masking = mask_zero
+        self.stored: dict[str, Any] = {}
+        self._strings = self._string_lookup()
+
+    @abstractmethod
+    def arrays(self) -> list[Array]:
+        """What is stored, in the order of the weights."""
+
+    @abstractmethod
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Vectors of ids that are in range."""
+
+    def torch_fields(self) -> dict[str, Any]:
+        """The fields of the torch method that computes the same."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights; their sizes do not depend on the input."""
+        for number, array in enumerate(self.arrays()):
+            self.stored[array.key] = self.add_weight(
+                name=array.key.removesuffix(".weight").replace(".", "_"),  # torch allows no dots
+                shape=array.shape,
+                initializer=self._initializer(array, number),
+                regularizer=self.embeddings_regularizer if array.is_rows else None,
+                autocast=False,  # rows are cast after they are read: casting the table would cost more than reading
+            )
+        self.built = True
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Vectors of ids or words of any shape, symbolic or not."""
+        if isinstance(inputs, list | tuple):
+            inputs = np.asarray(inputs)
+        sort = self._checked_sort(inputs)
+        if sort == "string" and isinstance(inputs, np.ndarray):
+            inputs = ops.convert_to_tensor(inputs.astype(object), dtype="string")
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Vectors of ids or words."""
+        ids = self._ids(inputs)
+        inside = ops.logical_and(ids >= 0, ids < self.num_embeddings)
+        if (all_inside := _known(ops.all(inside))) is not None:
+            if not all_inside:
+                raise self._out_of_range(inputs, inside)
+            return self.vectors(ids)
+        vectors = self.vectors(ops.where(inside, ids, 0))
+        poison = ops.cast(ops.where(inside, 0.0, float("nan")), self.compute_dtype)
+        return ops.add(vectors, ops.expand_dims(poison, -1))
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
+        """With `mask_zero`, where the id is not 0."""
+        return ops.not_equal(self._ids(inputs), 0) if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """`(*input_shape, embedding_dim)`."""
+        return (*input_shape, self.embedding_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that makes an equal layer, as plain values."""
+        return {
+            **super().get_config(),
+            "vocabulary": list(self.vocabulary.words) if self.vocabulary else None,
+            "num_embeddings": None if self.vocabulary else self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "num_oov_indices": self.num_oov_indices,
+            "std": self.std,
+            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
+            "mask_zero": self.mask_zero,
+        }
+
+    # -- inputs ------------------------------------------------------------------------------------------------
+
+    def _checked_sort(self, inputs: Any) -> str:
+        """`integer` or `string`; an error for anything else, and for strings where they cannot be looked up."""
+        sort = _sort(inputs)
+        if sort not in ("integer", "string"):
+            raise ValueError(
+                f"{self._what}: expected whole numbers{' or strings' if self._strings else ''}, but values of type "
+                f"{sort} came; cast ids to int32, and write keras.Input(..., dtype='int32')"
+            )
+        if sort == "string" and self._strings is None:
+            if self.vocabulary is None or not self.vocabulary.is_text:
+                raise ValueError(f"{self._what}: expected whole numbers, but strings came; give a vocabulary of strings")
+            raise ValueError(
+                f"{self._what}: expected whole numbers, but strings came, which only the TensorFlow backend can look "
+                f"up inside a model; hand over layer.vocabulary.lookup(strings)"
+            )
+        return sort
+
+    def _ids(self, inputs: Tensor) -> Tensor:
+        """int32, or int64 where the input has 64 bits: cutting those down could turn a wrong id into a right one."""
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if dtype == "string":
+            assert self.vocabulary is not None
+            assert self._strings is not None
+            found = ops.cast(self._strings(inputs), "int32")
+            if not self.num_oov_indices:
+                return found
+            # Keras gives unseen strings the first id, coset the last, so that the others are in order of popularity.
+            return ops.where(found == 0, self.vocabulary.missing, found - 1)
+        ids = ops.cast(inputs, "int64" if dtype in ("int64", "uint64") else "int32")
+        if self.vocabulary is not None and not self.vocabulary.is_text:
+            return self.vocabulary.lookup_numbers(ids)
+        return ids
+
+    def _string_lookup(self) -> Any:
+        """Keras' own lookup of strings, where it works."""
+        if self.vocabulary is None or not self.vocabulary.is_text or keras.backend.backend() != "tensorflow":
+            return None
+        unseen = "[UNK]"
+        while unseen in self.vocabulary.words:
+            unseen = f"[{unseen}]"
+        return keras.layers.StringLookup(
+            vocabulary=list(self.vocabulary.words),
+            mask_token=None,
+            num_oov_indices=self.num_oov_indices,
+            oov_token=unseen,
+            name="strings",
+        )
+
+    def _out_of_range(self, inputs: Tensor, inside: Tensor) -> ValueError:
+        first = int(ops.reshape(inputs, (-1,))[int(ops.argmin(ops.cast(ops.reshape(inside, (-1,)), "int32")))])
+        if self.vocabulary is not None and not self.vocabulary.is_text:
+            return ValueError(
+                f"{self._what}: expected one of the {len(self.vocabulary.words)} words of its vocabulary, but {first} "
+                f"came; with num_oov_indices=1 unseen words share one row"
+            )
+        return ValueError(f"{self._what}: expected ids in 0 … {self.num_embeddings - 1}, but {first} came")
+
+    # -- checks of arguments -----------------------------------------------------------------------------------
+
+    @property
+    def _what(self) -> str:
+        """How errors call the layer."""
+        return f"{type(self).__name__} {self.name!r}"
+
+    def _ids_or_words(self, one: Any, other: Any, num_oov_indices: int) -> tuple[int, Vocabulary | None]:
+        given = [value for value in (one, other) if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{self._what}: expected a vocabulary or num_embeddings, one of them, but "
+                f"{'both' if given else 'neither'} came"
+            )
+        if isinstance(given[0], int | np.integer | float):
+            count = self._positive("num_embeddings", given[0])
+            if count > MAX_IDS:
+                raise ValueError(f"{self._what}: expected at most 2^31 - 1 = {MAX_IDS} ids, not {count}")
+            if num_oov_indices != 0:
+                raise ValueError(
+                    f"{self._what}: num_oov_indices is for a vocabulary; count the row of unseen ids in num_embeddings"
+                )
+            return count, None
+        vocabulary = Vocabulary(given[0], num_oov_indices, f"{self._what}: vocabulary")
+        return len(vocabulary), vocabulary
+
+    def _positive(self, what: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{self._what}: {what} must be a positive integer, not {value!r}")
+        return int(value)
+
+    def _one_of(self, what: str, value: Any, allowed: Sequence[str]) -> Any:
+        if value not in allowed:
+            raise ValueError(f"{self._what}: {what} must be one of {', '.join(allowed)}, not {value!r}")
+        return value
+
+    def _operation(self, operation: Any, parts: int) -> Any:
+        """A known operation whose parts fit the dim."""
+        if self._one_of("operation", operation, OPERATIONS) == "concat" and self.embedding_dim % parts:
+            raise ValueError(
+                f"{self._what}: concat of {parts} parts needs an embedding_dim divisible by {parts}, "
+                f"not {self.embedding_dim}"
+            )
+        return operation
+
+    def _deviation(self, std: Any) -> float:
+        if isinstance(std, bool) or not isinstance(std, int | float | np.number) or not 0 < std < float("inf"):
+            raise ValueError(f"{self._what}: std must be a positive number, not {std!r}")
+        return float(std)
+
+    def _initializer(self, array: Array, number: int) -> Any:
+        given = self.embeddings_initializer
+        if given is None or not array.is_rows:
+            return array.initializer()
+        if not hasattr(given, "get_config"):
+            return given
+        # One initializer with one seed would fill arrays of one shape with the same values.
+        config = given.get_config()
+        if isinstance(config.get("seed"), int):
+            config["seed"] += number
+        return type(given).from_config(config)
+
+
+def _sort(inputs: Any) -> str:
+    """`integer`, `string`, or the name of another type."""
+    dtype = getattr(inputs, "dtype", None)
+    if dtype is None:
+        dtype = np.asarray(inputs).dtype
+    if isinstance(dtype, np.dtype):
+        if dtype.kind in "USO":
+            return "string"
+        name = dtype.name
+    else:
+        name = keras.backend.standardize_dtype(dtype)
+    return "integer" if name in _INTEGERS else name
+
+
+def _known(fact: Tensor) -> bool | None:
+    """A boolean tensor as a Python one; None while a function is traced to be compiled, when there is no value."""
+    try:
+        return bool(fact)
+    except Exception:  # every backend has an error of its own for this
+        return None

@@ -1,0 +1,105 @@
+"""Weights between Keras layers and torch modules of the same method.
+
+The one file of this room that knows the torch side; it imports it inside its functions, so that a Keras program on
+another backend never loads torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coset.keras.base import TableLayer
+from coset.keras.compositional import SCHEMES, CompositionalEmbedding
+from coset.keras.hashing import HashEmbedding
+from coset.keras.low_rank import LowRankEmbedding
+from coset.keras.mixed_dimension import MDEmbedding
+from coset.keras.quotient_remainder import QREmbedding
+
+if TYPE_CHECKING:
+    from coset.tables import Embedding
+
+
+def from_torch(embedding: Embedding, **options: Any) -> TableLayer:
+    """The layer of an `coset.Embedding`'s method, with its weights: equal vectors for equal ids.
+
+    Args:
+        embedding: its method is one of those that a layer computes.
+        options: for the layer, such as `name` or `mask_zero`; its name is the table's by default.
+
+    Raises:
+        ValueError: there is no layer for the method, or the embedding has an `order` or a `padding_idx`.
+
+    Example:
+        >>> from coset import Embedding, LowRank
+        >>> from_torch(Embedding(10, 4, LowRank(2), name="user")).name
+        'user'
+    """
+    table, method = embedding.table, embedding.method.to_json()
+    state = {key.removeprefix(f"tables.{table.name}."): value for key, value in embedding.state_dict().items()}
+    if "order" in state or embedding.padding_idx is not None:
+        kept = "an order" if "order" in state else "a padding_idx"
+        raise ValueError(f"table {table.name!r}: expected an embedding of bare ids, but it has {kept}")
+    dtype = str(table.dtype).removeprefix("torch.")
+    layer = _layer(table, method, {"name": table.name, "std": table.std, "dtype": dtype} | options)
+    layer.build()
+    for key, variable in layer.stored.items():
+        variable.assign(np.asarray(state[key].detach().cpu().double()))
+    return layer
+
+
+def to_torch(layer: TableLayer) -> Embedding:
+    """The `coset.Embedding` of a layer's method, with its weights: equal vectors for equal ids.
+
+    The vocabulary, if there is one, stays with the layer: `layer.vocabulary.lookup(words)` gives the ids.
+
+    Raises:
+        ValueError: the layer is not built yet.
+
+    Example:
+        >>> layer = LowRankEmbedding(10, 4, rank=2, name="user")
+        >>> layer.build()
+        >>> to_torch(layer)
+        Embedding('user', 10, 4, LowRank(rank=2))
+    """
+    import torch
+
+    from coset.methods import from_json
+    from coset.tables import Embedding
+
+    if not layer.built:
+        raise ValueError(f"{layer.name}: expected a built layer, but it has no weights yet; call it, or layer.build()")
+    name = layer.name.replace(".", "_")
+    dtype = getattr(torch, layer.variable_dtype)
+    embedding = Embedding(
+        layer.num_embeddings,
+        layer.embedding_dim,
+        from_json({"method": layer.torch_method, **layer.torch_fields()}),
+        name=name,
+        std=layer.std,
+        dtype=dtype,
+    )
+    state = {
+        f"tables.{name}.{key}": torch.from_numpy(np.array(variable, dtype=np.float64)).to(dtype)
+        for key, variable in layer.stored.items()
+    }
+    embedding.load_state_dict(state)
+    return embedding
+
+
+def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> TableLayer:
+    n, dim = table.num_embeddings, table.embedding_dim
+    name, _ = method.pop("method"), method.pop("version")
+    if name == "mixed_dimension":
+        sizes, widths = method.pop("block_sizes"), method.pop("block_dims")
+        return MDEmbedding(sizes, widths, dim, **method, **options)
+    for scheme, of in SCHEMES.items():
+        if name == of:
+            return CompositionalEmbedding(n, dim, scheme=scheme, **method, **options)
+    layers = {cls.torch_method: cls for cls in (QREmbedding, HashEmbedding, LowRankEmbedding)}
+    if name not in layers:
+        known = ", ".join(sorted({*layers, *SCHEMES, "mixed_dimension"}))
+        hint = "; keras.layers.Embedding is the full table" if name == "full" else ""
+        raise ValueError(f"table {table.name!r}: expected a method that a layer computes, {known}, not {name}{hint}")
+    return layers[name](n, dim, **method, **options)
