@@ -12,6 +12,9 @@ from coset.partitions import MultiplyShift, Partition, RowMap
 Ids = Any
 """An integer tensor of the backend, of 32 bits or more."""
 
+_ROUNDS = ((16, 0x85EBCA6B), (13, 0xC2B2AE35))
+"""By how much a word is shifted, and then multiplied."""
+
 
 def rows_of(partition: RowMap, num_embeddings: int) -> Callable[[Ids], Ids]:
     """The row of every id in 0 … num_embeddings - 1 < 2^31.
@@ -39,16 +42,22 @@ def rows_of(partition: RowMap, num_embeddings: int) -> Callable[[Ids], Ids]:
 def _hashed(hash: MultiplyShift, ids: Ids) -> Ids:
     """`MultiplyShift` in the signed 32-bit arithmetic that every backend has: products wrap, and what a shift to the
     right drags in from the sign is masked away. Ids have no upper half."""
-    first, second = hash.keys
-    mixed = _mix(ops.bitwise_xor(ops.cast(ids, "int32"), _signed(first)))
-    rows = _shifted(_mix(ops.bitwise_xor(mixed, _signed(second))), 1)
+    mixed = _mix(ops.bitwise_xor(ops.cast(ids, "int32"), _key(hash.seed ^ 0x9E3779B9)))
+    rows = _shifted(_mix(ops.bitwise_xor(mixed, _key(hash.seed ^ 0x7F4A7C15))), 1)
     return rows if hash.modulus == 2**31 else rows % hash.modulus
 
 
 def _mix(word: Ids) -> Ids:
-    for shift, factor in zip((16, 13), MultiplyShift.FACTORS, strict=True):
+    for shift, factor in _ROUNDS:
         word = ops.bitwise_xor(word, _shifted(word, shift)) * _signed(factor)
     return ops.bitwise_xor(word, _shifted(word, 16))
+
+
+def _key(word: int) -> int:
+    """What `_mix` makes of a word of the seed, in Python's integers."""
+    for shift, factor in _ROUNDS:
+        word = (word ^ (word >> shift)) * factor & 0xFFFFFFFF
+    return _signed(word ^ (word >> 16))
 
 
 def _shifted(word: Ids, places: int) -> Ids:

@@ -25,9 +25,9 @@ class TableLayer(keras.layers.Layer):
     TensorFlow; there and elsewhere, integers given to a layer with a vocabulary of strings are ids already, as
     `layer.vocabulary.lookup(strings)` gives them.
 
-    An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. Compiled code cannot
-    raise: there it is a vector of NaN on every backend, never the vector of another id. (TensorFlow raises for
-    unseen strings even then.)
+    An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. What TensorFlow and JAX
+    have compiled cannot look at ids and raise: there its vector is NaN, never that of another id. (TensorFlow's
+    lookup of strings can, and raises an error of its own.)
 
     Args:
         vocabulary, num_embeddings: the words, whose place is their id, or the number of ids; exactly one of them,
@@ -148,11 +148,12 @@ class TableLayer(keras.layers.Layer):
                 f"{sort} came; cast ids to int32, and write keras.Input(..., dtype='int32')"
             )
         if sort == "string" and self._strings is None:
+            expected = f"{self._what}: expected whole numbers, but strings came"
             if self.vocabulary is None or not self.vocabulary.is_text:
-                raise ValueError(f"{self._what}: expected whole numbers, but strings came; give a vocabulary of strings")
+                raise ValueError(f"{expected}; give the layer a vocabulary of strings")
             raise ValueError(
-                f"{self._what}: expected whole numbers, but strings came, which only the TensorFlow backend can look "
-                f"up inside a model; hand over layer.vocabulary.lookup(strings)"
+                f"{expected}, which only the TensorFlow backend can look up inside a model; hand over "
+                f"layer.vocabulary.lookup(strings)"
             )
         return sort
 

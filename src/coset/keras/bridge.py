@@ -96,7 +96,7 @@ def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> Table
         return MDEmbedding(sizes, widths, dim, **method, **options)
     for scheme, of in SCHEMES.items():
         if name == of:
-            return CompositionalEmbedding(n, dim, scheme=scheme, **method, **options)
+            return CompositionalEmbedding(n, dim, **method, scheme=scheme, **options)
     layers = {cls.torch_method: cls for cls in (QREmbedding, HashEmbedding, LowRankEmbedding)}
     if name not in layers:
         known = ", ".join(sorted({*layers, *SCHEMES, "mixed_dimension"}))

@@ -149,4 +149,4 @@ def _waves(shape: tuple[int, ...]) -> np.ndarray:
     """The first `shape[0]` cosine waves of `shape[1]` elements, each of mean square 1."""
     wave, element = np.arange(shape[0])[:, None], np.arange(shape[1])
     values = np.cos(np.pi / shape[1] * (element + 0.5) * wave) * np.where(wave == 0, 1.0, 2**0.5)
-    return values.astype(np.float32)
+    return np.asarray(values, dtype=np.float32)

@@ -13,7 +13,11 @@ from coset.keras.composition import Composition, Operation, compose
 from coset.keras.row_layer import RowLayer
 from coset.partitions import chinese_remainder, mixed_radix
 
-SCHEMES = {"mixed_radix": "generalized_quotient_remainder", "chinese_remainder": "chinese_remainder"}
+Scheme = Literal["mixed_radix", "chinese_remainder"]
+SCHEMES: dict[Scheme, str] = {
+    "mixed_radix": "generalized_quotient_remainder",
+    "chinese_remainder": "chinese_remainder",
+}
 """The torch method of every scheme."""
 
 
@@ -51,7 +55,7 @@ class CompositionalEmbedding(RowLayer):
         embedding_dim: Any = None,
         moduli: Any = None,
         operation: Operation = "mult",
-        scheme: Literal["mixed_radix", "chinese_remainder"] = "mixed_radix",
+        scheme: Scheme = "mixed_radix",
         *,
         vocabulary: Any = None,
         **options: Any,

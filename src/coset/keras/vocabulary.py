@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -102,10 +103,6 @@ def _checked_words(words: Any, where: str) -> tuple[str, ...] | tuple[int, ...]:
         if isinstance(word, int) and not -(2**31) <= word < 2**31:
             raise ValueError(f"{where}: expected whole numbers of 32 bits, but {word} came; use strings")
     if len(set(listed)) < len(listed):
-        raise ValueError(f"{where}: expected every word once, but {_first_repeated(listed)!r} came twice")
+        repeated, _ = Counter(listed).most_common(1)[0]
+        raise ValueError(f"{where}: expected every word once, but {repeated!r} came more than once")
     return tuple(listed)
-
-
-def _first_repeated(words: Sequence[Any]) -> Any:
-    seen: set[Any] = set()
-    return next(word for word in words if word in seen or seen.add(word))
