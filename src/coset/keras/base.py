@@ -44,6 +44,7 @@ class TableLayer(keras.layers.Layer):
 
     torch_method: ClassVar[str]
     """Name of the torch method that computes the same."""
+    built: bool  # Keras has no types
 
     def __init__(
         self,
@@ -84,6 +85,8 @@ class TableLayer(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; their sizes do not depend on the input."""
+        if self.built:
+            return
         for number, array in enumerate(self.arrays()):
             self.stored[array.key] = self.add_weight(
                 name=array.key.removesuffix(".weight").replace(".", "_"),  # torch allows no dots
@@ -113,7 +116,7 @@ class TableLayer(keras.layers.Layer):
             return self.vectors(ids)
         vectors = self.vectors(ops.where(inside, ids, 0))
         poison = ops.cast(ops.where(inside, 0.0, float("nan")), self.compute_dtype)
-        return ops.add(vectors, ops.expand_dims(poison, -1))
+        return vectors + ops.expand_dims(poison, -1)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
         """With `mask_zero`, where the id is not 0."""

@@ -96,6 +96,10 @@ def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> Table
         return MDEmbedding(sizes, widths, dim, **method, **options)
     for scheme, of in SCHEMES.items():
         if name == of:
+            if method.pop("widths", None) is not None:
+                raise ValueError(
+                    f"table {table.name!r}: expected parts of equal width, as layers have, but widths are given"
+                )
             return CompositionalEmbedding(n, dim, **method, scheme=scheme, **options)
     layers = {cls.torch_method: cls for cls in (QREmbedding, HashEmbedding, LowRankEmbedding)}
     if name not in layers:

@@ -6,6 +6,7 @@ values, so that weights move between the two by key and fresh tables train alike
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -103,10 +104,11 @@ class Composition:
         if self.operation == "concat":
             vectors = ops.concatenate(rows, axis=-1) if len(rows) > 1 else rows[0]
         else:
-            vectors = reduce(ops.multiply if self.operation == "mult" else ops.add, rows)
+            # Not ops.add: on TensorFlow it takes rows of no ids for a bias.
+            vectors = reduce(operator.mul if self.operation == "mult" else operator.add, rows)
         if self.projection is not None:
             vectors = ops.matmul(vectors, ops.cast(stored[self.projection.key], dtype))
-        return vectors if self.bias is None else ops.add(vectors, ops.cast(stored[self.bias.key], dtype))
+        return vectors if self.bias is None else vectors + ops.cast(stored[self.bias.key], dtype)
 
 
 def compose(

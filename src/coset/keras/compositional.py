@@ -80,7 +80,7 @@ class CompositionalEmbedding(RowLayer):
 
     def composition(self) -> Composition:
         """A part for each modulus."""
-        partitions = [(f"parts.{place}", partition) for place, partition in enumerate(self._partitions)]
+        partitions = [(f"part{number}", partition) for number, partition in enumerate(self._partitions)]
         return compose(partitions, self.num_embeddings, self.embedding_dim, self.operation, self.std)
 
     def torch_fields(self) -> dict[str, Any]:

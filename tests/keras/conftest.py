@@ -1,0 +1,100 @@
+"""Every test here runs on the backend that KERAS_BACKEND names: torch in `make test`, the others in
+`make test-keras`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what the backends say while they are imported is their own matter
+    import keras
+
+    from coset.keras import CompositionalEmbedding, HashEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+
+HERE = Path(__file__).parent
+
+# name → (class, arguments), for 101 ids and vectors of 8 elements
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "qr mult": (QREmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 11}),
+    "qr add": (QREmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 7, "operation": "add"}),
+    "qr concat": (QREmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 30, "operation": "concat"}),
+    "qr keras": (QREmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 11, "layout": "keras"}),
+    "md": (
+        MDEmbedding,
+        {"block_sizes": [10, 30, 61], "blocks_embedding_dims": [8, 4, 1], "base_embedding_dim": 8},
+    ),
+    "md one block": (MDEmbedding, {"block_sizes": [101], "blocks_embedding_dims": [3], "base_embedding_dim": 8}),
+    "md keras": (
+        MDEmbedding,
+        {
+            "block_sizes": [10, 30, 61],
+            "blocks_embedding_dims": [8, 4, 1],
+            "base_embedding_dim": 8,
+            "layout": "keras",
+        },
+    ),
+    "mixed radix": (
+        CompositionalEmbedding,
+        {"num_embeddings": 101, "embedding_dim": 8, "moduli": [5, 4, 6], "operation": "add"},
+    ),
+    "chinese remainder": (
+        CompositionalEmbedding,
+        {
+            "num_embeddings": 101,
+            "embedding_dim": 8,
+            "moduli": [13, 8],
+            "operation": "concat",
+            "scheme": "chinese_remainder",
+        },
+    ),
+    "hash remainder": (HashEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25}),
+    "hash": (
+        HashEmbedding,
+        {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25, "hash": "multiply_shift", "seed": 7},
+    ),
+    "low rank": (LowRankEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "rank": 3}),
+    "low rank full": (LowRankEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "rank": 8}),
+}
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Keras and the backends warn of what they do among themselves; what coset does stays an error."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`make` is run for every case."""
+    if "make" in metafunc.fixturenames:
+        metafunc.parametrize("make", list(CASES), indirect=True)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """`make(**options)` gives a fresh layer of one case."""
+    cls, arguments = CASES[request.param]
+    keras.utils.set_random_seed(0)
+    return lambda **options: cls(**(arguments | options))
+
+
+@pytest.fixture
+def to_numpy() -> Callable[[Any], np.ndarray]:
+    """A tensor of the backend as numpy."""
+    return keras.ops.convert_to_numpy
+
+
+@pytest.fixture
+def backend() -> str:
+    """Name of the backend."""
+    return str(keras.backend.backend())
