@@ -10,27 +10,38 @@ PYTHON ?= python3
 PIP_ARGS ?=
 ARGS ?=
 
+comma := ,
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
+# The Keras layers run on TensorFlow and JAX, too, which want an environment of their own.
+KERAS_VENV := .venv-keras
+KERAS_RUN := $(KERAS_VENV)/bin/python
+KERAS_STAMP := $(KERAS_VENV)/.installed
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types docs clean stale
+.PHONY: help demo test test-keras lint types docs clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
-	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make test    run the tests (ARGS=... goes to pytest), those of the Keras layers on torch"
+	@echo "make test-keras   run the tests of the Keras layers on TensorFlow and JAX, in $(KERAS_VENV)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
 	@echo "make docs    write docs/methods.md from the registry (make test tells when it is stale)"
-	@echo "make clean   remove $(VENV) and caches, and keep runs/"
+	@echo "make clean   remove $(VENV), $(KERAS_VENV) and caches, and keep runs/"
 
 demo: $(STAMP)
 	$(VENV)/bin/coset compare keras-example-corrected --resume
 
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
+
+test-keras: $(KERAS_STAMP)
+	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)
+	KERAS_BACKEND=jax $(KERAS_RUN) -m pytest tests/keras $(ARGS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -44,24 +55,35 @@ docs: $(STAMP)
 	mv docs/methods.md.new docs/methods.md
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(KERAS_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
-MADE_IN := $(shell $(RUN) -c pass 2>/dev/null && cat $(STAMP) 2>/dev/null)
-ifneq '$(MADE_IN)' '$(CURDIR)'
+made_in = $(shell $(1)/bin/python -c pass 2>/dev/null && cat $(1)/.installed 2>/dev/null)
+ifneq '$(call made_in,$(VENV))' '$(CURDIR)'
 $(STAMP): stale
 endif
+ifneq '$(call made_in,$(KERAS_VENV))' '$(CURDIR)'
+$(KERAS_STAMP): stale
+endif
 
+# install ENVIRONMENT, CONSTRAINTS, REQUIREMENTS
 # torch comes first and by its exact version: a range would let pip pick another, larger build. The stamp is the last
 # thing written, so an interrupted or failed installation is taken up again by the next make.
-$(STAMP): pyproject.toml constraints.txt
+define install
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "coset needs Python 3.11 or newer, and there is no '$(PYTHON)' here: name one with make PYTHON=..." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "coset needs Python 3.11 or newer, and $(PYTHON) is %d.%d: name another with make PYTHON=..." % sys.version_info[:2])'
 	@rm -f $@
-	@$(RUN) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
-	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(RUN) -m pip install $(PIP_ARGS) -c constraints.txt -e ".[cli,dev]"
-	@$(RUN) -c 'import os; print(os.getcwd(), end="")' > $@
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(1)
+	$(1)/bin/python -m pip install $(PIP_ARGS) $(2) "$$(grep '^torch==' constraints.txt)"
+	$(1)/bin/python -m pip install $(PIP_ARGS) $(2) $(3)
+	@$(1)/bin/python -c 'import os; print(os.getcwd(), end="")' > $@
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call install,$(VENV),-c constraints.txt,-e ".[cli$(comma)dev]")
+
+$(KERAS_STAMP): pyproject.toml constraints.txt constraints-keras.txt
+	$(call install,$(KERAS_VENV),-c constraints.txt -c constraints-keras.txt,-e ".[cli$(comma)keras]" tensorflow-cpu jax pytest)

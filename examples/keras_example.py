@@ -105,8 +105,8 @@ def main() -> None:
     print(markdown(rows))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (options.out / "table.md").write_text(markdown(rows) + "\n", encoding="utf-8")
+        (options.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (options.out / "results.md").write_text(markdown(rows) + "\n", encoding="utf-8")
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -121,7 +121,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of split, initial values and order")
     parser.add_argument("--rows", type=int, help="train and validate on so many ratings only, for a quick look")
     parser.add_argument("--threads", type=int, default=2, help="how many threads TensorFlow and torch may use")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write results.json and table.md there, too")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write report.json and results.md there, too")
     return parser.parse_args(given)
 
 
@@ -172,7 +172,7 @@ def build(layout: str, data: Data) -> tuple[keras.Model, list[Any]]:
 
 
 def train(model: keras.Model, lookups: list[Any], data: Data, row: Row, epochs: int) -> None:
-    """Fill `row`: the epochs, one call of `fit` each, so that every epoch has an order of its own that the seed gives."""
+    """Fill `row`; an epoch is one call of `fit`, so that each has an order of its own, which the seed gives."""
     import keras
 
     backend = keras.backend.backend()

@@ -1,0 +1,182 @@
+"""Mixed dimensions in Keras on TensorFlow: an id in its own block only, against every id in every block, masked.
+
+The peer is the form that the Keras page "Memory-efficient embeddings for recommendation systems" describes, in words
+of our own: every block looks up every id and projects what it finds, and a mask keeps the block that the id is in.
+Ten blocks of one vocabulary, a batch of 4,096; popular words come more often (Zipf's law). Both have the same arrays.
+
+    $ python benchmarks/keras_mixed_dimension.py --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+BATCH = 4096
+DIM = 64
+SIZES = (200, 400, 800, 1200, 1600, 2400, 3200, 4000, 5000, 6000)
+WIDTHS = (64, 64, 48, 32, 32, 16, 16, 8, 8, 4)
+
+
+def main() -> None:
+    """Measure every case and print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--repeats", type=int, default=60, help="timed runs of each, after 15 to warm up")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    prepare(options.threads)
+    rows = [
+        case(name, text, trained, options.repeats)
+        for name, text, trained in (
+            ("strings, forward", True, False),
+            ("strings, forward and backward", True, True),
+            ("ids, forward", False, False),
+            ("ids, forward and backward", False, True),
+        )
+    ]
+    if options.json:
+        print(json.dumps({"benchmark": "keras_mixed_dimension", "host": host(options.threads), "rows": rows}, indent=2))
+        return
+    print(f"{'case':32} {'coset ms':>9} {'masked ms':>9} {'ratio':>6}")
+    for row in rows:
+        print(f"{row['case']:32} {row['coset_ms']:9.3f} {row['peer_ms']:9.3f} {row['ratio']:6.2f}")
+
+
+def prepare(threads: int) -> None:
+    """Choose the backend and the number of threads, before keras is imported."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def case(name: str, text: bool, trained: bool, repeats: int) -> dict[str, Any]:
+    """Median milliseconds of both, taken in turns so that the machine treats them alike."""
+    import tensorflow as tf
+
+    from coset.keras import MDEmbedding
+
+    n = sum(SIZES)
+    words = [f"movie_{number}" for number in range(n)]
+    ends = np.cumsum((0, *SIZES))
+    blocks = [words[start:stop] for start, stop in pairwise(ends)]
+    coset = MDEmbedding(blocks if text else SIZES, WIDTHS, DIM, layout="keras")
+    peer = masked(blocks if text else None)
+    draw = np.random.default_rng(0)
+    popularity = 1 / np.arange(1, n + 1) ** 0.8
+    ids = draw.choice(n, BATCH, p=popularity / popularity.sum()).astype(np.int32)
+    batch = tf.constant([words[at] for at in ids] if text else ids)
+    agree(coset, peer, batch)
+    steps = [step(layer, trained) for layer in (coset, peer)]
+    times: list[list[float]] = [[], []]
+    for _ in range(repeats + 15):
+        for run, taken in zip(steps, times, strict=True):
+            begin = time.perf_counter()
+            run(batch).numpy()
+            taken.append(time.perf_counter() - begin)
+    ours, theirs = (1000 * statistics.median(taken[15:]) for taken in times)
+    return {
+        "case": name,
+        "peer": "masked blocks",
+        "coset_ms": round(ours, 4),
+        "peer_ms": round(theirs, 4),
+        "ratio": round(theirs / ours, 2),
+    }
+
+
+def masked(blocks: list[list[str]] | None) -> Any:
+    """The peer: a layer in which every block sees every id."""
+    import keras
+    import tensorflow as tf
+
+    class Masked(keras.layers.Layer):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.tables = [keras.layers.Embedding(size + 1, width) for size, width in zip(SIZES, WIDTHS, strict=True)]
+            self.widen = [None if width == DIM else keras.layers.Dense(DIM) for width in WIDTHS]
+            self.starts = np.cumsum((0, *SIZES[:-1])).tolist()
+            self.lookups = [
+                keras.layers.StringLookup(vocabulary=block, mask_token=None, num_oov_indices=1)
+                for block in blocks or []
+            ]
+            if blocks:
+                words = [word for block in blocks for word in block]
+                self.place = keras.layers.StringLookup(vocabulary=words, mask_token=None, num_oov_indices=0)
+            self.block_of = np.repeat(np.arange(len(SIZES)), SIZES).astype(np.int32)
+
+        def call(self, given: Any) -> Any:
+            ids = self.place(given) if blocks else given
+            block = tf.gather(self.block_of, ids)
+            vectors = tf.zeros((tf.shape(given)[0], DIM))
+            for number, (table, widen) in enumerate(zip(self.tables, self.widen, strict=True)):
+                mine = block == number
+                row = self.lookups[number](given) if blocks else tf.where(mine, ids - self.starts[number] + 1, 0)
+                found = table(row)
+                if widen is not None:
+                    found = widen(found)
+                vectors += found * tf.cast(mine, found.dtype)[:, None]
+            return vectors
+
+    return Masked()
+
+
+def agree(coset: Any, peer: Any, batch: Any) -> None:
+    """Give the peer coset's weights, and stop unless both then give the same vectors."""
+    coset(batch)
+    peer(batch)
+    for number, (table, widen) in enumerate(zip(peer.tables, peer.widen, strict=True)):
+        rows = np.asarray(coset.stored[f"blocks.{number}.rows.weight"])
+        table.set_weights([np.concatenate([rows[-1:], rows[:-1]])])  # the page has the row of no id first
+        if widen is not None:
+            keys = (f"blocks.{number}.projection.weight", f"blocks.{number}.projection.bias")
+            widen.set_weights([np.asarray(coset.stored[key]) for key in keys])
+    if not np.allclose(coset(batch), peer(batch), rtol=1e-5, atol=1e-6):
+        sys.exit("the two forms give different vectors")
+
+
+def step(layer: Any, trained: bool) -> Callable[[Any], Any]:
+    """What is timed: the vectors, or the gradients of every array by a fixed gradient of the vectors."""
+    import tensorflow as tf
+
+    if not trained:
+        return tf.function(lambda batch: layer(batch), autograph=False)
+    towards = tf.random.stateless_normal((BATCH, DIM), seed=(0, 0))
+
+    def gradients(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(batch) * towards)
+        found = tape.gradient(loss, layer.trainable_variables)
+        # A number that needs all of them, so that none is left out.
+        return tf.add_n([tf.reduce_sum(g.values if isinstance(g, tf.IndexedSlices) else g) for g in found])
+
+    return tf.function(gradients, autograph=False)
+
+
+def host(threads: int) -> dict[str, Any]:
+    """Where it ran, and with what."""
+    import keras
+    import tensorflow as tf
+
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
