@@ -79,6 +79,12 @@ class TableLayer(keras.layers.Layer):
     def vectors(self, ids: Tensor) -> Tensor:
         """Vectors of ids that are in range."""
 
+    def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
+        """Vectors of any ids; NaN for those that are not `inside` the range."""
+        vectors = self.vectors(ops.where(inside, ids, 0))
+        poison = ops.cast(ops.where(inside, 0.0, float("nan")), self.compute_dtype)
+        return vectors + ops.expand_dims(poison, -1)
+
     def torch_fields(self) -> dict[str, Any]:
         """The fields of the torch method that computes the same."""
         raise NotImplementedError
@@ -109,14 +115,14 @@ class TableLayer(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """Vectors of ids or words."""
         ids = self._ids(inputs)
+        if _sort(inputs) == "string":
+            return self.vectors(ids)  # looked up, so they are in range
         inside = ops.logical_and(ids >= 0, ids < self.num_embeddings)
         if (all_inside := _known(ops.all(inside))) is not None:
             if not all_inside:
                 raise self._out_of_range(inputs, inside)
             return self.vectors(ids)
-        vectors = self.vectors(ops.where(inside, ids, 0))
-        poison = ops.cast(ops.where(inside, 0.0, float("nan")), self.compute_dtype)
-        return vectors + ops.expand_dims(poison, -1)
+        return self.vectors_or_nan(ids, inside)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
         """With `mask_zero`, where the id is not 0."""

@@ -83,10 +83,13 @@ class MDEmbedding(TableLayer):
         """Vectors of ids that are in range."""
         if len(self.block_sizes) == 1:
             return self._block(0, ids)
-        if keras.backend.backend() != "tensorflow":
-            return self._masked(ids)
-        shape = ops.shape(ids)
-        return ops.reshape(self._chosen(ops.reshape(ids, (-1,))), (*shape, self.embedding_dim))
+        return self._chosen(ids) if keras.backend.backend() == "tensorflow" else self._masked(ids)
+
+    def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
+        """Vectors of any ids; an id in no block is out of range."""
+        if len(self.block_sizes) > 1 and keras.backend.backend() == "tensorflow":
+            return self._chosen(ids)
+        return super().vectors_or_nan(ids, inside)
 
     def torch_fields(self) -> dict[str, Any]:
         """The fields of `coset.MixedDimension`."""
@@ -132,14 +135,17 @@ class MDEmbedding(TableLayer):
         return self._compositions[number].vectors(ids, self.stored, self.compute_dtype)
 
     def _chosen(self, ids: Tensor) -> Tensor:
-        """Every id in its own block only; `ids` is 1-D, and the sizes of what is computed depend on it."""
+        """Every id in its own block only, NaN for ids in none; the shapes of what is computed depend on the ids."""
+        shape = (*ops.shape(ids), self.embedding_dim)
+        ids = ops.reshape(ids, (-1,))
         places, found = [], []
         for number, (start, stop) in enumerate(self._ranges):
             (place,) = ops.nonzero(ops.logical_and(ids >= start, ids < stop))
             places.append(place)
             found.append(self._block(number, ops.take(ids, place, axis=0) - start))
         where = ops.expand_dims(ops.concatenate(places), -1)
-        return ops.scatter(where, ops.concatenate(found), (*ops.shape(ids), self.embedding_dim))
+        nowhere = ops.full((*ops.shape(ids), self.embedding_dim), float("nan"), dtype=self.compute_dtype)
+        return ops.reshape(ops.scatter_update(nowhere, where, ops.concatenate(found)), shape)
 
     def _masked(self, ids: Tensor) -> Tensor:
         """The same vectors in shapes that do not depend on the ids."""
