@@ -15,7 +15,8 @@ from coset.partitions import MultiplyShift, RowMap, remainder
 @keras.saving.register_keras_serializable(package="coset")
 class HashEmbedding(RowLayer):
     """The hashing trick (Weinberger et al., 2009, arXiv 0902.2206): one row for each hash, so that ids which meet
-    share a vector. The torch method is `coset.Hashing`; both give an id the same row.
+    share a vector. The torch method is `coset.Hashing`, and both give an id the same row; the weighted multi-hash that
+    torch has as `coset.HashEmbedding` is another method.
 
     Args:
         num_embeddings: the number of ids n, or a vocabulary.
