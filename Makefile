@@ -26,12 +26,12 @@ KERAS_STAMP := $(KERAS_VENV)/.installed
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
-	@echo "make test    run the tests (ARGS=... goes to pytest), those of the Keras layers on torch"
-	@echo "make test-keras   run the tests of the Keras layers on TensorFlow and JAX, in $(KERAS_VENV)"
+	@echo "make test    run the tests (ARGS=... goes to pytest)"
+	@echo "make test-keras  run the tests of the Keras layers on TensorFlow and JAX, too, in $(KERAS_VENV)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
 	@echo "make docs    write docs/methods.md from the registry (make test tells when it is stale)"
-	@echo "make clean   remove $(VENV), $(KERAS_VENV) and caches, and keep runs/"
+	@echo "make clean   remove $(VENV) and caches, and keep runs/"
 
 demo: $(STAMP)
 	$(VENV)/bin/coset compare keras-example-corrected --resume
@@ -39,6 +39,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
 
+.PHONY: test-keras
 test-keras: $(KERAS_STAMP)
 	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)
 	KERAS_BACKEND=jax $(KERAS_RUN) -m pytest tests/keras $(ARGS)

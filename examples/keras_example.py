@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
@@ -102,11 +102,11 @@ def main() -> None:
         "versions": versions(),
         "rows": [asdict(row) for row in rows],
     }
-    print(markdown(rows))
+    print(markdown(report))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (options.out / "results.md").write_text(markdown(rows) + "\n", encoding="utf-8")
+        (options.out / "results.md").write_text(markdown(report), encoding="utf-8")
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -119,7 +119,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layout", nargs="+", choices=["exact", "default"], default=["exact"], help=layout)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of split, initial values and order")
-    parser.add_argument("--rows", type=int, help="train and validate on so many ratings only, for a quick look")
+    parser.add_argument("--rows", type=int, help="so many ratings only, drawn at random, for a quick look")
     parser.add_argument("--threads", type=int, default=2, help="how many threads TensorFlow and torch may use")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write report.json and results.md there, too")
     return parser.parse_args(given)
@@ -128,7 +128,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def load(seed: int, rows: int | None) -> Data:
     """MovieLens-1M, split; movies in order of popularity, which is counted on the training part alone."""
     ratings = load_movielens("movielens-1m")
-    kept = slice(rows)
+    draw = np.random.default_rng(seed)
+    kept = np.sort(draw.permutation(len(ratings))[:rows])
     users, movies = (column[kept].astype(str).astype(object) for column in (ratings.users, ratings.items))
     split = random_split(len(users), validation=0.15, seed=seed)
     words = [
@@ -209,21 +210,27 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The report as a table."""
-    heads = ("model", "shuffle", "parameters", "val MSE by epoch", "val MAE", "s/epoch")
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report as a table, and how it came about."""
+    heads = ("model", "shuffle", "parameters", "val MSE by epoch", "val MAE")
     cells = [
         (
-            NAMES[row.layout],
-            row.shuffle,
-            f"{row.parameters:,}",
-            " / ".join(f"{mse:.4f}" for mse in row.val_mse),
-            f"{row.val_mae[-1]:.4f}",
-            f"{np.mean(row.seconds):.1f}",
+            NAMES[row["layout"]],
+            row["shuffle"],
+            f"{row['parameters']:,}",
+            " / ".join(f"{mse:.4f}" for mse in row["val_mse"]),
+            f"{row['val_mae'][-1]:.4f}",
         )
-        for row in rows
+        for row in report["rows"]
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells))
+    lines = [heads, ["---"] * len(heads), *cells]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{table}\n\nMovieLens-1M, {report['training_rows']:,} ratings to train and {report['validation_rows']:,} to "
+        f"validate; shuffled in any order (full) or, as on the page, within a buffer of {BUFFER:,} rows of a file "
+        f"sorted by user. Backend {report['backend']}; seed {report['rows'][0]['seed']}; {versions}.\n"
+    )
 
 
 def versions() -> dict[str, str]:
