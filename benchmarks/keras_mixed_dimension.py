@@ -2,8 +2,8 @@
 
 The peer is the form that the Keras page "Memory-efficient embeddings for recommendation systems" describes, in words
 of our own: every block looks up every id and projects what it finds, and a mask keeps the block that the id is in.
-Ten blocks of one vocabulary, a batch of 4,096; popular words come more often (Zipf's law, exponent 0.8). Both have the
-same arrays.
+Ten blocks of one vocabulary, a batch of 4,096; popular words come more often (Zipf's law, exponent 0.8). Both give the
+same vectors.
 
     $ python benchmarks/keras_mixed_dimension.py --json
 """
@@ -73,7 +73,7 @@ def case(name: str, text: bool, trained: bool, repeats: int) -> dict[str, Any]:
     words = [f"movie_{number}" for number in range(n)]
     ends = np.cumsum((0, *SIZES))
     blocks = [words[start:stop] for start, stop in pairwise(ends)]
-    coset = MDEmbedding(blocks if text else SIZES, WIDTHS, DIM, layout="keras")
+    coset = MDEmbedding(blocks if text else SIZES, WIDTHS, DIM)
     peer = masked(blocks if text else None)
     draw = np.random.default_rng(0)
     popularity = 1 / np.arange(1, n + 1) ** 0.8
@@ -139,10 +139,10 @@ def agree(coset: Any, peer: Any, batch: Any) -> None:
     peer(batch)
     for number, (table, widen) in enumerate(zip(peer.tables, peer.widen, strict=True)):
         rows = np.asarray(coset.stored[f"blocks.{number}.rows.weight"])
-        table.set_weights([np.concatenate([rows[-1:], rows[:-1]])])  # the page has the row of no id first
+        table.set_weights([np.concatenate([np.zeros_like(rows[:1]), rows])])  # the page's first row is for unseen words
         if widen is not None:
-            keys = (f"blocks.{number}.projection.weight", f"blocks.{number}.projection.bias")
-            widen.set_weights([np.asarray(coset.stored[key]) for key in keys])
+            projection = np.asarray(coset.stored[f"blocks.{number}.projection.weight"])
+            widen.set_weights([projection, np.zeros(DIM, np.float32)])
     if not np.allclose(coset(batch), peer(batch), rtol=1e-5, atol=1e-6):
         sys.exit("the two forms give different vectors")
 
