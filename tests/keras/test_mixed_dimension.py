@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -24,6 +25,21 @@ def test_the_form_does_not_change_the_values(to_numpy: Any, backend: str) -> Non
     assert np.allclose(to_numpy(layer.vectors(ids)), masked, rtol=1e-6, atol=1e-8)
     if backend != "jax":
         assert np.allclose(to_numpy(layer._chosen(ids)), masked, rtol=1e-6, atol=1e-8)
+
+
+def test_the_form_does_not_change_the_gradients(to_numpy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.random.default_rng(0).integers(0, 101, 300).astype(np.int32)
+    layers = [MDEmbedding([10, 30, 61], [8, 4, 1], 8, layout="keras") for _ in range(2)]
+    monkeypatch.setattr(layers[1], "_chosen", layers[1]._masked)
+    layers[0].build()
+    layers[1].build()
+    layers[1].set_weights(layers[0].get_weights())
+    for layer in layers:
+        model = keras.Sequential([keras.Input((), dtype="int32"), layer])
+        model.compile(keras.optimizers.SGD(10.0), "mse")
+        model.fit(ids, np.cos(np.arange(300 * 8)).reshape(300, 8), batch_size=300, verbose=0)
+    for ours, plain in zip(layers[0].weights, layers[1].weights, strict=True):
+        assert np.allclose(to_numpy(ours), to_numpy(plain), rtol=1e-4, atol=1e-6), ours.name
 
 
 def test_blocks_of_words(to_numpy: Any) -> None:

@@ -85,12 +85,6 @@ class MDEmbedding(TableLayer):
             return self._block(0, ids)
         return self._chosen(ids) if keras.backend.backend() == "tensorflow" else self._masked(ids)
 
-    def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
-        """Vectors of any ids; an id in no block is out of range."""
-        if len(self.block_sizes) > 1 and keras.backend.backend() == "tensorflow":
-            return self._chosen(ids)
-        return super().vectors_or_nan(ids, inside)
-
     def torch_fields(self) -> dict[str, Any]:
         """The fields of `coset.MixedDimension`."""
         return {
@@ -135,7 +129,7 @@ class MDEmbedding(TableLayer):
         return self._compositions[number].vectors(ids, self.stored, self.compute_dtype)
 
     def _chosen(self, ids: Tensor) -> Tensor:
-        """Every id in its own block only, NaN for ids in none; the shapes of what is computed depend on the ids."""
+        """Every id in its own block only; the shapes of what is computed depend on the ids."""
         shape = (*ops.shape(ids), self.embedding_dim)
         ids = ops.reshape(ids, (-1,))
         places, found = [], []
@@ -143,9 +137,9 @@ class MDEmbedding(TableLayer):
             (place,) = ops.nonzero(ops.logical_and(ids >= start, ids < stop))
             places.append(place)
             found.append(self._block(number, ops.take(ids, place, axis=0) - start))
-        where = ops.expand_dims(ops.concatenate(places), -1)
-        nowhere = ops.full((*ops.shape(ids), self.embedding_dim), float("nan"), dtype=self.compute_dtype)
-        return ops.reshape(ops.scatter_update(nowhere, where, ops.concatenate(found)), shape)
+        place = ops.concatenate(places)
+        back = ops.scatter(ops.expand_dims(place, -1), ops.arange(ops.shape(place)[0], dtype="int32"), ops.shape(ids))
+        return ops.reshape(_put_back(ops.concatenate(found), back, place), shape)
 
     def _masked(self, ids: Tensor) -> Tensor:
         """The same vectors in shapes that do not depend on the ids."""
@@ -154,6 +148,17 @@ class MDEmbedding(TableLayer):
             found = self._block(number, ops.clip(ids - start, 0, stop - start - 1))
             vectors = found if vectors is None else ops.where(ops.expand_dims(ids >= start, -1), found, vectors)
         return vectors
+
+
+@ops.custom_gradient
+def _put_back(vectors: Tensor, back: Tensor, place: Tensor) -> tuple[Tensor, Any]:
+    """`vectors[back]`, a permutation whose inverse is `place`; so its gradient is a read like itself, where TensorFlow
+    would add up rows one by one."""
+
+    def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, None, None]:
+        return ops.take(args[0] if upstream is None else upstream, place, axis=0), None, None
+
+    return ops.take(vectors, back, axis=0), gradient
 
 
 def _blocks(vocabulary: Any, sizes: Any, where: str) -> tuple[list[Any] | None, list[int]]:
