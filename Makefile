@@ -39,7 +39,6 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
 
-.PHONY: test-keras
 test-keras: $(KERAS_STAMP)
 	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)
 	KERAS_BACKEND=jax $(KERAS_RUN) -m pytest tests/keras $(ARGS)

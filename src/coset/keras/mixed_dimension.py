@@ -85,6 +85,12 @@ class MDEmbedding(TableLayer):
             return self._block(0, ids)
         return self._chosen(ids) if keras.backend.backend() == "tensorflow" else self._masked(ids)
 
+    def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
+        """Vectors of any ids; NaN for those that are not `inside` the range."""
+        if len(self.block_sizes) > 1 and keras.backend.backend() == "tensorflow":
+            return self._chosen(ids)
+        return super().vectors_or_nan(ids, inside)
+
     def torch_fields(self) -> dict[str, Any]:
         """The fields of `coset.MixedDimension`."""
         return {
@@ -129,16 +135,20 @@ class MDEmbedding(TableLayer):
         return self._compositions[number].vectors(ids, self.stored, self.compute_dtype)
 
     def _chosen(self, ids: Tensor) -> Tensor:
-        """Every id in its own block only; the shapes of what is computed depend on the ids."""
+        """Every id in its own block only, and NaN for one in none; the shapes of what is computed depend on the ids."""
         shape = (*ops.shape(ids), self.embedding_dim)
         ids = ops.reshape(ids, (-1,))
-        places, found = [], []
-        for number, (start, stop) in enumerate(self._ranges):
-            (place,) = ops.nonzero(ops.logical_and(ids >= start, ids < stop))
-            places.append(place)
-            found.append(self._block(number, ops.take(ids, place, axis=0) - start))
+        bounds = np.array([0, *(stop for _, stop in self._ranges)], dtype=np.int32)
+        block_of = ops.searchsorted(ops.cast(bounds, ids.dtype), ids, side="right")  # blocks count from 1 here
+        places = [ops.nonzero(ops.equal(block_of, number + 1))[0] for number in range(len(self._ranges))]
         place = ops.concatenate(places)
-        back = ops.scatter(ops.expand_dims(place, -1), ops.arange(ops.shape(place)[0], dtype="int32"), ops.shape(ids))
+        ids_by_block = ops.take(ids, place, axis=0)  # one read: on TensorFlow, one a block would take longer than all
+        found, stop = [ops.full((1, self.embedding_dim), float("nan"), dtype=self.compute_dtype)], 0
+        for number, (first, _) in enumerate(self._ranges):
+            start, stop = stop, stop + ops.shape(places[number])[0]
+            found.append(self._block(number, ids_by_block[start:stop] - first))
+        rows = ops.arange(1, ops.shape(place)[0] + 1, dtype="int32")
+        back = ops.scatter(ops.expand_dims(place, -1), rows, ops.shape(ids))
         return ops.reshape(_put_back(ops.concatenate(found), back, place), shape)
 
     def _masked(self, ids: Tensor) -> Tensor:
@@ -152,11 +162,12 @@ class MDEmbedding(TableLayer):
 
 @ops.custom_gradient
 def _put_back(vectors: Tensor, back: Tensor, place: Tensor) -> tuple[Tensor, Any]:
-    """`vectors[back]`, a permutation whose inverse is `place`; so its gradient is a read like itself, where TensorFlow
-    would add up rows one by one."""
+    """`vectors[back]`, where `place` says who reads the vectors after the first: so their gradient is a read like
+    this one, where TensorFlow would add up rows one by one. The first is no parameter's, and gets none."""
 
     def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, None, None]:
-        return ops.take(args[0] if upstream is None else upstream, place, axis=0), None, None
+        given = args[0] if upstream is None else upstream
+        return ops.concatenate([ops.zeros_like(given[:1]), ops.take(given, place, axis=0)]), None, None
 
     return ops.take(vectors, back, axis=0), gradient
 
