@@ -27,19 +27,51 @@ def test_the_form_does_not_change_the_values(to_numpy: Any, backend: str) -> Non
         assert np.allclose(to_numpy(layer._chosen(ids)), masked, rtol=1e-6, atol=1e-8)
 
 
-def test_the_form_does_not_change_the_gradients(to_numpy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = np.random.default_rng(0).integers(0, 101, 300).astype(np.int32)
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("block", [(0, 101), (10, 40), (40, 101)])
+@pytest.mark.parametrize("count", [300, 1])
+def test_the_form_does_not_change_the_gradients(
+    to_numpy: Any, backend: str, compiled: bool, block: tuple[int, int], count: int
+) -> None:
+    if backend == "torch" and compiled:
+        pytest.skip("its compiler takes most of a minute here")
+    ids = np.random.default_rng(0).integers(*block, count).astype(np.int32)
     layers = [MDEmbedding([10, 30, 61], [8, 4, 1], 8, layout="keras") for _ in range(2)]
-    monkeypatch.setattr(layers[1], "_chosen", layers[1]._masked)
+    if backend == "torch":
+        layers[0].vectors = layers[0]._chosen
+    layers[1]._chosen = layers[1]._masked
     layers[0].build()
     layers[1].build()
     layers[1].set_weights(layers[0].get_weights())
     for layer in layers:
         model = keras.Sequential([keras.Input((), dtype="int32"), layer])
-        model.compile(keras.optimizers.SGD(10.0), "mse")
-        model.fit(ids, np.cos(np.arange(300 * 8)).reshape(300, 8), batch_size=300, verbose=0)
+        model.compile(keras.optimizers.SGD(10.0), "mse", jit_compile=compiled and layer is layers[0])
+        model.fit(ids, np.cos(np.arange(count * 8)).reshape(count, 8), batch_size=300, verbose=0)
     for ours, plain in zip(layers[0].weights, layers[1].weights, strict=True):
         assert np.allclose(to_numpy(ours), to_numpy(plain), rtol=1e-4, atol=1e-6), ours.name
+
+
+def test_a_single_id_compiled(to_numpy: Any, backend: str) -> None:
+    if backend == "torch":
+        pytest.skip("its compiler takes most of a minute here")
+    layer = MDEmbedding([10, 30, 61], [8, 4, 1], 8, layout="keras")
+    model = keras.Sequential([keras.Input((), dtype="int32"), layer])
+    model.compile(jit_compile=True)
+    for word in (5, 20, 77):
+        ids = np.array([word], dtype=np.int32)
+        assert np.allclose(model.predict(ids, verbose=0), to_numpy(layer(ids)), rtol=1e-5)
+
+
+def test_no_ids_have_a_gradient_of_zeros(backend: str) -> None:
+    if backend != "tensorflow":
+        pytest.skip("the form that TensorFlow takes")
+    import tensorflow as tf
+
+    layer = MDEmbedding([10, 30, 61], [8, 4, 1], 8)
+    with tf.GradientTape() as tape:
+        total = keras.ops.sum(layer(np.zeros((0, 3), dtype=np.int32)))
+    for gradient in tape.gradient(total, [weight.value for weight in layer.weights]):
+        assert not np.any(tf.convert_to_tensor(gradient))
 
 
 def test_blocks_of_words(to_numpy: Any) -> None:

@@ -140,16 +140,19 @@ class MDEmbedding(TableLayer):
         ids = ops.reshape(ids, (-1,))
         bounds = np.array([0, *(stop for _, stop in self._ranges)], dtype=np.int32)
         block_of = ops.searchsorted(ops.cast(bounds, ids.dtype), ids, side="right")  # blocks count from 1 here
+        block_of = ops.pad(block_of, ((0, 1),))  # XLA takes what it finds in a single element for one, found or not
         places = [ops.nonzero(ops.equal(block_of, number + 1))[0] for number in range(len(self._ranges))]
         place = ops.concatenate(places)
         ids_by_block = ops.take(ids, place, axis=0)  # one read: on TensorFlow, one a block would take longer than all
-        found, stop = [ops.full((1, self.embedding_dim), float("nan"), dtype=self.compute_dtype)], 0
-        for number, (first, _) in enumerate(self._ranges):
-            start, stop = stop, stop + ops.shape(places[number])[0]
-            found.append(self._block(number, ids_by_block[start:stop] - first))
-        rows = ops.arange(1, ops.shape(place)[0] + 1, dtype="int32")
+        stops = list(accumulate(ops.shape(block_places)[0] for block_places in places))
+        parts = list(zip([0, *stops], stops, strict=False))
+        found = [
+            self._block(number, ids_by_block[start:stop] - first)
+            for number, ((start, stop), (first, _)) in enumerate(zip(parts, self._ranges, strict=True))
+        ]
+        rows = ops.arange(1, stops[-1] + 1, dtype="int32")
         back = ops.scatter(ops.expand_dims(place, -1), rows, ops.shape(ids))
-        return ops.reshape(_put_back(ops.concatenate(found), back, place), shape)
+        return ops.reshape(_put_back(found, parts, back, place), shape)
 
     def _masked(self, ids: Tensor) -> Tensor:
         """The same vectors in shapes that do not depend on the ids."""
@@ -160,16 +163,25 @@ class MDEmbedding(TableLayer):
         return vectors
 
 
-@ops.custom_gradient
-def _put_back(vectors: Tensor, back: Tensor, place: Tensor) -> tuple[Tensor, Any]:
-    """`vectors[back]`, where `place` says who reads the vectors after the first: so their gradient is a read like
-    this one, where TensorFlow would add up rows one by one. The first is no parameter's, and gets none."""
+def _put_back(found: list[Tensor], parts: list[tuple[Tensor, Tensor]], back: Tensor, place: Tensor) -> Tensor:
+    """Row `back` of a row of NaN and, after it, the rows `found`; `parts` say where those of each block are among
+    all, `place` who reads them.
 
-    def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, None, None]:
-        given = args[0] if upstream is None else upstream
-        return ops.concatenate([ops.zeros_like(given[:1]), ops.take(given, place, axis=0)]), None, None
+    So their gradient is one read like this one, where TensorFlow would add up rows one by one, and XLA would look for
+    the rows of a block after as many as there may be in the blocks before, not as there are.
+    """
 
-    return ops.take(vectors, back, axis=0), gradient
+    @ops.custom_gradient
+    def read(*found: Tensor) -> tuple[Tensor, Any]:
+        nowhere = ops.full((1, found[0].shape[-1]), float("nan"), dtype=found[0].dtype)
+
+        def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
+            given = ops.take(args[0] if upstream is None else upstream, place, axis=0)
+            return tuple(given[start:stop] for start, stop in parts)
+
+        return ops.take(ops.concatenate([nowhere, *found]), back, axis=0), gradient
+
+    return read(*found)
 
 
 def _blocks(vocabulary: Any, sizes: Any, where: str) -> tuple[list[Any] | None, list[int]]:
