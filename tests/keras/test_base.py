@@ -100,6 +100,16 @@ def test_compiled_code_gives_nan_for_ids_out_of_range(make: Any, backend: str) -
     assert np.isnan(found).any(axis=1).tolist() == [True, False, False, True, True]
 
 
+def test_ids_out_of_range_teach_no_row(make: Any, to_numpy: Any, backend: str) -> None:
+    if backend == "torch":
+        pytest.skip("torch is asked while it is compiled, and raises")
+    layer = make()
+    model = keras.Sequential([keras.Input((), dtype="int32"), layer])
+    model.compile("sgd", "mse")
+    model.fit(np.array([3, -1, 50, 101], dtype=np.int32), np.zeros((4, 8)), batch_size=4, verbose=0)
+    assert all(np.isfinite(to_numpy(weight)).all() for weight in layer.weights)
+
+
 @pytest.mark.parametrize("wrong", [-1, 101, 2**31 - 1])
 def test_ids_out_of_range_raise(make: Any, wrong: int) -> None:
     layer = make(name="user")

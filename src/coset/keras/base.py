@@ -82,8 +82,8 @@ class TableLayer(keras.layers.Layer):
     def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
         """Vectors of any ids; NaN for those that are not `inside` the range."""
         vectors = self.vectors(ops.where(inside, ids, 0))
-        poison = ops.cast(ops.where(inside, 0.0, float("nan")), self.compute_dtype)
-        return vectors + ops.expand_dims(poison, -1)
+        # Chosen, not added: a sum would hand the gradient of the NaN on to the rows of id 0.
+        return ops.where(ops.expand_dims(inside, -1), vectors, ops.cast(float("nan"), vectors.dtype))
 
     def torch_fields(self) -> dict[str, Any]:
         """The fields of the torch method that computes the same."""
