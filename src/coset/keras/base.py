@@ -108,6 +108,8 @@ class TableLayer(keras.layers.Layer):
         if isinstance(inputs, list | tuple):
             inputs = np.asarray(inputs)
         sort = self._checked_sort(inputs)
+        if sort == "integer" and isinstance(inputs, np.ndarray):
+            self._check_width(inputs)
         if sort == "string" and isinstance(inputs, np.ndarray):
             inputs = ops.convert_to_tensor(inputs.astype(object), dtype="string")
         return super().__call__(inputs, *args, **kwargs)
@@ -165,6 +167,17 @@ class TableLayer(keras.layers.Layer):
                 f"layer.vocabulary.lookup(strings)"
             )
         return sort
+
+    def _check_width(self, inputs: np.ndarray) -> None:
+        """An error for numbers of more than 32 bits, which JAX would cut down to others without a word."""
+        if inputs.dtype.itemsize < 8 or not inputs.size:
+            return
+        for number in (inputs.min(), inputs.max()):
+            if not -(2**31) <= number < 2**31:
+                raise ValueError(
+                    f"{self._what}: expected whole numbers of 32 bits, ids in 0 … {self.num_embeddings - 1} or words, "
+                    f"but {number} came"
+                )
 
     def _ids(self, inputs: Tensor) -> Tensor:
         """int32, or int64 where the input has 64 bits: cutting those down could turn a wrong id into a right one."""
