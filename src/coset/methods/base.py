@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from coset import settings
 from coset.errors import InfeasibleBudget, InputError, unknown
 from coset.methods.facts import Facts
+from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, Table
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class TableModule(nn.Module, ABC):
     @torch.no_grad()
     def materialize(self, chunk: int | None = None) -> Tensor:
         """The whole table, shape `(num_embeddings, *vector_shape)`, detached; `chunk` ids at a time."""
+        bring_up_to_date(self.parameters())
         n, step, device = self.table.num_embeddings, chunk or self.ids_at_once, self.device
         return torch.cat([self.lookup(torch.arange(at, min(at + step, n), device=device)) for at in range(0, n, step)])
 
@@ -102,6 +104,7 @@ class TableModule(nn.Module, ABC):
                 f"fitted alone; fit a method with an array of its own"
             )
         weight, share = self._fit_inputs(weight, frequencies)
+        bring_up_to_date(self.parameters())
         self._fit(weight, share)
         return self._error(weight, share)
 

@@ -42,6 +42,11 @@ class MultiplyShift:
         """The row of every id."""
         return (hash_words(ids, self.seed) >> 1) % self.modulus
 
+    @property
+    def keys(self) -> tuple[int, int]:
+        """What the two halves of an id are keyed by: 32-bit words."""
+        return _keys(self.seed)
+
     def rows(self, num_embeddings: int) -> int:
         """All `modulus` rows: which of them are reached is not known without hashing every id."""
         return self.modulus
@@ -60,8 +65,12 @@ def hash_words(ids: Ids, seeds: Ids) -> Ids:
     """
     check_whole(ids)
     low, high = ids & _LOW_32, (ids >> 32) & _LOW_32
-    mixed = _mix(low ^ _mix(seeds ^ 0x9E3779B9))
-    return _mix(mixed ^ high ^ _mix(seeds ^ 0x7F4A7C15))
+    lower, upper = _keys(seeds)
+    return _mix(_mix(low ^ lower) ^ high ^ upper)
+
+
+def _keys(seeds: Ids) -> tuple[Ids, Ids]:
+    return _mix(seeds ^ 0x9E3779B9), _mix(seeds ^ 0x7F4A7C15)
 
 
 def _mix(word: Ids) -> Ids:

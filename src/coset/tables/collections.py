@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from coset.errors import InputError, unknown
 from coset.methods import Method, TableModule
+from coset.methods.program import Lookup
 from coset.schema import Table
 from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, pool, read_bags
-from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids
+from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids, check_type
 
 FeatureIds = Any
 """Ids of one feature: a tensor, `(values, offsets)` or `(values, offsets, weights)`."""
@@ -77,8 +79,38 @@ class _Collection(Tables):
             for output in self._outputs(feature)
         }
 
+    def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
+        """Its tables and features."""
+        return super().fusable()[0], self.features
+
+    def _fused(self, feature: str) -> bool:
+        """Whether kernels look up this feature."""
+        return self.engine is not None and feature in self.engine.program.numbers
+
+    def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> dict[str, Tensor]:
+        """Vectors of features that an engine looks up, of shape `(bags, *vector_shape)`, by output."""
+        if not lookups:
+            return {}
+        assert self.engine is not None
+        flat = self.engine.look_up(list(lookups.values()), joined=False)
+        dims = [prod(self._vector_shape(feature)) for feature in lookups]
+        sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
+        found: dict[str, Tensor] = {}
+        for (feature, lookup), vectors in zip(lookups.items(), flat.split(sizes), strict=True):
+            found |= self._named(feature, vectors.view(lookup.bags, *self._vector_shape(feature)))
+        return found
+
+    def _vector_shape(self, feature: str) -> tuple[int, ...]:
+        module: TableModule = self.tables[self.features[feature]]
+        return module.vector_shape
+
     def _look_up(self, feature: str, ids: Tensor) -> Tensor:
         name = self.features[feature]
+        if self._fused(feature):
+            assert self.engine is not None
+            check_type(self.tables[name].table, ids)
+            lookup = Lookup(self.engine.program.numbers[feature], ids.reshape(-1).contiguous())
+            return self.engine.look_up([lookup], joined=False).view(*ids.shape, *self._vector_shape(feature))
         check_ids(self.tables[name].table, ids)
         vectors: Tensor = self.tables[name].lookup(self._rows_of(name, ids))
         return vectors
@@ -174,16 +206,65 @@ class EmbeddingBagCollection(_Collection):
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Pooled vectors by feature, of shape `(bags, embedding_dim)`, for those features that are given."""
         found: dict[str, Tensor] = {}
+        lookups, alone = self._asked(features)
+        for feature, (ids, weights) in alone.items():
+            flat, offsets, include_last = ids
+            pooled = pool(
+                self._look_up(feature, flat), offsets, self.modes[feature], weights=weights, include_last=include_last
+            )
+            found |= self._named(feature, pooled)
+        found |= self._look_up_fused(lookups)
+        return found if not lookups or not alone else {name: found[name] for name in self._in_order(found)}
+
+    def concatenated(self, features: Mapping[str, FeatureIds] | Any) -> Tensor:
+        """The same vectors side by side, shape `(bags, sum of their dims)`, in the order in which features are given;
+        all features have the same number of bags. Where an optimizer of coset owns all tables, nothing is copied."""
+        lookups, alone = self._asked(features)
+        if alone or not lookups:
+            return torch.cat([vectors for vectors in self(features).values()], dim=-1)
+        counts = {lookup.bags for lookup in lookups.values()}
+        if len(counts) > 1:
+            raise InputError(f"features to concatenate have the same number of bags, not {sorted(counts)}")
+        assert self.engine is not None
+        return self.engine.look_up(list(lookups.values()), joined=True)
+
+    def _asked(
+        self, features: Mapping[str, FeatureIds] | Any
+    ) -> tuple[dict[str, Lookup], dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]]]:
+        """What kernels look up and pool, and the bags and weights of the other features."""
+        lookups: dict[str, Lookup] = {}
+        alone: dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]] = {}
         for feature, ids in read_features(features, self.features, self.include_last_offset).items():
-            table, mode = self._table(feature), self.modes.get(feature, "sum")
-            values = ids.values
+            table, mode, values = self._table(feature), self.modes[feature], ids.values
+            fused = self._fused(feature) and mode != "max" and not (ids.weights is not None and ids.weights.requires_grad)
+            if fused and ids.offsets is None and ids.weights is None and values.dim() == 1:
+                check_type(table, values)
+                lookups[feature] = Lookup(self.engine.program.numbers[feature], values.contiguous())
+                continue
             if ids.offsets is None and values.dim() == 1:
                 values = values.unsqueeze(-1)
-            flat, offsets, include_last = read_bags(table, values, ids.offsets, ids.include_last)
-            check_weights(table, mode, flat, ids.weights)
-            pooled = pool(self._look_up(feature, flat), offsets, mode, weights=ids.weights, include_last=include_last)
-            found |= self._named(feature, pooled)
-        return found
+            bags = read_bags(table, values, ids.offsets, ids.include_last)
+            check_weights(table, mode, bags[0], ids.weights)
+            if fused:
+                check_type(table, values)
+                lookups[feature] = self._lookup(feature, *bags, ids.weights)
+            else:
+                alone[feature] = bags, ids.weights
+        return lookups, alone
+
+    def _lookup(
+        self, feature: str, values: Tensor, offsets: Tensor, include_last: bool, weights: Tensor | None
+    ) -> Lookup:
+        assert self.engine is not None
+        if not include_last:
+            offsets = torch.cat([offsets, offsets.new_tensor([len(values)])])
+        if weights is not None:
+            weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype).contiguous()
+        number, mean = self.engine.program.numbers[feature], self.modes[feature] == "mean"
+        return Lookup(number, values.contiguous(), offsets.contiguous(), weights, mean)
+
+    def _in_order(self, found: Mapping[str, Tensor]) -> list[str]:
+        return [output for output in self.output_dims if output in found]
 
 
 def read_features(

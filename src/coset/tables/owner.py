@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from coset.errors import InputError, unknown
 from coset.ledger import measure
-from coset.methods import Method, method
+from coset.methods import Method, TableModule, method
+from coset.methods.owners import bring_up_to_date
+from coset.optimizers.engine import Engine
 from coset.schema import Component, Table
 
 MethodLike = str | Method | Mapping[str, Any]
@@ -25,8 +27,7 @@ def check_ids(table: Table, ids: Tensor) -> None:
         TypeError: ids that are not int64 or int32.
         IndexError: an id out of range; the message names the table, the id and the range.
     """
-    if ids.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"table {table.name!r}: ids must be int64 or int32, not {str(ids.dtype)[6:]}")
+    check_type(table, ids)
     if torch.compiler.is_compiling() or ids.numel() == 0 or ids.is_meta:
         return
     low, high = (int(bound) for bound in ids.aminmax())
@@ -35,6 +36,12 @@ def check_ids(table: Table, ids: Tensor) -> None:
         raise IndexError(
             f"table {table.name!r}: id {wrong} is out of range, its ids are 0 … {table.num_embeddings - 1}"
         )
+
+
+def check_type(table: Table, ids: Tensor) -> None:
+    """Raise a `TypeError` unless `ids` are int64 or int32."""
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"table {table.name!r}: ids must be int64 or int32, not {str(ids.dtype)[6:]}")
 
 
 class NamedModules(nn.Module):
@@ -78,6 +85,29 @@ class Tables(nn.Module):
         for module in built:
             if (order := ranks[module.table.name]) is not None:
                 module.register_buffer("order", order.to(module.device, torch.int32))
+
+    engine: Engine | None = None
+    """What looks up the tables that an optimizer of coset owns."""
+
+    def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
+        """The tables that an optimizer of coset may take over, if their method suits it; and feature → table."""
+        return {name: self.tables[name] for name in self._names}, {name: name for name in self._names}
+
+    def fuse(self, engine: Engine) -> None:
+        """Look tables up by `engine` from now on."""
+        self.engine = engine
+
+    def _save_to_state_dict(self, *given: Any) -> None:
+        bring_up_to_date(self.parameters())
+        super()._save_to_state_dict(*given)
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        bring_up_to_date(self.parameters())  # or the steps that a row missed would be made up for in what is loaded
+        super()._load_from_state_dict(*given)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy belongs to no optimizer."""
+        return {**self.__dict__, "engine": None}
 
     def components(self) -> list[Component]:
         """What is stored, index state included, under the names of the state: read off the tensors, so that it

@@ -1,0 +1,80 @@
+"""How kernels are compiled, kept on disk, and launched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import torch
+from numba.core import config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# `nnan` and `ninf` are left out: they would let the compiler fold tests for NaN away.
+_MATH = {"contract", "reassoc", "nsz"}
+_lock = threading.RLock()
+
+
+def _folder() -> Path:
+    """Where compiled kernels are kept, by the digest of their sources: numba sees edits of the file that a function
+    is in, but not of the files of the functions that it calls."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    if kept := os.environ.get("COSET_CACHE"):
+        base = Path(kept)
+    elif kept := os.environ.get("XDG_CACHE_HOME"):
+        base = Path(kept) / "coset"
+    else:
+        base = Path.home() / ".cache" / "coset"
+    return base / "kernels" / digest.hexdigest()[:16]
+
+
+_FOLDER = _folder()
+
+
+def compiled(function: F) -> F:
+    """A function that kernels call."""
+    wrapped: F = numba.njit(nogil=True, fastmath=_MATH, error_model="numpy")(function)
+    return wrapped
+
+
+def kernel(parallel: bool) -> Callable[[F], F]:
+    """Decorator of what Python calls: kept on disk, free of the global lock, over several threads where `parallel`."""
+
+    def wrap(function: F) -> F:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(_FOLDER)  # read when the function is decorated, so other users of numba keep theirs
+        try:
+            wrapped: F = numba.njit(
+                cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy"
+            )(function)  # fmt: skip
+        finally:
+            config.CACHE_DIR = before
+        return wrapped
+
+    return wrap
+
+
+@contextmanager
+def launching() -> Iterator[None]:
+    """Launch kernels in here: one Python thread at a time, since not every threading layer of numba bears more, and
+    on as many threads as torch uses."""
+    with _lock:
+        threads = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)
+        if numba.get_num_threads() != threads:
+            numba.set_num_threads(threads)
+        yield
+
+
+def announce() -> None:
+    """Say that kernels are being compiled, on a machine that has none yet."""
+    if not _FOLDER.is_dir() or not any(_FOLDER.rglob("*.nbc")):
+        print("coset: compiling its kernels, once on this machine (under half a minute) …", file=sys.stderr, flush=True)

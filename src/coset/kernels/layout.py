@@ -1,0 +1,44 @@
+"""The columns of the int64 matrices that tell kernels what to do: one line each feature, piece, part, array, use, task.
+
+A *piece* is one composition of rows: that of a table, or of one block of it. A *part* is one of its rows. A *use* is
+one place where an array is read: a part of a piece, its projection or its bias, on behalf of one feature.
+"""
+
+from __future__ import annotations
+
+# A feature of one call: its ids, and where its vectors go or their gradients come from. Addresses are 0 where absent.
+VALUES, COUNT, NARROW_IDS, ORDER, IDS = 0, 1, 2, 3, 4  # ids: address, number, whether int32; ranks; ids of the table
+OFFSETS, BAGS, WEIGHTS, MEAN = 5, 6, 7, 8  # where bags begin (int64), their number; a factor an id; whether to average
+VECTORS, STRIDE, DIM = 9, 10, 11  # address of the first bag's vector, elements from one bag to the next, elements
+PIECE, PIECES, SPACE = 12, 13, 14  # first piece and their number; where the feature begins in per-lookup buffers, in rows
+PROJECTED = 15  # where its partial sums for projections begin, in elements of one task; -1 where it has no projection
+FEATURE_COLUMNS = 16
+
+# A piece: which ids, and how their vectors are made.
+START, STOP, OPERATION, PARTS, PART, WIDTH, OUT, PROJECTION, BIAS, PARTIAL = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+PIECE_COLUMNS = 10
+MULT, ADD, CONCAT = 0, 1, 2
+
+# A part: its array, where its row begins in a concatenation, and the map from ids to rows with three numbers.
+ARRAY, PART_WIDTH, COLUMN, KIND, FIRST, SECOND, THIRD = 0, 1, 2, 3, 4, 5, 6
+PART_COLUMNS = 7
+IDENTITY, ARITHMETIC, HASH, CODES = 0, 1, 2, 3
+
+# An array: where it is and its shape.
+ADDRESS, ROWS, ARRAY_WIDTH = 0, 1, 2
+ARRAY_COLUMNS = 3
+
+# A use: of which array, by which feature and piece; which part, or one of these two.
+USE_ARRAY, USE_FEATURE, USE_PIECE, USE_PART = 0, 1, 2, 3
+USE_COLUMNS = 4
+AS_PROJECTION, AS_BIAS = -1, -2
+
+# A task of summing: the rows of one array whose number has this remainder, and where its sums begin.
+TASK_ARRAY, REMAINDER, CHUNKS, ROOM, SUMS, FIRST_USE, USES = 0, 1, 2, 3, 4, 5, 6
+TASK_COLUMNS = 7
+
+# What an optimizer keeps beside an array: addresses of up to two states, and of the step that each row is brought to;
+# the group of its learning rate.
+STATE, OTHER, BROUGHT, GROUP = 0, 1, 2, 3
+STATE_COLUMNS = 4
+SGD, ADAGRAD, ROWWISE_ADAGRAD, ADAM = 0, 1, 2, 3

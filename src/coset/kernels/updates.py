@@ -1,0 +1,190 @@
+"""What optimizers do to the rows that have a gradient, and, where they are dense, to those that had none.
+
+`numbers` holds eps, β₁, β₂, the factor of all gradients (of clipping), and the decoupled weight decay. `paces[g, s]`,
+`roots[s]` and `decays[g, s]` are for step `begun + 1 + s`: the learning rate of group g over Adam's first bias
+correction, one over the root of the second, and the factor that weight decay leaves of a row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from coset.kernels.compile import compiled, kernel
+from coset.kernels.layout import (
+    ADAGRAD, ADAM, ADDRESS, ARRAY_WIDTH, BROUGHT, CHUNKS, COUNT, FIRST_USE, GROUP, OTHER, PIECES, REMAINDER, ROOM,
+    ROWS, ROWWISE_ADAGRAD, SGD, SPACE, STATE, SUMS, TASK_ARRAY, USE_FEATURE, USE_PART, USE_PIECE, USES,
+)  # fmt: skip
+from coset.kernels.memory import vector
+
+EPS, BETA1, BETA2, SCALE, FORGET = 0, 1, 2, 3, 4
+"""`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away."""
+
+_STEPS = np.empty(1, np.int32)
+
+
+@compiled
+def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots, decays):
+    """What `torch.optim.Adam` does to a row in the steps `brought + 1 … now`, in which it has no gradient.
+
+    Both moments decay by a constant factor a step, so they are computed from where they stood, without a root for
+    every step; a row that never had a gradient only decays.
+    """
+    one = row.dtype.type(1)
+    width = len(row)
+    idle = True
+    for e in range(width):
+        idle &= square[e] == 0
+    missed = now - brought
+    if not idle:
+        beta, root = numbers[BETA1], np.sqrt(numbers[BETA2])
+        decayed, shrunk = 1.0, 1.0
+        for e in range(width):
+            square[e] = np.sqrt(square[e])
+        for s in range(brought - begun, min(now, brought + np.int64(numbers[FORGET])) - begun):
+            decayed *= beta
+            shrunk *= root
+            pace = row.dtype.type(paces[group, s] * decayed)
+            over = row.dtype.type(shrunk * roots[s])
+            keep = row.dtype.type(decays[group, s])
+            eps = row.dtype.type(numbers[EPS])
+            for e in range(width):
+                row[e] = keep * row[e] - pace * mean[e] / (over * square[e] + eps)
+        decayed = row.dtype.type(numbers[BETA1] ** missed)
+        shrunk = row.dtype.type(root**missed)
+        for e in range(width):
+            mean[e] *= decayed
+            square[e] = (square[e] * shrunk) * (square[e] * shrunk)
+    rest = brought - begun if idle else min(now, brought + np.int64(numbers[FORGET])) - begun
+    keep = 1.0
+    for s in range(rest, now - begun):
+        keep *= decays[group, s]
+    if keep != 1.0:
+        for e in range(width):
+            row[e] *= row.dtype.type(keep)
+    return one
+
+
+@compiled
+def update(kind, row, gradient, state, other, group, now, begun, numbers, rates, paces, roots, decays):
+    """One step of one row along its gradient; `state` and `other` are what the optimizer keeps of it."""
+    width = len(row)
+    type_ = row.dtype.type
+    scale, eps, rate = type_(numbers[SCALE]), type_(numbers[EPS]), type_(rates[group])
+    keep = type_(decays[group, now - begun - 1])
+    if keep != type_(1):
+        for e in range(width):
+            row[e] *= keep
+    if kind == SGD:
+        for e in range(width):
+            row[e] -= rate * (scale * gradient[e])
+    elif kind == ADAGRAD:
+        for e in range(width):
+            given = scale * gradient[e]
+            state[e] += given * given
+            row[e] -= rate * given / (np.sqrt(state[e]) + eps)
+    elif kind == ROWWISE_ADAGRAD:
+        total = type_(0)
+        for e in range(width):
+            total += (scale * gradient[e]) * (scale * gradient[e])
+        state[0] += total / type_(width)
+        pace = rate / (np.sqrt(state[0]) + eps)
+        for e in range(width):
+            row[e] -= pace * (scale * gradient[e])
+    else:
+        beta1, beta2 = type_(numbers[BETA1]), type_(numbers[BETA2])
+        left1, left2 = type_(1 - numbers[BETA1]), type_(1 - numbers[BETA2])
+        pace, root = type_(paces[group, now - begun - 1]), type_(roots[now - begun - 1])
+        for e in range(width):
+            given = scale * gradient[e]
+            state[e] = beta1 * state[e] + left1 * given
+            other[e] = beta2 * other[e] + left2 * (given * given)
+            row[e] -= pace * state[e] / (np.sqrt(other[e]) * root + eps)
+
+
+@compiled
+def update_rows(
+    task, count, kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
+):  # fmt: skip
+    """`update` of all distinct rows of a task; first `replay`, where rows are brought to a step."""
+    a = task[TASK_ARRAY]
+    width, group = arrays[a, ARRAY_WIDTH], states[a, GROUP]
+    wide = 1 if kind == ROWWISE_ADAGRAD else width
+    brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
+    for s in range(count):
+        r = distinct[task[ROOM] + s]
+        row = vector(arrays[a, ADDRESS], r * width, width, sums)
+        start = task[SUMS] + s * width
+        gradient = sums[start : start + width]
+        state = vector(states[a, STATE], r * wide if states[a, STATE] else 0, wide if states[a, STATE] else 0, sums)
+        other = vector(states[a, OTHER], r * wide if states[a, OTHER] else 0, wide if states[a, OTHER] else 0, sums)
+        if len(brought):
+            if brought[r] < now - 1:
+                replay(row, state, other, group, brought[r], now - 1, begun, numbers, paces, roots, decays)
+            brought[r] = now
+        update(kind, row, gradient, state, other, group, now, begun, numbers, rates, paces, roots, decays)
+
+
+@kernel(parallel=True)
+def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots, decays):
+    """Step `now` of an optimizer for all rows that `add_gradients` found."""
+    for t in prange(len(tasks)):
+        update_rows(
+            tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
+        )
+
+
+@compiled
+def bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
+    """Bring one row of an array to step `now`."""
+    brought = vector(states[a, BROUGHT], r, 1, _STEPS)
+    if brought[0] < now:
+        width = arrays[a, ARRAY_WIDTH]
+        replay(
+            vector(arrays[a, ADDRESS], r * width, width, like), vector(states[a, STATE], r * width, width, like),
+            vector(states[a, OTHER], r * width, width, like), states[a, GROUP], brought[0], now, begun, numbers, paces,
+            roots, decays,
+        )  # fmt: skip
+        brought[0] = now
+
+
+@compiled
+def bring_task(
+    task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+):  # fmt: skip
+    """Bring the rows of a task that are about to be read to step `now`."""
+    a, chunks = task[TASK_ARRAY], task[CHUNKS]
+    for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
+        f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
+        if part < 0:  # a projection or a bias: all of it
+            if features[f, COUNT]:
+                for r in range(arrays[a, ROWS]):
+                    bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+            continue
+        space, several = features[f, SPACE], features[f, PIECES] > 1
+        for i in range(features[f, COUNT]):
+            if several and piece_of[space + i] != q:
+                continue
+            r = rows[part, space + i]
+            if chunks == 1 or r % chunks == task[REMAINDER]:
+                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+
+
+@kernel(parallel=True)
+def bring(
+    tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+):  # fmt: skip
+    """Bring the rows that a call is about to read to step `now`."""
+    for t in prange(len(tasks)):
+        bring_task(
+            tasks[t], uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+        )
+
+
+@kernel(parallel=True)
+def bring_all(arrays, states, now, begun, numbers, paces, roots, decays, like):
+    """Bring every row of every array to step `now`."""
+    for a in range(len(arrays)):
+        if states[a, BROUGHT]:
+            for r in prange(arrays[a, ROWS]):
+                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)

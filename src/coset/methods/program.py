@@ -1,0 +1,230 @@
+"""`Program`: row-composed tables as the numbers that kernels read.
+
+Tables of any method become pieces (one composition each, blocks included), parts, arrays and uses; the columns of
+these matrices are those of `coset.kernels.layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.kernels import layout
+from coset.methods.base import TableModule
+from coset.methods.rows import BlockedComposition, Composition, Projection, RowComposition, RowPart
+from coset.partitions import Codes, MultiplyShift, Partition, RowMap
+
+_OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
+DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+"""Types of numbers that kernels compute in."""
+_TASKS = 16
+"""About how many tasks the sums of a call are cut into; a task has `_LEAST` lookups or more."""
+_LEAST = 512
+
+
+class Lookup(NamedTuple):
+    """What one call asks of one feature: ids of one dimension, contiguous, int64 or int32.
+
+    Args:
+        feature: its number.
+        values: the ids.
+        offsets: where bags begin, and, last, the number of ids, int64; None where every id is a bag of its own.
+        weights: a factor for each id, of the type of the tables, or None.
+        mean: whether bags are averaged.
+    """
+
+    feature: int
+    values: Tensor
+    offsets: Tensor | None = None
+    weights: Tensor | None = None
+    mean: bool = False
+
+    @property
+    def bags(self) -> int:
+        """The number of vectors that come of it."""
+        return len(self.values) if self.offsets is None else len(self.offsets) - 1
+
+
+def fusable(module: TableModule) -> bool:
+    """Whether kernels can look up and train this table: rows composed, on the CPU, in a type that they compute in."""
+    parameters = list(module.parameters())
+    return (
+        _descriptor(module) is not None
+        and all(p.device.type == "cpu" and p.dtype in DTYPES and p.is_contiguous() for p in parameters)
+        and len({p.dtype for p in parameters}) == 1
+    )
+
+
+class Program:
+    """Tables and the features that read them.
+
+    Args:
+        modules: the tables by name; all of one dtype, each `fusable`.
+        features: feature → table.
+    """
+
+    def __init__(self, modules: Mapping[str, TableModule], features: Mapping[str, str]) -> None:
+        self.modules, self.features = dict(modules), dict(features)
+        self.numbers = {feature: number for number, feature in enumerate(self.features)}
+        self.parameters: list[nn.Parameter] = []
+        self._codes: list[tuple[int, Tensor]] = []
+        self._array_of: dict[int, int] = {}
+        self._pieces: list[list[int]] = []
+        self._parts: list[list[int]] = []
+        first: dict[str, tuple[int, int]] = {}
+        for name, module in self.modules.items():
+            start, partial = len(self._pieces), 0
+            for begin, end, composition in _flat(_descriptor(module), 0, module.table.num_embeddings):
+                partial = self._add_piece(module, begin, end, composition, partial)
+            first[name] = start, len(self._pieces) - start
+        self.dtype = DTYPES[self.parameters[0].dtype]
+        self.pieces = np.array(self._pieces, np.int64)
+        self.parts = np.array(self._parts, np.int64)
+        self.arrays = np.array([[0, p.shape[0] if p.dim() == 2 else 1, p.shape[-1]] for p in self.parameters], np.int64)
+        self.most_parts = int(self.pieces[:, layout.PARTS].max())
+        self.several = bool(max(count for _, count in first.values()) > 1)
+        projected = self.pieces[:, layout.PROJECTION] >= 0
+        self.widest_projected = int(self.pieces[projected, layout.WIDTH].max(initial=0))
+        self.template = self._template(first)
+        orders = [getattr(self.modules[name], "order", None) for name in self.features.values()]
+        self._orders = [(number, order) for number, order in enumerate(orders) if isinstance(order, Tensor)]
+        self._uses = self._find_uses(first)
+        self._tasks: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+
+    def addresses(self) -> np.ndarray:
+        """The arrays, with where they are now: a module may have been moved since."""
+        self.arrays[:, layout.ADDRESS] = [parameter.data_ptr() for parameter in self.parameters]
+        for part, codes in self._codes:
+            self.parts[part, layout.FIRST] = codes.data_ptr()
+        for feature, order in self._orders:
+            self.template[feature, layout.ORDER] = order.data_ptr()
+        return self.arrays
+
+    def prepare(self, lookups: Sequence[Lookup]) -> tuple[np.ndarray, int]:
+        """A matrix of features that asks for `lookups`, and the number of ids of all of them."""
+        features = self.template.copy()
+        space = 0
+        for feature, values, offsets, weights, mean in lookups:
+            line, count = features[feature], len(values)
+            line[layout.VALUES], line[layout.COUNT] = values.data_ptr(), count
+            line[layout.NARROW_IDS] = values.dtype == torch.int32
+            line[layout.SPACE], line[layout.BAGS] = space, count
+            if offsets is not None:
+                line[layout.OFFSETS], line[layout.BAGS] = offsets.data_ptr(), len(offsets) - 1
+            if weights is not None:
+                line[layout.WEIGHTS] = weights.data_ptr()
+            line[layout.MEAN] = mean
+            space += count
+        return features, space
+
+    def tasks(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Tasks of sums, and uses, for features with so many ids; how they are cut depends on nothing else."""
+        if counts not in self._tasks:
+            if len(self._tasks) > 64:
+                self._tasks.clear()
+            self._tasks[counts] = self._cut(counts)
+        tasks, uses = self._tasks[counts]
+        return tasks.copy(), uses
+
+    def _cut(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        tasks: list[list[int]] = []
+        uses: list[list[int]] = []
+        per_array = {}
+        for array, found in self._uses.items():
+            asked = [use for use in found if counts[use[layout.USE_FEATURE]]]
+            if asked:
+                per_array[array] = asked, sum(counts[use[layout.USE_FEATURE]] for use in asked)
+        total = sum(count for _, count in per_array.values())
+        for array, (asked, count) in per_array.items():
+            chunks, projection = 1, asked[0][layout.USE_PART] < 0
+            while not projection and chunks * 2 <= min(_TASKS * count / total, count / _LEAST, self.arrays[array, 1]):
+                chunks *= 2
+            tasks += [[array, number, chunks, 0, 0, len(uses), len(asked)] for number in range(chunks)]
+            uses += asked
+        shape = (-1, layout.TASK_COLUMNS), (-1, layout.USE_COLUMNS)
+        return np.array(tasks, np.int64).reshape(shape[0]), np.array(uses, np.int64).reshape(shape[1])
+
+    def _add_piece(self, module: TableModule, start: int, stop: int, of: RowComposition, partial: int) -> int:
+        projection = of.projection
+        matrix = bias = -1
+        if projection is not None:
+            matrix = self._array(module.get_parameter(projection.key))
+            bias = -1 if projection.bias_key is None else self._array(module.get_parameter(projection.bias_key))
+        self._pieces.append([start, stop, _OPERATIONS[of.operation], len(of.parts), len(self._parts), of.width, of.dim,
+                             matrix, bias, partial])  # fmt: skip
+        column = 0
+        for part in of.parts:
+            kind = self._kind(module, part, stop - start)
+            array = self._array(module.get_parameter(part.key))
+            self._parts.append([array, part.width, column if of.operation == "concat" else 0, *kind])
+            column += part.width
+        return partial + _partial_numbers(of, projection)
+
+    def _kind(self, module: TableModule, part: RowPart, ids: int) -> list[int]:
+        partition: RowMap = part.partition
+        if isinstance(partition, Codes):
+            codes = module.get_buffer(f"{part.name}.codes")
+            self._codes.append((len(self._parts), codes))
+            return [layout.CODES, codes.data_ptr(), codes.element_size(), 0]
+        if isinstance(partition, MultiplyShift):
+            return [layout.HASH, *partition.keys, partition.modulus]
+        if not isinstance(partition, Partition):
+            raise InputError(f"table {module.table.name!r}: kernels know no rows of {partition!r}")
+        if partition.is_identity(ids):
+            return [layout.IDENTITY, 1, ids, 0]
+        return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
+
+    def _array(self, parameter: nn.Parameter) -> int:
+        if id(parameter) not in self._array_of:
+            self._array_of[id(parameter)] = len(self.parameters)
+            self.parameters.append(parameter)
+        return self._array_of[id(parameter)]
+
+    def _template(self, first: Mapping[str, tuple[int, int]]) -> np.ndarray:
+        lines = np.zeros((len(self.features), layout.FEATURE_COLUMNS), np.int64)
+        for line, name in zip(lines, self.features.values(), strict=True):
+            table = self.modules[name].table
+            line[layout.PIECE], line[layout.PIECES] = first[name]
+            line[layout.IDS] = table.num_embeddings
+            line[layout.DIM] = self.pieces[first[name][0], layout.OUT]
+            line[layout.PROJECTED] = -1
+        return lines
+
+    def _find_uses(self, first: Mapping[str, tuple[int, int]]) -> dict[int, list[list[int]]]:
+        uses: dict[int, list[list[int]]] = {}
+        for number, name in enumerate(self.features.values()):
+            start, count = first[name]
+            for piece in range(start, start + count):
+                of = self.pieces[piece]
+                for part in range(of[layout.PARTS]):
+                    array = int(self.parts[of[layout.PART] + part, layout.ARRAY])
+                    uses.setdefault(array, []).append([array, number, piece, part])
+                for column, role in ((layout.PROJECTION, layout.AS_PROJECTION), (layout.BIAS, layout.AS_BIAS)):
+                    if of[column] >= 0:
+                        uses.setdefault(int(of[column]), []).append([int(of[column]), number, piece, role])
+        return uses
+
+
+def _descriptor(module: TableModule) -> Composition | None:
+    return module.method.descriptor(module.table)
+
+
+def _flat(of: Composition | None, start: int, stop: int) -> Iterator[tuple[int, int, RowComposition]]:
+    """The compositions of the blocks of a table, and of blocks within them, each with its range of ids."""
+    if isinstance(of, RowComposition):
+        yield start, stop, of
+    elif isinstance(of, BlockedComposition):
+        edges = [start, *(start + bound for bound in of.bounds), stop]
+        for (begin, end), block in zip(pairwise(edges), of.blocks, strict=True):
+            yield from _flat(block, begin, end)
+
+
+def _partial_numbers(of: RowComposition, projection: Projection | None) -> int:
+    """Numbers that sum up the gradient of a projection: how many ids, the matrix, the bias."""
+    return 0 if projection is None else 1 + (of.width + projection.bias) * of.dim

@@ -1,0 +1,7 @@
+"""Optimizers that own tables: lookups, sums of gradients and updates by kernels, at a cost that follows the batch."""
+
+from coset.optimizers.algorithms import SGD, Adagrad, Adam, RowWiseAdagrad
+from coset.optimizers.base import TableOptimizer
+from coset.optimizers.engine import Engine
+
+__all__ = ["SGD", "Adagrad", "Adam", "Engine", "RowWiseAdagrad", "TableOptimizer"]

@@ -1,0 +1,358 @@
+"""`TableOptimizer`: what all optimizers of tables share, from taking tables over to a step that is done whole or not."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from coset.errors import InputError
+from coset.kernels import layout, updates
+from coset.kernels.compile import announce, launching
+from coset.methods.base import TableModule
+from coset.methods.owners import owner_of, take
+from coset.methods.program import Program, fusable
+from coset.optimizers.engine import Engine, Gradients
+
+_LONGEST = 1 << 16
+"""Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
+_FORGET = 1e-3
+"""A first moment that has decayed to this part of the precision of a number no longer moves a row."""
+
+
+class TableOptimizer(torch.optim.Optimizer):
+    """Owns the row-composed tables of a model, and trains them by kernels.
+
+    From then on the collections of the model look their tables up by kernels too, backward passes leave sums of
+    gradients by row with the optimizer, and the tables get no `.grad`: hand the other parameters, those of
+    `others(model)`, to an optimizer of torch's. A step checks, clips and applies all sums, or changes nothing.
+    Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. The cost of a
+    step follows the batch, whatever the number of ids.
+
+    Args:
+        module: a collection, or any model that holds some.
+        lr: learning rate.
+        weight_decay: decoupled: with a step, a row loses this part of itself, times the learning rate. Rows without
+            a gradient lose nothing, except by `Adam(mode="dense")`.
+        max_norm: longest allowed norm of all gradients together; longer ones are scaled down to it.
+        nonfinite: `"error"`: a gradient that is NaN or infinite raises a `FloatingPointError`; `"skip"`: its step is
+            left out, and counted in `skipped`. No table changes in either case.
+        projection_scale: learning rate of projections, relative to that of rows.
+
+    Raises:
+        InputError: no table in the module is composed of rows on the CPU, or another optimizer owns one.
+    """
+
+    kind: ClassVar[int]
+    _dense: bool = False
+
+    def __init__(
+        self,
+        module: nn.Module,
+        lr: float,
+        *,
+        eps: float = 0.0,
+        weight_decay: float = 0.0,
+        max_norm: float | None = None,
+        nonfinite: Literal["error", "skip"] = "error",
+        projection_scale: float = 1.0,
+        betas: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        for what, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
+            if not 0 <= value < float("inf"):
+                raise InputError(f"optimizer: {what} must be 0 or more, not {value!r}")
+        if not projection_scale > 0:
+            raise InputError(f"optimizer: projection_scale must be positive, not {projection_scale!r}")
+        if max_norm is not None and not max_norm > 0:
+            raise InputError(f"optimizer: max_norm must be positive, not {max_norm!r}")
+        if nonfinite not in ("error", "skip"):
+            raise InputError(f"optimizer: nonfinite must be 'error' or 'skip', not {nonfinite!r}")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise InputError(f"optimizer: betas must be in 0 … 1, 1 excluded, not {betas!r}")
+        owners = [inner for inner in module.modules() if hasattr(inner, "fuse")]
+        self.engines = [engine for owner in owners if (engine := self._engine(owner)) is not None]
+        if not self.engines:
+            raise InputError(
+                "optimizer: no table here is composed of rows, on the CPU, in float32 or float64, in a collection; "
+                "train it by an optimizer of torch's"
+            )
+        slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
+        every = {id(p): p for engine in self.engines for p in engine.program.parameters}
+        if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
+            raise InputError(f"optimizer: {type(other).__name__} owns a table of this model already")
+        groups = [
+            {"params": [p for p in every.values() if (id(p) in slow) == is_slow], "lr": lr * scale}
+            for is_slow, scale in ((False, 1.0), (True, projection_scale))
+        ]
+        self.max_norm, self.nonfinite, self.skipped, self.version = max_norm, nonfinite, 0, 0
+        self._begun = 0
+        super().__init__(
+            [group for group in groups if group["params"]],
+            {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas, "steps": 0},
+        )
+        for parameter in every.values():
+            self.state[parameter] = self._fresh_state(parameter)
+            take(parameter, self)
+        self._history = _History(len(self.param_groups))
+        self._point()
+        for owner, engine in zip((o for o in owners if self._fuses(o)), self.engines, strict=True):
+            owner.fuse(engine)  # type: ignore[operator]
+        announce()
+
+    # -- what the kinds of optimizers differ in ----------------------------------------------------------------
+
+    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What is kept beside a parameter, under the names that torch's optimizers use; at most two arrays, and
+        `brought`, the step that each row is brought to."""
+        raise NotImplementedError
+
+    # -- the interface of torch's optimizers -------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return int(self.param_groups[0]["steps"])
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Check, clip and apply the gradients of all backward passes since the last step.
+
+        Raises:
+            FloatingPointError: a gradient is NaN or infinite, and `nonfinite` is `"error"`.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        waiting = [(engine, _together(engine)) for engine in self.engines]
+        norm = float(np.sqrt(sum(float(found.squares.sum()) for _, found in waiting if found is not None)))
+        if not norm < float("inf"):
+            names = [_not_finite(engine, found) for engine, found in waiting if found is not None]
+            self.zero_grad()
+            if self.nonfinite == "skip":
+                self.skipped += 1
+                return loss
+            table = next(name for name in names if name is not None)
+            raise FloatingPointError(
+                f"table {table!r}: a gradient is NaN or infinite, so this step was not taken and nothing has changed; "
+                f"lower the learning rate, or leave such steps out with nonfinite='skip'"
+            )
+        scale = 1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6))
+        with launching(), _uninterrupted():
+            now = self.steps + 1
+            self._note(now)
+            numbers = self._numbers(scale)
+            rates = np.array([float(group["lr"]) for group in self.param_groups])
+            for engine, found in waiting:
+                if found is not None:
+                    updates.apply(
+                        self.kind, engine.program.addresses(), engine.states, found.tasks, found.distinct, found.sums,
+                        found.counts, now, self._begun, numbers, rates, *self._history.arrays,
+                    )  # fmt: skip
+            for group in self.param_groups:
+                group["steps"] = now
+            self.version += 1
+            torch.autograd.graph.increment_version([p for group in self.param_groups for p in group["params"]])
+            self.zero_grad()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients that wait for a step."""
+        for engine in self.engines:
+            engine.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's; every row is brought to the last step first."""
+        self.synchronize()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, with every array of the size and type that it has here.
+
+        Raises:
+            InputError: the state is of another kind of optimizer or of other tables.
+        """
+        old = {id(p): state for p, state in self.state.items()}
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            fresh = old[id(parameter)]
+            if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in fresh.items()}:
+                raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
+            for name, value in state.items():
+                fresh[name].copy_(value)
+            if "brought" in fresh:  # torch casts states to the type of their parameter, which whole numbers may not fit
+                fresh["brought"].fill_(self.steps)
+            self.state[parameter] = fresh
+        self._begun = self.steps
+        self._point()
+
+    # -- tables that are behind --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def synchronize(self) -> None:
+        """Bring every row to the last step. `state_dict` and `materialize` of the tables do it by themselves; call it
+        before reading a parameter directly."""
+        if not self._dense or self._begun == self.steps:
+            return
+        with launching(), _uninterrupted():
+            for engine in self.engines:
+                updates.bring_all(
+                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers(1.0),
+                    *self._history.arrays, engine.like,
+                )  # fmt: skip
+            self._begun = self.steps
+
+    def bring(self, engine: Engine, features: np.ndarray, rows: np.ndarray, piece_of: np.ndarray) -> None:
+        """Bring the rows that a call is about to read to the last step."""
+        if not self._dense or self._begun == self.steps:
+            return
+        program = engine.program
+        tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
+        updates.bring(
+            tasks, uses, features, rows, piece_of, program.arrays, engine.states, self.steps, self._begun,
+            self._numbers(1.0), *self._history.arrays, engine.like,
+        )  # fmt: skip
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def others(self, module: nn.Module) -> list[nn.Parameter]:
+        """The parameters of a model that no such optimizer owns: those for an optimizer of torch's."""
+        return [p for p in module.parameters() if owner_of(p) is None]
+
+    def _engine(self, owner: Any) -> Engine | None:
+        modules, features = owner.fusable()
+        modules = {name: m for name, m in modules.items() if fusable(m)}
+        kept = {feature: table for feature, table in features.items() if table in modules}
+        dtypes = {p.dtype for m in modules.values() for p in m.parameters()}
+        if len(dtypes) > 1:
+            raise InputError(f"optimizer: tables of one collection are of one dtype, not {sorted(map(str, dtypes))}")
+        return Engine(Program(modules, kept), self) if modules else None
+
+    def _fuses(self, owner: Any) -> bool:
+        return any(fusable(m) for m in owner.fusable()[0].values())
+
+    def _point(self) -> None:
+        """Tell the kernels where the states are."""
+        group_of = {id(p): number for number, group in enumerate(self.param_groups) for p in group["params"]}
+        for engine in self.engines:
+            for line, parameter in zip(engine.states, engine.program.parameters, strict=True):
+                state = dict(self.state[parameter])
+                brought = state.pop("brought", None)
+                line[:] = 0
+                for column, value in zip((layout.STATE, layout.OTHER), state.values(), strict=False):
+                    line[column] = value.data_ptr()
+                line[layout.BROUGHT] = 0 if brought is None else brought.data_ptr()
+                line[layout.GROUP] = group_of[id(parameter)]
+
+    def _note(self, now: int) -> None:
+        """Write down what step `now` does to rows, for those that are brought to it later."""
+        if not self._dense:
+            self._begun = now - 1
+        elif now - 1 - self._begun >= _LONGEST:
+            self.synchronize()
+        first, second = self.param_groups[0]["betas"]
+        rates = [float(group["lr"]) for group in self.param_groups]
+        self._history.put(
+            now - 1 - self._begun,
+            [rate / (1 - first**now) for rate in rates],
+            (1 - second**now) ** -0.5,
+            [1 - rate * group["weight_decay"] for rate, group in zip(rates, self.param_groups, strict=True)],
+        )
+
+    def _numbers(self, scale: float) -> np.ndarray:
+        group = self.param_groups[0]
+        first, second = group["betas"]
+        precision = float(np.finfo(self.engines[0].program.dtype).eps)
+        forget = np.ceil(np.log(precision * _FORGET) / np.log(first)) if first > 0 else 1.0
+        return np.array([group["eps"], first, second, scale, forget], np.float64)
+
+
+class _History:
+    """What steps did, in arrays that grow: paces and decays by group and step, roots by step."""
+
+    def __init__(self, groups: int) -> None:
+        self.arrays = np.zeros((groups, 64)), np.zeros(64), np.zeros((groups, 64))
+
+    def put(self, at: int, paces: list[float], root: float, decays: list[float]) -> None:
+        if at == len(self.arrays[1]):
+            first, second, third = (np.concatenate([array, np.zeros_like(array)], axis=-1) for array in self.arrays)
+            self.arrays = first, second, third
+        self.arrays[0][:, at], self.arrays[1][at], self.arrays[2][:, at] = paces, root, decays
+
+
+def _together(engine: Engine) -> Gradients | None:
+    """The gradients of all backward passes since the last step, as one."""
+    if len(engine.pending) <= 1:
+        return engine.pending[0] if engine.pending else None
+    width = engine.program.arrays[:, layout.ARRAY_WIDTH]
+    rows: dict[int, list[np.ndarray]] = {}
+    values: dict[int, list[np.ndarray]] = {}
+    for found in engine.pending:
+        for task, count in zip(found.tasks, found.counts, strict=True):
+            array, room, start = int(task[layout.TASK_ARRAY]), task[layout.ROOM], task[layout.SUMS]
+            rows.setdefault(array, []).append(found.distinct[room : room + count])
+            values.setdefault(array, []).append(
+                found.sums[start : start + count * width[array]].reshape(count, width[array])
+            )
+    tasks, distinct, sums, squares = [], [], [], []
+    room = start = 0
+    for array, parts in rows.items():
+        each, place = np.unique(np.concatenate(parts), return_inverse=True)
+        total = np.zeros((len(each), width[array]), engine.program.dtype)
+        np.add.at(total, place, np.concatenate(values[array]))
+        tasks.append([array, 0, 1, room, start, 0, 0])
+        distinct.append(each)
+        sums.append(total.reshape(-1))
+        squares.append(float(np.square(total, dtype=np.float64).sum()))
+        room, start = room + len(each), start + total.size
+    return Gradients(
+        np.array(tasks, np.int64), np.concatenate(distinct), np.concatenate(sums),
+        np.array([len(each) for each in distinct], np.int64), np.array(squares),
+    )  # fmt: skip
+
+
+def _not_finite(engine: Engine, found: Gradients) -> str | None:
+    """A table with a gradient that is NaN or infinite."""
+    for task, squares in zip(found.tasks, found.squares, strict=True):
+        if not np.isfinite(squares):
+            parameter = engine.program.parameters[task[layout.TASK_ARRAY]]
+            return next(n for n, m in engine.program.modules.items() if any(p is parameter for p in m.parameters()))
+    return None
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interrupt from the keyboard wait until the step is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
+
+
+def _refuse_owned(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Tables have one optimizer."""
+    if isinstance(optimizer, TableOptimizer):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if (owner := owner_of(parameter)) is not None:
+                raise InputError(
+                    f"{type(optimizer).__name__} was given a table that {type(owner).__name__} of coset trains; give it "
+                    f"optimizer.others(model) instead of all parameters"
+                )
+
+
+register_optimizer_step_pre_hook(_refuse_owned)

@@ -1,0 +1,186 @@
+"""`Engine`: the tables of one collection, looked up by kernels; and the gradients that came back, summed by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.kernels import layout
+from coset.kernels.compile import launching
+from coset.kernels.rows import add_gradients, find_rows, look_up, plan_sums
+from coset.methods.program import DTYPES, Lookup, Program
+
+if TYPE_CHECKING:
+    from coset.optimizers.base import TableOptimizer
+
+
+@dataclass
+class Gradients:
+    """Sums of the gradients of every distinct row that was read.
+
+    Args:
+        tasks: one line for each share of the sums, see `coset.kernels.layout`.
+        distinct: the rows; those of task t begin at its ROOM, `counts[t]` of them.
+        sums: their gradients; those of task t begin at its SUMS.
+        squares: sum of the squares of the sums of each task; not finite where a sum is not.
+    """
+
+    tasks: np.ndarray
+    distinct: np.ndarray
+    sums: np.ndarray
+    counts: np.ndarray
+    squares: np.ndarray
+
+
+class Engine:
+    """Looks up the features of a collection, and keeps the sums of their gradients until the optimizer's step.
+
+    Args:
+        program: the tables and features.
+        optimizer: that owns the tables.
+    """
+
+    def __init__(self, program: Program, optimizer: TableOptimizer) -> None:
+        self.program, self.optimizer = program, optimizer
+        self.pending: list[Gradients] = []
+        self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
+        self.like = np.empty(0, program.dtype)
+        self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
+        self._spare: list[np.ndarray] = []
+
+    def look_up(self, lookups: Sequence[Lookup], joined: bool) -> Tensor:
+        """Vectors of all lookups in one tensor.
+
+        Args:
+            lookups: distinct features.
+            joined: whether all have the same number of bags, and their vectors are to stand side by side: shape
+                `(bags, sum of the dims)`; else one after the other, in one dimension.
+
+        Raises:
+            IndexError: an id out of range; it names the table, the id and the range.
+        """
+        if not torch.is_grad_enabled():
+            return _Call(self, lookups, joined).vectors()
+        return _LookUp.apply(self.anchor, _Call(self, lookups, joined))  # type: ignore[no-any-return, no-untyped-call]
+
+    def room(self, count: int) -> np.ndarray:
+        """Room for `count` numbers, used again from step to step: fresh memory costs more than what is done with it."""
+        for at, spare in enumerate(self._spare):
+            if len(spare) >= count:
+                return self._spare.pop(at)
+        self._spare.clear()
+        return np.empty(count + count // 8, self.program.dtype)
+
+    def forget(self) -> None:
+        """Drop the gradients that were summed."""
+        self._spare += [gradients.sums for gradients in self.pending]
+        del self._spare[2:]
+        self.pending.clear()
+
+    def check(self) -> None:
+        """Raise an `InputError` where the tables are no longer what the optimizer took over."""
+        for parameter, dtype in ((p, p.dtype) for p in self.program.parameters):
+            if parameter.device.type != "cpu" or DTYPES.get(dtype) != self.program.dtype:
+                raise InputError(
+                    f"tables {list(self.program.modules)} were moved to {parameter.device} and {str(dtype)[6:]} after "
+                    f"an optimizer took them over; move a model first, then make its optimizers"
+                )
+
+
+class _Call:
+    """One call of an engine: rows found, vectors composed, and in the end gradients summed."""
+
+    def __init__(self, engine: Engine, lookups: Sequence[Lookup], joined: bool) -> None:
+        self.engine, self.lookups, self.joined = engine, list(lookups), joined
+        program = engine.program
+        self.arrays = program.addresses().copy()
+        engine.check()
+        self.features, ids = program.prepare(self.lookups)
+        self.rows = np.empty((program.most_parts, ids), np.int64)
+        self.piece_of = np.empty(ids if program.several else 0, np.int32)
+        self.version = engine.optimizer.version
+
+    def vectors(self) -> Tensor:
+        """The vectors of all lookups."""
+        engine, program = self.engine, self.engine.program
+        with launching():
+            feature, place = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
+            if feature >= 0:
+                raise self._out_of_range(feature, place)
+            engine.optimizer.bring(engine, self.features, self.rows, self.piece_of)
+            out = self._place(None)
+            look_up(
+                self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like
+            )
+        return out
+
+    def add(self, gradient: Tensor) -> None:
+        """Sum the gradient of the vectors by row, and hand the sums to the engine."""
+        engine, program = self.engine, self.engine.program
+        if engine.optimizer.version != self.version:
+            raise RuntimeError(
+                f"tables {list(program.modules)}: the optimizer has changed them since these vectors were looked up; "
+                f"call backward before step"
+            )
+        gradient = gradient.contiguous()
+        self._place(gradient)
+        with launching():
+            tasks, uses = program.tasks(tuple(self.features[:, layout.COUNT].tolist()))
+            projected, distinct, sums = plan_sums(
+                self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
+            )
+            ids = self.rows.shape[1] if projected else 0
+            found = Gradients(
+                tasks, np.empty(distinct, np.int64), engine.room(sums), np.zeros(len(tasks), np.int64),
+                np.zeros(len(tasks)),
+            )  # fmt: skip
+            add_gradients(
+                self.features, program.pieces, program.parts, self.arrays, tasks, uses, self.rows, self.piece_of,
+                np.empty((ids, program.widest_projected), program.dtype), np.empty(projected, program.dtype),
+                found.distinct, found.sums, found.counts, found.squares,
+            )  # fmt: skip
+            engine.pending.append(found)
+
+    def _place(self, tensor: Tensor | None) -> Tensor:
+        """Tell the features where their vectors are in `tensor`, a fresh one by default."""
+        dims = [int(self.features[lookup.feature, layout.DIM]) for lookup in self.lookups]
+        if tensor is None:
+            bags = [lookup.bags for lookup in self.lookups]
+            total = sum(dims) if self.joined else sum(map(int.__mul__, bags, dims))
+            shape = (bags[0], total) if self.joined else (total,)
+            tensor = torch.empty(shape, dtype=self.engine.anchor.dtype)
+        at, start, size = 0, tensor.data_ptr(), tensor.element_size()
+        for lookup, dim in zip(self.lookups, dims, strict=True):
+            line = self.features[lookup.feature]
+            line[layout.VECTORS] = start + at * size
+            line[layout.STRIDE] = tensor.shape[1] if self.joined else dim
+            at += dim if self.joined else lookup.bags * dim
+        return tensor
+
+    def _out_of_range(self, feature: int, place: int) -> IndexError:
+        program = self.engine.program
+        name = list(program.features.values())[feature]
+        wrong = next(int(lookup.values[place]) for lookup in self.lookups if lookup.feature == feature)
+        last = program.modules[name].table.num_embeddings - 1
+        return IndexError(f"table {name!r}: id {wrong} is out of range, its ids are 0 … {last}")
+
+
+class _LookUp(torch.autograd.Function):
+    """Vectors by kernels; backward leaves sums with the engine, and no gradient with any parameter."""
+
+    @staticmethod
+    def forward(context: Any, anchor: Tensor, call: _Call) -> Tensor:
+        context.call = call
+        return call.vectors()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(context: Any, gradient: Tensor) -> tuple[None, None]:
+        context.call.add(gradient)
+        return None, None
