@@ -48,6 +48,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue what the folder
 Epochs = Annotated[int | None, typer.Option(help="Epochs, for all rows.")]
 Dim = Annotated[int | None, typer.Option(help="Embedding dim of the full model.")]
 Threads = Annotated[int, typer.Option(help="Threads for training; results do not depend on it.")]
+EngineChoice = Annotated[str, typer.Option("--engine", help="`auto`, `fused` kernels or `plain` torch; equal results.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="A recipe's field, as training.l2=0.02; repeatable.")]
 Tuning = Annotated[bool, typer.Option("--tuning", help="Report on 5 % of the training part, to choose settings by.")]
 
@@ -100,6 +101,7 @@ def train(
     changes: Changes = None,
     tuning: Tuning = False,
     threads: Threads = 1,
+    engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
     """Train one model, resumable at every epoch.
@@ -124,7 +126,7 @@ def train(
     ratings = recipe.data.load()
     _use_threads(threads)
     with _progress() as progress:
-        metrics = train_row(recipe, out, ratings, resume=resume, progress=progress)
+        metrics = train_row(recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress)
     _print(metrics | {"run": str(out)}, as_json, run_table)
 
 
@@ -149,6 +151,7 @@ def compare(
     changes: Changes = None,
     tuning: Tuning = False,
     threads: Threads = 1,
+    engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
     """Train every row with every seed: a table, results.json, losses.png and frontier.png.
@@ -169,7 +172,9 @@ def compare(
     out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
     _use_threads(threads)
     with _progress() as progress:
-        results = run(recipe, out, ratings, resume=resume, progress=progress, notes=notes)
+        results = run(
+            recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress, notes=notes
+        )
     _print(results, as_json, table)
     written = "results.json, results.md, losses.png, frontier.png"
     _err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)
@@ -352,6 +357,15 @@ def _use_threads(threads: int) -> None:
     if not 1 <= threads <= 1024:
         raise InputError(f"--threads must lie in 1 … 1024, not {threads}")
     torch.set_num_threads(threads)
+
+
+def _engine(name: str) -> Any:
+    """The engine of that name, refused before anything is loaded or written."""
+    from coset.training.fused import ENGINES
+
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    return name
 
 
 @contextmanager

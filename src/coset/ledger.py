@@ -10,9 +10,9 @@ from torch import nn
 
 from coset.schema import Component
 
-Optimizer = Literal["sgd", "adagrad", "adam"]
+Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
 
-_STATE_ARRAYS: dict[str, int] = {"sgd": 0, "adagrad": 1, "adam": 2}
+_STATE_ARRAYS: dict[str, int] = {"sgd": 0, "adagrad": 1, "adam": 2, "lazy_adam": 2}
 _STEP_BYTES = 4  # torch keeps a float32 step count beside the state arrays of each parameter
 
 

@@ -15,6 +15,7 @@ from coset.data.settings import DataSettings
 from coset.experiments.recipe import Recipe, Row, resolve
 from coset.files import claimed, read_json, write_json, write_text
 from coset.methods.full import Full
+from coset.training.fused import Engine
 from coset.training.run import RunSpec, execute, fingerprint, refuse_others
 
 SCHEMA = 1
@@ -47,6 +48,7 @@ def compare(
     ratings: Ratings,
     *,
     resume: bool = False,
+    engine: Engine = "auto",
     progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def compare(
 
     Args:
         resume: continue what `out` holds; without it `out` must be empty or not exist.
+        engine: see `coset.training.loop.Trainer`.
         notes: further lines for the results.
 
     Raises:
@@ -67,7 +70,7 @@ def compare(
     rows, left_out = resolve(recipe, first)
     with claimed(out, "compare.json", resume):
         _remember(recipe, out, ratings)
-        runs = _run_all(recipe, rows, out, ratings, first, resume, progress or Silent())
+        runs = _run_all(recipe, rows, out, ratings, first, resume, engine, progress or Silent())
         results = _results(recipe, rows, runs, ratings, first, [*recipe.notes, *left_out, *notes])
         _present(results, out)
     return results
@@ -90,8 +93,9 @@ def encode(recipe: Recipe, ratings: Ratings, seed: int) -> Encoded:
 
 
 def _run_all(
-    recipe: Recipe, rows: Sequence[Row], out: Path, ratings: Ratings, first: Encoded, resume: bool, progress: Progress
-) -> dict[str, list[dict[str, Any]]]:
+    recipe: Recipe, rows: Sequence[Row], out: Path, ratings: Ratings, first: Encoded, resume: bool, engine: Engine,
+    progress: Progress,
+) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
     runs: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
     rows_to_learn = len(first.split.training)
     steps = {row.name: row.training.epochs * -(-rows_to_learn // row.training.batch_size) for row in rows}
@@ -104,7 +108,7 @@ def _run_all(
                 metrics = execute(
                     recipe.spec(row, seed), out / "runs" / row.slug / f"seed-{seed}", ratings,
                     encoded=encoded if row.vocabulary == recipe.vocabulary else None,
-                    resume=resume, on_step=on_step,
+                    resume=resume, engine=engine, on_step=on_step,
                 )  # fmt: skip
             runs[row.name].append(metrics)
     return runs
@@ -186,7 +190,7 @@ def _result_row(
         "bytes": runs[0]["bytes"],
         "ratio": None if full_bytes is None else full_bytes / runs[0]["bytes"],
         "seeds": list(_seeds(recipe)),
-        "engine": "plain",
+        "engine": "/".join(dict.fromkeys(run.get("engine", "plain") for run in runs)),
         "metrics": {name: _summary([last[name] for last in lasts]) for name in _METRICS},
         "epochs": row.training.epochs,
         "seconds_per_epoch": median(epoch["seconds"] for run in runs for epoch in run["history"]),

@@ -13,17 +13,20 @@ from coset.errors import InputError
 from coset.experiments.compare import Progress, Silent, counted, encode
 from coset.experiments.recipe import Recipe, resolve
 from coset.sizes import format_size
+from coset.training.fused import Engine
 from coset.training.run import execute
 
 
 def train_row(
-    recipe: Recipe, out: Path, ratings: Ratings, *, resume: bool = False, progress: Progress | None = None
-) -> dict[str, Any]:
+    recipe: Recipe, out: Path, ratings: Ratings, *, resume: bool = False, engine: Engine = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train the first row of `recipe` (of those in `only`) with its first seed, and return the run's metrics.
 
     Args:
         out: the folder of the run.
         resume: continue what it holds.
+        engine: see `coset.training.loop.Trainer`.
 
     Raises:
         InputError: a row that does not fit the data, or an `out` that cannot be used.
@@ -38,8 +41,9 @@ def train_row(
     progress.begin(steps)
     with counted(progress, row.name, steps) as on_step:
         metrics = execute(
-            recipe.spec(row, recipe.first_seed), out, ratings, encoded=encoded, resume=resume, on_step=on_step
-        )
+            recipe.spec(row, recipe.first_seed), out, ratings,
+            encoded=encoded, resume=resume, engine=engine, on_step=on_step,
+        )  # fmt: skip
     return {"name": row.name, "dataset": ratings.name, "synthetic": ratings.synthetic, **metrics}
 
 

@@ -1,4 +1,4 @@
-"""The training loop: plain torch, one step a batch, resumable at every epoch to the same bits."""
+"""The training loop, by plain torch or by the fused engine, resumable at every epoch to the same bits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.models.dot import DotModel
+from coset.training.fused import Engine, FusedDot, choose
 from coset.training.metrics import Errors, evaluate
 from coset.training.order import epoch_order
 from coset.training.settings import TrainingSettings
+
+_FUSED_STEPS = 1000
+"""Steps of one call of the fused engine; between calls progress is told, and an interrupt is heard."""
 
 Epoch = dict[str, float]
 """Metrics of one epoch: epoch, train_mse, train_mae, val_mse, val_mae, seconds."""
@@ -50,6 +54,8 @@ class Trainer:
         settings: how.
         seed: of the order of ratings.
         history: metrics of the epochs done.
+        engine: `"plain"`, torch and autograd; `"fused"`, batches inside a kernel, equal but for rounding; `"auto"`,
+            fused where it can be. Afterwards, the one that was chosen.
     """
 
     model: DotModel
@@ -58,9 +64,12 @@ class Trainer:
     settings: TrainingSettings
     seed: int
     history: list[Epoch] = field(default_factory=list)
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
+        self.engine = choose(self.engine, self.model, self.settings)
         self.optimizer = self.settings.make_optimizer(self.model)
+        self._fused = FusedDot(self.model, self.settings, self.optimizer) if self.engine == "fused" else None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -86,10 +95,10 @@ class Trainer:
         order = epoch_order(len(self.training), self.settings.buffer, self.seed, epoch)
         rows, errors, told = self.training.take(order), Errors(), 0
         self.model.train()
-        for step in range(steps):
-            part = slice(step * size, (step + 1) * size)
-            rate = self.settings.rate(epoch * steps + step, self.settings.epochs * steps)
-            errors.add(self._step(rows.users[part], rows.items[part], rows.targets[part], rate))
+        at_once = 1 if self._fused is None else _FUSED_STEPS
+        for step in range(0, steps, at_once):
+            part = slice(step * size, (step + at_once) * size)
+            errors.add(self._steps(rows, part, epoch * steps + step))
             if step - told >= 100:
                 on_step(step - told)
                 told = step
@@ -113,7 +122,13 @@ class Trainer:
         on_step(steps - told)
         return metrics
 
-    def _step(self, users: Tensor, items: Tensor, targets: Tensor, rate: float) -> Tensor:
+    def _steps(self, rows: Interactions, part: slice, before: int) -> Tensor:
+        """One step, or many where they are fused, on a part of the ratings; predictions less targets."""
+        users, items, targets = rows.users[part], rows.items[part], rows.targets[part]
+        steps = self.settings.epochs * self.steps_per_epoch
+        if self._fused is not None:
+            return self._fused.run(users, items, targets, before, steps)
+        rate = self.settings.rate(before, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         scores = self.model(users, items)

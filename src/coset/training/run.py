@@ -34,6 +34,7 @@ from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
 from coset.training import checkpoint
+from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
 from coset.training.settings import TrainingSettings
@@ -118,6 +119,7 @@ def execute(
     *,
     encoded: Encoded | None = None,
     resume: bool = False,
+    engine: Engine = "auto",
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where an earlier process stopped, and return the metrics.
@@ -126,6 +128,7 @@ def execute(
         ratings: the data, already loaded.
         encoded: `spec.prepare(ratings)`, where the caller has it.
         resume: continue what the folder holds; without it the folder must not hold a run.
+        engine: see `Trainer`; results are the same but for rounding.
         on_step: told the number of steps done, for progress.
 
     Raises:
@@ -141,12 +144,13 @@ def execute(
         if (folder / "metrics.json").exists():
             refuse_others(folder, checkpoint.load(folder / "model.safetensors", "model")[1]["run"], about)
             return _read_metrics(folder)
-        return _train(spec, folder, encoded or spec.prepare(ratings), about, on_step)
+        return _train(spec, folder, encoded or spec.prepare(ratings), about, engine, on_step)
 
 
 def _train(
-    spec: RunSpec, folder: Path, encoded: Encoded, about: dict[str, Any], on_step: Callable[[int], None]
-) -> dict[str, Any]:
+    spec: RunSpec, folder: Path, encoded: Encoded, about: dict[str, Any], engine: Engine,
+    on_step: Callable[[int], None],
+) -> dict[str, Any]:  # fmt: skip
     encoded.user.save(folder / "user.safetensors")
     encoded.item.save(folder / "item.safetensors")
     whole = Interactions(encoded.users, encoded.items, encoded.targets)
@@ -164,7 +168,7 @@ def _train(
             f"{encoded.ratings.name}: all training ratings are {scale['low']:g}, so there is nothing to learn"
         )
     model = spec.build(encoded.user, encoded.item, **scale)
-    trainer = Trainer(model, training, validation, spec.training, spec.seed)
+    trainer = Trainer(model, training, validation, spec.training, spec.seed, engine=engine)
     saved = folder / "checkpoint.safetensors"
     if saved.exists():
         tensors, header = checkpoint.load(saved, "checkpoint")
@@ -182,6 +186,7 @@ def _train(
         "parameters": ledger.parameters(components),
         "bytes": ledger.inference_bytes(components),
         "vocabulary_bytes": encoded.user.bytes + encoded.item.bytes,
+        "engine": trainer.engine,
         "history": trainer.history,
         "host": host(),
         "versions": versions(),

@@ -22,7 +22,7 @@ class TrainingSettings:
 
     Args:
         optimizer: `"adam"`, dense: the moments of rows that a batch does not touch decay and move them on;
-            `"adagrad"` or `"sgd"`.
+            `"lazy_adam"`, of the fused engine: they wait; `"adagrad"` or `"sgd"`.
         learning_rate: at the first step.
         projection_rate: learning rate of projections relative to that of rows. Every step moves a projection, and
             most steps miss a given row, so under Adam an equal rate carries projections away while rows learn.
@@ -82,7 +82,7 @@ class TrainingSettings:
             for is_slow, scale in ((False, 1.0), (True, self.projection_rate))
         ]
         filled = [group for group in groups if group["params"]]
-        if self.optimizer == "adam":
+        if self.optimizer in ("adam", "lazy_adam"):
             return torch.optim.Adam(filled, lr=self.learning_rate, eps=self.eps, fused=True)
         if self.optimizer == "adagrad":
             return torch.optim.Adagrad(filled, lr=self.learning_rate, eps=self.eps)

@@ -1,0 +1,187 @@
+"""Many training steps of a dot model in one compiled loop: forward, loss, backward and update of every batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coset.kernels.compile import compiled, kernel
+from coset.kernels.layout import (
+    ADAM, BAGS, BROUGHT, COUNT, DIM, PROJECTED, SPACE, STATE_COLUMNS, STRIDE, TASK_ARRAY, VALUES, VECTORS,
+)  # fmt: skip
+from coset.kernels.memory import vector
+from coset.kernels.rows import CHUNK, _partial_size, add_up, find, lay_out, narrow, pool
+from coset.kernels.updates import bring_row, bring_task, update, update_rows
+
+# What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
+# and the elements of one vector (0: no dot product, biases alone).
+LOW, HIGH, UNIT, L2, SIGMOID, WIDTH = 0, 1, 2, 3, 4, 5
+
+
+@compiled
+def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
+    """Predictions less targets into `gaps`; the gradients of all vectors in their place; that of the mean returned.
+
+    The score is the sum of the products of all pairs of vectors of a rating, ((Σ v)² - Σ v²) / 2, which for a user's
+    and an item's vector is their product; its gradient for a vector is the sum of the others.
+    """
+    type_ = vectors.dtype.type
+    n, width = len(targets), np.int64(model[WIDTH])
+    dots = 2 if width else 0
+    unit, l2 = type_(model[UNIT]), type_(2 * model[L2] / n)
+    low, span = type_(model[LOW]), type_(model[HIGH] - model[LOW])
+    total = np.empty(max(width, 1), vectors.dtype)
+    slope_of_mean = type_(0)
+    for i in range(n):
+        score = mean
+        if dots:
+            size, other = features[0, DIM], features[1, DIM]
+            left = vector(features[0, VECTORS], i * size, size, vectors)
+            right = vector(features[1, VECTORS], i * other, other, vectors)
+            if size == width and other == width:
+                product = type_(0)
+                for e in range(width):
+                    product += left[e] * right[e]
+                score += product
+            else:
+                squares = type_(0)
+                for e in range(width):
+                    total[e] = 0
+                for e in range(size):
+                    total[e % width] += left[e]
+                    squares += left[e] * left[e]
+                for e in range(other):
+                    total[e % width] += right[e]
+                    squares += right[e] * right[e]
+                product = type_(0)
+                for e in range(width):
+                    product += total[e] * total[e]
+                score += (product - squares) / type_(2)
+        if biased:
+            score += vector(features[dots, VECTORS], i, 1, vectors)[0]
+            score += vector(features[dots + 1, VECTORS], i, 1, vectors)[0]
+        if model[SIGMOID]:
+            share = type_(1) / (type_(1) + np.exp(-score))
+            gap = low + span * share - targets[i]
+            slope = type_(2) * gap / type_(n) * span * share * (type_(1) - share)
+        else:
+            gap = score * unit - targets[i]
+            slope = type_(2) * (gap / unit) / type_(n)
+        gaps[i] = gap
+        slope_of_mean += slope
+        if dots:
+            size, other = features[0, DIM], features[1, DIM]
+            left = vector(features[0, VECTORS], i * size, size, vectors)
+            right = vector(features[1, VECTORS], i * other, other, vectors)
+            if size == width and other == width:
+                for e in range(width):
+                    kept = left[e]
+                    left[e] = slope * right[e] + l2 * kept
+                    right[e] = slope * kept + l2 * right[e]
+            else:
+                for e in range(size):
+                    left[e] = slope * (total[e % width] - left[e]) + l2 * left[e]
+                for e in range(other):
+                    right[e] = slope * (total[e % width] - right[e]) + l2 * right[e]
+        if biased:
+            for f in range(dots, dots + 2):
+                one = vector(features[f, VECTORS], i, 1, vectors)
+                one[0] = slope + l2 * one[0]
+    return slope_of_mean
+
+
+@kernel(parallel=False)
+def train_dot(
+    given, targets, batch, model, biased, dense, kind, template, pieces, parts, arrays, several, most_parts,
+    widest_projected, full_tasks, last_tasks, uses, states, before, numbers, rates, paces, roots, decays, mean_array,
+    gaps,
+):  # fmt: skip
+    """Train on `targets`, whose ids are `given[side]`, batch by batch; step `before + 1` is the first.
+
+    Args:
+        given: ids by side (user, item) and rating, int64, in range.
+        template: features: user and item vectors where there is a dot product, then their biases where `biased`.
+        full_tasks, last_tasks: tasks of sums for a batch, and for the last one.
+        dense: whether rows without a gradient are moved as well (Adam): their missed steps are made up for when they
+            are read, and all of them by `bring_rows` in the end.
+        rates, paces, roots, decays: see `coset.kernels.updates`, one for each of these steps; here `rates` too.
+        mean_array: the array of the mean, or -1.
+        gaps: takes predictions less targets.
+    """
+    count = len(targets)
+    features = template.copy()
+    lines = len(features)
+    widths = 0
+    for f in range(lines):
+        widths += features[f, DIM]
+    vectors = np.empty(batch * widths, gaps.dtype)
+    like = vectors[:0]
+    rows = np.empty((most_parts, lines * batch), np.int64)
+    piece_of = np.empty(lines * batch if several else 0, np.int32)
+    narrowed = np.empty((lines * batch if widest_projected else 0, widest_projected), gaps.dtype)
+    partials, distinct, sums = np.empty(0, gaps.dtype), np.empty(0, np.int64), np.empty(0, gaps.dtype)
+    slope = np.zeros(1, gaps.dtype)
+    rate_now = np.zeros(rates.shape[0], np.float64)
+    for b in range((count + batch - 1) // batch):
+        start = b * batch
+        n = min(batch, count - start)
+        now, begun = before + b + 1, before
+        tasks = full_tasks if n == batch else last_tasks
+        at = 0
+        for f in range(lines):
+            features[f, VALUES] = given[f % 2, start:].ctypes.data
+            features[f, COUNT] = features[f, BAGS] = n
+            features[f, SPACE] = f * n
+            features[f, STRIDE] = features[f, DIM]
+            features[f, VECTORS] = vectors[at:].ctypes.data
+            at += n * features[f, DIM]
+            find(features, f, 0, n, pieces, parts, rows, piece_of)
+        if dense and b:
+            for t in range(len(tasks)):
+                bring_task(tasks[t], uses, features, rows, piece_of, arrays, states, now - 1, begun, numbers, paces,
+                           roots, decays, like)  # fmt: skip
+        for f in range(lines):
+            pool(features, f, 0, n, pieces, parts, arrays, rows, piece_of, like)
+        mean = gaps.dtype.type(0)
+        if mean_array >= 0:
+            mean = vector(arrays[mean_array, 0], 0, 1, like)[0]
+        slope[0] = scores_and_gradients(
+            features, vectors, model, mean, targets[start : start + n], gaps[start : start + n], biased
+        )
+        space, room, base = lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
+        if len(partials) < space:
+            partials = np.empty(space, gaps.dtype)
+        if len(distinct) < room:
+            distinct = np.empty(room, np.int64)
+        if len(sums) < base:
+            sums = np.empty(base, gaps.dtype)
+        for f in range(lines):
+            if features[f, PROJECTED] >= 0:
+                size = _partial_size(features, f, pieces)
+                for first in range(0, n, CHUNK):
+                    place = features[f, PROJECTED] + first // CHUNK * size
+                    narrow(features, f, first, min(first + CHUNK, n), pieces, parts, arrays, rows, piece_of, narrowed,
+                           partials[place : place + size])  # fmt: skip
+        for g in range(len(rate_now)):
+            rate_now[g] = rates[g, b]
+        # All sums first: a part of a product is differentiated with the other parts as they were read.
+        found = np.empty(len(tasks), np.int64)
+        for t in range(len(tasks)):
+            found[t] = add_up(
+                tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
+            )
+        for t in range(len(tasks)):
+            update_rows(tasks[t], found[t], kind, arrays, states, distinct, sums, now, begun, numbers, rate_now, paces,
+                        roots, decays)  # fmt: skip
+        if mean_array >= 0:
+            held = 1 if kind == ADAM or states[mean_array, 0] else 0
+            update(
+                kind, vector(arrays[mean_array, 0], 0, 1, like), slope, vector(states[mean_array, 0], 0, held, like),
+                vector(states[mean_array, 1], 0, 1 if states[mean_array, 1] else 0, like), states[mean_array, 3], now,
+                begun, numbers, rate_now, paces, roots, decays,
+            )  # fmt: skip
+    if dense:
+        last = before + (count + batch - 1) // batch
+        for a in range(len(arrays)):
+            if states[a, BROUGHT] and a != mean_array:  # the mean moves in every step
+                for r in range(arrays[a, 1]):
+                    bring_row(arrays, states, a, r, last, before, numbers, paces, roots, decays, like)
