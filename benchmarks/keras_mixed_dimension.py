@@ -10,18 +10,15 @@ same vectors.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from measuring import Row, arguments, host, in_turns, report, row, use_threads
 
 BATCH = 4096
 BATCHES = 8
@@ -35,12 +32,13 @@ WIDTHS = (64, 38, 30, 26, 22, 20, 18, 17, 15, 14)
 
 def main() -> None:
     """Measure every case and print a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = arguments(__doc__, threads=1)
     parser.add_argument("--repeats", type=int, default=60, help="timed runs of each, after 15 to warm up")
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    prepare(options.threads)
+    # Both are read when keras is imported.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    use_threads(options.threads)
     rows = [
         case(name, text, trained, options.repeats)
         for name, text, trained in (
@@ -50,23 +48,11 @@ def main() -> None:
             ("ids, forward and backward", False, True),
         )
     ]
-    if options.json:
-        print(json.dumps({"benchmark": "keras_mixed_dimension", "host": host(options.threads), "rows": rows}, indent=2))
-        return
-    print(f"{'case':32} {'coset ms':>9} {'masked ms':>9} {'ratio':>6}")
-    for row in rows:
-        print(f"{row['case']:32} {row['coset_ms']:9.3f} {row['peer_ms']:9.3f} {row['ratio']:6.2f}")
+    here = host(options.threads, "coset", "keras", "tensorflow-cpu")
+    report("keras_mixed_dimension", here, rows, options.json)
 
 
-def prepare(threads: int) -> None:
-    """Choose the backend and the number of threads, before keras is imported."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = str(threads)
-
-
-def case(name: str, text: bool, trained: bool, repeats: int) -> dict[str, Any]:
+def case(name: str, text: bool, trained: bool, repeats: int) -> Row:
     """Median milliseconds a batch of both, taken in turns so that the machine treats them alike."""
     import tensorflow as tf
 
@@ -83,21 +69,10 @@ def case(name: str, text: bool, trained: bool, repeats: int) -> dict[str, Any]:
     ids = draw.choice(n, (BATCHES, BATCH), p=popularity / popularity.sum()).astype(np.int32)
     batches = tf.constant(np.array(words, dtype=object)[ids] if text else ids)
     agree(coset, peer, batches[0])
-    steps = [step(layer, trained) for layer in (coset, peer)]
-    times: list[list[float]] = [[], []]
-    for _ in range(repeats + 15):
-        for run, taken in zip(steps, times, strict=True):
-            begin = time.perf_counter()
-            run(batches).numpy()
-            taken.append(time.perf_counter() - begin)
-    ours, theirs = (1000 / BATCHES * statistics.median(taken[15:]) for taken in times)
-    return {
-        "case": name,
-        "peer": "masked blocks",
-        "coset_ms": round(ours, 4),
-        "peer_ms": round(theirs, 4),
-        "ratio": round(theirs / ours, 2),
-    }
+    run, run_peer = step(coset, trained), step(peer, trained)
+    each = {"coset": lambda: run(batches).numpy(), "peer": lambda: run_peer(batches).numpy()}
+    times = in_turns(each, rounds=repeats, warm_up=15)
+    return row(f"d={DIM}, batch={BATCH}, {name}, Zipf 0.8", "masked blocks", *(times[of] / BATCHES for of in each))
 
 
 def masked(blocks: list[list[str]] | None) -> Any:
@@ -168,21 +143,6 @@ def step(layer: Any, trained: bool) -> Callable[[Any], Any]:
 
     one = gradients if trained else vectors
     return tf.function(lambda batches: tf.add_n([one(batch) for batch in tf.unstack(batches)]), autograph=False)
-
-
-def host(threads: int) -> dict[str, Any]:
-    """Where it ran, and with what."""
-    import keras
-    import tensorflow as tf
-
-    return {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-    }
 
 
 if __name__ == "__main__":
