@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coset.experiments import methods_page
+from coset.experiments import benchmarks_page, methods_page
 from coset.methods import registered
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -12,6 +12,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def test_the_page_of_methods_is_fresh() -> None:
     assert (DOCS / "methods.md").read_text("utf-8") == methods_page.page(), "docs/methods.md is stale: run make docs"
+
+
+def test_the_page_of_benchmarks_is_fresh() -> None:
+    assert (DOCS / "benchmarks.md").read_text("utf-8") == benchmarks_page.page(), "docs/benchmarks.md: run make docs"
 
 
 @pytest.mark.parametrize("name", sorted(registered()))

@@ -1,4 +1,4 @@
-"""The command line: `coset inspect | train | compare | evaluate`. No logic of its own."""
+"""The command line: `coset inspect | train | compare | evaluate | bench`. No logic of its own."""
 
 from __future__ import annotations
 
@@ -205,6 +205,29 @@ def evaluate(
     found = {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
              "mse": errors.mse, "mae": errors.mae}  # fmt: skip
     _print(found, as_json, evaluation_table)
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One benchmark; all by default.")] = None,
+    options: Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="For its script.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Measure coset against its peers, with the scripts of a source checkout.
+
+    Examples: `coset bench embedding_step`, `coset bench embedding_step -- --quick --threads 1`
+    """
+    from coset.experiments.bench import bench as run
+    from coset.experiments.bench import lines
+
+    found = []
+    for results in run(name, options or [], out):
+        found.append(results)
+        if not as_json:
+            print("\n".join(lines(results)), flush=True)
+    if as_json:
+        print(json.dumps(found[0] if name else {"benchmarks": found}, allow_nan=False))
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,104 @@
+"""The benchmarks: scripts beside the package in a source checkout, each in a process of its own.
+
+`make bench` installs the peers into environments of their own; a script runs in the one that has its peers, where that
+is there, and else with the Python that runs coset.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coset.errors import InputError, unknown
+from coset.files import write_text
+
+ROOT = Path(__file__).parents[3]
+"""Of the source checkout; of nothing in particular, where coset was installed without one."""
+
+ENVIRONMENTS = {"keras_mixed_dimension": ".venv-keras"}
+"""Which environment has the peers of a script; `.venv-bench` for those not named."""
+
+
+def scripts(root: Path = ROOT) -> dict[str, Path]:
+    """The benchmarks of a checkout, by name.
+
+    Raises:
+        InputError: there are none, as in a coset that was installed from a wheel.
+    """
+    found = {path.stem: path for path in sorted((root / "benchmarks").glob("*.py")) if path.stem != "measuring"}
+    # A folder that merely has that name holds no file for what the scripts share.
+    if not found or not (root / "benchmarks" / "measuring.py").is_file():
+        raise InputError(
+            "the benchmarks are scripts of coset's source, and this coset was installed without them: clone the "
+            "repository, and run make bench in it"
+        )
+    return found
+
+
+def bench(
+    name: str | None = None, options: Sequence[str] = (), out: Path | None = None, *, root: Path = ROOT
+) -> Iterator[dict[str, Any]]:
+    """Run one benchmark, or all of them, and yield what each has measured.
+
+    Args:
+        name: of the benchmark; all when it is None.
+        options: for the script of that one.
+        out: a folder, which gets `<name>.json` as soon as a script is done.
+
+    Raises:
+        InputError: no such benchmark, no benchmarks at all, or, after all others are done, some that did not end well.
+    """
+    known = scripts(root)
+    if name is not None and name not in known:
+        raise unknown("benchmark", name, known)
+    failed = []
+    for each in known if name is None else [name]:
+        try:
+            found = measured(each, known[each], options, root)
+        except InputError as error:
+            if name is not None:
+                raise
+            print(f"coset: {error}", file=sys.stderr, flush=True)
+            failed.append(each)
+            continue
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            write_text(out / f"{each}.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        yield found
+    if failed:
+        raise InputError(f"not measured: {', '.join(failed)}; the reasons are above")
+
+
+def measured(name: str, script: Path, options: Sequence[str], root: Path = ROOT) -> dict[str, Any]:
+    """What the script prints as JSON; all else that it has to say is on stderr.
+
+    Raises:
+        InputError: it did not end well, or printed something else.
+    """
+    own = root / ENVIRONMENTS.get(name, ".venv-bench") / "bin" / "python"
+    python = str(own) if own.exists() else sys.executable
+    print(f"measuring {name}", file=sys.stderr, flush=True)
+    done = subprocess.run([python, str(script), "--json", *options], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"the benchmark {name} ended with code {done.returncode}")
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"benchmark", "host", "rows"} <= found.keys():
+        raise InputError(f"the benchmark {name} printed no results")
+    return found
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Results as text: one line for what was run where, then one a row."""
+    yield f"{found['benchmark']}: " + ", ".join(f"{key} {value}" for key, value in found["host"].items())
+    wide = max((len(row["case"]) for row in found["rows"]), default=4)
+    yield f"{'case':{wide}}  {'peer':28} {'coset ms':>10} {'peer ms':>10} {'ratio':>8}"
+    for row in found["rows"]:
+        numbers = f"{row['coset_ms']:10.3f} {row['peer_ms']:10.3f} {row['ratio']:8.2f}"
+        yield f"{row['case']:{wide}}  {row['peer']:28} {numbers}"
