@@ -5,9 +5,11 @@
 #               several GB; PyTorch's "Get Started" page names the --index-url of the CPU build, which is all
 #               that coset's demo and tests need.
 # ARGS=...      handed to pytest: make test ARGS="-k sizes"
+# NAME=...      one benchmark: make bench NAME=scale
 
 PYTHON ?= python3
 PIP_ARGS ?=
+NAME ?=
 ARGS ?=
 
 comma := ,
@@ -20,9 +22,14 @@ KERAS_VENV := .venv-keras
 KERAS_RUN := $(KERAS_VENV)/bin/python
 KERAS_STAMP := $(KERAS_VENV)/.installed
 
+# The benchmarks' peers: FBGEMM here, whose binary fits one version of torch alone; TensorFlow in the one above.
+BENCH_VENV := .venv-bench
+BENCH_RUN := $(BENCH_VENV)/bin/python
+BENCH_STAMP := $(BENCH_VENV)/.installed
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-keras lint types docs clean stale
+.PHONY: help demo test test-keras lint types docs bench clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
@@ -30,7 +37,10 @@ help:
 	@echo "make test-keras  run the tests of the Keras layers on TensorFlow and JAX, too, in $(KERAS_VENV)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
-	@echo "make docs    write docs/methods.md from the registry (make test tells when it is stale)"
+	@echo "make docs    write docs/methods.md from the registry and docs/benchmarks.md from benchmarks/results"
+	@echo "             (make test tells when they are stale)"
+	@echo "make bench   install the peers into $(BENCH_VENV) and $(KERAS_VENV), measure, write benchmarks/results"
+	@echo "             (NAME=... for one benchmark alone)"
 	@echo "make clean   remove $(VENV) and caches, and keep runs/"
 
 demo: $(STAMP)
@@ -53,9 +63,15 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(RUN) -m coset.experiments.methods_page > docs/methods.md.new
 	mv docs/methods.md.new docs/methods.md
+	$(RUN) -m coset.experiments.benchmarks_page > docs/benchmarks.md.new
+	mv docs/benchmarks.md.new docs/benchmarks.md
+
+bench: $(BENCH_STAMP) $(KERAS_STAMP)
+	$(BENCH_RUN) -m coset.cli bench $(NAME) --out benchmarks/results
+	$(MAKE) docs
 
 clean:
-	rm -rf $(VENV) $(KERAS_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
@@ -66,8 +82,11 @@ endif
 ifneq '$(call made_in,$(KERAS_VENV))' '$(CURDIR)'
 $(KERAS_STAMP): stale
 endif
+ifneq '$(call made_in,$(BENCH_VENV))' '$(CURDIR)'
+$(BENCH_STAMP): stale
+endif
 
-# install ENVIRONMENT, CONSTRAINTS, REQUIREMENTS
+# install ENVIRONMENT, CONSTRAINTS, REQUIREMENTS, COMMAND
 # torch comes first and by its exact version: a range would let pip pick another, larger build. The stamp is the last
 # thing written, so an interrupted or failed installation is taken up again by the next make.
 define install
@@ -79,6 +98,7 @@ define install
 	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(1)
 	$(1)/bin/python -m pip install $(PIP_ARGS) $(2) "$$(grep '^torch==' constraints.txt)"
 	$(1)/bin/python -m pip install $(PIP_ARGS) $(2) $(3)
+	$(4)
 	@$(1)/bin/python -c 'import os; print(os.getcwd(), end="")' > $@
 endef
 
@@ -87,3 +107,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(KERAS_STAMP): pyproject.toml constraints.txt constraints-keras.txt
 	$(call install,$(KERAS_VENV),-c constraints.txt -c constraints-keras.txt,-e ".[cli$(comma)keras]" tensorflow-cpu jax pytest)
+
+# FBGEMM has binaries for few systems, and says that it needs much which its tables on a CPU do not.
+$(BENCH_STAMP): pyproject.toml constraints.txt constraints-bench.txt
+	$(call install,$(BENCH_VENV),-c constraints.txt,-e ".[cli]",$(BENCH_RUN) -m pip install $(PIP_ARGS) --no-deps \
+	  -r constraints-bench.txt || echo "no FBGEMM for this system: the benchmarks leave its rows out" >&2)
