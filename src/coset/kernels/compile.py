@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import torch
@@ -39,6 +40,11 @@ def _folder() -> Path:
 
 _FOLDER = _folder()
 
+# Numba's first question for its threads starts them, and tells OpenMP how many there are, torch's own setting included.
+_threads = torch.get_num_threads()
+numba.get_num_threads()
+torch.set_num_threads(_threads)
+
 
 def compiled(function: F) -> F:
     """A function that kernels call."""
@@ -46,21 +52,33 @@ def compiled(function: F) -> F:
     return wrapped
 
 
-def kernel(parallel: bool) -> Callable[[F], F]:
-    """Decorator of what Python calls: kept on disk, free of the global lock, over several threads where `parallel`."""
+def kernel(function: F) -> F:
+    """What Python calls: kept on disk, and free of the global lock."""
+    return _kept(function, parallel=False)
 
-    def wrap(function: F) -> F:
-        before = config.CACHE_DIR
-        config.CACHE_DIR = str(_FOLDER)  # read when the function is decorated, so other users of numba keep theirs
-        try:
-            wrapped: F = numba.njit(
-                cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy"
-            )(function)  # fmt: skip
-        finally:
-            config.CACHE_DIR = before
-        return wrapped
 
-    return wrap
+def parallel_kernel(function: F) -> F:
+    """A kernel whose `prange` is shared out among the threads that torch uses; on one thread, one that is compiled
+    without: waiting for threads that have nothing to do costs more than many a call."""
+    alone, shared = _kept(function, parallel=False), _kept(function, parallel=True)
+
+    @wraps(function)
+    def launch(*arguments: Any) -> Any:
+        return (shared if numba.get_num_threads() > 1 else alone)(*arguments)
+
+    return cast("F", launch)
+
+
+def _kept(function: F, parallel: bool) -> F:
+    before = config.CACHE_DIR
+    # Read when a function is decorated, so that other users of numba keep theirs. A folder each, since both versions
+    # of a function have one name.
+    config.CACHE_DIR = str(_FOLDER / ("parallel" if parallel else "serial"))
+    try:
+        wrapped: F = numba.njit(cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy")(function)
+    finally:
+        config.CACHE_DIR = before
+    return wrapped
 
 
 @contextmanager
@@ -74,7 +92,8 @@ def launching() -> Iterator[None]:
         yield
 
 
+@cache
 def announce() -> None:
-    """Say that kernels are being compiled, on a machine that has none yet."""
+    """Say, once, that kernels are being compiled, on a machine that has none yet."""
     if not _FOLDER.is_dir() or not any(_FOLDER.rglob("*.nbc")):
         print("coset: compiling its kernels, once on this machine (under half a minute) …", file=sys.stderr, flush=True)

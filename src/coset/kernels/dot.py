@@ -89,7 +89,7 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
     return slope_of_mean
 
 
-@kernel(parallel=False)
+@kernel
 def train_dot(
     given, targets, batch, model, biased, dense, kind, template, pieces, parts, arrays, several, most_parts,
     widest_projected, full_tasks, last_tasks, uses, states, before, numbers, rates, paces, roots, decays, mean_array,

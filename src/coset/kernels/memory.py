@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import carray
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -23,3 +24,28 @@ def _pointer(context: Any, address: Any) -> Any:
 def vector(address: int, start: int, length: int, like: Any) -> Any:
     """`length` numbers of the type of `like`, from the element `start` on of what is at `address`."""
     return carray(_pointer(address + start * like.itemsize), (length,), like.dtype)
+
+
+_LINE = 64
+"""Bytes of a cache line."""
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def _prefetch(context: Any, address: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        called = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, called, "llvm.prefetch.p0")
+        pointer = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        builder.call(function, [pointer, number(0), number(3), number(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.void(types.intp), build
+
+
+@compiled
+def fetch(address: int, start: int, length: int, like: Any) -> None:
+    """Ask for what `vector` of the same arguments will read, so that it is there by then."""
+    first = address + start * like.itemsize
+    for at in range(first, first + length * like.itemsize, _LINE):
+        _prefetch(at)

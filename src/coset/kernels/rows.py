@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from coset.kernels.compile import compiled, kernel
+from coset.kernels.compile import compiled, kernel, parallel_kernel
 from coset.kernels.layout import (
     ADD, ADDRESS, AS_BIAS, AS_PROJECTION, ARRAY, ARRAY_WIDTH, ARITHMETIC, BAGS, BIAS, CHUNKS, CODES, COLUMN, CONCAT,
     COUNT, DIM, FIRST, FIRST_USE, HASH, IDENTITY, IDS, KIND, MEAN, MULT, NARROW_IDS, OFFSETS, OPERATION, ORDER, OUT,
@@ -121,7 +121,7 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
     return -1
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def find_rows(features, pieces, parts, rows, piece_of):
     """`rows[j, k]`: the row that part j picks for the k-th id of all features; `piece_of[k]`, where a feature has
     several pieces, the piece of that id. Returns `(feature, place)` of the first id out of range, or (-1, -1)."""
@@ -240,7 +240,7 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
                     out[e] += factor * whole[e]
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def look_up(features, pieces, parts, arrays, rows, piece_of, like):
     """Vectors of every bag of every feature, to where the features want them; numbers are of the type of `like`."""
     tasks = cut(features, BAGS)
@@ -492,13 +492,13 @@ def square(sums, start, length):
     return total
 
 
-@kernel(parallel=False)
+@kernel
 def plan_sums(features, pieces, tasks, uses, arrays, rows, piece_of):
     """`lay_out`; beside it, how many distinct rows and sums to make room for."""
     return lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def add_gradients(
     features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, distinct, sums, counts, squares
 ):

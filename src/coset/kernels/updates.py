@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from coset.kernels.compile import compiled, kernel
+from coset.kernels.compile import compiled, parallel_kernel
 from coset.kernels.layout import (
     ADAGRAD, ADAM, ADDRESS, ARRAY_WIDTH, BROUGHT, CHUNKS, COUNT, FIRST_USE, GROUP, OTHER, PIECES, REMAINDER, ROOM,
     ROWS, ROWWISE_ADAGRAD, SGD, SPACE, STATE, SUMS, TASK_ARRAY, USE_FEATURE, USE_PART, USE_PIECE, USES,
 )  # fmt: skip
-from coset.kernels.memory import vector
+from coset.kernels.memory import fetch, vector
 
 EPS, BETA1, BETA2, SCALE, FORGET = 0, 1, 2, 3, 4
 """`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away."""
@@ -30,7 +30,6 @@ def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots,
     Both moments decay by a constant factor a step, so they are computed from where they stood, without a root for
     every step; a row that never had a gradient only decays.
     """
-    one = row.dtype.type(1)
     width = len(row)
     idle = True
     for e in range(width):
@@ -62,7 +61,6 @@ def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots,
     if keep != 1.0:
         for e in range(width):
             row[e] *= row.dtype.type(keep)
-    return one
 
 
 @compiled
@@ -102,22 +100,32 @@ def update(kind, row, gradient, state, other, group, now, begun, numbers, rates,
             row[e] -= pace * state[e] / (np.sqrt(other[e]) * root + eps)
 
 
+_AHEAD = 12
+"""How many rows ahead of the one at work memory is asked for."""
+
+
 @compiled
 def update_rows(
     task, count, kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
 ):  # fmt: skip
     """`update` of all distinct rows of a task; first `replay`, where rows are brought to a step."""
     a = task[TASK_ARRAY]
-    width, group = arrays[a, ARRAY_WIDTH], states[a, GROUP]
-    wide = 1 if kind == ROWWISE_ADAGRAD else width
+    width, group, room, start = arrays[a, ARRAY_WIDTH], states[a, GROUP], task[ROOM], task[SUMS]
+    address, first, second = arrays[a, ADDRESS], states[a, STATE], states[a, OTHER]
+    wide = (1 if kind == ROWWISE_ADAGRAD else width) if first else 0
+    other_wide = width if second else 0
     brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
     for s in range(count):
-        r = distinct[task[ROOM] + s]
-        row = vector(arrays[a, ADDRESS], r * width, width, sums)
-        start = task[SUMS] + s * width
-        gradient = sums[start : start + width]
-        state = vector(states[a, STATE], r * wide if states[a, STATE] else 0, wide if states[a, STATE] else 0, sums)
-        other = vector(states[a, OTHER], r * wide if states[a, OTHER] else 0, wide if states[a, OTHER] else 0, sums)
+        if s + _AHEAD < count:
+            ahead = distinct[room + s + _AHEAD]
+            fetch(address, ahead * width, width, sums)
+            fetch(first, ahead * wide, wide, sums)
+            fetch(second, ahead * other_wide, other_wide, sums)
+        r = distinct[room + s]
+        row = vector(address, r * width, width, sums)
+        gradient = sums[start + s * width : start + (s + 1) * width]
+        state = vector(first, r * wide, wide, sums)
+        other = vector(second, r * other_wide, other_wide, sums)
         if len(brought):
             if brought[r] < now - 1:
                 replay(row, state, other, group, brought[r], now - 1, begun, numbers, paces, roots, decays)
@@ -125,7 +133,7 @@ def update_rows(
         update(kind, row, gradient, state, other, group, now, begun, numbers, rates, paces, roots, decays)
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots, decays):
     """Step `now` of an optimizer for all rows that `add_gradients` found."""
     for t in prange(len(tasks)):
@@ -170,7 +178,7 @@ def bring_task(
                 bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def bring(
     tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
 ):  # fmt: skip
@@ -181,7 +189,7 @@ def bring(
         )
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def bring_all(arrays, states, now, begun, numbers, paces, roots, decays, like):
     """Bring every row of every array to step `now`."""
     for a in range(len(arrays)):
