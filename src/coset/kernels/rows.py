@@ -16,10 +16,13 @@ from coset.kernels.layout import (
     PART, PART_WIDTH, PARTIAL, PARTS, PIECE, PIECES, PROJECTED, PROJECTION, REMAINDER, ROOM, ROWS, SECOND, SPACE, START,
     STOP, STRIDE, SUMS, TASK_ARRAY, THIRD, USE_FEATURE, USE_PART, USE_PIECE, USES, VALUES, VECTORS, WEIGHTS, WIDTH,
 )  # fmt: skip
-from coset.kernels.memory import vector
+from coset.kernels.memory import fetch, vector
 
 CHUNK = 1024
 """Ids, or bags, of one task."""
+
+_AHEAD = 12
+"""How many ids ahead of the one at work memory is asked for."""
 
 _I64 = np.empty(1, np.int64)
 _I32 = np.empty(1, np.int32)
@@ -97,6 +100,14 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
     narrow_ids = vector(features[f, VALUES], 0, count if narrow else 0, _I32)
     ranks = vector(order, 0, ids if order else 0, _I32)
     space = features[f, SPACE]
+    bare = not several and order == 0 and pieces[first, PARTS] == 1 and parts[pieces[first, PART], KIND] == IDENTITY
+    if bare and not narrow:
+        into, given, wrong = rows[0, space + start : space + stop], wide_ids[start:stop], False
+        for i in range(stop - start):
+            into[i] = given[i]
+            wrong |= np.uint64(given[i]) >= np.uint64(ids)
+        if not wrong:
+            return -1
     for i in range(start, stop):
         at = np.int64(narrow_ids[i]) if narrow else wide_ids[i]
         if at < 0 or at >= ids:
@@ -200,6 +211,8 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     address = arrays[parts[part, ARRAY], ADDRESS]
     if bare and single and pieces[p, PARTS] == 1:
         for b in range(start, stop):
+            if b + _AHEAD < stop:
+                fetch(address, rows[0, space + b + _AHEAD] * dim, dim, like)
             out = vector(features[f, VECTORS], b * stride, dim, like)
             row = vector(address, rows[0, space + b] * dim, dim, like)
             for e in range(dim):
@@ -208,6 +221,9 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     if bare and single and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT:
         other = arrays[parts[part + 1, ARRAY], ADDRESS]
         for b in range(start, stop):
+            if b + _AHEAD < stop:
+                fetch(address, rows[0, space + b + _AHEAD] * dim, dim, like)
+                fetch(other, rows[1, space + b + _AHEAD] * dim, dim, like)
             out = vector(features[f, VECTORS], b * stride, dim, like)
             left = vector(address, rows[0, space + b] * dim, dim, like)
             right = vector(other, rows[1, space + b] * dim, dim, like)
@@ -310,98 +326,144 @@ def count_of(task, uses, features, rows, piece_of):
 
 
 @compiled
+def slot_of(row, slots, distinct, room, found):
+    """Which of the distinct rows `row` is, by a table of places with open addressing; `found`, the number of rows
+    until now, for a new one, which is noted."""
+    mask = len(slots) - 1
+    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while True:
+        s = slots[at]
+        if s < 0:
+            slots[at] = found
+            distinct[room + found] = row
+            return found
+        if distinct[room + s] == row:
+            return np.int64(s)
+        at = (at + 1) & mask
+
+
+@compiled
+def add_single(features, f, rows, part, column, other, task, found, slots, distinct, sums, width):
+    """`add_up` for a feature with one id a bag, without weights, blocks or a projection: the gradient of a row is that
+    of the vector, from `column` on, times the row of the other of two factors, if `other` is its address."""
+    chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
+    address, stride, space, count = features[f, VECTORS] + column * sums.itemsize, features[f, STRIDE], features[f, SPACE], features[f, COUNT]
+    base = sums.ctypes.data + task[SUMS] * sums.itemsize
+    mine = rows[part, space : space + count]
+    beside_rows = rows[1 - part if other else part, space : space + count]
+    for i in range(count):
+        row = mine[i]
+        if chunks > 1 and row % chunks != remainder:
+            continue
+        if other and i + _AHEAD < count:
+            fetch(other, beside_rows[i + _AHEAD] * width, width, sums)
+        s = slot_of(row, slots, distinct, room, found)
+        into = vector(base, s * width, width, sums)
+        given = vector(address, i * stride, width, sums)
+        if other:
+            beside = vector(other, beside_rows[i] * width, width, sums)
+            if s == found:
+                found += 1
+                for e in range(width):
+                    into[e] = given[e] * beside[e]
+            else:
+                for e in range(width):
+                    into[e] += given[e] * beside[e]
+        elif s == found:
+            found += 1
+            for e in range(width):
+                into[e] = given[e]
+        else:
+            for e in range(width):
+                into[e] += given[e]
+    return found
+
+
+@compiled
+def add_any(
+    features, f, q, pieces, parts, arrays, rows, piece_of, part, task, found, slots, distinct, sums, narrowed
+):  # fmt: skip
+    """`add_up` for any feature."""
+    chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
+    width = arrays[task[TASK_ARRAY], ARRAY_WIDTH]
+    base = sums.ctypes.data + task[SUMS] * sums.itemsize
+    dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
+    several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
+    weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, sums)
+    first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
+    projected = pieces[q, PROJECTION] >= 0
+    column = parts[first + part, COLUMN] if operation == CONCAT else 0
+    product = np.empty(width, sums.dtype)
+    for b in range(features[f, BAGS]):
+        begin, end = bag(features, f, b)
+        scale = sums.dtype.type(1)
+        if features[f, MEAN] and end > begin:
+            scale = sums.dtype.type(1) / sums.dtype.type(end - begin)
+        for i in range(begin, end):
+            k = space + i
+            if several and piece_of[k] != q:
+                continue
+            row = rows[part, k]
+            if chunks > 1 and row % chunks != remainder:
+                continue
+            s = slot_of(row, slots, distinct, room, found)
+            into = vector(base, s * width, width, sums)
+            if projected:  # its gradient has the factor already
+                given = narrowed[k, column : column + width]
+                factor = sums.dtype.type(1)
+            else:
+                given = vector(features[f, VECTORS], b * stride + column, width, sums)
+                factor = scale * weights[i] if weighted else scale
+            for e in range(width):
+                product[e] = factor * given[e]
+            if operation == MULT:
+                for j in range(count):
+                    if j != part:
+                        beside = vector(arrays[parts[first + j, ARRAY], ADDRESS], rows[j, k] * width, width, sums)
+                        for e in range(width):
+                            product[e] *= beside[e]
+            if s == found:
+                found += 1
+                for e in range(width):
+                    into[e] = product[e]
+            else:
+                for e in range(width):
+                    into[e] += product[e]
+    return found
+
+
+@compiled
 def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums):
     """Sums of the gradients of a task's rows, in the order in which they were read: `distinct[room + s]` is the
     s-th row, and its sum begins at `sums[task sums + s · width]`. Returns the number of distinct rows."""
-    a, chunks, remainder = task[TASK_ARRAY], task[CHUNKS], task[REMAINDER]
-    width = arrays[a, ARRAY_WIDTH]
-    room, base = task[ROOM], task[SUMS]
+    a = task[TASK_ARRAY]
     capacity = 0
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         if uses[u, USE_PART] < 0:
             return _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
         capacity += features[uses[u, USE_FEATURE], COUNT]
     size = 16
-    while size < 2 * min(capacity, arrays[a, ROWS] // chunks + 1):
+    while size < 2 * min(capacity, arrays[a, ROWS] // task[CHUNKS] + 1):
         size *= 2
     slots = np.empty(size, np.int32)
     slots[:] = -1
-    mask = size - 1
     found = 0
-    product = np.empty(width, sums.dtype)
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
-        dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
-        several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
-        weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, sums)
         first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
-        projected = pieces[q, PROJECTION] >= 0
-        column = parts[first + part, COLUMN] if operation == CONCAT else 0
         factors = operation == MULT and count > 1
-        plain = not projected and not weighted and not features[f, MEAN]
-        one_of_two = factors and count == 2
-        other = arrays[parts[first + (1 - part if one_of_two else 0), ARRAY], ADDRESS]
-        for b in range(features[f, BAGS]):
-            begin, end = bag(features, f, b)
-            scale = sums.dtype.type(1)
-            if features[f, MEAN] and end > begin:
-                scale = sums.dtype.type(1) / sums.dtype.type(end - begin)
-            for i in range(begin, end):
-                k = space + i
-                if several and piece_of[k] != q:
-                    continue
-                row = rows[part, k]
-                if chunks > 1 and row % chunks != remainder:
-                    continue
-                at = (np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32))) & mask
-                while slots[at] >= 0 and distinct[room + slots[at]] != row:
-                    at = (at + 1) & mask
-                s = np.int64(slots[at])
-                new = s < 0
-                if new:
-                    s = found
-                    slots[at] = s
-                    distinct[room + s] = row
-                    found += 1
-                into = sums[base + s * width : base + (s + 1) * width]
-                if projected:
-                    given = narrowed[k, column : column + width]
-                else:
-                    given = vector(features[f, VECTORS], b * stride + column, width, sums)
-                if plain and not factors:
-                    if new:
-                        for e in range(width):
-                            into[e] = given[e]
-                    else:
-                        for e in range(width):
-                            into[e] += given[e]
-                    continue
-                factor = sums.dtype.type(1)
-                if not projected:
-                    factor = scale * weights[i] if weighted else scale
-                if one_of_two:
-                    beside = vector(other, rows[1 - part, k] * width, width, sums)
-                    if new:
-                        for e in range(width):
-                            into[e] = factor * (given[e] * beside[e])
-                    else:
-                        for e in range(width):
-                            into[e] += factor * (given[e] * beside[e])
-                    continue
-                for e in range(width):
-                    product[e] = factor * given[e]
-                if factors:
-                    for j in range(count):
-                        if j != part:
-                            beside = vector(arrays[parts[first + j, ARRAY], ADDRESS], rows[j, k] * width, width, sums)
-                            for e in range(width):
-                                product[e] *= beside[e]
-                if new:
-                    for e in range(width):
-                        into[e] = product[e]
-                else:
-                    for e in range(width):
-                        into[e] += product[e]
+        single = features[f, OFFSETS] == 0 and features[f, WEIGHTS] == 0 and features[f, PIECES] == 1
+        if single and pieces[q, PROJECTION] < 0 and (not factors or count == 2):
+            column = parts[first + part, COLUMN] if operation == CONCAT else 0
+            other = arrays[parts[first + 1 - part, ARRAY], ADDRESS] if factors else np.int64(0)
+            found = add_single(
+                features, f, rows, part, column, other, task, found, slots, distinct, sums, arrays[a, ARRAY_WIDTH]
+            )
+        else:
+            found = add_any(
+                features, f, q, pieces, parts, arrays, rows, piece_of, part, task, found, slots, distinct, sums,
+                narrowed,
+            )  # fmt: skip
     return found
 
 
