@@ -6,11 +6,11 @@ import numpy as np
 
 from coset.kernels.compile import compiled, kernel
 from coset.kernels.layout import (
-    ADAM, BAGS, BROUGHT, COUNT, DIM, PROJECTED, SPACE, STATE_COLUMNS, STRIDE, TASK_ARRAY, VALUES, VECTORS,
+    ADDRESS, BAGS, BROUGHT, COUNT, DIM, PROJECTED, ROWS, SPACE, STRIDE, TASK_ARRAY, TASK_COLUMNS, VALUES, VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
 from coset.kernels.rows import CHUNK, _partial_size, add_up, find, lay_out, narrow, pool
-from coset.kernels.updates import bring_row, bring_task, update, update_rows
+from coset.kernels.updates import bring_row, bring_task, update_rows
 
 # What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
 # and the elements of one vector (0: no dot product, biases alone).
@@ -120,6 +120,8 @@ def train_dot(
     narrowed = np.empty((lines * batch if widest_projected else 0, widest_projected), gaps.dtype)
     partials, distinct, sums = np.empty(0, gaps.dtype), np.empty(0, np.int64), np.empty(0, gaps.dtype)
     slope = np.zeros(1, gaps.dtype)
+    mean_task, first_row = np.zeros(TASK_COLUMNS, np.int64), np.zeros(1, np.int64)
+    mean_task[TASK_ARRAY] = mean_array
     rate_now = np.zeros(rates.shape[0], np.float64)
     for b in range((count + batch - 1) // batch):
         start = b * batch
@@ -143,7 +145,7 @@ def train_dot(
             pool(features, f, 0, n, pieces, parts, arrays, rows, piece_of, like)
         mean = gaps.dtype.type(0)
         if mean_array >= 0:
-            mean = vector(arrays[mean_array, 0], 0, 1, like)[0]
+            mean = vector(arrays[mean_array, ADDRESS], 0, 1, like)[0]
         slope[0] = scores_and_gradients(
             features, vectors, model, mean, targets[start : start + n], gaps[start : start + n], biased
         )
@@ -173,15 +175,11 @@ def train_dot(
             update_rows(tasks[t], found[t], kind, arrays, states, distinct, sums, now, begun, numbers, rate_now, paces,
                         roots, decays)  # fmt: skip
         if mean_array >= 0:
-            held = 1 if kind == ADAM or states[mean_array, 0] else 0
-            update(
-                kind, vector(arrays[mean_array, 0], 0, 1, like), slope, vector(states[mean_array, 0], 0, held, like),
-                vector(states[mean_array, 1], 0, 1 if states[mean_array, 1] else 0, like), states[mean_array, 3], now,
-                begun, numbers, rate_now, paces, roots, decays,
-            )  # fmt: skip
+            update_rows(mean_task, 1, kind, arrays, states, first_row, slope, now, begun, numbers, rate_now, paces,
+                        roots, decays)  # fmt: skip
     if dense:
         last = before + (count + batch - 1) // batch
         for a in range(len(arrays)):
-            if states[a, BROUGHT] and a != mean_array:  # the mean moves in every step
-                for r in range(arrays[a, 1]):
+            if states[a, BROUGHT]:
+                for r in range(arrays[a, ROWS]):
                     bring_row(arrays, states, a, r, last, before, numbers, paces, roots, decays, like)

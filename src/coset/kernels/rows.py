@@ -91,6 +91,40 @@ def row_of(parts, part, at):
 
 
 @compiled
+def _rows_of(parts, part, ids, rows):
+    """`row_of` for many ids of a table with one piece."""
+    kind, divisor, modulus = parts[part, KIND], np.uint64(parts[part, FIRST]), np.uint64(parts[part, SECOND])
+    if kind == IDENTITY:
+        for i in range(len(ids)):
+            rows[i] = ids[i]
+        return
+    top = np.uint64(0)
+    for i in range(len(ids)):
+        top |= np.uint64(ids[i])
+    half = np.uint64(1) << np.uint64(31)
+    if kind == ARITHMETIC and max(top, divisor, modulus) < half:
+        # Division by a constant d of numbers below 2^31, exactly (Granlund and Montgomery, 1994): times
+        # ⌈2^(32+l) / d⌉, shifted down by 32 + l, where l = ⌈log₂ d⌉; the product stays below 2^64.
+        by, much = _reciprocal(divisor)
+        over, far = _reciprocal(modulus)
+        for i in range(len(ids)):
+            quotient = (np.uint64(ids[i]) * by) >> much if divisor > np.uint64(1) else np.uint64(ids[i])
+            rows[i] = np.int64(quotient - ((quotient * over) >> far) * modulus)
+        return
+    for i in range(len(ids)):
+        rows[i] = row_of(parts, part, ids[i])
+
+
+@compiled
+def _reciprocal(divisor):
+    bits = np.uint64(0)
+    while (np.uint64(1) << bits) < divisor:
+        bits += np.uint64(1)
+    shift = np.uint64(32) + bits
+    return ((np.uint64(1) << shift) + divisor - np.uint64(1)) // divisor, shift
+
+
+@compiled
 def find(features, f, start, stop, pieces, parts, rows, piece_of):
     """Rows of the ids `start … stop - 1` of a feature; the place of the first id out of range, or -1."""
     count, ids, first, order = features[f, COUNT], features[f, IDS], features[f, PIECE], features[f, ORDER]
@@ -100,13 +134,13 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
     narrow_ids = vector(features[f, VALUES], 0, count if narrow else 0, _I32)
     ranks = vector(order, 0, ids if order else 0, _I32)
     space = features[f, SPACE]
-    bare = not several and order == 0 and pieces[first, PARTS] == 1 and parts[pieces[first, PART], KIND] == IDENTITY
-    if bare and not narrow:
-        into, given, wrong = rows[0, space + start : space + stop], wide_ids[start:stop], False
-        for i in range(stop - start):
-            into[i] = given[i]
-            wrong |= np.uint64(given[i]) >= np.uint64(ids)
+    if not several and not narrow and order == 0:
+        wrong = False
+        for at in wide_ids[start:stop]:
+            wrong |= np.uint64(at) >= np.uint64(ids)
         if not wrong:
+            for j in range(pieces[first, PARTS]):
+                _rows_of(parts, pieces[first, PART] + j, wide_ids[start:stop], rows[j, space + start : space + stop])
             return -1
     for i in range(start, stop):
         at = np.int64(narrow_ids[i]) if narrow else wide_ids[i]

@@ -63,74 +63,122 @@ def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots,
             row[e] *= row.dtype.type(keep)
 
 
-@compiled
-def update(kind, row, gradient, state, other, group, now, begun, numbers, rates, paces, roots, decays):
-    """One step of one row along its gradient; `state` and `other` are what the optimizer keeps of it."""
-    width = len(row)
-    type_ = row.dtype.type
-    scale, eps, rate = type_(numbers[SCALE]), type_(numbers[EPS]), type_(rates[group])
-    keep = type_(decays[group, now - begun - 1])
-    if keep != type_(1):
-        for e in range(width):
-            row[e] *= keep
-    if kind == SGD:
-        for e in range(width):
-            row[e] -= rate * (scale * gradient[e])
-    elif kind == ADAGRAD:
-        for e in range(width):
-            given = scale * gradient[e]
-            state[e] += given * given
-            row[e] -= rate * given / (np.sqrt(state[e]) + eps)
-    elif kind == ROWWISE_ADAGRAD:
-        total = type_(0)
-        for e in range(width):
-            total += (scale * gradient[e]) * (scale * gradient[e])
-        state[0] += total / type_(width)
-        pace = rate / (np.sqrt(state[0]) + eps)
-        for e in range(width):
-            row[e] -= pace * (scale * gradient[e])
-    else:
-        beta1, beta2 = type_(numbers[BETA1]), type_(numbers[BETA2])
-        left1, left2 = type_(1 - numbers[BETA1]), type_(1 - numbers[BETA2])
-        pace, root = type_(paces[group, now - begun - 1]), type_(roots[now - begun - 1])
-        for e in range(width):
-            given = scale * gradient[e]
-            state[e] = beta1 * state[e] + left1 * given
-            other[e] = beta2 * other[e] + left2 * (given * given)
-            row[e] -= pace * state[e] / (np.sqrt(other[e]) * root + eps)
-
-
 _AHEAD = 12
 """How many rows ahead of the one at work memory is asked for."""
+
+
+@compiled
+def _keep(row, keep):
+    """What decoupled weight decay leaves of a row."""
+    if keep != 1:
+        for e in range(len(row)):
+            row[e] *= keep
+
+
+@compiled
+def _sgd_rows(address, distinct, sums, width, rate, scale, keep):
+    for s in range(len(distinct)):
+        if s + _AHEAD < len(distinct):
+            fetch(address, distinct[s + _AHEAD] * width, width, sums)
+        row = vector(address, distinct[s] * width, width, sums)
+        gradient = sums[s * width : (s + 1) * width]
+        _keep(row, keep)
+        for e in range(width):
+            row[e] -= rate * (scale * gradient[e])
+
+
+@compiled
+def _adagrad_rows(address, state, distinct, sums, width, rate, scale, keep, eps):
+    for s in range(len(distinct)):
+        if s + _AHEAD < len(distinct):
+            fetch(address, distinct[s + _AHEAD] * width, width, sums)
+            fetch(state, distinct[s + _AHEAD] * width, width, sums)
+        row = vector(address, distinct[s] * width, width, sums)
+        total = vector(state, distinct[s] * width, width, sums)
+        gradient = sums[s * width : (s + 1) * width]
+        _keep(row, keep)
+        for e in range(width):
+            given = scale * gradient[e]
+            total[e] += given * given
+            row[e] -= rate * given / (np.sqrt(total[e]) + eps)
+
+
+@compiled
+def _rowwise_rows(address, state, distinct, sums, width, rate, scale, keep, eps):
+    part = sums.dtype.type(1) / sums.dtype.type(width)
+    for s in range(len(distinct)):
+        if s + _AHEAD < len(distinct):
+            fetch(address, distinct[s + _AHEAD] * width, width, sums)
+            fetch(state, distinct[s + _AHEAD], 1, sums)
+        row = vector(address, distinct[s] * width, width, sums)
+        total = vector(state, distinct[s], 1, sums)
+        gradient = sums[s * width : (s + 1) * width]
+        _keep(row, keep)
+        squares = sums.dtype.type(0)
+        for e in range(width):
+            squares += gradient[e] * gradient[e]
+        total[0] += scale * scale * squares * part
+        pace = rate * scale / (np.sqrt(total[0]) + eps)
+        for e in range(width):
+            row[e] -= pace * gradient[e]
+
+
+@compiled
+def _adam_rows(
+    address, state, other, brought, distinct, sums, width, group, scale, now, begun, numbers, paces, roots, decays
+):  # fmt: skip
+    type_ = sums.dtype.type
+    eps, keep = type_(numbers[EPS]), type_(decays[group, now - begun - 1])
+    beta1, beta2 = type_(numbers[BETA1]), type_(numbers[BETA2])
+    left1, left2 = type_(1 - numbers[BETA1]), type_(1 - numbers[BETA2])
+    pace, root = type_(paces[group, now - begun - 1]), type_(roots[now - begun - 1])
+    for s in range(len(distinct)):
+        if s + _AHEAD < len(distinct):
+            ahead = distinct[s + _AHEAD] * width
+            fetch(address, ahead, width, sums)
+            fetch(state, ahead, width, sums)
+            fetch(other, ahead, width, sums)
+        r = distinct[s]
+        row = vector(address, r * width, width, sums)
+        mean = vector(state, r * width, width, sums)
+        square = vector(other, r * width, width, sums)
+        if len(brought):
+            if brought[r] < now - 1:
+                replay(row, mean, square, group, brought[r], now - 1, begun, numbers, paces, roots, decays)
+            brought[r] = now
+        gradient = sums[s * width : (s + 1) * width]
+        _keep(row, keep)
+        for e in range(width):
+            given = scale * gradient[e]
+            mean[e] = beta1 * mean[e] + left1 * given
+            square[e] = beta2 * square[e] + left2 * (given * given)
+            row[e] -= pace * mean[e] / (np.sqrt(square[e]) * root + eps)
 
 
 @compiled
 def update_rows(
     task, count, kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
 ):  # fmt: skip
-    """`update` of all distinct rows of a task; first `replay`, where rows are brought to a step."""
-    a = task[TASK_ARRAY]
-    width, group, room, start = arrays[a, ARRAY_WIDTH], states[a, GROUP], task[ROOM], task[SUMS]
-    address, first, second = arrays[a, ADDRESS], states[a, STATE], states[a, OTHER]
-    wide = (1 if kind == ROWWISE_ADAGRAD else width) if first else 0
-    other_wide = width if second else 0
-    brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
-    for s in range(count):
-        if s + _AHEAD < count:
-            ahead = distinct[room + s + _AHEAD]
-            fetch(address, ahead * width, width, sums)
-            fetch(first, ahead * wide, wide, sums)
-            fetch(second, ahead * other_wide, other_wide, sums)
-        r = distinct[room + s]
-        row = vector(address, r * width, width, sums)
-        gradient = sums[start + s * width : start + (s + 1) * width]
-        state = vector(first, r * wide, wide, sums)
-        other = vector(second, r * other_wide, other_wide, sums)
-        if len(brought):
-            if brought[r] < now - 1:
-                replay(row, state, other, group, brought[r], now - 1, begun, numbers, paces, roots, decays)
-            brought[r] = now
-        update(kind, row, gradient, state, other, group, now, begun, numbers, rates, paces, roots, decays)
+    """One step of all distinct rows of a task along their gradients; first `replay`, where rows are behind."""
+    a, type_ = task[TASK_ARRAY], sums.dtype.type
+    width, group = arrays[a, ARRAY_WIDTH], states[a, GROUP]
+    rows = distinct[task[ROOM] : task[ROOM] + count]
+    gradients = sums[task[SUMS] : task[SUMS] + count * width]
+    address, state, other = arrays[a, ADDRESS], states[a, STATE], states[a, OTHER]
+    rate, scale, eps = type_(rates[group]), type_(numbers[SCALE]), type_(numbers[EPS])
+    keep = type_(decays[group, now - begun - 1])
+    if kind == SGD:
+        _sgd_rows(address, rows, gradients, width, rate, scale, keep)
+    elif kind == ADAGRAD:
+        _adagrad_rows(address, state, rows, gradients, width, rate, scale, keep, eps)
+    elif kind == ROWWISE_ADAGRAD:
+        _rowwise_rows(address, state, rows, gradients, width, rate, scale, keep, eps)
+    else:
+        brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
+        _adam_rows(
+            address, state, other, brought, rows, gradients, width, group, scale, now, begun, numbers, paces, roots,
+            decays,
+        )  # fmt: skip
 
 
 @parallel_kernel

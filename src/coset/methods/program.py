@@ -48,7 +48,7 @@ class Lookup(NamedTuple):
     @property
     def bags(self) -> int:
         """The number of vectors that come of it."""
-        return len(self.values) if self.offsets is None else len(self.offsets) - 1
+        return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
 
 
 def fusable(module: TableModule) -> bool:
@@ -99,29 +99,32 @@ class Program:
 
     def addresses(self) -> np.ndarray:
         """The arrays, with where they are now: a module may have been moved since."""
-        self.arrays[:, layout.ADDRESS] = [parameter.data_ptr() for parameter in self.parameters]
+        arrays = self.arrays.copy()
+        arrays[:, layout.ADDRESS] = [parameter.data_ptr() for parameter in self.parameters]
         for part, codes in self._codes:
             self.parts[part, layout.FIRST] = codes.data_ptr()
         for feature, order in self._orders:
             self.template[feature, layout.ORDER] = order.data_ptr()
-        return self.arrays
+        return arrays
 
-    def prepare(self, lookups: Sequence[Lookup]) -> tuple[np.ndarray, int]:
-        """A matrix of features that asks for `lookups`, and the number of ids of all of them."""
+    def prepare(self, lookups: Sequence[Lookup]) -> tuple[np.ndarray, np.ndarray, int]:
+        """A matrix of features that asks for `lookups`, the numbers of those features, and the number of all ids."""
         features = self.template.copy()
-        space = 0
+        asked = np.array([lookup.feature for lookup in lookups])
+        counts = np.array([lookup.values.shape[0] for lookup in lookups])
+        features[asked, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
+        features[asked, layout.COUNT] = features[asked, layout.BAGS] = counts
+        features[asked, layout.SPACE] = counts.cumsum() - counts
         for feature, values, offsets, weights, mean in lookups:
-            line, count = features[feature], len(values)
-            line[layout.VALUES], line[layout.COUNT] = values.data_ptr(), count
-            line[layout.NARROW_IDS] = values.dtype == torch.int32
-            line[layout.SPACE], line[layout.BAGS] = space, count
             if offsets is not None:
-                line[layout.OFFSETS], line[layout.BAGS] = offsets.data_ptr(), len(offsets) - 1
+                features[feature, layout.OFFSETS] = offsets.data_ptr()
+                features[feature, layout.BAGS] = offsets.shape[0] - 1
+                features[feature, layout.MEAN] = mean
             if weights is not None:
-                line[layout.WEIGHTS] = weights.data_ptr()
-            line[layout.MEAN] = mean
-            space += count
-        return features, space
+                features[feature, layout.WEIGHTS] = weights.data_ptr()
+            if values.dtype == torch.int32:
+                features[feature, layout.NARROW_IDS] = 1
+        return features, asked, int(counts.sum())
 
     def tasks(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Tasks of sums, and uses, for features with so many ids; how they are cut depends on nothing else."""

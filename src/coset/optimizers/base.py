@@ -215,7 +215,7 @@ class TableOptimizer(torch.optim.Optimizer):
         program = engine.program
         tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
         updates.bring(
-            tasks, uses, features, rows, piece_of, program.arrays, engine.states, self.steps, self._begun,
+            tasks, uses, features, rows, piece_of, program.addresses(), engine.states, self.steps, self._begun,
             self._numbers(1.0), *self._history.arrays, engine.like,
         )  # fmt: skip
 

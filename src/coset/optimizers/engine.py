@@ -52,6 +52,8 @@ class Engine:
         self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
         self.like = np.empty(0, program.dtype)
         self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
+        self.checked = np.empty(0, np.int64)
+        """The arrays as they were when `check` last looked at them."""
         self._spare: list[np.ndarray] = []
 
     def look_up(self, lookups: Sequence[Lookup], joined: bool) -> Tensor:
@@ -91,17 +93,19 @@ class Engine:
                     f"tables {list(self.program.modules)} were moved to {parameter.device} and {str(dtype)[6:]} after "
                     f"an optimizer took them over; move a model first, then make its optimizers"
                 )
+        self.checked = self.program.addresses()
 
 
 class _Call:
     """One call of an engine: rows found, vectors composed, and in the end gradients summed."""
 
     def __init__(self, engine: Engine, lookups: Sequence[Lookup], joined: bool) -> None:
-        self.engine, self.lookups, self.joined = engine, list(lookups), joined
+        self.engine, self.lookups, self.joined = engine, lookups, joined
         program = engine.program
-        self.arrays = program.addresses().copy()
-        engine.check()
-        self.features, ids = program.prepare(self.lookups)
+        self.arrays = program.addresses()
+        if not np.array_equal(self.arrays, engine.checked):
+            engine.check()
+        self.features, self.asked, ids = program.prepare(self.lookups)
         self.rows = np.empty((program.most_parts, ids), np.int64)
         self.piece_of = np.empty(ids if program.several else 0, np.int32)
         self.version = engine.optimizer.version
@@ -149,18 +153,15 @@ class _Call:
 
     def _place(self, tensor: Tensor | None) -> Tensor:
         """Tell the features where their vectors are in `tensor`, a fresh one by default."""
-        dims = [int(self.features[lookup.feature, layout.DIM]) for lookup in self.lookups]
+        asked = self.asked
+        dims, bags = self.features[asked, layout.DIM], self.features[asked, layout.BAGS]
+        sizes = dims if self.joined else dims * bags
+        total = int(sizes.sum())
         if tensor is None:
-            bags = [lookup.bags for lookup in self.lookups]
-            total = sum(dims) if self.joined else sum(map(int.__mul__, bags, dims))
-            shape = (bags[0], total) if self.joined else (total,)
+            shape = (int(bags[0]), total) if self.joined else (total,)
             tensor = torch.empty(shape, dtype=self.engine.anchor.dtype)
-        at, start, size = 0, tensor.data_ptr(), tensor.element_size()
-        for lookup, dim in zip(self.lookups, dims, strict=True):
-            line = self.features[lookup.feature]
-            line[layout.VECTORS] = start + at * size
-            line[layout.STRIDE] = tensor.shape[1] if self.joined else dim
-            at += dim if self.joined else lookup.bags * dim
+        self.features[asked, layout.VECTORS] = tensor.data_ptr() + (sizes.cumsum() - sizes) * tensor.element_size()
+        self.features[asked, layout.STRIDE] = total if self.joined else dims
         return tensor
 
     def _out_of_range(self, feature: int, place: int) -> IndexError:

@@ -234,12 +234,13 @@ class EmbeddingBagCollection(_Collection):
         """What kernels look up and pool, and the bags and weights of the other features."""
         lookups: dict[str, Lookup] = {}
         alone: dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]] = {}
+        numbers = self.engine.program.numbers if self.engine is not None else {}
         for feature, ids in read_features(features, self.features, self.include_last_offset).items():
             table, mode, values = self._table(feature), self.modes[feature], ids.values
-            fused = self._fused(feature) and mode != "max" and not (ids.weights is not None and ids.weights.requires_grad)
+            fused = feature in numbers and mode != "max" and not (ids.weights is not None and ids.weights.requires_grad)
             if fused and ids.offsets is None and ids.weights is None and values.dim() == 1:
                 check_type(table, values)
-                lookups[feature] = Lookup(self.engine.program.numbers[feature], values.contiguous())
+                lookups[feature] = Lookup(numbers[feature], values.contiguous())
                 continue
             if ids.offsets is None and values.dim() == 1:
                 values = values.unsqueeze(-1)
