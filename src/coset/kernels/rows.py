@@ -389,8 +389,10 @@ def add_single(features, f, rows, part, column, other, task, found, slots, disti
         row = mine[i]
         if chunks > 1 and row % chunks != remainder:
             continue
-        if other and i + _AHEAD < count:
-            fetch(other, beside_rows[i + _AHEAD] * width, width, sums)
+        if i + _AHEAD < count:
+            fetch(address, (i + _AHEAD) * stride, width, sums)
+            if other:
+                fetch(other, beside_rows[i + _AHEAD] * width, width, sums)
         s = slot_of(row, slots, distinct, room, found)
         into = vector(base, s * width, width, sums)
         given = vector(address, i * stride, width, sums)

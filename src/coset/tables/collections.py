@@ -66,6 +66,7 @@ class _Collection(Tables):
             raise InputError(f"two features give an output {double[0]!r}; rename one")
         if unread := sorted(set(names) - set(self.features.values())):
             raise InputError(f"no feature reads table {unread[0]!r}; name one or leave the table out")
+        self._table_of: dict[str, Table] = {feature: self.tables[name].table for feature, name in self.features.items()}
         if pool := _shared([self.tables[name] for name in names]):
             self.shared = NamedModules(pool)
 
@@ -125,10 +126,9 @@ class _Collection(Tables):
         return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
 
     def _table(self, feature: str) -> Table:
-        if feature not in self.features:
+        if feature not in self._table_of:
             raise unknown("feature", feature, self.features)
-        table: Table = self.tables[self.features[feature]].table
-        return table
+        return self._table_of[feature]
 
 
 class EmbeddingCollection(_Collection):
@@ -234,23 +234,24 @@ class EmbeddingBagCollection(_Collection):
         """What kernels look up and pool, and the bags and weights of the other features."""
         lookups: dict[str, Lookup] = {}
         alone: dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]] = {}
-        numbers = self.engine.program.numbers if self.engine is not None else {}
-        for feature, ids in read_features(features, self.features, self.include_last_offset).items():
-            table, mode, values = self._table(feature), self.modes[feature], ids.values
-            fused = feature in numbers and mode != "max" and not (ids.weights is not None and ids.weights.requires_grad)
-            if fused and ids.offsets is None and ids.weights is None and values.dim() == 1:
-                check_type(table, values)
-                lookups[feature] = Lookup(numbers[feature], values.contiguous())
+        numbers = {} if self.engine is None else self.engine.program.numbers
+        given = features.items() if isinstance(features, Mapping) else read_features(features, self.features).items()
+        for feature, of in given:
+            table, number = self._table(feature), numbers.get(feature)
+            mode = self.modes[feature]
+            if number is not None and isinstance(of, Tensor) and of.dim() == 1 and mode != "max":
+                check_type(table, of)  # one id a bag: by far the most frequent case, and the shortest way
+                lookups[feature] = Lookup(number, of.contiguous())
                 continue
-            if ids.offsets is None and values.dim() == 1:
-                values = values.unsqueeze(-1)
+            ids = of if isinstance(of, Ids) else _read(feature, of, self.include_last_offset)
+            values = ids.values.unsqueeze(-1) if ids.offsets is None and ids.values.dim() == 1 else ids.values
             bags = read_bags(table, values, ids.offsets, ids.include_last)
             check_weights(table, mode, bags[0], ids.weights)
-            if fused:
+            if number is None or mode == "max" or (ids.weights is not None and ids.weights.requires_grad):
+                alone[feature] = bags, ids.weights
+            else:
                 check_type(table, values)
                 lookups[feature] = self._lookup(feature, *bags, ids.weights)
-            else:
-                alone[feature] = bags, ids.weights
         return lookups, alone
 
     def _lookup(
