@@ -102,7 +102,8 @@ def draw_batch(sizes: list[int], count: int, length: int, law: str, draw: np.ran
     ids = [torch.from_numpy(draw_ids(law, n, count * length, draw)) for n in sizes]
     offsets = torch.arange(count) * length
     joined = torch.cat(ids), torch.arange(count * len(sizes) + 1) * length
-    named = {str(place): each if length == 1 else (each, offsets) for place, each in enumerate(ids)}
+    # As FBGEMM takes all features in one tensor, so does coset, where they have one id each.
+    named = torch.stack(ids) if length == 1 else {str(place): (each, offsets) for place, each in enumerate(ids)}
     return Batch([(each, offsets) for each in ids], named, joined)
 
 

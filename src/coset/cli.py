@@ -172,9 +172,7 @@ def compare(
     out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
     _use_threads(threads)
     with _progress() as progress:
-        results = run(
-            recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress, notes=notes
-        )
+        results = run(recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress, notes=notes)
     _print(results, as_json, table)
     written = "results.json, results.md, losses.png, frontier.png"
     _err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)

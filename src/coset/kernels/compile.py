@@ -75,7 +75,9 @@ def _kept(function: F, parallel: bool) -> F:
     # of a function have one name.
     config.CACHE_DIR = str(_FOLDER / ("parallel" if parallel else "serial"))
     try:
-        wrapped: F = numba.njit(cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy")(function)
+        wrapped: F = numba.njit(cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy")(
+            function
+        )
     finally:
         config.CACHE_DIR = before
     return wrapped

@@ -6,7 +6,19 @@ import numpy as np
 
 from coset.kernels.compile import compiled, kernel
 from coset.kernels.layout import (
-    ADDRESS, BAGS, BROUGHT, COUNT, DIM, PROJECTED, ROWS, SPACE, STRIDE, TASK_ARRAY, TASK_COLUMNS, VALUES, VECTORS,
+    ADDRESS,
+    BAGS,
+    BROUGHT,
+    COUNT,
+    DIM,
+    PROJECTED,
+    ROWS,
+    SPACE,
+    STRIDE,
+    TASK_ARRAY,
+    TASK_COLUMNS,
+    VALUES,
+    VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
 from coset.kernels.rows import CHUNK, _partial_size, add_up, find, lay_out, narrow, pool

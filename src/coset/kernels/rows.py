@@ -11,10 +11,58 @@ from numba import prange
 
 from coset.kernels.compile import compiled, kernel, parallel_kernel
 from coset.kernels.layout import (
-    ADD, ADDRESS, AS_BIAS, AS_PROJECTION, ARRAY, ARRAY_WIDTH, ARITHMETIC, BAGS, BIAS, CHUNKS, CODES, COLUMN, CONCAT,
-    COUNT, DIM, FIRST, FIRST_USE, HASH, IDENTITY, IDS, KIND, MEAN, MULT, NARROW_IDS, OFFSETS, OPERATION, ORDER, OUT,
-    PART, PART_WIDTH, PARTIAL, PARTS, PIECE, PIECES, PROJECTED, PROJECTION, REMAINDER, ROOM, ROWS, SECOND, SPACE, START,
-    STOP, STRIDE, SUMS, TASK_ARRAY, THIRD, USE_FEATURE, USE_PART, USE_PIECE, USES, VALUES, VECTORS, WEIGHTS, WIDTH,
+    ADDRESS,
+    ARITHMETIC,
+    ARRAY,
+    ARRAY_WIDTH,
+    AS_BIAS,
+    BAGS,
+    BIAS,
+    CHUNKS,
+    COLUMN,
+    CONCAT,
+    COUNT,
+    DIM,
+    FIRST,
+    FIRST_USE,
+    HASH,
+    IDENTITY,
+    IDS,
+    KIND,
+    MEAN,
+    MULT,
+    NARROW_IDS,
+    OFFSETS,
+    OPERATION,
+    ORDER,
+    OUT,
+    PART,
+    PART_WIDTH,
+    PARTIAL,
+    PARTS,
+    PIECE,
+    PIECES,
+    PROJECTED,
+    PROJECTION,
+    REMAINDER,
+    ROOM,
+    ROWS,
+    SECOND,
+    SPACE,
+    START,
+    STOP,
+    STRIDE,
+    SUMS,
+    TASK_ARRAY,
+    THIRD,
+    USE_FEATURE,
+    USE_PART,
+    USE_PIECE,
+    USES,
+    VALUES,
+    VECTORS,
+    WEIGHTS,
+    WIDTH,
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
 
@@ -381,7 +429,12 @@ def add_single(features, f, rows, part, column, other, task, found, slots, disti
     """`add_up` for a feature with one id a bag, without weights, blocks or a projection: the gradient of a row is that
     of the vector, from `column` on, times the row of the other of two factors, if `other` is its address."""
     chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
-    address, stride, space, count = features[f, VECTORS] + column * sums.itemsize, features[f, STRIDE], features[f, SPACE], features[f, COUNT]
+    address, stride, space, count = (
+        features[f, VECTORS] + column * sums.itemsize,
+        features[f, STRIDE],
+        features[f, SPACE],
+        features[f, COUNT],
+    )
     base = sums.ctypes.data + task[SUMS] * sums.itemsize
     mine = rows[part, space : space + count]
     beside_rows = rows[1 - part if other else part, space : space + count]
@@ -423,7 +476,7 @@ def add_any(
     chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
     width = arrays[task[TASK_ARRAY], ARRAY_WIDTH]
     base = sums.ctypes.data + task[SUMS] * sums.itemsize
-    dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
+    stride, space = features[f, STRIDE], features[f, SPACE]
     several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
     weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, sums)
     first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]

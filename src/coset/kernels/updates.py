@@ -12,8 +12,29 @@ from numba import prange
 
 from coset.kernels.compile import compiled, parallel_kernel
 from coset.kernels.layout import (
-    ADAGRAD, ADAM, ADDRESS, ARRAY_WIDTH, BROUGHT, CHUNKS, COUNT, FIRST_USE, GROUP, OTHER, PIECES, REMAINDER, ROOM,
-    ROWS, ROWWISE_ADAGRAD, SGD, SPACE, STATE, SUMS, TASK_ARRAY, USE_FEATURE, USE_PART, USE_PIECE, USES,
+    ADAGRAD,
+    ADDRESS,
+    ARRAY_WIDTH,
+    BROUGHT,
+    CHUNKS,
+    COUNT,
+    FIRST_USE,
+    GROUP,
+    OTHER,
+    PIECES,
+    REMAINDER,
+    ROOM,
+    ROWS,
+    ROWWISE_ADAGRAD,
+    SGD,
+    SPACE,
+    STATE,
+    SUMS,
+    TASK_ARRAY,
+    USE_FEATURE,
+    USE_PART,
+    USE_PIECE,
+    USES,
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
 

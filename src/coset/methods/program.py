@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,13 @@ from coset.methods.rows import BlockedComposition, Composition, Projection, RowC
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
-DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """Types of numbers that kernels compute in."""
 _TASKS = 16
 """About how many tasks the sums of a call are cut into; a task has `_LEAST` lookups or more."""
 _LEAST = 512
+_KEPT = 64
+"""How many shapes of calls are remembered."""
 
 
 class Lookup(NamedTuple):
@@ -49,6 +51,14 @@ class Lookup(NamedTuple):
     def bags(self) -> int:
         """The number of vectors that come of it."""
         return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
+
+
+class Frame(NamedTuple):
+    """A matrix of features that asks for something, the numbers of those features, and how many ids all have."""
+
+    features: np.ndarray
+    asked: np.ndarray
+    ids: int
 
 
 def fusable(module: TableModule) -> bool:
@@ -83,7 +93,7 @@ class Program:
             for begin, end, composition in _flat(_descriptor(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
             first[name] = start, len(self._pieces) - start
-        self.dtype = DTYPES[self.parameters[0].dtype]
+        self.dtype: np.dtype[Any] = DTYPES[self.parameters[0].dtype]
         self.pieces = np.array(self._pieces, np.int64)
         self.parts = np.array(self._parts, np.int64)
         self.arrays = np.array([[0, p.shape[0] if p.dim() == 2 else 1, p.shape[-1]] for p in self.parameters], np.int64)
@@ -95,6 +105,7 @@ class Program:
         orders = [getattr(self.modules[name], "order", None) for name in self.features.values()]
         self._orders = [(number, order) for number, order in enumerate(orders) if isinstance(order, Tensor)]
         self._uses = self._find_uses(first)
+        self._frames: dict[tuple[tuple[int, ...], tuple[int, ...]], Frame] = {}
         self._tasks: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
 
     def addresses(self) -> np.ndarray:
@@ -103,18 +114,15 @@ class Program:
         arrays[:, layout.ADDRESS] = [parameter.data_ptr() for parameter in self.parameters]
         for part, codes in self._codes:
             self.parts[part, layout.FIRST] = codes.data_ptr()
-        for feature, order in self._orders:
-            self.template[feature, layout.ORDER] = order.data_ptr()
         return arrays
 
-    def prepare(self, lookups: Sequence[Lookup]) -> tuple[np.ndarray, np.ndarray, int]:
-        """A matrix of features that asks for `lookups`, the numbers of those features, and the number of all ids."""
-        features = self.template.copy()
-        asked = np.array([lookup.feature for lookup in lookups])
-        counts = np.array([lookup.values.shape[0] for lookup in lookups])
-        features[asked, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
-        features[asked, layout.COUNT] = features[asked, layout.BAGS] = counts
-        features[asked, layout.SPACE] = counts.cumsum() - counts
+    def prepare(self, lookups: Sequence[Lookup]) -> Frame:
+        """What asks for `lookups`."""
+        frame = self.frame(
+            tuple(lookup.feature for lookup in lookups), tuple(lookup.values.shape[0] for lookup in lookups)
+        )
+        features = frame.features
+        features[frame.asked, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
         for feature, values, offsets, weights, mean in lookups:
             if offsets is not None:
                 features[feature, layout.OFFSETS] = offsets.data_ptr()
@@ -124,12 +132,36 @@ class Program:
                 features[feature, layout.WEIGHTS] = weights.data_ptr()
             if values.dtype == torch.int32:
                 features[feature, layout.NARROW_IDS] = 1
-        return features, asked, int(counts.sum())
+        return frame
+
+    def prepare_matrix(self, ids: Tensor) -> Frame:
+        """What asks for one id a bag of every feature, a contiguous matrix of shape `(features, bags)`."""
+        features, bags = ids.shape
+        frame = self.frame(tuple(range(features)), (bags,) * features)
+        frame.features[:, layout.VALUES] = ids.data_ptr() + ids.element_size() * bags * frame.asked
+        frame.features[:, layout.NARROW_IDS] = ids.dtype == torch.int32
+        return frame
+
+    def frame(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Frame:
+        """A frame for so many ids of these features, one id a bag."""
+        if (asked, counts) not in self._frames:
+            if len(self._frames) >= _KEPT:
+                self._frames.clear()
+            numbers, lengths = np.array(asked, np.int64), np.array(counts, np.int64)
+            features = self.template.copy()
+            features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
+            features[numbers, layout.SPACE] = lengths.cumsum() - lengths
+            self._frames[asked, counts] = Frame(features, numbers, int(lengths.sum()))
+        kept = self._frames[asked, counts]
+        features = kept.features.copy()
+        for feature, order in self._orders:
+            features[feature, layout.ORDER] = order.data_ptr()
+        return kept._replace(features=features)
 
     def tasks(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Tasks of sums, and uses, for features with so many ids; how they are cut depends on nothing else."""
         if counts not in self._tasks:
-            if len(self._tasks) > 64:
+            if len(self._tasks) >= _KEPT:
                 self._tasks.clear()
             self._tasks[counts] = self._cut(counts)
         tasks, uses = self._tasks[counts]

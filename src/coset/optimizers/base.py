@@ -1,4 +1,4 @@
-"""`TableOptimizer`: what all optimizers of tables share, from taking tables over to a step that is done whole or not."""
+"""`TableOptimizer`: what all optimizers of tables share, from taking tables over to a step done whole or not."""
 
 from __future__ import annotations
 
@@ -100,6 +100,7 @@ class TableOptimizer(torch.optim.Optimizer):
         for parameter in every.values():
             self.state[parameter] = self._fresh_state(parameter)
             take(parameter, self)
+        self._parameters = list(every.values())
         self._history = _History(len(self.param_groups))
         self._point()
         for owner, engine in zip((o for o in owners if self._fuses(o)), self.engines, strict=True):
@@ -126,6 +127,8 @@ class TableOptimizer(torch.optim.Optimizer):
         Raises:
             FloatingPointError: a gradient is NaN or infinite, and `nonfinite` is `"error"`.
         """
+        for hook in self._optimizer_step_pre_hooks.values():
+            hook(self, (), {})
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -158,9 +161,14 @@ class TableOptimizer(torch.optim.Optimizer):
             for group in self.param_groups:
                 group["steps"] = now
             self.version += 1
-            torch.autograd.graph.increment_version([p for group in self.param_groups for p in group["params"]])
+            torch.autograd.graph.increment_version(self._parameters)
             self.zero_grad()
+        for hook in self._optimizer_step_post_hooks.values():
+            hook(self, (), {})
         return loss
+
+    # torch wraps `step` to profile it, which takes as long as all kernels of a small batch.
+    step.hooked = True  # type: ignore[attr-defined]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients that wait for a step."""
@@ -350,8 +358,8 @@ def _refuse_owned(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for parameter in group["params"]:
             if (owner := owner_of(parameter)) is not None:
                 raise InputError(
-                    f"{type(optimizer).__name__} was given a table that {type(owner).__name__} of coset trains; give it "
-                    f"optimizer.others(model) instead of all parameters"
+                    f"{type(optimizer).__name__} was given a table that {type(owner).__name__} of coset trains; "
+                    f"give it optimizer.others(model) instead of all parameters"
                 )
 
 

@@ -56,11 +56,11 @@ class Engine:
         """The arrays as they were when `check` last looked at them."""
         self._spare: list[np.ndarray] = []
 
-    def look_up(self, lookups: Sequence[Lookup], joined: bool) -> Tensor:
+    def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
         """Vectors of all lookups in one tensor.
 
         Args:
-            lookups: distinct features.
+            asked: lookups of distinct features; or one id a bag of every feature, a matrix `(features, bags)`.
             joined: whether all have the same number of bags, and their vectors are to stand side by side: shape
                 `(bags, sum of the dims)`; else one after the other, in one dimension.
 
@@ -68,8 +68,8 @@ class Engine:
             IndexError: an id out of range; it names the table, the id and the range.
         """
         if not torch.is_grad_enabled():
-            return _Call(self, lookups, joined).vectors()
-        return _LookUp.apply(self.anchor, _Call(self, lookups, joined))  # type: ignore[no-any-return, no-untyped-call]
+            return _Call(self, asked, joined).vectors()
+        return _LookUp.apply(self.anchor, _Call(self, asked, joined))  # type: ignore[no-any-return, no-untyped-call]
 
     def room(self, count: int) -> np.ndarray:
         """Room for `count` numbers, used again from step to step: fresh memory costs more than what is done with it."""
@@ -99,13 +99,14 @@ class Engine:
 class _Call:
     """One call of an engine: rows found, vectors composed, and in the end gradients summed."""
 
-    def __init__(self, engine: Engine, lookups: Sequence[Lookup], joined: bool) -> None:
-        self.engine, self.lookups, self.joined = engine, lookups, joined
+    def __init__(self, engine: Engine, asked: Sequence[Lookup] | Tensor, joined: bool) -> None:
+        self.engine, self.given, self.joined = engine, asked, joined  # what kernels read must live as long as this
         program = engine.program
         self.arrays = program.addresses()
         if not np.array_equal(self.arrays, engine.checked):
             engine.check()
-        self.features, self.asked, ids = program.prepare(self.lookups)
+        frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
+        self.features, self.asked, ids = frame
         self.rows = np.empty((program.most_parts, ids), np.int64)
         self.piece_of = np.empty(ids if program.several else 0, np.int32)
         self.version = engine.optimizer.version
@@ -119,9 +120,7 @@ class _Call:
                 raise self._out_of_range(feature, place)
             engine.optimizer.bring(engine, self.features, self.rows, self.piece_of)
             out = self._place(None)
-            look_up(
-                self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like
-            )
+            look_up(self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like)
         return out
 
     def add(self, gradient: Tensor) -> None:
@@ -167,7 +166,10 @@ class _Call:
     def _out_of_range(self, feature: int, place: int) -> IndexError:
         program = self.engine.program
         name = list(program.features.values())[feature]
-        wrong = next(int(lookup.values[place]) for lookup in self.lookups if lookup.feature == feature)
+        if isinstance(self.given, Tensor):
+            wrong = int(self.given[feature, place])
+        else:
+            wrong = next(int(lookup.values[place]) for lookup in self.given if lookup.feature == feature)
         last = program.modules[name].table.num_embeddings - 1
         return IndexError(f"table {name!r}: id {wrong} is out of range, its ids are 0 … {last}")
 
@@ -181,7 +183,8 @@ class _LookUp(torch.autograd.Function):
         return call.vectors()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(context: Any, gradient: Tensor) -> tuple[None, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("lookups by kernels have no second derivative: leave create_graph out")
         context.call.add(gradient)
         return None, None

@@ -162,6 +162,8 @@ class EmbeddingBagCollection(_Collection):
     * `(values, offsets)` or `(values, offsets, weights)`: 1-D ids, where each bag begins, a factor for each id
       (mode `"sum"`); offsets may end with the number of ids, as TorchRec's do, if `include_last_offset`;
     * dense ids: a tensor `(bags, ids in each)`, or `(bags,)` for one id each;
+    * one id a bag of all features at once: a tensor `(features, bags)` in place of the mapping, its rows in the order
+      of `features`;
     * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be there).
       Features of other collections in it are left alone. Its weights count wherever it has them, and mode `"sum"`
       only takes them, where TorchRec wants `is_weighted`.
@@ -201,11 +203,15 @@ class EmbeddingBagCollection(_Collection):
             if feature not in self.features:
                 raise unknown("feature with a mode", feature, self.features)
         self.modes = {feature: checked_mode(modes.get(feature, "sum")) for feature in self.features}
+        self._has_max = "max" in self.modes.values()
         self.include_last_offset = include_last_offset
 
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Pooled vectors by feature, of shape `(bags, embedding_dim)`, for those features that are given."""
         found: dict[str, Tensor] = {}
+        if isinstance(features, Tensor):
+            self._check_matrix(features)
+            features = dict(zip(self.features, features, strict=True))
         lookups, alone = self._asked(features)
         for feature, (ids, weights) in alone.items():
             flat, offsets, include_last = ids
@@ -219,14 +225,28 @@ class EmbeddingBagCollection(_Collection):
     def concatenated(self, features: Mapping[str, FeatureIds] | Any) -> Tensor:
         """The same vectors side by side, shape `(bags, sum of their dims)`, in the order in which features are given;
         all features have the same number of bags. Where an optimizer of coset owns all tables, nothing is copied."""
+        if isinstance(features, Tensor):
+            self._check_matrix(features)
+            if self.engine is not None and len(self.engine.program.numbers) == len(self.features) and not self._has_max:
+                return self.engine.look_up(features.contiguous(), joined=True)
+            features = dict(zip(self.features, features, strict=True))
         lookups, alone = self._asked(features)
         if alone or not lookups:
-            return torch.cat([vectors for vectors in self(features).values()], dim=-1)
+            return torch.cat(list(self(features).values()), dim=-1)
         counts = {lookup.bags for lookup in lookups.values()}
         if len(counts) > 1:
             raise InputError(f"features to concatenate have the same number of bags, not {sorted(counts)}")
         assert self.engine is not None
         return self.engine.look_up(list(lookups.values()), joined=True)
+
+    def _check_matrix(self, ids: Tensor) -> None:
+        """Raise unless this is a matrix of ids with a row for every feature."""
+        if ids.dim() != 2 or ids.shape[0] != len(self.features):
+            raise InputError(
+                f"ids of all features are a matrix ({len(self.features)} features, bags), not of shape "
+                f"{tuple(ids.shape)}"
+            )
+        check_type(self._table(next(iter(self.features))), ids)
 
     def _asked(
         self, features: Mapping[str, FeatureIds] | Any

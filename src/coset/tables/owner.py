@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from coset.errors import InputError, unknown
 from coset.ledger import measure
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
-from coset.optimizers.engine import Engine
 from coset.schema import Component, Table
+
+if TYPE_CHECKING:
+    from coset.optimizers.engine import Engine
 
 MethodLike = str | Method | Mapping[str, Any]
 

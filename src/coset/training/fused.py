@@ -39,7 +39,8 @@ def choose(engine: Engine, model: DotModel, settings: TrainingSettings) -> Liter
     unfit = [name for name, module in _tables(model).items() if not fusable(module)]
     if engine == "fused" and unfit:
         raise InputError(
-            f"engine 'fused' needs tables composed of rows, on the CPU, in float32 or float64, which {unfit[0]!r} is not"
+            f"engine 'fused' needs tables composed of rows, on the CPU, in float32 or float64, which {unfit[0]!r} is "
+            f"not; use 'auto' or 'plain'"
         )
     if settings.optimizer == "lazy_adam" and (unfit or engine == "plain"):
         raise InputError("optimizer 'lazy_adam' is of the fused engine alone; use 'adam'")
@@ -78,7 +79,7 @@ class FusedDot:
         from coset.kernels.dot import train_dot
 
         announce()
-        program, settings, size = self.program, self.settings, self.settings.batch_size
+        program, size = self.program, self.settings.batch_size
         dtype = program.dtype
         targets = targets.to(self.parameters[0].dtype)
         gaps = np.empty(len(targets), dtype)
@@ -138,7 +139,7 @@ class FusedDot:
         forget = np.ceil(np.log(precision * _FORGET) / np.log(_BETAS[0]))
         return np.array([self.settings.eps, *_BETAS, 1.0, forget], np.float64)
 
-    def _schedule(self, before: int, done: int, steps: int) -> tuple[np.ndarray, ...]:
+    def _schedule(self, before: int, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Rates and paces by group and step, roots by step, and no decay."""
         scales = np.array([[group["scale"]] for group in self.optimizer.param_groups])
         rates = scales * [self.settings.rate(before + step, steps) for step in range(done)]
