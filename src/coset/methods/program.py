@@ -108,10 +108,10 @@ class Program:
         self._frames: dict[tuple[tuple[int, ...], tuple[int, ...]], Frame] = {}
         self._tasks: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
 
-    def addresses(self) -> np.ndarray:
-        """The arrays, with where they are now: a module may have been moved since."""
+    def addresses(self, tables: Sequence[Tensor] | None = None) -> np.ndarray:
+        """The arrays, with where they are now, since a module may have been moved; or with where `tables` are."""
         arrays = self.arrays.copy()
-        arrays[:, layout.ADDRESS] = [parameter.data_ptr() for parameter in self.parameters]
+        arrays[:, layout.ADDRESS] = [table.data_ptr() for table in (tables or self.parameters)]
         for part, codes in self._codes:
             self.parts[part, layout.FIRST] = codes.data_ptr()
         return arrays

@@ -216,14 +216,16 @@ class TableOptimizer(torch.optim.Optimizer):
                 )  # fmt: skip
             self._begun = self.steps
 
-    def bring(self, engine: Engine, features: np.ndarray, rows: np.ndarray, piece_of: np.ndarray) -> None:
+    def bring(
+        self, engine: Engine, arrays: np.ndarray, features: np.ndarray, rows: np.ndarray, piece_of: np.ndarray
+    ) -> None:
         """Bring the rows that a call is about to read to the last step."""
         if not self._dense or self._begun == self.steps:
             return
         program = engine.program
         tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
         updates.bring(
-            tasks, uses, features, rows, piece_of, program.addresses(), engine.states, self.steps, self._begun,
+            tasks, uses, features, rows, piece_of, arrays, engine.states, self.steps, self._begun,
             self._numbers(1.0), *self._history.arrays, engine.like,
         )  # fmt: skip
 

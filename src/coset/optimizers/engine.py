@@ -15,6 +15,7 @@ from coset.kernels import layout
 from coset.kernels.compile import launching
 from coset.kernels.rows import add_gradients, find_rows, look_up, plan_sums
 from coset.methods.program import DTYPES, Lookup, Program
+from coset.optimizers import operators
 
 if TYPE_CHECKING:
     from coset.optimizers.base import TableOptimizer
@@ -52,6 +53,7 @@ class Engine:
         self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
         self.like = np.empty(0, program.dtype)
         self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
+        self.number = operators.number(self)
         self.checked = np.empty(0, np.int64)
         """The arrays as they were when `check` last looked at them."""
         self._spare: list[np.ndarray] = []
@@ -67,9 +69,16 @@ class Engine:
         Raises:
             IndexError: an id out of range; it names the table, the id and the range.
         """
+        if torch.compiler.is_compiling():
+            lookups = [Lookup(at, ids) for at, ids in enumerate(asked)] if isinstance(asked, Tensor) else asked
+            return operators.look_up(self, lookups, joined)
         if not torch.is_grad_enabled():
-            return _Call(self, asked, joined).vectors()
-        return _LookUp.apply(self.anchor, _Call(self, asked, joined))  # type: ignore[no-any-return, no-untyped-call]
+            return Call(self, asked, joined).vectors()
+        return _LookUp.apply(self.anchor, Call(self, asked, joined))  # type: ignore[no-any-return, no-untyped-call]
+
+    def call(self, asked: Sequence[Lookup], joined: bool, tables: Sequence[Tensor]) -> Call:
+        """A call that has not been made yet, of the arrays in `tables`: a graph may hand on copies."""
+        return Call(self, asked, joined, tables)
 
     def room(self, count: int) -> np.ndarray:
         """Room for `count` numbers, used again from step to step: fresh memory costs more than what is done with it."""
@@ -96,14 +105,16 @@ class Engine:
         self.checked = self.program.addresses()
 
 
-class _Call:
+class Call:
     """One call of an engine: rows found, vectors composed, and in the end gradients summed."""
 
-    def __init__(self, engine: Engine, asked: Sequence[Lookup] | Tensor, joined: bool) -> None:
+    def __init__(
+        self, engine: Engine, asked: Sequence[Lookup] | Tensor, joined: bool, tables: Sequence[Tensor] | None = None
+    ) -> None:
         self.engine, self.given, self.joined = engine, asked, joined  # what kernels read must live as long as this
         program = engine.program
-        self.arrays = program.addresses()
-        if not np.array_equal(self.arrays, engine.checked):
+        self.arrays = program.addresses(tables)
+        if tables is None and not np.array_equal(self.arrays, engine.checked):
             engine.check()
         frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
         self.features, self.asked, ids = frame
@@ -115,13 +126,19 @@ class _Call:
         """The vectors of all lookups."""
         engine, program = self.engine, self.engine.program
         with launching():
-            feature, place = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
-            if feature >= 0:
-                raise self._out_of_range(feature, place)
-            engine.optimizer.bring(engine, self.features, self.rows, self.piece_of)
+            self.find()
             out = self._place(None)
             look_up(self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like)
         return out
+
+    def find(self) -> None:
+        """Find the rows of all ids, and bring them to the optimizer's last step."""
+        program = self.engine.program
+        with launching():
+            feature, place = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
+            if feature >= 0:
+                raise self._out_of_range(feature, place)
+            self.engine.optimizer.bring(self.engine, self.arrays, self.features, self.rows, self.piece_of)
 
     def add(self, gradient: Tensor) -> None:
         """Sum the gradient of the vectors by row, and hand the sums to the engine."""
@@ -178,7 +195,7 @@ class _LookUp(torch.autograd.Function):
     """Vectors by kernels; backward leaves sums with the engine, and no gradient with any parameter."""
 
     @staticmethod
-    def forward(context: Any, anchor: Tensor, call: _Call) -> Tensor:
+    def forward(context: Any, anchor: Tensor, call: Call) -> Tensor:
         context.call = call
         return call.vectors()
 

@@ -130,7 +130,7 @@ def direction(like: Tensor, seed: int = 0) -> Tensor:
 def gradients(module: nn.Module, value: Tensor) -> dict[str, Tensor | None]:
     """The gradient of every parameter under a fixed random direction of `value`."""
     module.zero_grad(set_to_none=True)
-    (value * direction(value.detach())).sum().backward()  # type: ignore[no-untyped-call]
+    (value * direction(value.detach())).sum().backward()
     return {name: None if p.grad is None else p.grad.clone() for name, p in module.named_parameters()}
 
 

@@ -138,7 +138,7 @@ def _descend(module: TableModule, ids: Tensor) -> None:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        (module.lookup(ids) - 1).pow(2).mean().backward()  # type: ignore[no-untyped-call]
+        (module.lookup(ids) - 1).pow(2).mean().backward()
         optimizer.step()
 
 

@@ -1,0 +1,133 @@
+"""The engine's calls as operators of torch, with what they give and what they change declared, for `torch.compile`.
+
+Eager calls go straight to the kernels, which takes less than to go through torch's dispatcher; compiled graphs hold
+these operators, which do the same.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from coset.kernels import layout
+from coset.methods.program import Lookup
+
+if TYPE_CHECKING:
+    from coset.optimizers.engine import Engine
+
+_engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
+
+
+def number(engine: Engine) -> int:
+    """What graphs call an engine by, as long as it lives."""
+    _engines[id(engine)] = engine
+    return id(engine)
+
+
+def look_up(engine: Engine, lookups: Sequence[Lookup], joined: bool) -> Tensor:
+    """`Engine.look_up` in a graph."""
+    # Lists of tensors have no room for None: a tensor of no elements stands for what is not given.
+    nothing = torch.empty(0, dtype=torch.int64)
+    inputs = (
+        [lookup.values for lookup in lookups],
+        [nothing if lookup.offsets is None else lookup.offsets for lookup in lookups],
+        [nothing.to(engine.anchor.dtype) if lookup.weights is None else lookup.weights for lookup in lookups],
+        [lookup.feature for lookup in lookups],
+        [lookup.offsets is not None for lookup in lookups],
+        [lookup.weights is not None for lookup in lookups],
+        [lookup.mean for lookup in lookups],
+    )
+    _bring(engine.program.parameters, *inputs, engine.number)
+    found: Tensor = _look_up(engine.anchor, engine.program.parameters, *inputs, joined, engine.number)
+    return found
+
+
+def _lookups(
+    values: Sequence[Tensor], offsets: Sequence[Tensor], weights: Sequence[Tensor], features: Sequence[int],
+    in_bags: Sequence[bool], weighted: Sequence[bool], means: Sequence[bool],
+) -> list[Lookup]:  # fmt: skip
+    return [
+        Lookup(feature, ids, at if bags else None, by if has_weights else None, mean)
+        for ids, at, by, feature, bags, has_weights, mean in zip(
+            values, offsets, weights, features, in_bags, weighted, means, strict=True
+        )
+    ]
+
+
+@torch.library.custom_op("coset::bring", mutates_args=("tables",))
+def _bring(
+    tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor], features: list[int],
+    in_bags: list[bool], weighted: list[bool], means: list[bool], engine: int,
+) -> None:  # fmt: skip
+    """Bring the rows that are about to be read to the optimizer's last step."""
+    lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
+    _engines[engine].call(lookups, False, tables).find()
+
+
+@_bring.register_fake
+def _(*given: Any) -> None:
+    return None
+
+
+@torch.library.custom_op("coset::look_up", mutates_args=())
+def _look_up(
+    anchor: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+) -> Tensor:  # fmt: skip
+    """Vectors of all lookups."""
+    lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
+    return _engines[engine].call(lookups, joined, tables).vectors()
+
+
+@_look_up.register_fake
+def _(
+    anchor: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+) -> Tensor:  # fmt: skip
+    dims = [int(_engines[engine].program.template[feature, layout.DIM]) for feature in features]
+    bags = [
+        at.shape[0] - 1 if has_offsets else ids.shape[0]
+        for ids, at, has_offsets in zip(values, offsets, in_bags, strict=True)
+    ]
+    if joined:
+        return anchor.new_empty(bags[0], sum(dims))
+    return anchor.new_empty(sum(count * dim for count, dim in zip(bags, dims, strict=True)))
+
+
+@torch.library.custom_op("coset::add_gradients", mutates_args=())
+def _add_gradients(
+    gradient: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+) -> Tensor:  # fmt: skip
+    """Leave the sums of gradients with the engine; the anchor's gradient, which is nothing, keeps the call in graphs."""
+    lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
+    call = _engines[engine].call(lookups, joined, tables)
+    call.find()
+    call.add(gradient)
+    return gradient.new_zeros(())
+
+
+@_add_gradients.register_fake
+def _(gradient: Tensor, *given: Any) -> Tensor:
+    return gradient.new_zeros(())
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, tables, values, offsets, weights, *ctx.rest = inputs
+    ctx.tables, ctx.count = len(tables), len(values)
+    ctx.save_for_backward(*values, *offsets, *weights, *tables)
+
+
+def _backward(context: Any, gradient: Tensor) -> tuple[Any, ...]:
+    saved, count = context.saved_tensors, context.count
+    parts = [list(saved[at : at + count]) for at in range(0, 3 * count, count)]
+    slope = _add_gradients(gradient.contiguous(), list(saved[3 * count :]), *parts, *context.rest)
+    nothing = [None] * count
+    return slope, [None] * context.tables, nothing, nothing, nothing, *[None] * len(context.rest)
+
+
+_look_up.register_autograd(_backward, setup_context=_keep)
