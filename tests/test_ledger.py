@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from coset import ledger
+from coset import ledger, optimizers
 from coset.methods import Method, registered
+from coset.methods.mixed_dimension import MixedDimension
+from coset.methods.quotient_remainder import QuotientRemainder
 from coset.schema import Component, Table
-from coset.tables import Embedding, EmbeddingBag, EmbeddingCollection
+from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 from coset.training.settings import TrainingSettings
 
 TABLES = (
@@ -96,3 +100,26 @@ def test_components_follow_a_change_of_type(table: Table, example: Method, chang
 
 def test_nothing_costs_nothing() -> None:
     assert ledger.parameters([]) == ledger.inference_bytes([]) == ledger.optimizer_bytes([], "adam") == 0
+
+
+TABLE_OPTIMIZERS = {
+    "sgd": optimizers.SGD,
+    "adagrad": optimizers.Adagrad,
+    "row_wise_adagrad": optimizers.RowWiseAdagrad,
+    "lazy_adam": optimizers.Adam,
+    "dense_adam": lambda module: optimizers.Adam(module, mode="dense"),
+}
+
+
+@pytest.mark.parametrize("optimizer", TABLE_OPTIMIZERS)
+def test_bytes_of_table_optimizers_are_those_of_their_state(optimizer: Any) -> None:
+    tables = [
+        (Table("user", 50, 8), QuotientRemainder(10)),
+        (Table("movie", 40, 8), MixedDimension((10, 30), (8, 2), "keras")),
+        (Table("genre", 5, 8), "full"),
+    ]
+    bags = EmbeddingBagCollection(tables)
+    state = TABLE_OPTIMIZERS[optimizer](bags).state
+    assert ledger.table_optimizer_bytes(bags.components(), optimizer) == sum(
+        value.numel() * value.element_size() for of in state.values() for value in of.values()
+    )

@@ -13,6 +13,9 @@ from coset.schema import Component
 Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
 
 _STATE_ARRAYS: dict[str, int] = {"sgd": 0, "adagrad": 1, "adam": 2, "lazy_adam": 2}
+TableOptimizer = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "dense_adam"]
+
+_TABLE_STATE_ARRAYS: dict[str, int] = {"adagrad": 1, "lazy_adam": 2, "dense_adam": 2}
 _STEP_BYTES = 4  # torch keeps a float32 step count beside the state arrays of each parameter
 
 
@@ -54,6 +57,23 @@ def optimizer_bytes(components: Iterable[Component], optimizer: Optimizer) -> in
     arrays = _STATE_ARRAYS[optimizer]
     trained = [component for component in components if component.kind == "parameter"]
     return sum(arrays * component.bytes + (_STEP_BYTES if arrays else 0) for component in trained)
+
+
+def table_optimizer_bytes(components: Iterable[Component], optimizer: TableOptimizer) -> int:
+    """Bytes of the state that the optimizer of `coset.optimizers` of that name keeps.
+
+    Example:
+        >>> table_optimizer_bytes([Component("rows.weight", 1000, 16)], "row_wise_adagrad")
+        4000
+    """
+    total = 0
+    for component in components:
+        if component.kind == "parameter":
+            rows = component.rows if component.width else 1  # one-dimensional arrays are one row
+            total += _TABLE_STATE_ARRAYS.get(optimizer, 0) * component.bytes
+            total += rows * component.dtype.itemsize if optimizer == "row_wise_adagrad" else 0
+            total += rows * _STEP_BYTES if optimizer == "dense_adam" else 0  # the step that each row is brought to
+    return total
 
 
 def measure(module: nn.Module) -> list[Component]:

@@ -103,7 +103,7 @@ def _add_gradients(
     gradient: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
     features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
 ) -> Tensor:  # fmt: skip
-    """Leave the sums of gradients with the engine; the anchor's gradient, which is nothing, keeps the call in graphs."""
+    """Leave the sums of gradients with the engine; the anchor's gradient, zero, keeps the call in graphs."""
     lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
     call = _engines[engine].call(lookups, joined, tables)
     call.find()

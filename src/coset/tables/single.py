@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.methods import TableModule
+from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
@@ -71,6 +72,11 @@ class _SingleTable(Tables):
         """Elements of a vector."""
         return self.table.embedding_dim
 
+    def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
+        """The table, unless it has options that kernels do not know."""
+        plain = self.padding_idx is None and self.max_norm is None and not self.scale_grad_by_freq
+        return super().fusable() if plain else ({}, {})
+
     def reset_parameters(self) -> None:
         """Draw fresh values; the padding row of a full table is zero."""
         super().reset_parameters()
@@ -125,6 +131,9 @@ class _SingleTable(Tables):
 
     def _read(self, ids: Tensor) -> Tensor:
         """Vectors as they are; padding reads as stored for `full`, as zeros elsewhere."""
+        if self.engine is not None:
+            flat = self.engine.look_up([Lookup(0, ids.reshape(-1).contiguous())], joined=False)
+            return flat.view(*ids.shape, *self._module.vector_shape)
         rows = self._rows(ids)
         if not self.method.row_per_id:
             vectors = self._module.lookup(rows)
