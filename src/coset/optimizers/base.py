@@ -298,12 +298,13 @@ class _History:
 
 def _together(engine: Engine) -> Gradients | None:
     """The gradients of all backward passes since the last step, as one."""
-    if len(engine.pending) <= 1:
-        return engine.pending[0] if engine.pending else None
+    filled = [found for found in engine.pending if len(found.tasks)]  # a call may ask for no ids at all
+    if len(filled) <= 1:
+        return filled[0] if filled else None
     width = engine.program.arrays[:, layout.ARRAY_WIDTH]
     rows: dict[int, list[np.ndarray]] = {}
     values: dict[int, list[np.ndarray]] = {}
-    for found in engine.pending:
+    for found in filled:
         for task, count in zip(found.tasks, found.counts, strict=True):
             array, room, start = int(task[layout.TASK_ARRAY]), task[layout.ROOM], task[layout.SUMS]
             rows.setdefault(array, []).append(found.distinct[room : room + count])
