@@ -67,6 +67,7 @@ def fusable(module: TableModule) -> bool:
     return (
         _descriptor(module) is not None
         and all(p.device.type == "cpu" and p.dtype in DTYPES and p.is_contiguous() for p in parameters)
+        and all(p.requires_grad for p in parameters)  # kernels train all that they read
         and len({p.dtype for p in parameters}) == 1
     )
 
