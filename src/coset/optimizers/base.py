@@ -102,6 +102,8 @@ class TableOptimizer(torch.optim.Optimizer):
             take(parameter, self)
         self._parameters = list(every.values())
         self._history = _History(len(self.param_groups))
+        self._numbers = self._new_numbers()
+        """What kernels are told of the steps since the last synchronization."""
         self._point()
         for owner, engine in zip((o for o in owners if self._fuses(o)), self.engines, strict=True):
             owner.fuse(engine)  # type: ignore[operator]
@@ -150,7 +152,8 @@ class TableOptimizer(torch.optim.Optimizer):
         with launching(), _uninterrupted():
             now = self.steps + 1
             self._note(now)
-            numbers = self._numbers(scale)
+            numbers = self._numbers.copy()
+            numbers[updates.SCALE] = scale
             rates = np.array([float(group["lr"]) for group in self.param_groups])
             for engine, found in waiting:
                 if found is not None:
@@ -211,7 +214,7 @@ class TableOptimizer(torch.optim.Optimizer):
         with launching(), _uninterrupted():
             for engine in self.engines:
                 updates.bring_all(
-                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers(1.0),
+                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers,
                     *self._history.arrays, engine.like,
                 )  # fmt: skip
             self._begun = self.steps
@@ -226,7 +229,7 @@ class TableOptimizer(torch.optim.Optimizer):
         tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
         updates.bring(
             tasks, uses, features, rows, piece_of, arrays, engine.states, self.steps, self._begun,
-            self._numbers(1.0), *self._history.arrays, engine.like,
+            self._numbers, *self._history.arrays, engine.like,
         )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------------------
@@ -264,8 +267,9 @@ class TableOptimizer(torch.optim.Optimizer):
         """Write down what step `now` does to rows, for those that are brought to it later."""
         if not self._dense:
             self._begun = now - 1
-        elif now - 1 - self._begun >= _LONGEST:
-            self.synchronize()
+        elif now - 1 - self._begun >= _LONGEST or not np.array_equal(self._numbers, self._new_numbers()):
+            self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
+        self._numbers = self._new_numbers()
         first, second = self.param_groups[0]["betas"]
         rates = [float(group["lr"]) for group in self.param_groups]
         self._history.put(
@@ -275,12 +279,12 @@ class TableOptimizer(torch.optim.Optimizer):
             [1 - rate * group["weight_decay"] for rate, group in zip(rates, self.param_groups, strict=True)],
         )
 
-    def _numbers(self, scale: float) -> np.ndarray:
+    def _new_numbers(self) -> np.ndarray:
         group = self.param_groups[0]
         first, second = group["betas"]
         precision = float(np.finfo(self.engines[0].program.dtype).eps)
         forget = np.ceil(np.log(precision * _FORGET) / np.log(first)) if first > 0 else 1.0
-        return np.array([group["eps"], first, second, scale, forget], np.float64)
+        return np.array([group["eps"], first, second, 1.0, forget], np.float64)
 
 
 class _History:
