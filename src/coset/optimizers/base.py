@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -189,12 +189,15 @@ class TableOptimizer(torch.optim.Optimizer):
         Raises:
             InputError: the state is of another kind of optimizer or of other tables.
         """
+        own = [[_shapes(self.state[p]) for p in group["params"]] for group in self.param_groups]
+        groups, states = state_dict.get("param_groups", []), state_dict.get("state", {})
+        given = [[_shapes(states.get(number, {})) for number in group["params"]] for group in groups]
+        if given != own or not all("steps" in group for group in groups):  # before torch puts it in place of ours
+            raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
         old = {id(p): state for p, state in self.state.items()}
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             fresh = old[id(parameter)]
-            if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in fresh.items()}:
-                raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
             for name, value in state.items():
                 fresh[name].copy_(value)
             if "brought" in fresh:  # torch casts states to the type of their parameter, which whole numbers may not fit
@@ -298,6 +301,11 @@ class _History:
             first, second, third = (np.concatenate([array, np.zeros_like(array)], axis=-1) for array in self.arrays)
             self.arrays = first, second, third
         self.arrays[0][:, at], self.arrays[1][at], self.arrays[2][:, at] = paces, root, decays
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+    """The sizes of the arrays of a state, by name."""
+    return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
 
 
 def _together(engine: Engine) -> Gradients | None:
