@@ -85,6 +85,8 @@ class TableOptimizer(torch.optim.Optimizer):
             )
         slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
         every = {id(p): p for engine in self.engines for p in engine.program.parameters}
+        if sum(len(engine.program.parameters) for engine in self.engines) > len(every):
+            raise InputError("optimizer: two collections hold one array, which kernels would train in each; use one")
         if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
             raise InputError(f"optimizer: {type(other).__name__} owns a table of this model already")
         groups = [
@@ -236,6 +238,16 @@ class TableOptimizer(torch.optim.Optimizer):
         )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only for torch's own constructor.
+
+        Raises:
+            InputError: later; kernels would not know of the group.
+        """
+        if hasattr(self, "_history"):
+            raise InputError(f"{type(self).__name__} takes tables over when it is made; groups cannot be added later")
+        super().add_param_group(param_group)
 
     def others(self, module: nn.Module) -> list[nn.Parameter]:
         """The parameters of a model that no such optimizer owns: those for an optimizer of torch's."""
