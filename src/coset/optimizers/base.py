@@ -340,7 +340,8 @@ def _together(engine: Engine) -> Gradients | None:
     for array, parts in rows.items():
         each, place = np.unique(np.concatenate(parts), return_inverse=True)
         total = np.zeros((len(each), width[array]), engine.program.dtype)
-        np.add.at(total, place, np.concatenate(values[array]))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+            np.add.at(total, place, np.concatenate(values[array]))
         tasks.append([array, 0, 1, room, start, 0, 0])
         distinct.append(each)
         sums.append(total.reshape(-1))
