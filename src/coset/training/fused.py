@@ -13,6 +13,7 @@ from coset.kernels import layout
 from coset.methods import TableModule
 from coset.methods.program import Program, fusable
 from coset.models.dot import DotModel
+from coset.tables import check_ids
 from coset.training.settings import TrainingSettings
 
 Engine = Literal["auto", "fused", "plain"]
@@ -74,6 +75,9 @@ class FusedDot:
         Args:
             before: steps done.
             steps: steps of the whole training, for the schedule.
+
+        Raises:
+            IndexError: an id out of range; nothing has changed then.
         """
         from coset.kernels.compile import announce, launching
         from coset.kernels.dot import train_dot
@@ -81,13 +85,15 @@ class FusedDot:
         announce()
         program, size = self.program, self.settings.batch_size
         dtype = program.dtype
-        targets = targets.to(self.parameters[0].dtype)
+        for table, ids in ((self.model.user, users), (self.model.item, items)):
+            check_ids(table, ids)
+        targets = targets.to(self.parameters[0].dtype).contiguous()
         gaps = np.empty(len(targets), dtype)
         mean = len(self.parameters) - 1 if self.model.biases is not None else -1
         arrays = np.array([[0, *_shape(p)] for p in self.parameters], np.int64)
         program.addresses()
         arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]
-        given = np.stack([users.numpy(), items.numpy()])
+        given = torch.stack([users.long(), items.long()]).numpy()
         done = -(-len(targets) // size)
         tasks, uses = self._tasks(min(size, len(targets)))
         last, _ = self._tasks(len(targets) - (done - 1) * size)
