@@ -37,15 +37,22 @@ def choose(engine: Engine, model: DotModel, settings: TrainingSettings) -> Liter
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    unfit = [name for name, module in _tables(model).items() if not fusable(module)]
+    unfit = _unfit(model)
     if engine == "fused" and unfit:
-        raise InputError(
-            f"engine 'fused' needs tables composed of rows, on the CPU, in float32 or float64, which {unfit[0]!r} is "
-            f"not; use 'auto' or 'plain'"
-        )
+        raise InputError(f"engine 'fused' needs {unfit}; use 'auto' or 'plain'")
     if settings.optimizer == "lazy_adam" and (unfit or engine == "plain"):
         raise InputError("optimizer 'lazy_adam' is of the fused engine alone; use 'adam'")
     return "plain" if unfit or engine == "plain" else "fused"
+
+
+def _unfit(model: DotModel) -> str | None:
+    """What the fused engine needs and this model lacks."""
+    for name, module in _tables(model).items():
+        if not fusable(module):
+            return f"tables composed of rows, trained, on the CPU, in float32 or float64, which {name!r} is not"
+    if len(dtypes := {str(p.dtype)[6:] for p in model.parameters()}) > 1:
+        return f"numbers of one type, not {' and '.join(sorted(dtypes))}"
+    return None if all(p.requires_grad for p in model.parameters()) else "all parameters to be trained"
 
 
 class FusedDot:
