@@ -67,6 +67,7 @@ def fusable(module: TableModule) -> bool:
     return (
         _descriptor(module) is not None
         and all(p.device.type == "cpu" and p.dtype in DTYPES and p.is_contiguous() for p in parameters)
+        and all(p.requires_grad for p in parameters)  # kernels train all that they read
         and len({p.dtype for p in parameters}) == 1
     )
 
@@ -144,15 +145,15 @@ class Program:
 
     def frame(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Frame:
         """A frame for so many ids of these features, one id a bag."""
-        if (asked, counts) not in self._frames:
+        kept = self._frames.get((asked, counts))  # asked once: another thread may clear them
+        if kept is None:
             if len(self._frames) >= _KEPT:
                 self._frames.clear()
             numbers, lengths = np.array(asked, np.int64), np.array(counts, np.int64)
             features = self.template.copy()
             features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
             features[numbers, layout.SPACE] = lengths.cumsum() - lengths
-            self._frames[asked, counts] = Frame(features, numbers, int(lengths.sum()))
-        kept = self._frames[asked, counts]
+            kept = self._frames[asked, counts] = Frame(features, numbers, int(lengths.sum()))
         features = kept.features.copy()
         for feature, order in self._orders:
             features[feature, layout.ORDER] = order.data_ptr()
@@ -160,12 +161,12 @@ class Program:
 
     def tasks(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Tasks of sums, and uses, for features with so many ids; how they are cut depends on nothing else."""
-        if counts not in self._tasks:
+        kept = self._tasks.get(counts)
+        if kept is None:
             if len(self._tasks) >= _KEPT:
                 self._tasks.clear()
-            self._tasks[counts] = self._cut(counts)
-        tasks, uses = self._tasks[counts]
-        return tasks.copy(), uses
+            kept = self._tasks[counts] = self._cut(counts)
+        return kept[0].copy(), kept[1]
 
     def _cut(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         tasks: list[list[int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -85,6 +85,8 @@ class TableOptimizer(torch.optim.Optimizer):
             )
         slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
         every = {id(p): p for engine in self.engines for p in engine.program.parameters}
+        if sum(len(engine.program.parameters) for engine in self.engines) > len(every):
+            raise InputError("optimizer: two collections hold one array, which kernels would train in each; use one")
         if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
             raise InputError(f"optimizer: {type(other).__name__} owns a table of this model already")
         groups = [
@@ -102,6 +104,8 @@ class TableOptimizer(torch.optim.Optimizer):
             take(parameter, self)
         self._parameters = list(every.values())
         self._history = _History(len(self.param_groups))
+        self._numbers = self._new_numbers()
+        """What kernels are told of the steps since the last synchronization."""
         self._point()
         for owner, engine in zip((o for o in owners if self._fuses(o)), self.engines, strict=True):
             owner.fuse(engine)  # type: ignore[operator]
@@ -151,7 +155,8 @@ class TableOptimizer(torch.optim.Optimizer):
         with launching(rows), _uninterrupted():
             now = self.steps + 1
             self._note(now)
-            numbers = self._numbers(scale)
+            numbers = self._numbers.copy()
+            numbers[updates.SCALE] = scale
             rates = np.array([float(group["lr"]) for group in self.param_groups])
             for engine, found in waiting:
                 if found is not None:
@@ -187,12 +192,15 @@ class TableOptimizer(torch.optim.Optimizer):
         Raises:
             InputError: the state is of another kind of optimizer or of other tables.
         """
+        own = [[_shapes(self.state[p]) for p in group["params"]] for group in self.param_groups]
+        groups, states = state_dict.get("param_groups", []), state_dict.get("state", {})
+        given = [[_shapes(states.get(number, {})) for number in group["params"]] for group in groups]
+        if given != own or not all("steps" in group for group in groups):  # before torch puts it in place of ours
+            raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
         old = {id(p): state for p, state in self.state.items()}
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             fresh = old[id(parameter)]
-            if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in fresh.items()}:
-                raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
             for name, value in state.items():
                 fresh[name].copy_(value)
             if "brought" in fresh:  # torch casts states to the type of their parameter, which whole numbers may not fit
@@ -212,7 +220,7 @@ class TableOptimizer(torch.optim.Optimizer):
         with launching(), _uninterrupted():
             for engine in self.engines:
                 updates.bring_all(
-                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers(1.0),
+                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers,
                     *self._history.arrays, engine.like,
                 )  # fmt: skip
             self._begun = self.steps
@@ -227,10 +235,20 @@ class TableOptimizer(torch.optim.Optimizer):
         tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
         updates.bring(
             tasks, uses, features, rows, piece_of, arrays, engine.states, self.steps, self._begun,
-            self._numbers(1.0), *self._history.arrays, engine.like,
+            self._numbers, *self._history.arrays, engine.like,
         )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only for torch's own constructor.
+
+        Raises:
+            InputError: later; kernels would not know of the group.
+        """
+        if hasattr(self, "_history"):
+            raise InputError(f"{type(self).__name__} takes tables over when it is made; groups cannot be added later")
+        super().add_param_group(param_group)
 
     def others(self, module: nn.Module) -> list[nn.Parameter]:
         """The parameters of a model that no such optimizer owns: those for an optimizer of torch's."""
@@ -265,8 +283,9 @@ class TableOptimizer(torch.optim.Optimizer):
         """Write down what step `now` does to rows, for those that are brought to it later."""
         if not self._dense:
             self._begun = now - 1
-        elif now - 1 - self._begun >= _LONGEST:
-            self.synchronize()
+        elif now - 1 - self._begun >= _LONGEST or not np.array_equal(self._numbers, self._new_numbers()):
+            self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
+        self._numbers = self._new_numbers()
         first, second = self.param_groups[0]["betas"]
         rates = [float(group["lr"]) for group in self.param_groups]
         self._history.put(
@@ -276,12 +295,12 @@ class TableOptimizer(torch.optim.Optimizer):
             [1 - rate * group["weight_decay"] for rate, group in zip(rates, self.param_groups, strict=True)],
         )
 
-    def _numbers(self, scale: float) -> np.ndarray:
+    def _new_numbers(self) -> np.ndarray:
         group = self.param_groups[0]
         first, second = group["betas"]
         precision = float(np.finfo(self.engines[0].program.dtype).eps)
         forget = np.ceil(np.log(precision * _FORGET) / np.log(first)) if first > 0 else 1.0
-        return np.array([group["eps"], first, second, scale, forget], np.float64)
+        return np.array([group["eps"], first, second, 1.0, forget], np.float64)
 
 
 class _History:
@@ -297,14 +316,20 @@ class _History:
         self.arrays[0][:, at], self.arrays[1][at], self.arrays[2][:, at] = paces, root, decays
 
 
+def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+    """The sizes of the arrays of a state, by name."""
+    return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
+
+
 def _together(engine: Engine) -> Gradients | None:
     """The gradients of all backward passes since the last step, as one."""
-    if len(engine.pending) <= 1:
-        return engine.pending[0] if engine.pending else None
+    filled = [found for found in engine.pending if len(found.tasks)]  # a call may ask for no ids at all
+    if len(filled) <= 1:
+        return filled[0] if filled else None
     width = engine.program.arrays[:, layout.ARRAY_WIDTH]
     rows: dict[int, list[np.ndarray]] = {}
     values: dict[int, list[np.ndarray]] = {}
-    for found in engine.pending:
+    for found in filled:
         for task, count in zip(found.tasks, found.counts, strict=True):
             array, room, start = int(task[layout.TASK_ARRAY]), task[layout.ROOM], task[layout.SUMS]
             rows.setdefault(array, []).append(found.distinct[room : room + count])
@@ -316,7 +341,8 @@ def _together(engine: Engine) -> Gradients | None:
     for array, parts in rows.items():
         each, place = np.unique(np.concatenate(parts), return_inverse=True)
         total = np.zeros((len(each), width[array]), engine.program.dtype)
-        np.add.at(total, place, np.concatenate(values[array]))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+            np.add.at(total, place, np.concatenate(values[array]))
         tasks.append([array, 0, 1, room, start, 0, 0])
         distinct.append(each)
         sums.append(total.reshape(-1))

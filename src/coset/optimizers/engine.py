@@ -135,9 +135,9 @@ class Call:
         """Find the rows of all ids, and bring them to the optimizer's last step."""
         program = self.engine.program
         with launching(self.rows.shape[1]):
-            feature, place = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
+            feature, _ = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
             if feature >= 0:
-                raise self._out_of_range(feature, place)
+                raise self._out_of_range()
             self.engine.optimizer.bring(self.engine, self.arrays, self.features, self.rows, self.piece_of)
 
     def add(self, gradient: Tensor) -> None:
@@ -180,15 +180,17 @@ class Call:
         self.features[asked, layout.STRIDE] = total if self.joined else dims
         return tensor
 
-    def _out_of_range(self, feature: int, place: int) -> IndexError:
-        program = self.engine.program
-        name = list(program.features.values())[feature]
-        if isinstance(self.given, Tensor):
-            wrong = int(self.given[feature, place])
-        else:
-            wrong = next(int(lookup.values[place]) for lookup in self.given if lookup.feature == feature)
-        last = program.modules[name].table.num_embeddings - 1
-        return IndexError(f"table {name!r}: id {wrong} is out of range, its ids are 0 … {last}")
+    def _out_of_range(self) -> IndexError:
+        """The error that plain lookups raise: about the first feature, as they are given, that has such an id."""
+        program, given = self.engine.program, self.given
+        tables = [program.modules[name].table for name in program.features.values()]
+        asked = enumerate(given) if isinstance(given, Tensor) else ((of.feature, of.values) for of in given)
+        bounds = ((tables[feature], *ids.aminmax()) for feature, ids in asked if ids.numel())
+        table, low, high = next(found for found in bounds if found[1] < 0 or found[2] >= found[0].num_embeddings)
+        wrong = int(low if low < 0 else high)
+        return IndexError(
+            f"table {table.name!r}: id {wrong} is out of range, its ids are 0 … {table.num_embeddings - 1}"
+        )
 
 
 class _LookUp(torch.autograd.Function):

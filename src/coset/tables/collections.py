@@ -212,7 +212,7 @@ class EmbeddingBagCollection(_Collection):
         if isinstance(features, Tensor):
             self._check_matrix(features)
             features = dict(zip(self.features, features, strict=True))
-        lookups, alone = self._asked(features)
+        lookups, alone, order = self._asked(features)
         for feature, (ids, weights) in alone.items():
             flat, offsets, include_last = ids
             pooled = pool(
@@ -220,7 +220,10 @@ class EmbeddingBagCollection(_Collection):
             )
             found |= self._named(feature, pooled)
         found |= self._look_up_fused(lookups)
-        return found if not lookups or not alone else {name: found[name] for name in self._in_order(found)}
+        if not lookups or not alone:
+            return found
+        asked = (output for feature in order for output in self._outputs(feature))
+        return {output: found[output] for output in asked}
 
     def concatenated(self, features: Mapping[str, FeatureIds] | Any) -> Tensor:
         """The same vectors side by side, shape `(bags, sum of their dims)`, in the order in which features are given;
@@ -230,7 +233,7 @@ class EmbeddingBagCollection(_Collection):
             if self.engine is not None and len(self.engine.program.numbers) == len(self.features) and not self._has_max:
                 return self.engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
-        lookups, alone = self._asked(features)
+        lookups, alone, _ = self._asked(features)
         if alone or not lookups:
             return torch.cat(list(self(features).values()), dim=-1)
         counts = {lookup.bags for lookup in lookups.values()}
@@ -250,13 +253,13 @@ class EmbeddingBagCollection(_Collection):
 
     def _asked(
         self, features: Mapping[str, FeatureIds] | Any
-    ) -> tuple[dict[str, Lookup], dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]]]:
-        """What kernels look up and pool, and the bags and weights of the other features."""
+    ) -> tuple[dict[str, Lookup], dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]], list[str]]:
+        """What kernels look up and pool, the bags and weights of the other features, and all of these in order."""
         lookups: dict[str, Lookup] = {}
         alone: dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]] = {}
         numbers = {} if self.engine is None else self.engine.program.numbers
-        given = features.items() if isinstance(features, Mapping) else read_features(features, self.features).items()
-        for feature, of in given:
+        given = features if isinstance(features, Mapping) else read_features(features, self.features)
+        for feature, of in given.items():
             table, number = self._table(feature), numbers.get(feature)
             mode = self.modes[feature]
             if number is not None and isinstance(of, Tensor) and of.dim() == 1 and mode != "max":
@@ -272,7 +275,7 @@ class EmbeddingBagCollection(_Collection):
             else:
                 check_type(table, values)
                 lookups[feature] = self._lookup(feature, *bags, ids.weights)
-        return lookups, alone
+        return lookups, alone, list(given)
 
     def _lookup(
         self, feature: str, values: Tensor, offsets: Tensor, include_last: bool, weights: Tensor | None
@@ -284,9 +287,6 @@ class EmbeddingBagCollection(_Collection):
             weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype).contiguous()
         number, mean = self.engine.program.numbers[feature], self.modes[feature] == "mean"
         return Lookup(number, values.contiguous(), offsets.contiguous(), weights, mean)
-
-    def _in_order(self, found: Mapping[str, Tensor]) -> list[str]:
-        return [output for output in self.output_dims if output in found]
 
 
 def read_features(

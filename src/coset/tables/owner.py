@@ -108,7 +108,8 @@ class Tables(nn.Module):
         super()._load_from_state_dict(*given)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy belongs to no optimizer."""
+        """A copy belongs to no optimizer, so nothing could make up for missed steps in it later."""
+        bring_up_to_date(self.parameters())
         return {**self.__dict__, "engine": None}
 
     def components(self) -> list[Component]:

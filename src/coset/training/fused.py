@@ -13,6 +13,7 @@ from coset.kernels import layout
 from coset.methods import TableModule
 from coset.methods.program import Program, fusable
 from coset.models.dot import DotModel
+from coset.tables import check_ids
 from coset.training.settings import TrainingSettings
 
 Engine = Literal["auto", "fused", "plain"]
@@ -36,15 +37,22 @@ def choose(engine: Engine, model: DotModel, settings: TrainingSettings) -> Liter
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    unfit = [name for name, module in _tables(model).items() if not fusable(module)]
+    unfit = _unfit(model)
     if engine == "fused" and unfit:
-        raise InputError(
-            f"engine 'fused' needs tables composed of rows, on the CPU, in float32 or float64, which {unfit[0]!r} is "
-            f"not; use 'auto' or 'plain'"
-        )
+        raise InputError(f"engine 'fused' needs {unfit}; use 'auto' or 'plain'")
     if settings.optimizer == "lazy_adam" and (unfit or engine == "plain"):
         raise InputError("optimizer 'lazy_adam' is of the fused engine alone; use 'adam'")
     return "plain" if unfit or engine == "plain" else "fused"
+
+
+def _unfit(model: DotModel) -> str | None:
+    """What the fused engine needs and this model lacks."""
+    for name, module in _tables(model).items():
+        if not fusable(module):
+            return f"tables composed of rows, trained, on the CPU, in float32 or float64, which {name!r} is not"
+    if len(dtypes := {str(p.dtype)[6:] for p in model.parameters()}) > 1:
+        return f"numbers of one type, not {' and '.join(sorted(dtypes))}"
+    return None if all(p.requires_grad for p in model.parameters()) else "all parameters to be trained"
 
 
 class FusedDot:
@@ -74,6 +82,9 @@ class FusedDot:
         Args:
             before: steps done.
             steps: steps of the whole training, for the schedule.
+
+        Raises:
+            IndexError: an id out of range; nothing has changed then.
         """
         from coset.kernels.compile import announce, launching
         from coset.kernels.dot import train_dot
@@ -81,13 +92,15 @@ class FusedDot:
         announce()
         program, size = self.program, self.settings.batch_size
         dtype = program.dtype
-        targets = targets.to(self.parameters[0].dtype)
+        for table, ids in ((self.model.user, users), (self.model.item, items)):
+            check_ids(table, ids)
+        targets = targets.to(self.parameters[0].dtype).contiguous()
         gaps = np.empty(len(targets), dtype)
         mean = len(self.parameters) - 1 if self.model.biases is not None else -1
         arrays = np.array([[0, *_shape(p)] for p in self.parameters], np.int64)
         program.addresses()
         arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]
-        given = np.stack([users.numpy(), items.numpy()])
+        given = torch.stack([users.long(), items.long()]).numpy()
         done = -(-len(targets) // size)
         tasks, uses = self._tasks(min(size, len(targets)))
         last, _ = self._tasks(len(targets) - (done - 1) * size)
