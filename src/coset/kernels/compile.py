@@ -52,6 +52,12 @@ def compiled(function: F) -> F:
     return wrapped
 
 
+def inlined(function: F) -> F:
+    """A function that is made a part of those that call it: handing on a dozen arrays takes longer than short work."""
+    wrapped: F = numba.njit(nogil=True, fastmath=_MATH, error_model="numpy", forceinline=True)(function)
+    return wrapped
+
+
 def kernel(function: F) -> F:
     """What Python calls: kept on disk, and free of the global lock."""
     return _kept(function, parallel=False)

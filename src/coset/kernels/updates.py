@@ -7,10 +7,12 @@ correction, one over the root of the second, and the factor that weight decay le
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numba import prange
 
-from coset.kernels.compile import compiled, parallel_kernel
+from coset.kernels.compile import compiled, inlined, parallel_kernel
 from coset.kernels.layout import (
     ADAGRAD,
     ADDRESS,
@@ -38,44 +40,65 @@ from coset.kernels.layout import (
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
 
-EPS, BETA1, BETA2, SCALE, FORGET = 0, 1, 2, 3, 4
-"""`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away."""
+EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
+"""`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away. From
+`POWERS` on stand the powers 0 … FORGET of β₁, then those of √β₂."""
+
+
+@cache
+def numbers_of(eps: float, beta1: float, beta2: float, precision: float) -> np.ndarray:
+    """`numbers` for these settings, and for numbers of this precision; the factor of gradients is 1."""
+    forget = max(1, int(np.ceil(np.log(precision * _STILL) / np.log(beta1)))) if beta1 > 0 else 1
+    missed = np.arange(forget + 1)
+    return np.concatenate([[eps, beta1, beta2, 1.0, forget], beta1**missed, beta2 ** (missed / 2)])
+
+
+_STILL = 1e-3
+"""The part of the precision of a number that a first moment decays to before its row is said to stand still."""
 
 _STEPS = np.empty(1, np.int32)
 
 
-@compiled
+@inlined
 def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots, decays):
     """What `torch.optim.Adam` does to a row in the steps `brought + 1 … now`, in which it has no gradient.
 
     Both moments decay by a constant factor a step, so they are computed from where they stood, without a root for
     every step; a row that never had a gradient only decays.
     """
-    width = len(row)
+    width, type_ = len(row), row.dtype.type
     idle = True
     for e in range(width):
         idle &= square[e] == 0
-    missed = now - brought
+    missed, forget = now - brought, np.int64(numbers[FORGET])
+    steps, first = min(missed, forget), brought - begun
     if not idle:
-        beta, root = numbers[BETA1], np.sqrt(numbers[BETA2])
-        decayed, shrunk = 1.0, 1.0
-        for e in range(width):
-            square[e] = np.sqrt(square[e])
-        for s in range(brought - begun, min(now, brought + np.int64(numbers[FORGET])) - begun):
-            decayed *= beta
-            shrunk *= root
-            pace = row.dtype.type(paces[group, s] * decayed)
-            over = row.dtype.type(shrunk * roots[s])
-            keep = row.dtype.type(decays[group, s])
-            eps = row.dtype.type(numbers[EPS])
+        firsts, seconds = numbers[POWERS:], numbers[POWERS + forget + 1 :]
+        eps = type_(numbers[EPS])
+        if width == 1:  # biases: in scalars, which have no loops to begin and end
+            root, value, slope = np.sqrt(square[0]), row[0], mean[0]
+            for k in range(steps):
+                pace, over = type_(paces[group, first + k] * firsts[k + 1]), type_(seconds[k + 1] * roots[first + k])
+                value = type_(decays[group, first + k]) * value - pace * slope / (over * root + eps)
+            row[0] = value
+        else:
             for e in range(width):
-                row[e] = keep * row[e] - pace * mean[e] / (over * square[e] + eps)
-        decayed = row.dtype.type(numbers[BETA1] ** missed)
-        shrunk = row.dtype.type(root**missed)
+                square[e] = np.sqrt(square[e])
+            for k in range(steps):
+                pace, over = type_(paces[group, first + k] * firsts[k + 1]), type_(seconds[k + 1] * roots[first + k])
+                keep = type_(decays[group, first + k])
+                for e in range(width):
+                    row[e] = keep * row[e] - pace * mean[e] / (over * square[e] + eps)
+            for e in range(width):
+                square[e] *= square[e]
+        if missed <= forget:
+            decayed, shrunk = type_(firsts[missed]), type_(seconds[missed] * seconds[missed])
+        else:
+            decayed, shrunk = type_(numbers[BETA1] ** missed), type_(numbers[BETA2] ** missed)
         for e in range(width):
             mean[e] *= decayed
-            square[e] = (square[e] * shrunk) * (square[e] * shrunk)
-    rest = brought - begun if idle else min(now, brought + np.int64(numbers[FORGET])) - begun
+            square[e] *= shrunk
+    rest = first if idle else first + steps
     keep = 1.0
     for s in range(rest, now - begun):
         keep *= decays[group, s]
@@ -211,7 +234,7 @@ def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbe
         )
 
 
-@compiled
+@inlined
 def bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
     """Bring one row of an array to step `now`."""
     brought = vector(states[a, BROUGHT], r, 1, _STEPS)

@@ -23,8 +23,6 @@ from coset.optimizers.engine import Engine, Gradients
 
 _LONGEST = 1 << 16
 """Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
-_FORGET = 1e-3
-"""A first moment that has decayed to this part of the precision of a number no longer moves a row."""
 
 
 class TableOptimizer(torch.optim.Optimizer):
@@ -283,7 +281,7 @@ class TableOptimizer(torch.optim.Optimizer):
         """Write down what step `now` does to rows, for those that are brought to it later."""
         if not self._dense:
             self._begun = now - 1
-        elif now - 1 - self._begun >= _LONGEST or not np.array_equal(self._numbers, self._new_numbers()):
+        elif now - 1 - self._begun >= _LONGEST or self._numbers is not self._new_numbers():
             self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
         self._numbers = self._new_numbers()
         first, second = self.param_groups[0]["betas"]
@@ -297,10 +295,8 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def _new_numbers(self) -> np.ndarray:
         group = self.param_groups[0]
-        first, second = group["betas"]
         precision = float(np.finfo(self.engines[0].program.dtype).eps)
-        forget = np.ceil(np.log(precision * _FORGET) / np.log(first)) if first > 0 else 1.0
-        return np.array([group["eps"], first, second, 1.0, forget], np.float64)
+        return updates.numbers_of(group["eps"], *group["betas"], precision)
 
 
 class _History:

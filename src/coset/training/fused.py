@@ -26,7 +26,6 @@ _KINDS = {
     "lazy_adam": (layout.ADAM, ("exp_avg", "exp_avg_sq")),
 }
 _BETAS = 0.9, 0.999
-_FORGET = 1e-3
 
 
 def choose(engine: Engine, model: DotModel, settings: TrainingSettings) -> Literal["fused", "plain"]:
@@ -148,9 +147,9 @@ class FusedDot:
         return lines
 
     def _numbers(self) -> np.ndarray:
-        precision = float(np.finfo(self.program.dtype).eps)
-        forget = np.ceil(np.log(precision * _FORGET) / np.log(_BETAS[0]))
-        return np.array([self.settings.eps, *_BETAS, 1.0, forget], np.float64)
+        from coset.kernels.updates import numbers_of
+
+        return numbers_of(self.settings.eps, *_BETAS, float(np.finfo(self.program.dtype).eps))
 
     def _schedule(self, before: int, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Rates and paces by group and step, roots by step, and no decay."""
