@@ -28,7 +28,6 @@ from coset.methods import (
     TensorTrain,
     registered,
 )
-
 from coset.methods.rows import Affine, Rows
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.schema import Table
@@ -266,7 +265,10 @@ def test_weight_decay_is_of_rows_with_a_gradient(kind: str) -> None:
 def test_offsets_with_a_last_one(mode: Any) -> None:
     def collection() -> EmbeddingBagCollection:
         torch.manual_seed(0)
-        tables = [(Table("a", ROWS, DIM, dtype=DOUBLE), QuotientRemainder(20)), (Table("b", 9, 3, dtype=DOUBLE), "full")]
+        tables = [
+            (Table("a", ROWS, DIM, dtype=DOUBLE), QuotientRemainder(20)),
+            (Table("b", 9, 3, dtype=DOUBLE), "full"),
+        ]
         return EmbeddingBagCollection(tables, mode=mode, include_last_offset=True)
 
     plain, fused = collection(), collection()
@@ -361,14 +363,18 @@ def test_collections_of_single_vectors_and_several_collections() -> None:
                 [(first, QuotientRemainder(9)), (second, "full")], {"user": "user", "movie": "movie", "other": "movie"},
                 orders={"movie": torch.arange(30).flip(0)},
             )  # fmt: skip
-            self.bags = EmbeddingBagCollection([(second, LowRank(2)), (Table("x", 12, 4, dtype=DOUBLE), TensorTrain(2))])
+            self.bags = EmbeddingBagCollection(
+                [(second, LowRank(2)), (Table("x", 12, 4, dtype=DOUBLE), TensorTrain(2))]
+            )
             self.head = nn.Linear(4, 1, dtype=DOUBLE)
 
         def forward(self, seed: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
             ids = torch.randint(12, (6, 5), generator=generator)
             found = self.vectors({"user": ids[:2], "other": ids[2], "movie": ids[3].int()})
-            found |= {f"bag_{n}": v for n, v in self.bags({"movie": ids[4:], "x": (ids[5], torch.tensor([0, 2]))}).items()}
+            found |= {
+                f"bag_{n}": v for n, v in self.bags({"movie": ids[4:], "x": (ids[5], torch.tensor([0, 2]))}).items()
+            }
             total: Tensor = sum(self.head(v).square().sum() for v in found.values()) + loss_of(found, seed)
             return total
 
@@ -633,7 +639,7 @@ def test_weights_that_are_trained_get_their_gradient() -> None:
     values, offsets = torch.tensor([1, 2, 2, 70]), torch.tensor([0, 1])
     weights = [torch.linspace(-1, 1, 4, dtype=DOUBLE).requires_grad_() for _ in range(2)]
     for module, weight in zip((plain, fused), weights, strict=True):
-        loss_of(module({name: (values, offsets, weight) for name in module.features}), 0).backward()
+        loss_of(module(dict.fromkeys(module.features, (values, offsets, weight))), 0).backward()
     torch.testing.assert_close(weights[1].grad, weights[0].grad)
     reference.step()
     optimizer.step()
