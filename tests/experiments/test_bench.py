@@ -51,7 +51,7 @@ def measuring() -> Any:
 
 
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
-    assert {"embedding_step", "keras_example", "keras_mixed_dimension", "scale"} == bench.scripts().keys()
+    assert {"embedding_step", "engines", "keras_example", "keras_mixed_dimension", "scale"} == bench.scripts().keys()
 
 
 def test_a_coset_without_its_source_says_where_the_benchmarks_are(tmp_path: Path) -> None:

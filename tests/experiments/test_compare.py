@@ -116,7 +116,7 @@ def test_results_follow_the_schema(finished: tuple[Path, dict[str, Any], Watch],
             "epochs", "seconds_per_epoch", "history",
         } <= set(row)  # fmt: skip
         assert row["seeds"] == [5, 6]
-        assert row["engine"] == "plain"
+        assert row["engine"] == "fused"
         assert row["seconds_per_epoch"] > 0
         assert len(row["history"]) == 2
         assert all(len(run) == row["epochs"] for run in row["history"])

@@ -589,7 +589,7 @@ class TestIds:
             ({"seen": (torch.tensor([1]), [0])}, "feature 'seen': ids are a tensor.*not tuple"),
             ({"seen": np.array([1])}, "feature 'seen': ids are a tensor.*not ndarray"),
             ({"seen": None}, "feature 'seen': ids are a tensor.*not NoneType"),
-            (torch.tensor([1]), r"matrix \(3 features, bags\).*shape \(1,\)"),
+            (torch.tensor([1]), r"mapping.*not Tensor|matrix \(3 features, bags\).*shape \(1,\)"),
             ([("seen", torch.tensor([1]))], "mapping.*not list"),
             ({"seen": (torch.tensor([1, 2]), torch.tensor([1]))}, "'movie'.*offsets must begin at 0"),
             ({"seen": (torch.tensor([1, 2]), torch.tensor([0, 3]))}, r"'movie'.*offsets.*within 2.*\[0, 3\]"),

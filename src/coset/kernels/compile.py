@@ -83,12 +83,16 @@ def _kept(function: F, parallel: bool) -> F:
     return wrapped
 
 
+SMALL = 8192
+"""Ids of a call that one thread has done before others are awake."""
+
+
 @contextmanager
-def launching() -> Iterator[None]:
-    """Launch kernels in here: one Python thread at a time, since not every threading layer of numba bears more, and
-    on as many threads as torch uses."""
+def launching(ids: int = SMALL) -> Iterator[None]:
+    """Launch kernels in here: one Python thread at a time, since not every threading layer of numba bears more, and on
+    as many threads as torch uses, but for calls of few `ids`."""
     with _lock:
-        threads = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)
+        threads = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS) if ids >= SMALL else 1
         if numba.get_num_threads() != threads:
             numba.set_num_threads(threads)
         yield

@@ -151,7 +151,8 @@ class TableOptimizer(torch.optim.Optimizer):
                 f"lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
         scale = 1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6))
-        with launching(), _uninterrupted():
+        rows = sum(len(found.distinct) for _, found in waiting if found is not None)
+        with launching(rows), _uninterrupted():
             now = self.steps + 1
             self._note(now)
             numbers = self._numbers.copy()

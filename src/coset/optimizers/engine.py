@@ -125,7 +125,7 @@ class Call:
     def vectors(self) -> Tensor:
         """The vectors of all lookups."""
         engine, program = self.engine, self.engine.program
-        with launching():
+        with launching(self.rows.shape[1]):
             self.find()
             out = self._place(None)
             look_up(self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like)
@@ -134,7 +134,7 @@ class Call:
     def find(self) -> None:
         """Find the rows of all ids, and bring them to the optimizer's last step."""
         program = self.engine.program
-        with launching():
+        with launching(self.rows.shape[1]):
             feature, _ = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
             if feature >= 0:
                 raise self._out_of_range()
@@ -150,7 +150,7 @@ class Call:
             )
         gradient = gradient.contiguous()
         self._place(gradient)
-        with launching():
+        with launching(self.rows.shape[1]):
             tasks, uses = program.tasks(tuple(self.features[:, layout.COUNT].tolist()))
             projected, distinct, sums = plan_sums(
                 self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
