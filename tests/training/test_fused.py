@@ -75,6 +75,11 @@ def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
 
+def run_to_the_end(each: Trainer) -> None:
+    while not each.done:
+        each.run_epoch()
+
+
 def assert_same(fused: Trainer, plain: Trainer, tolerance: float = 1e-9) -> None:
     found, wanted = state_of(fused), state_of(plain)
     assert found.keys() == wanted.keys()
@@ -376,8 +381,7 @@ def test_a_training_that_diverges_says_so() -> None:
     for engine in ("fused", "plain"):
         each = trainer(engine, model_of(output="linear"), optimizer="sgd", learning_rate=1e6, epochs=8)
         with pytest.raises(InputError, match="training diverged"), np.errstate(all="ignore"):
-            while not each.done:
-                each.run_epoch()
+            run_to_the_end(each)
 
 
 def test_parameters_know_that_they_were_changed() -> None:
