@@ -38,6 +38,8 @@ DOUBLE, FLOAT = torch.float64, torch.float32
 TOLERANCE = {DOUBLE: {"rtol": 1e-9, "atol": 1e-9}, FLOAT: {"rtol": 1e-4, "atol": 1e-6}}
 ROWS, DIM = 90, 6
 MODES = ("sum", "mean", "max")
+SOME = slice(2, None, 4)
+"""Tables of a few methods, where the method does not matter."""
 
 
 # -- what is trained ---------------------------------------------------------------------------------------------------
@@ -525,7 +527,7 @@ def learn(module: EmbeddingBagCollection, optimizer: TableOptimizer, steps: rang
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("longest", [0.5, 1e6])
 def test_clipping_by_global_norm_counts_shared_rows_once(kind: str, longest: float) -> None:
-    plain, fused = everything(DOUBLE), everything(DOUBLE)
+    plain, fused = everything(DOUBLE, only=SOME), everything(DOUBLE, only=SOME)
     of, options = KINDS[kind]
     reference, optimizer = Plain(plain, kind, options), of(fused, **options, max_norm=longest)
     for step in range(8):
@@ -543,7 +545,7 @@ def test_clipping_by_global_norm_counts_shared_rows_once(kind: str, longest: flo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_backward_passes_before_a_step_add_up(kind: str) -> None:
-    plain, fused = everything(DOUBLE), everything(DOUBLE)
+    plain, fused = everything(DOUBLE, only=SOME), everything(DOUBLE, only=SOME)
     of, options = KINDS[kind]
     reference, optimizer = Plain(plain, kind, options), of(fused, **options)
     for step in range(6):
@@ -574,7 +576,7 @@ def test_one_parameter_counts_once_when_read_by_calls_before_one_backward() -> N
 
 
 def test_zero_grad_drops_what_waits() -> None:
-    fused, untouched = everything(DOUBLE), everything(DOUBLE)
+    fused, untouched = everything(DOUBLE, only=SOME), everything(DOUBLE, only=SOME)
     optimizer = Adagrad(fused)
     loss_of(fused(bags_of(fused, torch.Generator().manual_seed(0))), 0).backward()
     optimizer.zero_grad()
@@ -625,7 +627,7 @@ def test_there_are_no_second_derivatives() -> None:
 
 
 def test_lookups_without_grad_read_what_is_there() -> None:
-    plain, fused = everything(DOUBLE), everything(DOUBLE)
+    plain, fused = everything(DOUBLE, only=SOME), everything(DOUBLE, only=SOME)
     Adam(fused, mode="dense")
     batch = bags_of(plain, torch.Generator().manual_seed(0))
     for context in (torch.no_grad, torch.inference_mode):
@@ -730,14 +732,14 @@ STATEFUL: dict[str, Callable[[nn.Module], TableOptimizer]] = {
 
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_a_saved_state_goes_on_bit_for_bit(kind: str) -> None:
-    first = everything(FLOAT)
+    first = everything(FLOAT, only=SOME)
     optimizer = STATEFUL[kind](first)
     learn(first, optimizer, range(10))
     kept = io.BytesIO()
     torch.save({"model": first.state_dict(), "optimizer": optimizer.state_dict()}, kept)
     kept.seek(0)
     loaded = torch.load(kept, weights_only=True)
-    second = everything(FLOAT, seed=0)
+    second = everything(FLOAT, only=SOME)
     other = STATEFUL[kind](second)
     learn(second, other, range(20, 23))  # whatever it did before is gone
     second.load_state_dict(loaded["model"])
@@ -791,7 +793,7 @@ def test_loading_a_model_under_dense_adam_keeps_what_was_loaded() -> None:
 @pytest.mark.parametrize("kind", STATEFUL)
 @pytest.mark.parametrize("how", ["deepcopy", "pickle"])
 def test_a_copy_belongs_to_no_optimizer(kind: str, how: str) -> None:
-    fused = everything(FLOAT)
+    fused = everything(FLOAT, only=SOME)
     optimizer = STATEFUL[kind](fused)
     learn(fused, optimizer, range(5))
     if how == "deepcopy":
