@@ -226,9 +226,7 @@ class Two(nn.Module):
 
 @pytest.mark.parametrize("where", ["_together", "apply", "bring_all", "find_rows", "add_gradients"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupt_leaves_all_of_a_step_or_nothing(
-    kind: str, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, twin = Two(), Two()
     optimizer, other = KINDS[kind](model), KINDS[kind](twin)
     learn(model, optimizer, range(3))
