@@ -175,7 +175,8 @@ class Call:
         total = int(sizes.sum())
         if tensor is None:
             shape = (int(bags[0]), total) if self.joined else (total,)
-            tensor = torch.empty(shape, dtype=self.engine.anchor.dtype)
+            # numpy asks for large pages where there is much: fresh memory costs a fault for each page.
+            tensor = torch.from_numpy(np.empty(shape, self.engine.program.dtype))
         self.features[asked, layout.VECTORS] = tensor.data_ptr() + (sizes.cumsum() - sizes) * tensor.element_size()
         self.features[asked, layout.STRIDE] = total if self.joined else dims
         return tensor
