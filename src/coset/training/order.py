@@ -32,7 +32,7 @@ def epoch_order(n: int, buffer: int | None, seed: int, epoch: int) -> Tensor:
 
 
 def _sorting(raw: np.ndarray) -> np.ndarray:
-    """The permutation that sorts `raw`, ties in file order: numpy's fast sort where there are none, as nearly always."""
+    """The permutation that sorts `raw`, ties in file order: by the faster sort where there are none."""
     order = np.argsort(raw)
     drawn = raw[order]
     return np.argsort(raw, kind="stable") if bool((drawn[1:] == drawn[:-1]).any()) else order
