@@ -7,7 +7,7 @@ correction, one over the root of the second, and the factor that weight decay le
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numba import prange
@@ -45,7 +45,7 @@ EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
 `POWERS` on stand the powers 0 … FORGET of β₁, then those of √β₂."""
 
 
-@cache
+@lru_cache(64)  # schedules that move β ask for others in every step
 def numbers_of(eps: float, beta1: float, beta2: float, precision: float) -> np.ndarray:
     """`numbers` for these settings, and for numbers of this precision; the factor of gradients is 1."""
     forget = max(1, int(np.ceil(np.log(precision * _STILL) / np.log(beta1)))) if beta1 > 0 else 1

@@ -117,8 +117,30 @@ class Program:
             self.parts[part, layout.FIRST] = codes.data_ptr()
         return arrays
 
+    def check(self) -> None:
+        """Raise an `InputError` where kernels would read or write beyond an array: after values were put in place of
+        those that the program was made of."""
+        for parameter, (_, rows, width) in zip(self.parameters, self.arrays.tolist(), strict=True):
+            shape = (rows, width) if parameter.dim() == 2 else (width,)
+            if not parameter.is_contiguous() or (parameter.dim() > 0 and tuple(parameter.shape) != shape):
+                raise InputError(
+                    f"tables {list(self.modules)}: an array of shape {shape} was replaced by one of shape "
+                    f"{tuple(parameter.shape)}, strides {parameter.stride()}; copy values into it with copy_"
+                )
+        ranks = [(order, len(order)) for _, order in self._orders]
+        codes = [(each, int(self.arrays[self.parts[part, layout.ARRAY], 1])) for part, each in self._codes]
+        for index, rows in (*ranks, *codes):
+            low, high = (int(bound) for bound in index.aminmax()) if index.numel() else (0, 0)
+            if low < 0 or high >= rows:
+                raise InputError(
+                    f"tables {list(self.modules)}: an index (order or codes) holds {low if low < 0 else high}, its "
+                    f"rows are 0 … {rows - 1}"
+                )
+
     def prepare(self, lookups: Sequence[Lookup]) -> Frame:
         """What asks for `lookups`."""
+        for _, *given, _ in lookups:
+            _check_device(*given)
         frame = self.frame(
             tuple(lookup.feature for lookup in lookups), tuple(lookup.values.shape[0] for lookup in lookups)
         )
@@ -137,6 +159,7 @@ class Program:
 
     def prepare_matrix(self, ids: Tensor) -> Frame:
         """What asks for one id a bag of every feature, a contiguous matrix of shape `(features, bags)`."""
+        _check_device(ids)
         features, bags = ids.shape
         frame = self.frame(tuple(range(features)), (bags,) * features)
         frame.features[:, layout.VALUES] = ids.data_ptr() + ids.element_size() * bags * frame.asked
@@ -245,6 +268,12 @@ class Program:
                     if of[column] >= 0:
                         uses.setdefault(int(of[column]), []).append([int(of[column]), number, piece, role])
         return uses
+
+
+def _check_device(*given: Tensor | None) -> None:
+    for tensor in given:
+        if tensor is not None and not tensor.is_cpu:  # its address, if it has one, is none of this memory
+            raise InputError(f"ids, offsets and weights are on the CPU, where the tables are, not on {tensor.device}")
 
 
 def _descriptor(module: TableModule) -> Composition | None:

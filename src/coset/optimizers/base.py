@@ -135,6 +135,16 @@ class TableOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for parameter in self._parameters:
+            if parameter.grad is not None or not parameter.requires_grad:
+                raise InputError(
+                    f"{type(self).__name__} cannot take this step: "
+                    + ("a table has a .grad, from a use of its parameters outside of the collection (a penalty, say), "
+                       "of which kernels know nothing; leave that out, or train by an optimizer of torch's"
+                       if parameter.requires_grad
+                       else "a table was frozen by requires_grad=False; call no step while it is")
+                )  # fmt: skip
+        places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, _together(engine)) for engine in self.engines]
         norm = float(np.sqrt(sum(float(found.squares.sum()) for _, found in waiting if found is not None)))
         if not norm < float("inf"):
@@ -156,10 +166,10 @@ class TableOptimizer(torch.optim.Optimizer):
             numbers = self._numbers.copy()
             numbers[updates.SCALE] = scale
             rates = np.array([float(group["lr"]) for group in self.param_groups])
-            for engine, found in waiting:
+            for (engine, found), arrays in zip(waiting, places, strict=True):
                 if found is not None:
                     updates.apply(
-                        self.kind, engine.program.addresses(), engine.states, found.tasks, found.distinct, found.sums,
+                        self.kind, arrays, engine.states, found.tasks, found.distinct, found.sums,
                         found.counts, now, self._begun, numbers, rates, *self._history.arrays,
                     )  # fmt: skip
             for group in self.param_groups:
@@ -178,6 +188,8 @@ class TableOptimizer(torch.optim.Optimizer):
         """Drop the gradients that wait for a step."""
         for engine in self.engines:
             engine.forget()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; every row is brought to the last step first."""
@@ -215,10 +227,11 @@ class TableOptimizer(torch.optim.Optimizer):
         before reading a parameter directly."""
         if not self._dense or self._begun == self.steps:
             return
+        places = [engine.addresses() for engine in self.engines]
         with launching(), _uninterrupted():
-            for engine in self.engines:
+            for engine, arrays in zip(self.engines, places, strict=True):
                 updates.bring_all(
-                    engine.program.addresses(), engine.states, self.steps, self._begun, self._numbers,
+                    arrays, engine.states, self.steps, self._begun, self._numbers,
                     *self._history.arrays, engine.like,
                 )  # fmt: skip
             self._begun = self.steps
@@ -267,6 +280,8 @@ class TableOptimizer(torch.optim.Optimizer):
     def _point(self) -> None:
         """Tell the kernels where the states are."""
         group_of = {id(p): number for number, group in enumerate(self.param_groups) for p in group["params"]}
+        # What kernels write to must live, whatever is put in its place.
+        self._pointed = [dict(state) for state in self.state.values()]
         for engine in self.engines:
             for line, parameter in zip(engine.states, engine.program.parameters, strict=True):
                 state = dict(self.state[parameter])

@@ -94,6 +94,21 @@ class Engine:
         del self._spare[2:]
         self.pending.clear()
 
+    def addresses(self) -> np.ndarray:
+        """Where the arrays are now; kernels get no others, as they would read and write whatever is there.
+
+        Raises:
+            InputError: the tables are no longer what the optimizer took over.
+        """
+        arrays = self.program.addresses()
+        if not np.array_equal(arrays, self.checked):
+            self.check()
+        return arrays
+
+    def forget_checks(self) -> None:
+        """Check the tables again when they are next read: other values were loaded."""
+        self.checked = np.empty(0, np.int64)
+
     def check(self) -> None:
         """Raise an `InputError` where the tables are no longer what the optimizer took over."""
         for parameter, dtype in ((p, p.dtype) for p in self.program.parameters):
@@ -102,6 +117,7 @@ class Engine:
                     f"tables {list(self.program.modules)} were moved to {parameter.device} and {str(dtype)[6:]} after "
                     f"an optimizer took them over; move a model first, then make its optimizers"
                 )
+        self.program.check()
         self.checked = self.program.addresses()
 
 
@@ -113,9 +129,7 @@ class Call:
     ) -> None:
         self.engine, self.given, self.joined = engine, asked, joined  # what kernels read must live as long as this
         program = engine.program
-        self.arrays = program.addresses(tables)
-        if tables is None and not np.array_equal(self.arrays, engine.checked):
-            engine.check()
+        self.arrays = engine.addresses() if tables is None else program.addresses(tables)
         frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
         self.features, self.asked, ids = frame
         self.rows = np.empty((program.most_parts, ids), np.int64)

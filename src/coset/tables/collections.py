@@ -281,10 +281,10 @@ class EmbeddingBagCollection(_Collection):
         self, feature: str, values: Tensor, offsets: Tensor, include_last: bool, weights: Tensor | None
     ) -> Lookup:
         assert self.engine is not None
-        if not include_last:
-            offsets = torch.cat([offsets, offsets.new_tensor([len(values)])])
+        # A copy, as of the weights: backward reads both again, when their owner may have filled them anew.
+        offsets = torch.cat([offsets, offsets.new_tensor([] if include_last else [len(values)])])
         if weights is not None:
-            weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype).contiguous()
+            weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype, copy=True).contiguous()
         number, mean = self.engine.program.numbers[feature], self.modes[feature] == "mean"
         return Lookup(number, values.contiguous(), offsets.contiguous(), weights, mean)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -105,7 +105,16 @@ class Tables(nn.Module):
 
     def _load_from_state_dict(self, *given: Any) -> None:
         bring_up_to_date(self.parameters())  # or the steps that a row missed would be made up for in what is loaded
+        if self.engine is not None:
+            if given[2].get("assign_to_params_buffers"):
+                raise InputError("an optimizer of coset trains the arrays of these tables: load without assign=True")
+            self.engine.forget_checks()
         super()._load_from_state_dict(*given)
+
+    def _apply(self, *given: Any, **options: Any) -> Self:
+        bring_up_to_date(self.parameters())  # kernels cannot, once the arrays are of another type or elsewhere
+        super()._apply(*given, **options)  # type: ignore[no-untyped-call]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no optimizer, so nothing could make up for missed steps in it later."""
@@ -119,6 +128,7 @@ class Tables(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw fresh values in every table."""
+        bring_up_to_date(self.parameters())
         for name in self._names:
             self.tables[name].reset_parameters()
 

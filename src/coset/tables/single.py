@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.methods import TableModule
+from coset.methods.owners import bring_up_to_date
 from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
@@ -93,6 +94,7 @@ class _SingleTable(Tables):
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Come as near to the full table `weight` as the method allows; see `TableModule.fit_`."""
+        bring_up_to_date(self.parameters())
         if isinstance(order := self._order, Tensor):
             self._module.check_fit(weight, frequencies)
             place = torch.argsort(order.long()).cpu()  # the weight may be on any device, and so may be indexed

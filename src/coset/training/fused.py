@@ -98,6 +98,7 @@ class FusedDot:
         mean = len(self.parameters) - 1 if self.model.biases is not None else -1
         arrays = np.array([[0, *_shape(p)] for p in self.parameters], np.int64)
         program.addresses()
+        program.check()
         arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]
         given = torch.stack([users.long(), items.long()]).numpy()
         done = -(-len(targets) // size)

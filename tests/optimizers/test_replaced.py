@@ -1,0 +1,136 @@
+"""Arrays that users replace, move, freeze or fill anew between steps: kernels refuse them, or are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from coset.errors import InputError
+from coset.optimizers import SGD, Adagrad, Adam, TableOptimizer
+from coset.schema import Table
+from coset.tables import EmbeddingBagCollection
+
+N = 50
+
+
+def made(**options: object) -> tuple[EmbeddingBagCollection, Tensor]:
+    torch.manual_seed(0)
+    bags = EmbeddingBagCollection([(Table("a", N, 4), "full")], **options)  # type: ignore[arg-type]
+    return bags, next(bags.parameters())
+
+
+def train(bags: EmbeddingBagCollection, optimizer: TableOptimizer, *ids: int) -> None:
+    for each in ids:
+        bags({"a": torch.tensor([each])})["a"].sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_rows_that_are_behind_survive_half() -> None:
+    bags, row = made()
+    twin, expected = made()
+    for each in (bags, twin):
+        train(each, Adam(each, lr=0.1, mode="dense"), 1, 2, 2, 2)
+    twin.state_dict()
+    bags.half().state_dict()
+    assert torch.equal(row, expected.half())
+
+
+def test_a_step_after_half_changes_nothing() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=1.0)
+    bags({"a": torch.tensor([N - 1])})["a"].sum().backward()
+    before = bags.half() and row.clone()
+    with pytest.raises(InputError, match="moved to"):
+        optimizer.step()
+    assert torch.equal(row, before)
+
+
+def test_arrays_of_other_strides_or_shapes() -> None:
+    for values in (torch.zeros(4, N).t(), torch.zeros(N - 1, 4)):
+        bags, row = made()
+        optimizer = SGD(bags)
+        train(bags, optimizer, 1)
+        row.data = values
+        with pytest.raises(InputError, match="was replaced"):
+            bags({"a": torch.tensor([1])})
+
+
+def test_loading_by_assignment_is_refused() -> None:
+    bags, row = made()
+    optimizer = SGD(bags)
+    with pytest.raises(InputError, match="assign"):
+        bags.load_state_dict({key: torch.ones_like(value) for key, value in bags.state_dict().items()}, assign=True)
+    train(bags, optimizer, 1)
+    assert next(bags.parameters()) is row
+
+
+def test_loaded_orders_out_of_range() -> None:
+    bags, _ = made(orders={"a": torch.arange(N)})
+    optimizer = SGD(bags)
+    train(bags, optimizer, 1)
+    state = bags.state_dict()
+    state["tables.a.order"] = torch.full((N,), 2**30, dtype=torch.int32)
+    bags.load_state_dict(state)
+    for _ in range(2):
+        with pytest.raises(InputError, match="index"):
+            bags({"a": torch.tensor([1])})
+
+
+def test_ids_that_are_not_on_the_cpu() -> None:
+    bags, _ = made()
+    assert SGD(bags).steps == 0
+    reads: list[Callable[..., object]] = [bags, bags.concatenated]
+    for read in reads:
+        for given in ({"a": torch.tensor([1], device="meta")}, torch.zeros(1, 2, dtype=torch.int64, device="meta")):
+            with pytest.raises(InputError, match="on the CPU"):
+                read(given)
+
+
+def test_frozen_tables_and_gradients_from_elsewhere() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=1.0)
+    before = row.detach().clone()
+    (bags({"a": torch.tensor([1])})["a"].sum() + row.square().sum()).backward()
+    with pytest.raises(InputError, match=r"\.grad"):
+        optimizer.step()
+    optimizer.zero_grad()
+    bags({"a": torch.tensor([1])})["a"].sum().backward()
+    with pytest.raises(InputError, match="frozen"):
+        bags.requires_grad_(False) and optimizer.step()
+    assert torch.equal(row, before)
+    bags.requires_grad_(True)
+    optimizer.step()
+    assert torch.equal(row[1], before[1] - 1)
+
+
+def test_offsets_and_weights_filled_anew_before_backward() -> None:
+    bags, row = made(include_last_offset=True)
+    optimizer, before = SGD(bags, lr=1.0), row.detach().clone()
+    offsets, weights = torch.tensor([0, 1, 2]), torch.ones(2)
+    vectors = bags({"a": (torch.tensor([1, 2]), offsets, weights)})["a"]
+    offsets.fill_(2**40)
+    weights.zero_()
+    vectors.sum().backward()
+    optimizer.step()
+    assert torch.allclose(row[1:3], before[1:3] - 1)
+
+
+def test_fresh_values_have_missed_no_steps() -> None:
+    bags, row = made()
+    train(bags, Adam(bags, lr=1.0, mode="dense"), 1, 2, 2, 2)
+    bags.reset_parameters()
+    fresh = row[1].clone()
+    assert torch.equal(bags({"a": torch.tensor([1])})["a"][0], fresh)
+
+
+def test_states_that_were_replaced_are_not_written_to_after_they_are_gone() -> None:
+    bags, row = made()
+    optimizer = Adagrad(bags)
+    kept = optimizer.state[row]["sum"]
+    optimizer.state.clear()
+    train(bags, optimizer, 1)
+    assert torch.equal(kept[1], torch.ones(4))
