@@ -281,6 +281,26 @@ def bag(features, f, b):
 
 
 @compiled
+def pool_rows(features, f, start, stop, address, rows, weights, like):
+    """`pool` for bags of bare rows."""
+    dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
+    weighted, one = len(weights) > 0, like.dtype.type(1)
+    for b in range(start, stop):
+        out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
+        begin, end = bag(features, f, b)
+        scale = one / like.dtype.type(max(end - begin, 1)) if features[f, MEAN] else one
+        for e in range(dim):
+            out[e] = 0
+        for i in range(begin, end):
+            if i + _AHEAD < count:
+                fetch(address, rows[space + i + _AHEAD] * dim, dim, like)
+            row = vector(address, rows[space + i] * dim, dim, like)
+            factor = scale * weights[i] if weighted else scale
+            for e in range(dim):
+                out[e] += factor * row[e]
+
+
+@compiled
 def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     """Vectors of the bags `start … stop - 1` of a feature, to where the feature wants them."""
     dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
@@ -311,6 +331,9 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             right = vector(other, rows[1, space + b] * dim, dim, like)
             for e in range(dim):
                 out[e] = left[e] * right[e]
+        return
+    if bare and pieces[p, PARTS] == 1:
+        pool_rows(features, f, start, stop, address, rows[0], weights, like)
         return
     widest = 0
     for q in range(features[f, PIECES]):
@@ -425,46 +448,50 @@ def slot_of(row, slots, distinct, room, found):
 
 
 @compiled
-def add_single(features, f, rows, part, column, other, task, found, slots, distinct, sums, width):
-    """`add_up` for a feature with one id a bag, without weights, blocks or a projection: the gradient of a row is that
-    of the vector, from `column` on, times the row of the other of two factors, if `other` is its address."""
+def add_simple(features, f, rows, part, column, other, task, found, slots, distinct, sums, width):
+    """`add_up` for a feature without blocks or a projection: the gradient of a row is that of its bag's vector, from
+    `column` on, times the row of the other of two factors, if `other` is its address, and the factor of the id."""
     chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
-    address, stride, space, count = (
-        features[f, VECTORS] + column * sums.itemsize,
-        features[f, STRIDE],
-        features[f, SPACE],
-        features[f, COUNT],
-    )
+    address = features[f, VECTORS] + column * sums.itemsize
+    stride, space, count = features[f, STRIDE], features[f, SPACE], features[f, COUNT]
     base = sums.ctypes.data + task[SUMS] * sums.itemsize
     mine = rows[part, space : space + count]
     beside_rows = rows[1 - part if other else part, space : space + count]
-    for i in range(count):
-        row = mine[i]
-        if chunks > 1 and row % chunks != remainder:
-            continue
-        if i + _AHEAD < count:
-            fetch(address, (i + _AHEAD) * stride, width, sums)
+    single, weighted = features[f, OFFSETS] == 0, features[f, WEIGHTS] != 0
+    weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, sums)
+    one = sums.dtype.type(1)
+    for b in range(features[f, BAGS]):
+        begin, end = (b, b + 1) if single else bag(features, f, b)
+        scale = one / sums.dtype.type(max(end - begin, 1)) if features[f, MEAN] else one
+        given = vector(address, b * stride, width, sums)
+        for i in range(begin, end):
+            row = mine[i]
+            if chunks > 1 and row % chunks != remainder:
+                continue
+            if i + _AHEAD < count:
+                if single:
+                    fetch(address, (i + _AHEAD) * stride, width, sums)
+                if other:
+                    fetch(other, beside_rows[i + _AHEAD] * width, width, sums)
+            factor = scale * weights[i] if weighted else scale
+            s = slot_of(row, slots, distinct, room, found)
+            into = vector(base, s * width, width, sums)
             if other:
-                fetch(other, beside_rows[i + _AHEAD] * width, width, sums)
-        s = slot_of(row, slots, distinct, room, found)
-        into = vector(base, s * width, width, sums)
-        given = vector(address, i * stride, width, sums)
-        if other:
-            beside = vector(other, beside_rows[i] * width, width, sums)
-            if s == found:
+                beside = vector(other, beside_rows[i] * width, width, sums)
+                if s == found:
+                    found += 1
+                    for e in range(width):
+                        into[e] = factor * given[e] * beside[e]
+                else:
+                    for e in range(width):
+                        into[e] += factor * given[e] * beside[e]
+            elif s == found:
                 found += 1
                 for e in range(width):
-                    into[e] = given[e] * beside[e]
+                    into[e] = factor * given[e]
             else:
                 for e in range(width):
-                    into[e] += given[e] * beside[e]
-        elif s == found:
-            found += 1
-            for e in range(width):
-                into[e] = given[e]
-        else:
-            for e in range(width):
-                into[e] += given[e]
+                    into[e] += factor * given[e]
     return found
 
 
@@ -541,11 +568,10 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
         first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
         factors = operation == MULT and count > 1
-        single = features[f, OFFSETS] == 0 and features[f, WEIGHTS] == 0 and features[f, PIECES] == 1
-        if single and pieces[q, PROJECTION] < 0 and (not factors or count == 2):
+        if features[f, PIECES] == 1 and pieces[q, PROJECTION] < 0 and (not factors or count == 2):
             column = parts[first + part, COLUMN] if operation == CONCAT else 0
             other = arrays[parts[first + 1 - part, ARRAY], ADDRESS] if factors else np.int64(0)
-            found = add_single(
+            found = add_simple(
                 features, f, rows, part, column, other, task, found, slots, distinct, sums, arrays[a, ARRAY_WIDTH]
             )
         else:
