@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -134,3 +135,17 @@ def test_states_that_were_replaced_are_not_written_to_after_they_are_gone() -> N
     optimizer.state.clear()
     train(bags, optimizer, 1)
     assert torch.equal(kept[1], torch.ones(4))
+
+
+@pytest.mark.parametrize("mode", ["lazy", "dense"])
+def test_tables_that_are_given_back_are_ordinary_again(mode: Literal["lazy", "dense"]) -> None:
+    bags, weight = made()
+    owner = Adam(bags, lr=0.1, mode=mode)
+    train(bags, owner, 1, 2)
+    with pytest.raises(InputError, match=r"Adam owns a table.*release\(\)"):
+        SGD(bags)
+    owner.release()
+    bags({"a": torch.tensor([3])})["a"].sum().backward()
+    assert weight.grad is not None
+    torch.optim.SGD(bags.parameters(), lr=0.1).step()
+    train(bags, SGD(bags), 4)

@@ -34,6 +34,11 @@ def take(parameter: Tensor, owner: Owner) -> None:
     _owners[parameter] = weakref.ref(owner)
 
 
+def give_back(parameter: Tensor) -> None:
+    """Let nobody own a parameter."""
+    _owners.pop(parameter, None)
+
+
 def bring_up_to_date(parameters: Iterable[Tensor]) -> None:
     """Let the owners of these parameters make up for the steps that their rows missed."""
     owners = {id(owner): owner for parameter in parameters if (owner := owner_of(parameter)) is not None}

@@ -17,7 +17,7 @@ from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.compile import announce, launching
 from coset.methods.base import TableModule
-from coset.methods.owners import owner_of, take
+from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
 from coset.optimizers.engine import Engine, Gradients
 
@@ -31,8 +31,8 @@ class TableOptimizer(torch.optim.Optimizer):
     From then on the collections of the model look their tables up by kernels too, backward passes leave sums of
     gradients by row with the optimizer, and the tables get no `.grad`: hand the other parameters, those of
     `others(model)`, to an optimizer of torch's. A step checks, clips and applies all sums, or changes nothing.
-    Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. The cost of a
-    step follows the batch, whatever the number of ids.
+    Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. What a
+    step reads and writes follows the batch, not the number of ids.
 
     Args:
         module: a collection, or any model that holds some.
@@ -86,7 +86,9 @@ class TableOptimizer(torch.optim.Optimizer):
         if sum(len(engine.program.parameters) for engine in self.engines) > len(every):
             raise InputError("optimizer: two collections hold one array, which kernels would train in each; use one")
         if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
-            raise InputError(f"optimizer: {type(other).__name__} owns a table of this model already")
+            raise InputError(
+                f"optimizer: {type(other).__name__} owns a table of this model already; its release() gives them back"
+            )
         groups = [
             {"params": [p for p in every.values() if (id(p) in slow) == is_slow], "lr": lr * scale}
             for is_slow, scale in ((False, 1.0), (True, projection_scale))
@@ -99,14 +101,16 @@ class TableOptimizer(torch.optim.Optimizer):
         )
         for parameter in every.values():
             self.state[parameter] = self._fresh_state(parameter)
+            parameter.grad = None  # of the optimizer before
             take(parameter, self)
         self._parameters = list(every.values())
         self._history = _History(len(self.param_groups))
         self._numbers = self._new_numbers()
         """What kernels are told of the steps since the last synchronization."""
         self._point()
-        for owner, engine in zip((o for o in owners if self._fuses(o)), self.engines, strict=True):
-            owner.fuse(engine)  # type: ignore[operator]
+        self._holders: list[Any] = [owner for owner in owners if self._fuses(owner)]
+        for owner, engine in zip(self._holders, self.engines, strict=True):
+            owner.fuse(engine)
         announce()
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
@@ -260,6 +264,15 @@ class TableOptimizer(torch.optim.Optimizer):
         if hasattr(self, "_history"):
             raise InputError(f"{type(self).__name__} takes tables over when it is made; groups cannot be added later")
         super().add_param_group(param_group)
+
+    def release(self) -> None:
+        """Give the tables back, brought to the last step: they are ordinary parameters again, for any optimizer."""
+        self.synchronize()
+        self.zero_grad()
+        for owner in self._holders:
+            owner.fuse(None)
+        for parameter in self._parameters:
+            give_back(parameter)
 
     def others(self, module: nn.Module) -> list[nn.Parameter]:
         """The parameters of a model that no such optimizer owns: those for an optimizer of torch's."""

@@ -95,8 +95,8 @@ class Tables(nn.Module):
         """The tables that an optimizer of coset may take over, if their method suits it; and feature → table."""
         return {name: self.tables[name] for name in self._names}, {name: name for name in self._names}
 
-    def fuse(self, engine: Engine) -> None:
-        """Look tables up by `engine` from now on."""
+    def fuse(self, engine: Engine | None) -> None:
+        """Look tables up by `engine` from now on; by plain torch where it is None."""
         self.engine = engine
 
     def _save_to_state_dict(self, *given: Any) -> None:
