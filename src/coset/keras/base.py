@@ -85,9 +85,9 @@ class TableLayer(keras.layers.Layer):
         # Chosen, not added: a sum would hand the gradient of the NaN on to the rows of id 0.
         return ops.where(ops.expand_dims(inside, -1), vectors, ops.cast(float("nan"), vectors.dtype))
 
+    @abstractmethod
     def torch_fields(self) -> dict[str, Any]:
         """The fields of the torch method that computes the same."""
-        raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; their sizes do not depend on the input."""

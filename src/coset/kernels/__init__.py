@@ -3,7 +3,8 @@
 layout   what the columns of the matrices mean that tell a kernel what to do
 compile  how functions are compiled, cached on disk and launched
 memory   arrays at addresses
-rows     ids → rows → vectors, and gradients of vectors → sums of gradients by row
+rows     ids → rows → vectors
+sums     gradients of vectors → sums of gradients by row
 updates  what an optimizer does to rows that have a gradient
 dot      a whole epoch of a dot model
 """

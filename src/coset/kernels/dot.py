@@ -21,7 +21,8 @@ from coset.kernels.layout import (
     VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
-from coset.kernels.rows import CHUNK, _partial_size, add_up, find, lay_out, narrow, pool
+from coset.kernels.rows import CHUNK, find, pool
+from coset.kernels.sums import add_up, lay_out, narrow, partial_size
 from coset.kernels.updates import bring_row, bring_task, update_rows
 
 # What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
@@ -170,7 +171,7 @@ def train_dot(
             sums = np.empty(base, gaps.dtype)
         for f in range(lines):
             if features[f, PROJECTED] >= 0:
-                size = _partial_size(features, f, pieces)
+                size = partial_size(features, f, pieces)
                 for first in range(0, n, CHUNK):
                     place = features[f, PROJECTED] + first // CHUNK * size
                     narrow(features, f, first, min(first + CHUNK, n), pieces, parts, arrays, rows, piece_of, narrowed,

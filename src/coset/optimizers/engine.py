@@ -13,7 +13,8 @@ from torch import Tensor
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.kernels.compile import launching
-from coset.kernels.rows import add_gradients, find_rows, look_up, plan_sums
+from coset.kernels.rows import find_rows, look_up
+from coset.kernels.sums import add_gradients, plan_sums
 from coset.methods.program import DTYPES, Lookup, Program
 from coset.optimizers import operators
 
