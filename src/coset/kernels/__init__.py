@@ -3,6 +3,7 @@
 layout   what the columns of the matrices mean that tell a kernel what to do
 compile  how functions are compiled, cached on disk and launched
 memory   arrays at addresses
+room     memory in large pages, and used again
 rows     ids → rows → vectors
 sums     gradients of vectors → sums of gradients by row
 updates  what an optimizer does to rows that have a gradient

@@ -6,8 +6,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -70,7 +69,7 @@ def parallel_kernel(function: F) -> F:
 
     @wraps(function)
     def launch(*arguments: Any) -> Any:
-        return (shared if numba.get_num_threads() > 1 else alone)(*arguments)
+        return (shared if launching.shared else alone)(*arguments)
 
     return cast("F", launch)
 
@@ -93,15 +92,30 @@ SMALL = 8192
 """Ids of a call that one thread has done before others are awake."""
 
 
-@contextmanager
-def launching(ids: int = SMALL) -> Iterator[None]:
+class launching:
     """Launch kernels in here: one Python thread at a time, since not every threading layer of numba bears more, and on
     as many threads as torch uses, but for calls of few `ids`."""
-    with _lock:
-        threads = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS) if ids >= SMALL else 1
-        if numba.get_num_threads() != threads:
-            numba.set_num_threads(threads)
-        yield
+
+    shared = False
+    """Whether work is shared out among threads."""
+
+    def __init__(self, ids: int = SMALL) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        _lock.acquire()
+        try:
+            if self._ids >= SMALL and (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) > 1:
+                if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
+                    numba.set_num_threads(threads)
+                launching.shared = True
+        except BaseException:  # an interrupt, say
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        launching.shared = False
+        _lock.release()
 
 
 @cache

@@ -54,7 +54,7 @@ from coset.kernels.memory import fetch, vector
 CHUNK = 1024
 """Ids, or bags, of one task."""
 
-AHEAD = 12
+AHEAD = 32
 """How many ids ahead of the one at work memory is asked for."""
 
 _I64 = np.empty(1, np.int64)

@@ -110,19 +110,37 @@ def count_of(task, uses, features, rows, piece_of):
 
 
 @compiled
+def no_slots(task, arrays, capacity):
+    """A table of places for the distinct rows of a task, of so many lookups at most; sparse where that stays in the
+    fastest caches."""
+    capacity = min(capacity, arrays[task[TASK_ARRAY], ROWS] // task[CHUNKS] + 1)
+    size = 16
+    while size < (4 if capacity <= 4096 else 2) * capacity:
+        size *= 2
+    slots = np.empty(size, np.int64)
+    slots[:] = -1
+    return slots
+
+
+_TAG = np.int64(0x7FFFFFFF)
+
+
+@compiled
 def slot_of(row, slots, distinct, room, found):
     """Which of the distinct rows `row` is, by a table of places with open addressing; `found`, the number of rows
-    until now, for a new one, which is noted."""
-    mask = len(slots) - 1
-    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    until now, for a new one, which is noted. A place holds the low bits of its row beside its number, so that few
+    comparisons read anything else."""
+    mask, tag = len(slots) - 1, row & _TAG
+    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
     while True:
-        s = slots[at]
-        if s < 0:
-            slots[at] = found
+        slot = slots[at]
+        if slot < 0:
+            slots[at] = tag << 32 | found
             distinct[room + found] = row
             return found
-        if distinct[room + s] == row:
-            return np.int64(s)
+        s = slot & 0xFFFFFFFF
+        if slot >> 32 == tag and distinct[room + s] == row:
+            return s
         at = (at + 1) & mask
 
 
@@ -234,11 +252,7 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
         if uses[u, USE_PART] < 0:
             return _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
         capacity += features[uses[u, USE_FEATURE], COUNT]
-    size = 16
-    while size < 2 * min(capacity, arrays[a, ROWS] // task[CHUNKS] + 1):
-        size *= 2
-    slots = np.empty(size, np.int32)
-    slots[:] = -1
+    slots = no_slots(task, arrays, capacity)
     found = 0
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
@@ -358,7 +372,7 @@ def add_gradients(
     """Gradients of vectors, which stand where the features say, summed for every distinct row of every array.
 
     Task t finds `counts[t]` distinct rows of its array; `squares[t]` is the sum of squares of all its sums, which is
-    not finite where one of them is not.
+    not finite where one of them is not. Returns the sum of squares of all tasks.
     """
     if len(partials):
         pre = cut(features, BAGS)
@@ -369,3 +383,7 @@ def add_gradients(
             tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
         )
         squares[t] = square(sums, tasks[t, SUMS], counts[t] * arrays[tasks[t, TASK_ARRAY], ARRAY_WIDTH])
+    total = 0.0
+    for t in range(len(tasks)):
+        total += squares[t]
+    return total

@@ -107,7 +107,7 @@ def replay(row, mean, square, group, brought, now, begun, numbers, paces, roots,
             row[e] *= row.dtype.type(keep)
 
 
-_AHEAD = 12
+_AHEAD = 24
 """How many rows ahead of the one at work memory is asked for."""
 
 

@@ -7,6 +7,8 @@ these matrices are those of `coset.kernels.layout`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -53,12 +55,43 @@ class Lookup(NamedTuple):
         return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
 
 
-class Frame(NamedTuple):
-    """A matrix of features that asks for something, the numbers of those features, and how many ids all have."""
+@dataclass(frozen=True)
+class Shape:
+    """What calls have in common that ask for as many ids of the same features.
+
+    Args:
+        features: a matrix of all features that asks for so many ids, one id a bag.
+        asked: the numbers of those features.
+        dims: elements of a vector of each.
+        ids: how many, of all.
+        tasks: of sums, and their uses; how they are cut depends on nothing else.
+    """
 
     features: np.ndarray
     asked: np.ndarray
+    dims: np.ndarray
     ids: int
+    tasks: np.ndarray
+    uses: np.ndarray
+
+    @cached_property
+    def lines(self) -> np.ndarray | slice:
+        """`asked`, as numpy is fastest to take it."""
+        whole = len(self.asked) == len(self.features) and bool((np.diff(self.asked) > 0).all())
+        return slice(None) if whole else self.asked
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Where the vectors of each feature begin, where they stand side by side."""
+        begin: np.ndarray = np.cumsum(self.dims) - self.dims
+        return begin
+
+
+class Frame(NamedTuple):
+    """A matrix of features that asks for something, and the shape of the call."""
+
+    features: np.ndarray
+    shape: Shape
 
 
 def fusable(module: TableModule) -> bool:
@@ -106,15 +139,21 @@ class Program:
         orders = [getattr(self.modules[name], "order", None) for name in self.features.values()]
         self._orders = [(number, order) for number, order in enumerate(orders) if isinstance(order, Tensor)]
         self._uses = self._find_uses(first)
-        self._frames: dict[tuple[tuple[int, ...], tuple[int, ...]], Frame] = {}
-        self._tasks: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
+        self._found: tuple[list[int], np.ndarray] = [], self.arrays
 
     def addresses(self, tables: Sequence[Tensor] | None = None) -> np.ndarray:
-        """The arrays, with where they are now, since a module may have been moved; or with where `tables` are."""
-        arrays = self.arrays.copy()
-        arrays[:, layout.ADDRESS] = [table.data_ptr() for table in (tables or self.parameters)]
+        """The arrays, with where they are now, since a module may have been moved; or with where `tables` are. The
+        same array as before, not to be changed, where nothing was moved."""
         for part, codes in self._codes:
             self.parts[part, layout.FIRST] = codes.data_ptr()
+        places = [table.data_ptr() for table in (tables or self.parameters)]
+        before, arrays = self._found
+        if places != before:
+            arrays = self.arrays.copy()
+            arrays[:, layout.ADDRESS] = places
+            if tables is None:
+                self._found = places, arrays
         return arrays
 
     def check(self) -> None:
@@ -145,7 +184,7 @@ class Program:
             tuple(lookup.feature for lookup in lookups), tuple(lookup.values.shape[0] for lookup in lookups)
         )
         features = frame.features
-        features[frame.asked, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
+        features[frame.shape.lines, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
         for feature, values, offsets, weights, mean in lookups:
             if offsets is not None:
                 features[feature, layout.OFFSETS] = offsets.data_ptr()
@@ -162,34 +201,30 @@ class Program:
         _check_device(ids)
         features, bags = ids.shape
         frame = self.frame(tuple(range(features)), (bags,) * features)
-        frame.features[:, layout.VALUES] = ids.data_ptr() + ids.element_size() * bags * frame.asked
-        frame.features[:, layout.NARROW_IDS] = ids.dtype == torch.int32
+        frame.features[:, layout.VALUES] = frame.shape.asked * (ids.element_size() * bags) + ids.data_ptr()
+        if ids.dtype == torch.int32:
+            frame.features[:, layout.NARROW_IDS] = 1
         return frame
 
     def frame(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Frame:
         """A frame for so many ids of these features, one id a bag."""
-        kept = self._frames.get((asked, counts))  # asked once: another thread may clear them
-        if kept is None:
-            if len(self._frames) >= _KEPT:
-                self._frames.clear()
-            numbers, lengths = np.array(asked, np.int64), np.array(counts, np.int64)
-            features = self.template.copy()
-            features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
-            features[numbers, layout.SPACE] = lengths.cumsum() - lengths
-            kept = self._frames[asked, counts] = Frame(features, numbers, int(lengths.sum()))
-        features = kept.features.copy()
+        shape = self._shapes.get((asked, counts))  # asked once: another thread may clear them
+        if shape is None:
+            if len(self._shapes) >= _KEPT:
+                self._shapes.clear()
+            shape = self._shapes[asked, counts] = self._shape(asked, counts)
+        features = shape.features.copy()
         for feature, order in self._orders:
             features[feature, layout.ORDER] = order.data_ptr()
-        return kept._replace(features=features)
+        return Frame(features, shape)
 
-    def tasks(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Tasks of sums, and uses, for features with so many ids; how they are cut depends on nothing else."""
-        kept = self._tasks.get(counts)
-        if kept is None:
-            if len(self._tasks) >= _KEPT:
-                self._tasks.clear()
-            kept = self._tasks[counts] = self._cut(counts)
-        return kept[0].copy(), kept[1]
+    def _shape(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Shape:
+        numbers, lengths = np.array(asked, np.int64), np.array(counts, np.int64)
+        features = self.template.copy()
+        features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
+        features[numbers, layout.SPACE] = lengths.cumsum() - lengths
+        tasks = self._cut(tuple(features[:, layout.COUNT].tolist()))
+        return Shape(features, numbers, features[numbers, layout.DIM], int(lengths.sum()), *tasks)
 
     def _cut(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         tasks: list[list[int]] = []

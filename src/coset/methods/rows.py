@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
+from coset.kernels.room import in_large_pages
 from coset.methods.base import Method, TableModule
 from coset.methods.fitting import fitted_rows
 from coset.partitions import Codes, Partition, RowMap, naive
@@ -46,7 +47,7 @@ class Rows(nn.Module):
 
     def __init__(self, rows: int, width: int, dtype: torch.dtype, codes: Codes | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(rows, width, dtype=dtype))
+        self.weight = nn.Parameter(in_large_pages(torch.empty(rows, width, dtype=dtype)))
         self.register_buffer("codes", None if codes is None else torch.tensor(codes.codes))
 
     def forward(self, ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:

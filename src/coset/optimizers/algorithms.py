@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from coset.errors import InputError
 from coset.kernels import layout
+from coset.kernels.room import in_large_pages
 from coset.optimizers.base import TableOptimizer
 
 
@@ -46,7 +47,7 @@ class Adagrad(TableOptimizer):
         super().__init__(module, lr, eps=eps, **options)
 
     def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        return {"sum": torch.zeros_like(parameter, requires_grad=False)}
+        return {"sum": _zeros(*parameter.shape, like=parameter)}
 
 
 class RowWiseAdagrad(TableOptimizer):
@@ -64,7 +65,7 @@ class RowWiseAdagrad(TableOptimizer):
 
     def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
         rows = parameter.shape[0] if parameter.dim() == 2 else 1
-        return {"sum": torch.zeros(rows, dtype=parameter.dtype)}
+        return {"sum": _zeros(rows, like=parameter)}
 
 
 class Adam(TableOptimizer):
@@ -101,7 +102,12 @@ class Adam(TableOptimizer):
         super().__init__(module, lr, eps=eps, betas=betas, **options)
 
     def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+        state = {name: _zeros(*parameter.shape, like=parameter) for name in ("exp_avg", "exp_avg_sq")}
         if self._dense:
             state["brought"] = torch.zeros(parameter.shape[0] if parameter.dim() == 2 else 1, dtype=torch.int32)
         return state
+
+
+def _zeros(*shape: int, like: Tensor) -> Tensor:
+    """Zeros of the type of a parameter, which rows at random are read of."""
+    return in_large_pages(torch.empty(shape, dtype=like.dtype)).zero_()

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import inf, sqrt
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from coset.kernels.compile import announce, launching
 from coset.methods.base import TableModule
 from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
-from coset.optimizers.engine import Engine, Gradients
+from coset.optimizers.engine import Call, Engine, Gradients
 
 _LONGEST = 1 << 16
 """Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
@@ -64,7 +65,7 @@ class TableOptimizer(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         for what, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            if not 0 <= value < float("inf"):
+            if not 0 <= value < inf:
                 raise InputError(f"optimizer: {what} must be 0 or more, not {value!r}")
         if not projection_scale > 0:
             raise InputError(f"optimizer: projection_scale must be positive, not {projection_scale!r}")
@@ -105,6 +106,7 @@ class TableOptimizer(torch.optim.Optimizer):
             take(parameter, self)
         self._parameters = list(every.values())
         self._history = _History(len(self.param_groups))
+        self._precision = float(np.finfo(self.engines[0].program.dtype).eps)
         self._numbers = self._new_numbers()
         """What kernels are told of the steps since the last synchronization."""
         self._point()
@@ -150,25 +152,27 @@ class TableOptimizer(torch.optim.Optimizer):
                 )  # fmt: skip
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, _together(engine)) for engine in self.engines]
-        norm = float(np.sqrt(sum(float(found.squares.sum()) for _, found in waiting if found is not None)))
-        if not norm < float("inf"):
+        norm = sqrt(sum(found.square for _, found in waiting if found is not None))
+        if not norm < inf:
             names = [_not_finite(engine, found) for engine, found in waiting if found is not None]
-            self.zero_grad()
+            self._forget()
             if self.nonfinite == "skip":
                 self.skipped += 1
                 return loss
-            table = next(name for name in names if name is not None)
+            table = next((repr(name) for name in names if name is not None), "of all")  # all together may overflow
             raise FloatingPointError(
-                f"table {table!r}: a gradient is NaN or infinite, so this step was not taken and nothing has changed; "
-                f"lower the learning rate, or leave such steps out with nonfinite='skip'"
+                f"table {table}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
+                f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
         scale = 1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6))
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
         with launching(rows), _uninterrupted():
             now = self.steps + 1
             self._note(now)
-            numbers = self._numbers.copy()
-            numbers[updates.SCALE] = scale
+            numbers = self._numbers
+            if scale != 1:
+                numbers = numbers.copy()
+                numbers[updates.SCALE] = scale
             rates = np.array([float(group["lr"]) for group in self.param_groups])
             for (engine, found), arrays in zip(waiting, places, strict=True):
                 if found is not None:
@@ -180,7 +184,7 @@ class TableOptimizer(torch.optim.Optimizer):
                 group["steps"] = now
             self.version += 1
             torch.autograd.graph.increment_version(self._parameters)
-            self.zero_grad()
+            self._forget()
         for hook in self._optimizer_step_post_hooks.values():
             hook(self, (), {})
         return loss
@@ -190,10 +194,13 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients that wait for a step."""
-        for engine in self.engines:
-            engine.forget()
+        self._forget()
         for parameter in self._parameters:
             parameter.grad = None
+
+    def _forget(self) -> None:
+        for engine in self.engines:
+            engine.pending.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; every row is brought to the last step first."""
@@ -240,17 +247,13 @@ class TableOptimizer(torch.optim.Optimizer):
                 )  # fmt: skip
             self._begun = self.steps
 
-    def bring(
-        self, engine: Engine, arrays: np.ndarray, features: np.ndarray, rows: np.ndarray, piece_of: np.ndarray
-    ) -> None:
+    def bring(self, call: Call) -> None:
         """Bring the rows that a call is about to read to the last step."""
         if not self._dense or self._begun == self.steps:
             return
-        program = engine.program
-        tasks, uses = program.tasks(tuple(features[:, layout.COUNT].tolist()))
         updates.bring(
-            tasks, uses, features, rows, piece_of, arrays, engine.states, self.steps, self._begun,
-            self._numbers, *self._history.arrays, engine.like,
+            call.shape.tasks, call.shape.uses, call.features, call.rows, call.piece_of, call.arrays,
+            call.engine.states, self.steps, self._begun, self._numbers, *self._history.arrays, call.engine.like,
         )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------------------
@@ -323,8 +326,7 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def _new_numbers(self) -> np.ndarray:
         group = self.param_groups[0]
-        precision = float(np.finfo(self.engines[0].program.dtype).eps)
-        return updates.numbers_of(group["eps"], *group["betas"], precision)
+        return updates.numbers_of(group["eps"], *group["betas"], self._precision)
 
 
 class _History:
@@ -374,7 +376,7 @@ def _together(engine: Engine) -> Gradients | None:
         room, start = room + len(each), start + total.size
     return Gradients(
         np.array(tasks, np.int64), np.concatenate(distinct), np.concatenate(sums),
-        np.array([len(each) for each in distinct], np.int64), np.array(squares),
+        np.array([len(each) for each in distinct], np.int64), np.array(squares), sum(squares),
     )  # fmt: skip
 
 

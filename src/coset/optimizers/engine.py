@@ -13,6 +13,7 @@ from torch import Tensor
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.kernels.compile import launching
+from coset.kernels.room import Pool
 from coset.kernels.rows import find_rows, look_up
 from coset.kernels.sums import add_gradients, plan_sums
 from coset.methods.program import DTYPES, Lookup, Program
@@ -31,6 +32,7 @@ class Gradients:
         distinct: the rows; those of task t begin at its ROOM, `counts[t]` of them.
         sums: their gradients; those of task t begin at its SUMS.
         squares: sum of the squares of the sums of each task; not finite where a sum is not.
+        square: sum of the squares of all.
     """
 
     tasks: np.ndarray
@@ -38,6 +40,7 @@ class Gradients:
     sums: np.ndarray
     counts: np.ndarray
     squares: np.ndarray
+    square: float = 0.0
 
 
 class Engine:
@@ -55,9 +58,9 @@ class Engine:
         self.like = np.empty(0, program.dtype)
         self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
         self.number = operators.number(self)
-        self.checked = np.empty(0, np.int64)
+        self.checked: np.ndarray | None = None
         """The arrays as they were when `check` last looked at them."""
-        self._spare: list[np.ndarray] = []
+        self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
 
     def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
         """Vectors of all lookups in one tensor.
@@ -81,20 +84,6 @@ class Engine:
         """A call that has not been made yet, of the arrays in `tables`: a graph may hand on copies."""
         return Call(self, asked, joined, tables)
 
-    def room(self, count: int) -> np.ndarray:
-        """Room for `count` numbers, used again from step to step: fresh memory costs more than what is done with it."""
-        for at, spare in enumerate(self._spare):
-            if len(spare) >= count:
-                return self._spare.pop(at)
-        self._spare.clear()
-        return np.empty(count + count // 8, self.program.dtype)
-
-    def forget(self) -> None:
-        """Drop the gradients that were summed."""
-        self._spare += [gradients.sums for gradients in self.pending]
-        del self._spare[2:]
-        self.pending.clear()
-
     def addresses(self) -> np.ndarray:
         """Where the arrays are now; kernels get no others, as they would read and write whatever is there.
 
@@ -102,13 +91,13 @@ class Engine:
             InputError: the tables are no longer what the optimizer took over.
         """
         arrays = self.program.addresses()
-        if not np.array_equal(arrays, self.checked):
+        if arrays is not self.checked:
             self.check()
         return arrays
 
     def forget_checks(self) -> None:
         """Check the tables again when they are next read: other values were loaded."""
-        self.checked = np.empty(0, np.int64)
+        self.checked = None
 
     def check(self) -> None:
         """Raise an `InputError` where the tables are no longer what the optimizer took over."""
@@ -132,28 +121,31 @@ class Call:
         program = engine.program
         self.arrays = engine.addresses() if tables is None else program.addresses(tables)
         frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
-        self.features, self.asked, ids = frame
-        self.rows = np.empty((program.most_parts, ids), np.int64)
-        self.piece_of = np.empty(ids if program.several else 0, np.int32)
+        self.features, self.shape = frame
+        self.rows = np.empty((program.most_parts, self.shape.ids), np.int64)
+        self.piece_of = np.empty(self.shape.ids if program.several else 0, np.int32)
         self.version = engine.optimizer.version
 
     def vectors(self) -> Tensor:
         """The vectors of all lookups."""
         engine, program = self.engine, self.engine.program
-        with launching(self.rows.shape[1]):
-            self.find()
-            out = self._place(None)
+        out = self._place(None)
+        with launching(self.shape.ids):
+            self._find()
             look_up(self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like)
         return out
 
     def find(self) -> None:
         """Find the rows of all ids, and bring them to the optimizer's last step."""
+        with launching(self.shape.ids):
+            self._find()
+
+    def _find(self) -> None:
         program = self.engine.program
-        with launching(self.rows.shape[1]):
-            feature, _ = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
-            if feature >= 0:
-                raise self._out_of_range()
-            self.engine.optimizer.bring(self.engine, self.arrays, self.features, self.rows, self.piece_of)
+        feature, _ = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
+        if feature >= 0:
+            raise self._out_of_range()
+        self.engine.optimizer.bring(self)
 
     def add(self, gradient: Tensor) -> None:
         """Sum the gradient of the vectors by row, and hand the sums to the engine."""
@@ -165,17 +157,17 @@ class Call:
             )
         gradient = gradient.contiguous()
         self._place(gradient)
-        with launching(self.rows.shape[1]):
-            tasks, uses = program.tasks(tuple(self.features[:, layout.COUNT].tolist()))
+        tasks, uses = self.shape.tasks.copy(), self.shape.uses
+        with launching(self.shape.ids):
             projected, distinct, sums = plan_sums(
                 self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
             )
-            ids = self.rows.shape[1] if projected else 0
+            ids = self.shape.ids if projected else 0
             found = Gradients(
-                tasks, np.empty(distinct, np.int64), engine.room(sums), np.zeros(len(tasks), np.int64),
+                tasks, np.empty(distinct, np.int64), engine.sums.take(sums), np.zeros(len(tasks), np.int64),
                 np.zeros(len(tasks)),
             )  # fmt: skip
-            add_gradients(
+            found.square = add_gradients(
                 self.features, program.pieces, program.parts, self.arrays, tasks, uses, self.rows, self.piece_of,
                 np.empty((ids, program.widest_projected), program.dtype), np.empty(projected, program.dtype),
                 found.distinct, found.sums, found.counts, found.squares,
@@ -184,16 +176,17 @@ class Call:
 
     def _place(self, tensor: Tensor | None) -> Tensor:
         """Tell the features where their vectors are in `tensor`, a fresh one by default."""
-        asked = self.asked
-        dims, bags = self.features[asked, layout.DIM], self.features[asked, layout.BAGS]
-        sizes = dims if self.joined else dims * bags
-        total = int(sizes.sum())
+        shape, features = self.shape, self.features
+        bags = features[shape.lines, layout.BAGS]
+        sizes = shape.dims if self.joined else shape.dims * bags
+        begin = shape.columns if self.joined else sizes.cumsum() - sizes
+        total = int(begin[-1] + sizes[-1])
         if tensor is None:
-            shape = (int(bags[0]), total) if self.joined else (total,)
-            # numpy asks for large pages where there is much: fresh memory costs a fault for each page.
-            tensor = torch.from_numpy(np.empty(shape, self.engine.program.dtype))
-        self.features[asked, layout.VECTORS] = tensor.data_ptr() + (sizes.cumsum() - sizes) * tensor.element_size()
-        self.features[asked, layout.STRIDE] = total if self.joined else dims
+            height = int(bags[0]) if self.joined else 1
+            found = self.engine.outputs.take(height * total)
+            tensor = torch.from_numpy(found.reshape(height, total) if self.joined else found)
+        features[shape.lines, layout.VECTORS] = begin * tensor.element_size() + tensor.data_ptr()
+        features[shape.lines, layout.STRIDE] = total if self.joined else shape.dims
         return tensor
 
     def _out_of_range(self) -> IndexError:

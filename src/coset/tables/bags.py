@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,11 +62,23 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
         if len(ids):  # torch's kernel would read memory that is not there
             raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
         return
-    last = int(offsets[-1])
-    wrong = int(offsets[0]) != 0 or last > len(ids) or bool((offsets[1:] < offsets[:-1]).any())
+    starts: Any = offsets.numpy() if offsets.is_cpu else offsets  # numpy takes a fifth of the time for so little
+    last = int(starts[-1])
+    wrong = int(starts[0]) != 0 or last > len(ids) or bool((starts[1:] < starts[:-1]).any())
     if wrong or (include_last and last != len(ids)):
         end = f"end at {len(ids)}" if include_last else f"stay within {len(ids)}"
         raise InputError(f"table {name!r}: offsets must begin at 0, not fall, and {end}, not {_short(offsets)}")
+
+
+def closed(offsets: Tensor, ids: int, include_last: bool) -> Tensor:
+    """A copy of offsets that have been checked, int64, which ends with the number of ids."""
+    if torch.compiler.is_compiling() or not offsets.is_cpu:
+        return torch.cat([offsets.long(), offsets.new_tensor([] if include_last else [ids], dtype=torch.int64)])
+    bounds = np.empty(len(offsets) + (not include_last), np.int64)
+    bounds[: len(offsets)] = offsets.numpy()
+    if not include_last:
+        bounds[-1] = ids
+    return torch.from_numpy(bounds)
 
 
 def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None) -> None:

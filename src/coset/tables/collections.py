@@ -14,7 +14,7 @@ from coset.errors import InputError, unknown
 from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table
-from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, pool, read_bags
+from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids, check_type
 
 FeatureIds = Any
@@ -282,11 +282,11 @@ class EmbeddingBagCollection(_Collection):
     ) -> Lookup:
         assert self.engine is not None
         # A copy, as of the weights: backward reads both again, when their owner may have filled them anew.
-        offsets = torch.cat([offsets, offsets.new_tensor([] if include_last else [len(values)])])
+        bounds = closed(offsets, len(values), include_last)
         if weights is not None:
             weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype, copy=True).contiguous()
         number, mean = self.engine.program.numbers[feature], self.modes[feature] == "mean"
-        return Lookup(number, values.contiguous(), offsets.contiguous(), weights, mean)
+        return Lookup(number, values.contiguous(), bounds, weights, mean)
 
 
 def read_features(

@@ -126,10 +126,11 @@ class FusedDot:
 
     def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """One task an array: a single thread works through them."""
-        tasks, uses = self.program.tasks(tuple([batch] * len(self.program.features)))
-        tasks = tasks[tasks[:, layout.REMAINDER] == 0]
+        number = len(self.program.features)
+        shape = self.program.frame(tuple(range(number)), (batch,) * number).shape
+        tasks = shape.tasks[shape.tasks[:, layout.REMAINDER] == 0]
         tasks[:, layout.CHUNKS] = 1
-        return tasks, uses
+        return tasks, shape.uses
 
     def _states(self, before: int) -> np.ndarray:
         """Where the optimizer's states are; they are made on the first step, as torch makes them."""

@@ -1,0 +1,72 @@
+"""Memory for tables and vectors: in large pages, and used again.
+
+A row that is read at random costs a walk through the page table as well, which large pages make short; and fresh
+memory is filled with zeros by the system, page by page, which takes longer than what a kernel then does with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_PAGE = 2 << 20
+"""Bytes of a large page on most machines; where it has another size, less is gained."""
+_HUGEPAGE = 14
+"""Linux's number for MADV_HUGEPAGE."""
+_KEPT = 4
+
+
+def in_large_pages(tensor: Tensor) -> Tensor:
+    """The same tensor, fresh and not yet written to; on Linux, memory for it will come in large pages, if there are."""
+    if sys.platform == "linux" and tensor.is_cpu:
+        begin = -(-tensor.data_ptr() // _PAGE) * _PAGE
+        end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // _PAGE * _PAGE
+        if begin < end:
+            _advise()(begin, end - begin, _HUGEPAGE)  # advice alone: a system that does not take it changes nothing
+    return tensor
+
+
+@cache
+def _advise() -> Any:
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    return function
+
+
+class Pool:
+    """Arrays of one dimension, each of which is used again when all who had it have let go of it.
+
+    Args:
+        dtype: of their numbers.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._kept: list[np.ndarray] = []
+
+    def take(self, count: int) -> np.ndarray:
+        """`count` numbers, whatever they are; a view of more, so a tensor made of it keeps it from being used again."""
+        kept = self._kept
+        for at in range(len(kept)):
+            if len(kept[at]) >= count and _holders(kept, at) == _ALONE:
+                return kept[at][:count]
+        fresh = in_large_pages(torch.empty(count + count // 8, dtype=_TORCH[self.dtype], device="cpu")).numpy()
+        in_use = [kept[at] for at in range(len(kept)) if _holders(kept, at) != _ALONE]
+        self._kept = [*in_use, fresh][-_KEPT:]  # in place of what is free and was too small, and of the oldest
+        return fresh[:count]
+
+
+def _holders(arrays: list[np.ndarray], at: int) -> int:
+    """How many hold an array of the list, by Python's own count, which a view adds to."""
+    return sys.getrefcount(arrays[at])
+
+
+_ALONE = _holders([np.empty(0)], 0)
+"""What `_holders` says when there is nobody but the list."""
+_TORCH = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
