@@ -1,0 +1,55 @@
+"""Click logs: labels, numbers and categories, in columns on disk, streamed in batches.
+
+schema    what the columns of a log are
+prepare   a log → a folder of columns of numbers
+write     such a folder out of chunks of rows
+store     such a folder, opened
+batch     what a model is trained on at one step
+
+The names below are handed on lazily, so `import coset.data.clicks` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coset.data.clicks.batch import ClickBatch
+    from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
+    from coset.data.clicks.store import ClickData, ClickPart, Feature
+    from coset.data.clicks.write import ClickWriter
+
+_HOMES = {
+    "CRITEO_KAGGLE": "schema",
+    "ClickBatch": "batch",
+    "ClickData": "store",
+    "ClickPart": "store",
+    "ClickSchema": "schema",
+    "ClickWriter": "write",
+    "Feature": "store",
+    "load_schema": "schema",
+}
+
+__all__ = [
+    "CRITEO_KAGGLE",
+    "ClickBatch",
+    "ClickData",
+    "ClickPart",
+    "ClickSchema",
+    "ClickWriter",
+    "Feature",
+    "load_schema",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
