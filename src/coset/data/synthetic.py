@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from coset.data import draws
 from coset.data.attributes import Attributes
 from coset.data.ratings import Ratings
 from coset.errors import InputError
@@ -119,7 +120,7 @@ def _pairs(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stream = _stream(seed, "pairs")
     chosen = []
     for count in activity.tolist():  # a user at a time: no array of users × items
-        waiting = -np.log(_uniforms(stream, NUM_ITEMS)) / weights
+        waiting = -np.log(draws.uniforms(stream, NUM_ITEMS)) / weights
         chosen.append(np.sort(np.argpartition(waiting, count)[:count]))
     users = np.repeat(np.arange(NUM_USERS), activity)
     items = np.concatenate(chosen)
@@ -198,20 +199,9 @@ def _permutation(seed: int, stream: str, n: int) -> np.ndarray:
 
 
 def _normals(seed: int, stream: str, n: int) -> np.ndarray:
-    """Standard normal numbers by the formula of Box and Muller."""
-    half = (n + 1) // 2
-    uniforms = _uniforms(_stream(seed, stream), 2 * half)
-    radius = np.sqrt(-2 * np.log(uniforms[:half]))
-    angle = 2 * np.pi * uniforms[half:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
-
-
-def _uniforms(stream: np.random.PCG64, n: int) -> np.ndarray:
-    """Numbers in (0, 1], never 0, so that their logarithm is finite."""
-    return np.asarray(((stream.random_raw(n) >> np.uint64(11)) + 0.5) * 2.0**-53)
+    return draws.normals(_stream(seed, stream), n)
 
 
 def _stream(seed: int, name: str) -> np.random.PCG64:
-    """Raw 64-bit numbers of their own for every purpose. numpy promises never to change them, unlike what its
-    distributions make of them."""
-    return np.random.PCG64(np.random.SeedSequence([seed, _STREAMS.index(name)]))
+    """Numbers of their own for every purpose."""
+    return draws.stream([seed, _STREAMS.index(name)])

@@ -3,6 +3,7 @@
 schema    what the columns of a log are
 prepare   a log → a folder of columns of numbers
 write     such a folder out of chunks of rows
+synthetic such a folder, made up
 store     such a folder, opened
 batch     what a model is trained on at one step
 
@@ -18,28 +19,35 @@ if TYPE_CHECKING:
     from coset.data.clicks.batch import ClickBatch
     from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
     from coset.data.clicks.store import ClickData, ClickPart, Feature
+    from coset.data.clicks.synthetic import CRITEO_KAGGLE_CARDINALITIES, ClickLaw, write_synthetic
     from coset.data.clicks.write import ClickWriter
 
 _HOMES = {
     "CRITEO_KAGGLE": "schema",
+    "CRITEO_KAGGLE_CARDINALITIES": "synthetic",
     "ClickBatch": "batch",
     "ClickData": "store",
+    "ClickLaw": "synthetic",
     "ClickPart": "store",
     "ClickSchema": "schema",
     "ClickWriter": "write",
     "Feature": "store",
     "load_schema": "schema",
+    "write_synthetic": "synthetic",
 }
 
 __all__ = [
     "CRITEO_KAGGLE",
+    "CRITEO_KAGGLE_CARDINALITIES",
     "ClickBatch",
     "ClickData",
+    "ClickLaw",
     "ClickPart",
     "ClickSchema",
     "ClickWriter",
     "Feature",
     "load_schema",
+    "write_synthetic",
 ]
 
 
