@@ -241,7 +241,7 @@ def _zipf(uniform: np.ndarray, size: int, skew: float) -> np.ndarray:
     else:
         power = 1 - skew
         ranks = (1 + uniform * ((size + 1.0) ** power - 1)) ** (1 / power)
-    return np.minimum(ranks.astype(np.int64), size) - 1
+    return np.asarray(np.minimum(ranks.astype(np.int64), size) - 1)
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
