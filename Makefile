@@ -47,7 +47,7 @@ demo: $(STAMP)
 	$(VENV)/bin/coset compare keras-example-corrected --resume
 
 test: $(STAMP)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-keras: $(KERAS_STAMP)
 	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)

@@ -10,11 +10,8 @@ from __future__ import annotations
 VALUES, COUNT, NARROW_IDS, ORDER, IDS = 0, 1, 2, 3, 4  # ids: address, number, whether int32; ranks; ids of the table
 OFFSETS, BAGS, WEIGHTS, MEAN = 5, 6, 7, 8  # where bags begin (int64), how many; a factor an id; whether to average
 VECTORS, STRIDE, DIM = 9, 10, 11  # address of the first bag's vector, elements from one bag to the next, elements
-PIECE, PIECES, SPACE = (
-    12,
-    13,
-    14,
-)  # the first and their number; where the feature begins in buffers with a row an id
+PIECE, PIECES = 12, 13  # the first and their number
+SPACE = 14  # where the feature begins in buffers with a row an id
 PROJECTED = 15  # where its partial sums for projections begin, in elements of one task; -1 where it has no projection
 FEATURE_COLUMNS = 16
 
