@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError
+from coset.kernels.compile import ParallelKernel
 from coset.methods import FeatureGeneration, Full, LowRank, QuotientRemainder, TensorTrain
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer, base
 from coset.schema import Table
@@ -236,12 +237,17 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
         from coset.optimizers import engine as room
     whole, calls = getattr(room, where), []
 
-    def interrupted(*given: Any) -> Any:
-        calls.append(where)
-        if len(calls) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return whole(*given)
+    def interrupts(function: Callable[..., Any]) -> Callable[..., Any]:
+        def interrupted(*given: Any) -> Any:
+            calls.append(where)
+            if len(calls) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return function(*given)
 
+        return interrupted
+
+    is_kernel = isinstance(whole, ParallelKernel)
+    interrupted = ParallelKernel(*map(interrupts, whole)) if is_kernel else interrupts(whole)
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coset import EmbeddingBagCollection, Table
+from coset import EmbeddingBagCollection, EmbeddingCollection, Table
 from coset.methods.quotient_remainder import QuotientRemainder
 from coset.optimizers import SGD, Adam, TableOptimizer
 
@@ -42,3 +42,20 @@ def test_a_compiled_graph_trains_as_eager_calls_do(joined: bool, dense: bool) ->
     before, after = eager.state_dict(), graph.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not torch.equal(before["tables.a.rows.weight"], collection().state_dict()["tables.a.rows.weight"])
+
+
+@pytest.mark.parametrize("kind", [EmbeddingBagCollection, EmbeddingCollection])
+def test_one_graph_may_look_up_twice(kind: type[EmbeddingBagCollection] | type[EmbeddingCollection]) -> None:
+    tables = kind([(Table("a", 50, 8), "full"), (Table("b", 40, 4), QuotientRemainder(10, "concat"))])
+    before = {name: value.clone() for name, value in tables.state_dict().items()}
+    optimizer = SGD(tables, lr=0.25)
+
+    def total(ids: Tensor) -> Tensor:
+        return torch.stack([v.sum() for _ in range(2) for v in tables({"a": ids, "b": ids}).values()]).sum()
+
+    torch.compile(total, fullgraph=True, backend="aot_eager")(torch.tensor([1, 3, 3])).backward()
+    optimizer.step()
+    moved = before["tables.a.rows.weight"] - tables.state_dict()["tables.a.rows.weight"]
+    expected = torch.zeros(50, 8)
+    expected[1], expected[3] = 0.5, 1.0
+    assert torch.allclose(moved, expected)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.optimizers import SGD, Adagrad, Adam, TableOptimizer
+from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.schema import Table
 from coset.tables import EmbeddingBagCollection
 
@@ -149,3 +149,49 @@ def test_tables_that_are_given_back_are_ordinary_again(mode: Literal["lazy", "de
     assert weight.grad is not None
     torch.optim.SGD(bags.parameters(), lr=0.1).step()
     train(bags, SGD(bags), 4)
+
+
+@pytest.mark.parametrize("kind", [Adagrad, RowWiseAdagrad, Adam])
+def test_states_lie_where_the_tables_do_whatever_the_default_device(kind: type[TableOptimizer]) -> None:
+    bags, row = made(device="cpu")
+    before = row.detach().clone()
+    with torch.device("meta"):
+        optimizer = kind(bags, **({"mode": "dense"} if kind is Adam else {}))
+    train(bags, optimizer, 3, 3)
+    assert not torch.equal(row[3], before[3])
+    assert all(value.device.type == "cpu" for state in optimizer.state.values() for value in state.values())
+
+
+def test_vectors_may_be_changed_in_place() -> None:
+    tables = [(Table("a", N, 4), "full"), (Table("b", N, 4), "full")]
+    fused, plain = EmbeddingBagCollection(tables), EmbeddingBagCollection(tables)  # type: ignore[arg-type]
+    plain.load_state_dict(fused.state_dict())
+    optimizer, reference = SGD(fused, lr=0.5), torch.optim.SGD(plain.parameters(), lr=0.5)
+    for bags, each in ((fused, optimizer), (plain, reference)):
+        found = bags({"a": torch.arange(N), "b": torch.arange(N)})
+        (torch.relu_(found["a"]).sum() + found["b"].mul_(2).sum()).backward()
+        each.step()
+    assert all(torch.equal(one, other) for one, other in zip(fused.parameters(), plain.parameters(), strict=True))
+
+
+def test_vectors_that_are_kept_stay_what_they_were() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=0.1)
+    kept: list[tuple[Tensor, Tensor]] = []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        ids = torch.randint(N, (500,), generator=generator)
+        expected = row[ids].detach().clone()
+        found = bags({"a": ids})["a"]
+        found.square().sum().backward()
+        optimizer.step()
+        kept.append((found.detach()[::7], expected[::7]))
+        kept = kept[-int(torch.randint(1, 9, (), generator=generator)) :]
+        assert all(torch.equal(*pair) for pair in kept)
+
+
+def test_no_features_at_all() -> None:
+    bags, _ = made()
+    SGD(bags)
+    with pytest.raises(InputError, match="no features"):
+        bags.concatenated({})

@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import torch
@@ -19,7 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # `nnan` and `ninf` are left out: they would let the compiler fold tests for NaN away.
 _MATH = {"contract", "reassoc", "nsz"}
-_lock = threading.RLock()
 
 
 def _folder() -> Path:
@@ -62,16 +61,17 @@ def kernel(function: F) -> F:
     return _kept(function, parallel=False)
 
 
-def parallel_kernel(function: F) -> F:
-    """A kernel whose `prange` is shared out among the threads that torch uses; on one thread, one that is compiled
-    without: waiting for threads that have nothing to do costs more than many a call."""
-    alone, shared = _kept(function, parallel=False), _kept(function, parallel=True)
+class ParallelKernel(NamedTuple):
+    """A kernel whose `prange` is shared out among threads, and the same compiled without: waiting for threads that have
+    nothing to do costs more than many a call. To be called by `launch`."""
 
-    @wraps(function)
-    def launch(*arguments: Any) -> Any:
-        return (shared if launching.shared else alone)(*arguments)
+    alone: Callable[..., Any]
+    shared: Callable[..., Any]
 
-    return cast("F", launch)
+
+def parallel_kernel(function: Callable[..., Any]) -> ParallelKernel:
+    """What `launch` calls: kept on disk, and free of the global lock."""
+    return ParallelKernel(_kept(function, parallel=False), _kept(function, parallel=True))
 
 
 def _kept(function: F, parallel: bool) -> F:
@@ -91,31 +91,19 @@ def _kept(function: F, parallel: bool) -> F:
 SMALL = 8192
 """Ids of a call that one thread has done before others are awake."""
 
+lock = threading.RLock()
+"""Held while a kernel runs, since not every threading layer of numba bears two at once; and by whoever must not have
+others run between two kernels."""
 
-class launching:
-    """Launch kernels in here: one Python thread at a time, since not every threading layer of numba bears more, and on
-    as many threads as torch uses, but for calls of few `ids`."""
 
-    shared = False
-    """Whether work is shared out among threads."""
-
-    def __init__(self, ids: int = SMALL) -> None:
-        self._ids = ids
-
-    def __enter__(self) -> None:
-        _lock.acquire()
-        try:
-            if self._ids >= SMALL and (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) > 1:
-                if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
-                    numba.set_num_threads(threads)
-                launching.shared = True
-        except BaseException:  # an interrupt, say
-            self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        launching.shared = False
-        _lock.release()
+def launch(kernel: ParallelKernel, ids: int, *arguments: Any) -> Any:
+    """What the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`."""
+    with lock:
+        if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+            return kernel.alone(*arguments)
+        if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
+            numba.set_num_threads(threads)
+        return kernel.shared(*arguments)
 
 
 @cache

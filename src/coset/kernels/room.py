@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from functools import cache
 from typing import Any
 
@@ -19,12 +20,15 @@ _PAGE = 2 << 20
 """Bytes of a large page on most machines; where it has another size, less is gained."""
 _HUGEPAGE = 14
 """Linux's number for MADV_HUGEPAGE."""
-_KEPT = 4
+_KEPT, _IDLE = 4, 16
+"""How many arrays a pool keeps at most, and how many calls long one that nobody asks for."""
+_SLACK = 1 << 16
+"""Numbers more than are asked for that an array may have; or as many again as are asked for."""
 
 
 def in_large_pages(tensor: Tensor) -> Tensor:
     """The same tensor, fresh and not yet written to; on Linux, memory for it will come in large pages, if there are."""
-    if sys.platform == "linux" and tensor.is_cpu:
+    if sys.platform == "linux" and type(tensor) is Tensor and tensor.is_cpu:  # others may have no memory at all
         begin = -(-tensor.data_ptr() // _PAGE) * _PAGE
         end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // _PAGE * _PAGE
         if begin < end:
@@ -48,18 +52,38 @@ class Pool:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
+        self._lock = threading.Lock()
         self._kept: list[np.ndarray] = []
+        self._idle: list[int] = []
 
-    def take(self, count: int) -> np.ndarray:
-        """`count` numbers, whatever they are; a view of more, so a tensor made of it keeps it from being used again."""
-        kept = self._kept
-        for at in range(len(kept)):
-            if len(kept[at]) >= count and _holders(kept, at) == _ALONE:
-                return kept[at][:count]
-        fresh = in_large_pages(torch.empty(count + count // 8, dtype=_TORCH[self.dtype], device="cpu")).numpy()
-        in_use = [kept[at] for at in range(len(kept)) if _holders(kept, at) != _ALONE]
-        self._kept = [*in_use, fresh][-_KEPT:]  # in place of what is free and was too small, and of the oldest
-        return fresh[:count]
+    def take(self, count: int, spare: int = 0) -> np.ndarray:
+        """`count` numbers, whatever they are; a view of more, so a tensor made of it keeps it from being used again.
+
+        Args:
+            spare: how many more a fresh array gets, for the next who ask.
+        """
+        with self._lock:  # two threads may find the same array free
+            kept, idle = self._kept, self._idle
+            found = None
+            for at in range(len(kept)):
+                idle[at] += 1
+                fits = count <= len(kept[at]) <= count + max(count, _SLACK)
+                if found is None and fits and _holders(kept, at) == _ALONE:
+                    idle[at], found = 0, kept[at][:count]
+            if found is None:
+                fresh = in_large_pages(torch.empty(count + spare, dtype=_TORCH[self.dtype], device="cpu")).numpy()
+                kept.append(fresh)
+                idle.append(0)
+                found = fresh[:count]
+            if len(kept) > _KEPT or max(idle) > _IDLE:
+                stay = [at for at in range(len(kept)) if idle[at] <= _IDLE][-_KEPT:]
+                self._kept, self._idle = [kept[at] for at in stay], [idle[at] for at in stay]
+            return found
+
+    def clear(self) -> None:
+        """Keep none; those that somebody has are theirs alone."""
+        with self._lock:
+            self._kept, self._idle = [], []
 
 
 def _holders(arrays: list[np.ndarray], at: int) -> int:

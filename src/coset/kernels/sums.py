@@ -131,7 +131,7 @@ def slot_of(row, slots, distinct, room, found):
     until now, for a new one, which is noted. A place holds the low bits of its row beside its number, so that few
     comparisons read anything else."""
     mask, tag = len(slots) - 1, row & _TAG
-    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) & mask
+    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
     while True:
         slot = slots[at]
         if slot < 0:

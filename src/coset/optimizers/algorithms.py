@@ -98,16 +98,19 @@ class Adam(TableOptimizer):
     ) -> None:
         if mode not in ("lazy", "dense"):
             raise InputError(f"optimizer: mode must be 'lazy' or 'dense', not {mode!r}")
-        self._dense = mode == "dense"
+        self.dense = mode == "dense"
         super().__init__(module, lr, eps=eps, betas=betas, **options)
 
     def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
         state = {name: _zeros(*parameter.shape, like=parameter) for name in ("exp_avg", "exp_avg_sq")}
-        if self._dense:
-            state["brought"] = torch.zeros(parameter.shape[0] if parameter.dim() == 2 else 1, dtype=torch.int32)
+        if self.dense:
+            state["brought"] = torch.zeros(
+                parameter.shape[0] if parameter.dim() == 2 else 1, dtype=torch.int32, device=parameter.device
+            )
         return state
 
 
 def _zeros(*shape: int, like: Tensor) -> Tensor:
     """Zeros of the type of a parameter, which rows at random are read of."""
-    return in_large_pages(torch.empty(shape, dtype=like.dtype)).zero_()
+    found = in_large_pages(torch.empty(shape, dtype=like.dtype, device=like.device))
+    return found.zero_()

@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from coset.errors import InputError
 from coset.kernels import layout, updates
-from coset.kernels.compile import announce, launching
+from coset.kernels.compile import SMALL, announce, launch, lock
 from coset.methods.base import TableModule
 from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
@@ -50,7 +50,8 @@ class TableOptimizer(torch.optim.Optimizer):
     """
 
     kind: ClassVar[int]
-    _dense: bool = False
+    dense: bool = False
+    """Whether rows without a gradient change, too."""
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class TableOptimizer(torch.optim.Optimizer):
             )
         scale = 1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6))
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
-        with launching(rows), _uninterrupted():
+        with lock, _uninterrupted():
             now = self.steps + 1
             self._note(now)
             numbers = self._numbers
@@ -176,8 +177,8 @@ class TableOptimizer(torch.optim.Optimizer):
             rates = np.array([float(group["lr"]) for group in self.param_groups])
             for (engine, found), arrays in zip(waiting, places, strict=True):
                 if found is not None:
-                    updates.apply(
-                        self.kind, arrays, engine.states, found.tasks, found.distinct, found.sums,
+                    launch(
+                        updates.apply, rows, self.kind, arrays, engine.states, found.tasks, found.distinct, found.sums,
                         found.counts, now, self._begun, numbers, rates, *self._history.arrays,
                     )  # fmt: skip
             for group in self.param_groups:
@@ -236,24 +237,25 @@ class TableOptimizer(torch.optim.Optimizer):
     def synchronize(self) -> None:
         """Bring every row to the last step. `state_dict` and `materialize` of the tables do it by themselves; call it
         before reading a parameter directly."""
-        if not self._dense or self._begun == self.steps:
+        if not self.dense or self._begun == self.steps:
             return
         places = [engine.addresses() for engine in self.engines]
-        with launching(), _uninterrupted():
+        with lock, _uninterrupted():
             for engine, arrays in zip(self.engines, places, strict=True):
-                updates.bring_all(
-                    arrays, engine.states, self.steps, self._begun, self._numbers,
+                launch(
+                    updates.bring_all, SMALL, arrays, engine.states, self.steps, self._begun, self._numbers,
                     *self._history.arrays, engine.like,
                 )  # fmt: skip
             self._begun = self.steps
 
     def bring(self, call: Call) -> None:
         """Bring the rows that a call is about to read to the last step."""
-        if not self._dense or self._begun == self.steps:
+        if not self.dense or self._begun == self.steps:
             return
-        updates.bring(
-            call.shape.tasks, call.shape.uses, call.features, call.rows, call.piece_of, call.arrays,
-            call.engine.states, self.steps, self._begun, self._numbers, *self._history.arrays, call.engine.like,
+        launch(
+            updates.bring, call.shape.ids, call.shape.tasks, call.shape.uses, call.features, call.rows,
+            call.piece_of, call.arrays, call.engine.states, self.steps, self._begun, self._numbers,
+            *self._history.arrays, call.engine.like,
         )  # fmt: skip
 
     # -- inside ------------------------------------------------------------------------------------------------
@@ -274,6 +276,9 @@ class TableOptimizer(torch.optim.Optimizer):
         self.zero_grad()
         for owner in self._holders:
             owner.fuse(None)
+        for engine in self.engines:
+            engine.outputs.clear()
+            engine.sums.clear()
         for parameter in self._parameters:
             give_back(parameter)
 
@@ -310,7 +315,7 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def _note(self, now: int) -> None:
         """Write down what step `now` does to rows, for those that are brought to it later."""
-        if not self._dense:
+        if not self.dense:
             self._begun = now - 1
         elif now - 1 - self._begun >= _LONGEST or self._numbers is not self._new_numbers():
             self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
@@ -392,7 +397,8 @@ def _not_finite(engine: Engine, found: Gradients) -> str | None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Let an interrupt from the keyboard wait until the step is done."""
-    if threading.current_thread() is not threading.main_thread():
+    # A handler that was not set from Python, None here, could not be set again.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
         yield
         return
     came: list[Any] = []
@@ -401,8 +407,8 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _refuse_owned(optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.kernels import layout
-from coset.kernels.compile import launching
+from coset.kernels.compile import launch, lock
 from coset.kernels.room import Pool
 from coset.kernels.rows import find_rows, look_up
 from coset.kernels.sums import add_gradients, plan_sums
@@ -130,22 +130,24 @@ class Call:
         """The vectors of all lookups."""
         engine, program = self.engine, self.engine.program
         out = self._place(None)
-        with launching(self.shape.ids):
-            self._find()
-            look_up(self.features, program.pieces, program.parts, self.arrays, self.rows, self.piece_of, engine.like)
+        with lock:  # no step of another thread between finding rows and reading them
+            self.find()
+            launch(
+                look_up, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
+                self.piece_of, engine.like,
+            )  # fmt: skip
         return out
 
     def find(self) -> None:
         """Find the rows of all ids, and bring them to the optimizer's last step."""
-        with launching(self.shape.ids):
-            self._find()
-
-    def _find(self) -> None:
         program = self.engine.program
-        feature, _ = find_rows(self.features, program.pieces, program.parts, self.rows, self.piece_of)
-        if feature >= 0:
-            raise self._out_of_range()
-        self.engine.optimizer.bring(self)
+        with lock:
+            feature, _ = launch(
+                find_rows, self.shape.ids, self.features, program.pieces, program.parts, self.rows, self.piece_of
+            )
+            if feature >= 0:
+                raise self._out_of_range()
+            self.engine.optimizer.bring(self)
 
     def add(self, gradient: Tensor) -> None:
         """Sum the gradient of the vectors by row, and hand the sums to the engine."""
@@ -158,21 +160,20 @@ class Call:
         gradient = gradient.contiguous()
         self._place(gradient)
         tasks, uses = self.shape.tasks.copy(), self.shape.uses
-        with launching(self.shape.ids):
-            projected, distinct, sums = plan_sums(
-                self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
-            )
-            ids = self.shape.ids if projected else 0
-            found = Gradients(
-                tasks, np.empty(distinct, np.int64), engine.sums.take(sums), np.zeros(len(tasks), np.int64),
-                np.zeros(len(tasks)),
-            )  # fmt: skip
-            found.square = add_gradients(
-                self.features, program.pieces, program.parts, self.arrays, tasks, uses, self.rows, self.piece_of,
-                np.empty((ids, program.widest_projected), program.dtype), np.empty(projected, program.dtype),
-                found.distinct, found.sums, found.counts, found.squares,
-            )  # fmt: skip
-            engine.pending.append(found)
+        projected, distinct, sums = plan_sums(
+            self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
+        )
+        ids = self.shape.ids if projected else 0
+        found = Gradients(
+            tasks, np.empty(distinct, np.int64), engine.sums.take(sums, sums // 8), np.zeros(len(tasks), np.int64),
+            np.zeros(len(tasks)),
+        )  # fmt: skip
+        found.square = launch(
+            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, tasks, uses,
+            self.rows, self.piece_of, np.empty((ids, program.widest_projected), program.dtype),
+            np.empty(projected, program.dtype), found.distinct, found.sums, found.counts, found.squares,
+        )  # fmt: skip
+        engine.pending.append(found)
 
     def _place(self, tensor: Tensor | None) -> Tensor:
         """Tell the features where their vectors are in `tensor`, a fresh one by default."""

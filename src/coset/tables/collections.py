@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
@@ -84,34 +84,34 @@ class _Collection(Tables):
         """Its tables and features."""
         return super().fusable()[0], self.features
 
-    def _fused(self, feature: str) -> bool:
-        """Whether kernels look up this feature."""
-        return self.engine is not None and feature in self.engine.program.numbers
-
-    def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> dict[str, Tensor]:
-        """Vectors of features that an engine looks up, of shape `(bags, *vector_shape)`, by output."""
+    def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> Iterator[tuple[str, Tensor]]:
+        """Features that an engine looks up, all in one call, and their vectors, of shape `(bags, *vector_shape)`."""
         if not lookups:
-            return {}
+            return
         assert self.engine is not None
         flat = self.engine.look_up(list(lookups.values()), joined=False)
         dims = [prod(self._vector_shape(feature)) for feature in lookups]
         sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
-        found: dict[str, Tensor] = {}
-        for (feature, lookup), vectors in zip(lookups.items(), flat.split(sizes), strict=True):
-            found |= self._named(feature, vectors.view(lookup.bags, *self._vector_shape(feature)))
-        return found
+        # Parts that do not overlap, so what is done to one in place is no matter of the others.
+        for (feature, lookup), vectors in zip(lookups.items(), flat.unsafe_split_with_sizes(sizes), strict=True):
+            yield feature, vectors.view(lookup.bags, *self._vector_shape(feature))
 
     def _vector_shape(self, feature: str) -> tuple[int, ...]:
         module: TableModule = self.tables[self.features[feature]]
         return module.vector_shape
 
+    def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
+        """What kernels are asked for these ids, one a bag; None where they do not look up this feature."""
+        if self.engine is None or (number := self.engine.program.numbers.get(feature)) is None:
+            return None
+        check_type(self._table(feature), ids)
+        return Lookup(number, ids.reshape(-1).contiguous())
+
     def _look_up(self, feature: str, ids: Tensor) -> Tensor:
+        if (lookup := self._lookup_of(feature, ids)) is not None:
+            ((_, flat),) = self._look_up_fused({feature: lookup})
+            return flat.view(*ids.shape, *self._vector_shape(feature))
         name = self.features[feature]
-        if self._fused(feature):
-            assert self.engine is not None
-            check_type(self.tables[name].table, ids)
-            lookup = Lookup(self.engine.program.numbers[feature], ids.reshape(-1).contiguous())
-            return self.engine.look_up([lookup], joined=False).view(*ids.shape, *self._vector_shape(feature))
         check_ids(self.tables[name].table, ids)
         vectors: Tensor = self.tables[name].lookup(self._rows_of(name, ids))
         return vectors
@@ -145,12 +145,22 @@ class EmbeddingCollection(_Collection):
 
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
-        found: dict[str, Tensor] = {}
-        for feature, ids in read_features(features, self.features).items():
+        given = read_features(features, self.features)
+        lookups: dict[str, Lookup] = {}
+        vectors: dict[str, Tensor] = {}
+        for feature, ids in given.items():
             table = self._table(feature)
             if ids.offsets is not None:
                 check_offsets(table, ids.values, ids.offsets, ids.include_last)
-            found |= self._named(feature, self._look_up(feature, ids.values))
+            if (lookup := self._lookup_of(feature, ids.values)) is not None:
+                lookups[feature] = lookup
+            else:
+                vectors[feature] = self._look_up(feature, ids.values)
+        for feature, flat in self._look_up_fused(lookups):
+            vectors[feature] = flat.view(*given[feature].values.shape, *self._vector_shape(feature))
+        found: dict[str, Tensor] = {}
+        for feature in given:
+            found |= self._named(feature, vectors[feature])
         return found
 
 
@@ -219,7 +229,8 @@ class EmbeddingBagCollection(_Collection):
                 self._look_up(feature, flat), offsets, self.modes[feature], weights=weights, include_last=include_last
             )
             found |= self._named(feature, pooled)
-        found |= self._look_up_fused(lookups)
+        for feature, vectors in self._look_up_fused(lookups):
+            found |= self._named(feature, vectors)
         if not lookups or not alone:
             return found
         asked = (output for feature in order for output in self._outputs(feature))
@@ -234,6 +245,8 @@ class EmbeddingBagCollection(_Collection):
                 return self.engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
         lookups, alone, _ = self._asked(features)
+        if not lookups and not alone:
+            raise InputError("there are no features to concatenate")
         if alone or not lookups:
             return torch.cat(list(self(features).values()), dim=-1)
         counts = {lookup.bags for lookup in lookups.values()}

@@ -85,7 +85,7 @@ class FusedDot:
         Raises:
             IndexError: an id out of range; nothing has changed then.
         """
-        from coset.kernels.compile import announce, launching
+        from coset.kernels.compile import announce
         from coset.kernels.dot import train_dot
 
         announce()
@@ -104,13 +104,12 @@ class FusedDot:
         done = -(-len(targets) // size)
         tasks, uses = self._tasks(min(size, len(targets)))
         last, _ = self._tasks(len(targets) - (done - 1) * size)
-        with launching():
-            train_dot(
-                given, targets.numpy(), min(size, len(targets)), self._choices(), self.model.biases is not None,
-                self.dense, self.kind, program.template, program.pieces, program.parts, arrays, program.several,
-                program.most_parts, program.widest_projected, tasks, last, uses, self._states(before),
-                before, self._numbers(), *self._schedule(before, done, steps), mean, gaps,
-            )  # fmt: skip
+        train_dot(
+            given, targets.numpy(), min(size, len(targets)), self._choices(), self.model.biases is not None,
+            self.dense, self.kind, program.template, program.pieces, program.parts, arrays, program.several,
+            program.most_parts, program.widest_projected, tasks, last, uses, self._states(before),
+            before, self._numbers(), *self._schedule(before, done, steps), mean, gaps,
+        )  # fmt: skip
         torch.autograd.graph.increment_version(self.parameters)
         for parameter in self.parameters:
             state = self.optimizer.state[parameter]
