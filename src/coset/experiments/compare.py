@@ -15,8 +15,9 @@ from coset.data.settings import DataSettings
 from coset.experiments.recipe import Recipe, Row, resolve
 from coset.files import claimed, read_json, write_json, write_text
 from coset.methods.full import Full
+from coset.training.folder import refuse_others
 from coset.training.fused import Engine
-from coset.training.run import RunSpec, execute, fingerprint, refuse_others
+from coset.training.run import RunSpec, execute, fingerprint
 
 SCHEMA = 1
 _METRICS = ("val_mse", "val_mae", "train_mse", "train_mae")

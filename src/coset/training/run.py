@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import coset
 from coset import ledger, settings
 from coset.data.encoded import Encoded, look_up
 from coset.data.ratings import Ratings
@@ -34,6 +30,7 @@ from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
 from coset.training import checkpoint
+from coset.training.folder import host, read_metrics, refuse_others, versions
 from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
@@ -143,7 +140,7 @@ def execute(
             write_json(folder / "run.json", about)
         if (folder / "metrics.json").exists():
             refuse_others(folder, checkpoint.load(folder / "model.safetensors", "model")[1]["run"], about)
-            return _read_metrics(folder)
+            return read_metrics(folder)
         return _train(spec, folder, encoded or spec.prepare(ratings), about, engine, on_step)
 
 
@@ -226,7 +223,7 @@ class FinishedRun:
         item = Vocabulary.load(folder / "item.safetensors")
         model = spec.build(user, item, **header["scale"])
         model.load_state_dict(tensors)
-        return FinishedRun(spec, user, item, model.eval(), _read_metrics(folder))
+        return FinishedRun(spec, user, item, model.eval(), read_metrics(folder))
 
     def evaluate(self, ratings: Ratings) -> Errors:
         """Errors on any ratings of the same schema.
@@ -259,74 +256,3 @@ def _hash(found: Any, column: np.ndarray) -> None:
         found.update("\0".join(map(str, column)).encode("utf-8", "surrogatepass"))
     else:
         found.update(np.ascontiguousarray(column).data)
-
-
-def host() -> dict[str, Any]:
-    """The machine, without its name."""
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def versions() -> dict[str, str]:
-    """What numbers are made with."""
-    return {
-        "coset": coset.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()
-
-
-def _read_metrics(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / "metrics.json")
-    keys = {"parameters", "bytes", "vocabulary_bytes", "history", "host", "versions"}
-    if not isinstance(found, dict) or not keys <= found.keys() or not found["history"]:
-        raise InputError(f"{folder / 'metrics.json'}: not the metrics of a run; remove the folder and train again")
-    return found
-
-
-def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:
-    """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
-
-    Not compared is where the data lay: their fingerprint says whether they are the same.
-    """
-    for where, old, new in _differences(there, here):
-        if not where.startswith("spec.data."):
-            raise InputError(
-                f"{where_found}: holds work of other choices or data ({where or 'all'} is {_short(old)} there and "
-                f"{_short(new)} now); choose another --out"
-            )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        return [
-            found
-            for key in sorted({*there, *here})
-            for found in _differences(there.get(key), here.get(key), f"{where}.{key}".lstrip("."))
-        ]
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        return [
-            found
-            for at, (old, new) in enumerate(zip(there, here, strict=True))
-            for found in _differences(old, new, f"{where}[{at}]")
-        ]
-    return [] if there == here else [(where, there, here)]

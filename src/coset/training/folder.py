@@ -1,0 +1,89 @@
+"""What the folders of all runs share: the machine and versions noted, work of other choices refused."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import coset
+from coset.errors import InputError
+from coset.files import read_json
+
+
+def host() -> dict[str, Any]:
+    """The machine, without its name."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """What numbers are made with."""
+    return {
+        "coset": coset.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of the finished run in `folder`."""
+    found = read_json(folder / "metrics.json")
+    keys = {"parameters", "bytes", "vocabulary_bytes", "history", "host", "versions"}
+    if not isinstance(found, dict) or not keys <= found.keys() or not found["history"]:
+        raise InputError(f"{folder / 'metrics.json'}: not the metrics of a run; remove the folder and train again")
+    return found
+
+
+def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:
+    """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
+
+    Not compared is where the data lay: their fingerprint says whether they are the same.
+    """
+    for where, old, new in _differences(there, here):
+        if not where.startswith("spec.data."):
+            raise InputError(
+                f"{where_found}: holds work of other choices or data ({where or 'all'} is {_short(old)} there and "
+                f"{_short(new)} now); choose another --out"
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        return [
+            found
+            for key in sorted({*there, *here})
+            for found in _differences(there.get(key), here.get(key), f"{where}.{key}".lstrip("."))
+        ]
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        return [
+            found
+            for at, (old, new) in enumerate(zip(there, here, strict=True))
+            for found in _differences(old, new, f"{where}[{at}]")
+        ]
+    return [] if there == here else [(where, there, here)]
