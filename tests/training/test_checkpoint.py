@@ -104,3 +104,73 @@ def test_a_header_without_a_word_in_json_leaves_the_old_file(saved: Path) -> Non
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.save(saved, "checkpoint", TENSORS, {"loss": float("nan")})
     assert saved.read_bytes() == good
+
+
+def rotation(folder: Path, steps: int = 3, keep: int = 2) -> checkpoint.Rotation:
+    found = checkpoint.Rotation(folder / "checkpoints", keep)
+    for step in range(1, steps + 1):
+        found.save(step, {"at": torch.tensor([step])}, {"step": step})
+    return found
+
+
+def newest(of: checkpoint.Rotation) -> tuple[int, int] | None:
+    with of.latest() as saved:
+        return None if saved is None else (saved.header["step"], int(saved.tensor("at")))
+
+
+@pytest.mark.parametrize("keep", [1, 2, 5])
+def test_the_last_few_are_kept(tmp_path: Path, keep: int) -> None:
+    found = rotation(tmp_path, steps=4, keep=keep)
+    assert len(list(found.folder.iterdir())) == min(4, keep)
+    assert newest(found) == (4, 4)
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty", "foreign"])
+def test_the_one_before_a_damaged_one_is_used_with_a_warning(tmp_path: Path, how: str) -> None:
+    found = rotation(tmp_path)
+    last = max(found.folder.iterdir())
+    good = last.read_bytes()
+    bad = {
+        "truncated": good[:-3],
+        "flipped": good[:-1] + bytes([good[-1] ^ 1]),
+        "empty": b"",
+        "foreign": b"user,item\n1,2\n",
+    }
+    last.write_bytes(bad[how])
+    with pytest.warns(UserWarning, match=r"checkpoint-000000000003\.safetensors: .*the one before it is used"):
+        assert newest(found) == (2, 2)
+    assert newest(found) == (2, 2)  # the damaged one is out of the way
+    found.save(3, {"at": torch.tensor([3])}, {"step": 3})
+    assert newest(found) == (3, 3)
+
+
+def test_all_damaged_leaves_none(tmp_path: Path) -> None:
+    found = rotation(tmp_path)
+    for path in found.folder.iterdir():
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.warns(UserWarning, match="damaged") as told:
+        assert newest(found) is None
+    assert len(told) == 2
+    assert "begins anew" in str(told[1].message)
+
+
+def test_a_newer_version_is_no_damage(tmp_path: Path) -> None:
+    found = rotation(tmp_path)
+    about = {"kind": "checkpoint", "version": 99, "sha256": "", "header": {}}
+    newer = found.folder / "checkpoint-000000000009.safetensors"
+    save_file({"a": torch.zeros(2)}, newer, metadata={"coset": json.dumps(about)})
+    with pytest.raises(InputError, match=r"newer coset.*99"):
+        newest(found)
+    assert newer.exists()
+
+
+def test_a_rotation_is_cleared(tmp_path: Path) -> None:
+    found = rotation(tmp_path)
+    half_written = found.folder / ".checkpoint-000000000004.safetensors.x.coset-part"
+    half_written.touch()
+    assert newest(found) == (3, 3)
+    assert not half_written.exists()
+    found.clear()
+    found.clear()
+    assert not found.folder.exists()
+    assert newest(found) is None

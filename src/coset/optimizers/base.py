@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf, sqrt
 from typing import Any, ClassVar, Literal
@@ -20,7 +20,8 @@ from coset.kernels.compile import SMALL, announce, launch, lock
 from coset.methods.base import TableModule
 from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
-from coset.optimizers.engine import Call, Engine, Gradients
+from coset.optimizers.engine import Engine, Gradients
+from coset.optimizers.history import History
 
 _LONGEST = 1 << 16
 """Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
@@ -97,6 +98,7 @@ class TableOptimizer(torch.optim.Optimizer):
         ]
         self.max_norm, self.nonfinite, self.skipped, self.version = max_norm, nonfinite, 0, 0
         self._begun = 0
+        self._factor = 1.0
         super().__init__(
             [group for group in groups if group["params"]],
             {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas, "steps": 0},
@@ -106,8 +108,7 @@ class TableOptimizer(torch.optim.Optimizer):
             parameter.grad = None  # of the optimizer before
             take(parameter, self)
         self._parameters = list(every.values())
-        self._history = _History(len(self.param_groups))
-        self._precision = float(np.finfo(self.engines[0].program.dtype).eps)
+        self._history = History(len(self.param_groups))
         self._numbers = self._new_numbers()
         """What kernels are told of the steps since the last synchronization."""
         self._point()
@@ -153,8 +154,8 @@ class TableOptimizer(torch.optim.Optimizer):
                 )  # fmt: skip
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, _together(engine)) for engine in self.engines]
-        norm = sqrt(sum(found.square for _, found in waiting if found is not None))
-        if not norm < inf:
+        norm = _norm(found for _, found in waiting)
+        if not norm < float("inf"):
             names = [_not_finite(engine, found) for engine, found in waiting if found is not None]
             self._forget()
             if self.nonfinite == "skip":
@@ -165,7 +166,7 @@ class TableOptimizer(torch.optim.Optimizer):
                 f"table {table}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
                 f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
-        scale = 1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6))
+        scale = self._factor * (1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6)))
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
         with lock, _uninterrupted():
             now = self.steps + 1
@@ -195,13 +196,20 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients that wait for a step."""
-        self._forget()
+        self._factor = 1.0
+        for engine in self.engines:
+            engine.forget()
         for parameter in self._parameters:
             parameter.grad = None
 
-    def _forget(self) -> None:
-        for engine in self.engines:
-            engine.pending.clear()
+    def gradient_norm(self) -> float:
+        """The norm of all gradients that wait for a step, before `max_norm`; NaN or infinite where one of them is."""
+        return _norm(map(_together, self.engines))
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply all gradients that wait for a step, as when they are clipped together with those of other
+        parameters."""
+        self._factor *= factor
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; every row is brought to the last step first."""
@@ -334,19 +342,6 @@ class TableOptimizer(torch.optim.Optimizer):
         return updates.numbers_of(group["eps"], *group["betas"], self._precision)
 
 
-class _History:
-    """What steps did, in arrays that grow: paces and decays by group and step, roots by step."""
-
-    def __init__(self, groups: int) -> None:
-        self.arrays = np.zeros((groups, 64)), np.zeros(64), np.zeros((groups, 64))
-
-    def put(self, at: int, paces: list[float], root: float, decays: list[float]) -> None:
-        if at == len(self.arrays[1]):
-            first, second, third = (np.concatenate([array, np.zeros_like(array)], axis=-1) for array in self.arrays)
-            self.arrays = first, second, third
-        self.arrays[0][:, at], self.arrays[1][at], self.arrays[2][:, at] = paces, root, decays
-
-
 def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
     """The sizes of the arrays of a state, by name."""
     return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
@@ -383,6 +378,10 @@ def _together(engine: Engine) -> Gradients | None:
         np.array(tasks, np.int64), np.concatenate(distinct), np.concatenate(sums),
         np.array([len(each) for each in distinct], np.int64), np.array(squares), sum(squares),
     )  # fmt: skip
+
+
+def _norm(parts: Iterable[Gradients | None]) -> float:
+    return float(np.sqrt(sum(float(found.squares.sum()) for found in parts if found is not None)))
 
 
 def _not_finite(engine: Engine, found: Gradients) -> str | None:

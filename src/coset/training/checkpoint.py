@@ -1,14 +1,18 @@
 """Tensors and what is to be known of them in one file: safetensors, with JSON in its metadata.
 
 A file is written aside and renamed, so there is never half of one, and carries a checksum, so that damage is
-found when it is read and not when the model has gone astray.
+found when it is read and not when the model has gone astray. A `Rotation` keeps the last few of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.files import replacing
+from coset.files import clear_scrap, replacing
 
 _VERSION = 1
+
+
+class Damaged(InputError):
+    """A file that cannot be what was once written."""
 
 
 def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -28,12 +36,18 @@ def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[s
 
     Args:
         kind: what the file is, such as `"model"`; `load` insists on it.
+
+    Raises:
+        OSError: the disk is full, or refuses for another reason; a file that was there is there still.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about: dict[str, Any] = {"kind": kind, "version": _VERSION, "header": dict(header)}
-    about["sha256"] = _digest(kept, about)
+    about["sha256"] = _digest(kept, kept.__getitem__, about)
     with replacing(path) as aside:
-        save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
+        try:
+            save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
+        except SafetensorError as error:
+            raise OSError(None, f"cannot be written ({error})", str(path)) from None
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -42,28 +56,110 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: the file is missing, is no such file, is damaged, or is of a newer version.
     """
+    with opened(path, kind) as saved:
+        return {name: saved.tensor(name) for name in saved.names}, saved.header
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file that `save` wrote, found whole: its header, and its tensors to be read one at a time."""
+
+    path: Path
+    header: dict[str, Any]
+    names: tuple[str, ...]
+    tensor: Callable[[str], Tensor]
+
+
+@contextmanager
+def opened(path: Path, kind: str) -> Iterator[Saved]:
+    """The file that `save` wrote, checked from end to end before it is handed out, with one tensor in memory at a time.
+
+    Raises:
+        InputError: as `load`.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(safe_open(path, framework="pt"))
             about = json.loads((file.metadata() or {}).get("coset", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged, or not of coset ({error}); remove it and start again") from None
-    if not isinstance(about, dict) or about.get("kind") != kind:
-        raise InputError(f"{path}: not a {kind} that coset wrote")
-    version = about.get("version")
-    if isinstance(version, int) and version > _VERSION:
-        raise InputError(f"{path}: written by a newer coset (version {version}, this one reads {_VERSION})")
-    if about.pop("sha256", None) != _digest(tensors, about):
-        raise InputError(f"{path}: damaged, its contents do not match their checksum; remove it and start again")
-    return tensors, about["header"]
+            names = tuple(file.keys())
+        except (SafetensorError, OSError, ValueError) as error:
+            raise Damaged(f"{path}: damaged, or not of coset ({error}); remove it and start again") from None
+        if not isinstance(about, dict) or about.get("kind") != kind:
+            raise Damaged(f"{path}: not a {kind} that coset wrote")
+        version = about.get("version")
+        if isinstance(version, int) and version > _VERSION:
+            raise InputError(f"{path}: written by a newer coset (version {version}, this one reads {_VERSION})")
+        if about.pop("sha256", None) != _digest(names, file.get_tensor, about):
+            raise Damaged(f"{path}: damaged, its contents do not match their checksum; remove it and start again")
+        yield Saved(Path(path), about["header"], names, file.get_tensor)
 
 
-def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+def _digest(names: Iterable[str], tensor_of: Callable[[str], Tensor], about: Mapping[str, Any]) -> str:
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
+    for name in sorted(names):
+        tensor = tensor_of(name)
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The last few checkpoints of a run, in a folder of their own, each named by the step it was taken at.
+
+    Args:
+        folder: made when the first is written.
+        keep: how many are kept; older ones are removed once a newer one is safely there.
+    """
+
+    folder: Path
+    keep: int = 2
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of a step, then remove those that are too old."""
+        path = self.folder / f"checkpoint-{step:012d}.safetensors"
+        save(path, "checkpoint", tensors, header)
+        for _, old in self._found()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    @contextmanager
+    def latest(self) -> Iterator[Saved | None]:
+        """The newest checkpoint that is whole, or None where there is none.
+
+        A damaged one is set aside under another name, with a warning, and the one before it is taken.
+        """
+        clear_scrap(self.folder)
+        with ExitStack() as stack:
+            saved = None
+            while saved is None and (found := self._found()):
+                path = found[-1][1]
+                try:
+                    saved = stack.enter_context(opened(path, "checkpoint"))
+                except Damaged as error:
+                    path.rename(path.with_suffix(".damaged"))
+                    then = (
+                        "the one before it is used"
+                        if len(found) > 1
+                        else "there is none before it, so this run begins anew"
+                    )
+                    sentence = str(error).removesuffix("; remove it and start again")
+                    warnings.warn(f"{sentence}; {then}", stacklevel=4)
+            yield saved
+
+    def clear(self) -> None:
+        """Remove all checkpoints, damaged ones too, and the folder."""
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.iterdir():
+            path.unlink(missing_ok=True)
+        self.folder.rmdir()
+
+    def _found(self) -> list[tuple[int, Path]]:
+        """Steps and files, the oldest first."""
+        if not self.folder.is_dir():
+            return []
+        matches = [(re.fullmatch(r"checkpoint-(\d+)\.safetensors", path.name), path) for path in self.folder.iterdir()]
+        return sorted((int(match[1]), path) for match, path in matches if match)
