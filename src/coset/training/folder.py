@@ -37,6 +37,16 @@ def versions() -> dict[str, str]:
     }
 
 
+def peak_resident_bytes() -> int | None:
+    """The most memory that this process ever had resident; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else most * 1024
+
+
 def _cpu() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")

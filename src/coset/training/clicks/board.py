@@ -13,8 +13,8 @@ _EVERY = 50  # steps from one point of a curve to the next
 
 
 class Board:
-    """Curves of a training: log-loss, pace of the learning rates and norm of gradients every 50 steps, and all metrics of
-    every evaluation.
+    """Curves of a training: log-loss, pace of the learning rates and norm of gradients every 50 steps, and all metrics
+    of every evaluation.
 
     Args:
         folder: where the event files go.
@@ -28,7 +28,7 @@ class Board:
         check()
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
         self._loss, self._rows = 0.0, 0
 
     def tell(self, step: Step) -> None:

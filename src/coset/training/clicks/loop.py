@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import isfinite
 from time import perf_counter
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from coset.data.clicks import ClickPart
+from coset.data.clicks import ClickBatch, ClickPart
 from coset.errors import InputError
 from coset.models.base import ClickModel
 from coset.training.clicks.metrics import Losses, Scores
@@ -67,8 +66,8 @@ class Step:
 class ClickTrainer:
     """A click model in training.
 
-    Metrics of the training part are means over the rows since the evaluation before, taken while the model learns; those
-    of the validation part are of the model as it is then.
+    Metrics of the training part are means over the rows since the evaluation before, taken while the model learns;
+    those of the validation part are of the model as it is then.
 
     Args:
         model: trained in place.
@@ -133,25 +132,21 @@ class ClickTrainer:
             InputError: the training diverged.
         """
         while not self.done:
-            # Closed whatever happens, as a thread reads ahead.
-            with closing(self._batches()) as batches:
-                yield from batches
+            yield from self._rest_of_epoch()
 
-    def _batches(self) -> Iterator[Step]:
+    def _rest_of_epoch(self) -> Iterator[Step]:
         """The steps of this epoch that are not done."""
-        seed = self.seed if self.settings.shuffle else None
-        given = self.training.batches(self.settings.batch_size, seed=seed, epoch=self._epoch, start=self._batch)
-        epoch = self._epoch
+        seed, epoch = self.seed if self.settings.shuffle else None, self._epoch
+        batches = self.training.batches(self.settings.batch_size, seed=seed, epoch=epoch, start=self._batch)
         try:
             while self._epoch == epoch and not self.done:
                 started = perf_counter()
-                batch = next(given)
-                yield self._step(batch, started)
-        finally:
-            close: Callable[[], None] = getattr(given, "close", lambda: None)
+                yield self._step(next(batches), started)
+        finally:  # also where a step raises or nobody asks for another: a thread reads ahead
+            close: Callable[[], None] = getattr(batches, "close", lambda: None)
             close()
 
-    def _step(self, batch: Any, started: float) -> Step:
+    def _step(self, batch: ClickBatch, started: float) -> Step:
         self.model.train()
         pace = self.settings.pace(self.step, self.settings.epochs * self.steps_per_epoch)
         logits = self.model(batch.numeric, batch.features(self._names))
@@ -240,6 +235,6 @@ class ClickTrainer:
 
 
 def _lying(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers as they lie in memory: a state_dict would bring the rows of dense Adam to the last step."""
+    """Parameters and buffers as they lie; a state_dict would bring the rows of dense Adam to the last step."""
     yield from model.named_parameters()
     yield from model.named_buffers()

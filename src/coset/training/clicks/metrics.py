@@ -42,11 +42,12 @@ class Losses:
         """The same from float64 arrays."""
         # ln(1 + exp(z)) - y z, so that no probability is rounded to 0 or 1. numpy sums on one thread, pairwise, in an
         # order that depends on the length alone.
-        bent = np.logaddexp(0.0, logits)
-        self.rows += len(labels)
-        self.clicks += int(np.count_nonzero(labels))
-        self.loss += float((bent - labels * logits).sum())
-        self.predicted += float(np.exp(logits - bent).sum())
+        with np.errstate(invalid="ignore", over="ignore"):  # a training that diverged is told of by its log-loss
+            bent = np.logaddexp(0.0, logits)
+            self.rows += len(labels)
+            self.clicks += int(np.count_nonzero(labels))
+            self.loss += float((bent - labels * logits).sum())
+            self.predicted += float(np.exp(logits - bent).sum())
 
     @property
     def logloss(self) -> float:

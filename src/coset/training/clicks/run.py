@@ -1,0 +1,265 @@
+"""A run on clicks, in a folder that any later moment can continue from, at the next sample.
+
+run.json                      all choices, and a fingerprint of the data
+checkpoints/                  the last few, gone when the run is done
+best.safetensors              the model of the best evaluation, while training may end early
+model.safetensors             the artifact: the trained model
+metrics.json                  written last; a run that has it is done
+tensorboard/                  event files, if they are wanted
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from coset import ledger
+from coset.data.clicks import ClickData, Feature
+from coset.errors import InputError
+from coset.files import claimed, read_json, write_json
+from coset.models.base import ClickModel
+from coset.training import checkpoint
+from coset.training.checkpoint import Rotation
+from coset.training.clicks import board
+from coset.training.clicks.loop import ClickTrainer, Engine, evaluate
+from coset.training.clicks.spec import ClickRunSpec, components
+from coset.training.folder import host, peak_resident_bytes, read_metrics, refuse_others, versions
+
+TASK = "clicks"
+_SCHEMA = 1
+_TELL = 20  # steps from one word about progress to the next
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When checkpoints are taken; results do not depend on it.
+
+    Args:
+        steps: from one to the next; None for no such limit.
+        minutes: from one to the next; None for no such limit.
+        keep: how many of the last are kept.
+    """
+
+    steps: int | None = None
+    minutes: float | None = 5.0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"checkpoints are taken every step or less often, not every {self.steps} steps")
+        if self.minutes is not None and not 0 <= self.minutes < float("inf"):
+            raise InputError(f"minutes between checkpoints must be 0 or more, not {self.minutes:g}")
+        if self.keep < 1:
+            raise InputError(f"at least one checkpoint must be kept, not {self.keep}")
+
+
+def execute(
+    spec: ClickRunSpec,
+    folder: Path,
+    data: ClickData,
+    *,
+    resume: bool = False,
+    engine: Engine = "auto",
+    saving: Saving | None = None,
+    tensorboard: bool = False,
+    on_step: Callable[[int], None] = lambda steps: None,
+) -> dict[str, Any]:
+    """Train `spec` in `folder`, or go on where an earlier process stopped, and return the metrics.
+
+    Args:
+        data: what was prepared.
+        resume: continue what the folder holds; without it the folder must not hold a run.
+        engine: see `ClickTrainer`.
+        saving: when checkpoints are taken; there always is one after an evaluation.
+        tensorboard: write event files.
+        on_step: told the number of steps done, for progress.
+
+    Raises:
+        InputError: the folder holds a run and `resume` is false, or a run of other choices or other data; or the
+            training diverged.
+    """
+    folder = Path(folder)
+    if tensorboard:
+        board.check()
+    with claimed(folder, "run.json", resume):
+        about = {"schema": _SCHEMA, "task": TASK, "spec": spec.to_json(), "data": described(data)}
+        if (folder / "run.json").exists():
+            refuse_others(folder, read_json(folder / "run.json"), about)
+        else:
+            write_json(folder / "run.json", about)
+        if (folder / "metrics.json").exists():
+            return read_metrics(folder)
+        run = _Run(spec, folder, data, about, engine, saving or Saving())
+        return run.train(tensorboard, on_step)
+
+
+def described(data: ClickData) -> dict[str, Any]:
+    """What a run must know of its data: what they are, and what a model needs of their columns to be built again."""
+    features = [[of.name, of.num_embeddings, of.multi_hot] for of in data.features]
+    return {**data.fingerprint, "numeric": list(data.numeric), "features": features}
+
+
+class _Run:
+    """A run in its folder."""
+
+    def __init__(
+        self, spec: ClickRunSpec, folder: Path, data: ClickData, about: Mapping[str, Any], engine: Engine,
+        saving: Saving,
+    ) -> None:  # fmt: skip
+        self.spec, self.folder, self.data, self.about, self.engine, self.saving = (
+            spec, folder, data, about, engine, saving,
+        )  # fmt: skip
+        self.rotation = Rotation(folder / "checkpoints", saving.keep)
+        self.best = folder / "best.safetensors"
+
+    def train(self, tensorboard: bool, on_step: Callable[[int], None]) -> dict[str, Any]:
+        trainer = self._trainer()
+        if self._restore(trainer) and not self._best_is_there(trainer):
+            warnings.warn(
+                f"{self.best}: damaged or missing, and the model of the best evaluation with it; this run begins anew",
+                stacklevel=3,
+            )
+            self.rotation.clear()
+            trainer = self._trainer()
+        on_step(told := trainer.step)
+        saved = monotonic()
+        log = board.Board(self.folder / "tensorboard", trainer.step) if tensorboard else nullcontext()
+        with log:
+            for step in trainer.run():
+                if isinstance(log, board.Board):
+                    log.tell(step)
+                if step.evaluation is not None and self._may_end_early and trainer.best == len(trainer.history) - 1:
+                    header = {"step": step.number, "run": self.about}
+                    checkpoint.save(self.best, "model", trainer.model.state_dict(), header)
+                if self._due(step.number, saved) or (step.evaluation is not None and not trainer.done):
+                    self._save(trainer)
+                    saved = monotonic()
+                if step.number - told >= _TELL or step.evaluation is not None:
+                    on_step(step.number - told)
+                    told = step.number
+        return self._finish(trainer)
+
+    @property
+    def _may_end_early(self) -> bool:
+        return self.spec.training.patience is not None
+
+    def _trainer(self) -> ClickTrainer:
+        model = self.spec.build(self.data.features, len(self.data.numeric))
+        parts = self.data.part("training"), self.data.part("validation")
+        return ClickTrainer(model, *parts, self.spec.training, self.spec.seed, self.engine)
+
+    def _restore(self, trainer: ClickTrainer) -> bool:
+        """Go back to the newest whole checkpoint, if there is one."""
+        with self.rotation.latest() as saved:
+            if saved is None:
+                return False
+            refuse_others(saved.path, saved.header["run"], self.about)
+            trainer.restore(saved.names, saved.tensor, saved.header)
+            return True
+
+    def _best_is_there(self, trainer: ClickTrainer) -> bool:
+        """Whether the best model until now, or one that will be the best once again, is there."""
+        if not self._may_end_early or trainer.best is None:
+            return True
+        try:
+            with checkpoint.opened(self.best, "model") as saved:
+                step: int = saved.header["step"]
+        except InputError:
+            return False
+        return step == trainer.history[trainer.best]["step"] or step > trainer.step
+
+    def _due(self, step: int, saved: float) -> bool:
+        steps, minutes = self.saving.steps, self.saving.minutes
+        if steps is not None and step % steps == 0:
+            return True
+        return minutes is not None and monotonic() - saved >= 60 * minutes
+
+    def _save(self, trainer: ClickTrainer) -> None:
+        tensors, header = trainer.state()
+        self.rotation.save(trainer.step, tensors, {**header, "run": self.about})
+
+    def _finish(self, trainer: ClickTrainer) -> dict[str, Any]:
+        reported = len(trainer.history) - 1
+        if self._may_end_early and trainer.best is not None:
+            reported = trainer.best
+            tensors, _ = checkpoint.load(self.best, "model")
+            trainer.model.load_state_dict(tensors)
+            del tensors
+        header = {"run": self.about, "versions": versions()}
+        checkpoint.save(self.folder / "model.safetensors", "model", trainer.model.state_dict(), header)
+        tables, layers = components(trainer.model)
+        metrics = {
+            "parameters": ledger.parameters(tables),
+            "bytes": ledger.inference_bytes(tables),
+            "layers_parameters": ledger.parameters(layers),
+            "layers_bytes": ledger.inference_bytes(layers),
+            "optimizer_bytes": sum(value.nbytes for value in trainer.optimizers.state().values()),
+            "peak_resident_bytes": peak_resident_bytes(),
+            "vocabulary_bytes": int(self.data.facts.get("vocabulary_bytes", 0)),
+            "engine": trainer.engine,
+            "history": trainer.history,
+            "reported": reported,
+            "stopped_early": trainer.stopped and trainer.step < self.spec.training.epochs * trainer.steps_per_epoch,
+            "host": host(),
+            "versions": versions(),
+        }
+        write_json(self.folder / "metrics.json", metrics)
+        self.rotation.clear()
+        self.best.unlink(missing_ok=True)
+        return metrics
+
+
+@dataclass(frozen=True)
+class FinishedClickRun:
+    """A trained click model."""
+
+    spec: ClickRunSpec
+    model: ClickModel
+    data: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @staticmethod
+    def load(folder: Path) -> FinishedClickRun:
+        """The finished run in `folder`.
+
+        Raises:
+            InputError: no run there, one that is not finished, or a damaged one.
+        """
+        folder = Path(folder)
+        if not (folder / "metrics.json").is_file():
+            raise InputError(f"{folder}: this run is not finished; continue it with --resume")
+        with checkpoint.opened(folder / "model.safetensors", "model") as saved:
+            about = saved.header["run"]
+            # What the model says of itself counts; the file beside it may have been edited since.
+            refuse_others(folder / "run.json", read_json(folder / "run.json"), about)
+            spec = ClickRunSpec.from_json(about["spec"])
+            features = [Feature(name, rows, multi_hot) for name, rows, multi_hot in about["data"]["features"]]
+            model = spec.build(features, len(about["data"]["numeric"]))
+            model.load_state_dict({name: saved.tensor(name) for name in saved.names})
+        return FinishedClickRun(spec, model.eval(), about["data"], read_metrics(folder))
+
+    def evaluate(self, data: ClickData, part: str) -> dict[str, float | None]:
+        """Metrics on a part of any data prepared with the same vocabularies.
+
+        Raises:
+            InputError: the data have other columns.
+        """
+        refuse_other_columns(self.data, data)
+        return evaluate(self.model, data.part(part))
+
+
+def refuse_other_columns(trained: Mapping[str, Any], data: ClickData) -> None:
+    """Raise an `InputError` unless `data` have the columns that a model was trained with."""
+    given = described(data)
+    for what in ("numeric", "features"):
+        if given[what] != trained[what]:
+            stray = next((x for x in given[what] if x not in trained[what]), given[what])
+            raise InputError(
+                f"{data.folder}: other {what} than this run was trained with ({stray} among them); prepare these data "
+                f"with the vocabularies of the run's"
+            )
