@@ -284,7 +284,7 @@ def _is_recipe(subject: str) -> bool:
     return subject.endswith(".toml") or subject in shipped()
 
 
-def _recipe(subject: str, columns: dict[str, Any], methods: list[str], budgets: list[str], dim: int | None) -> Recipe:
+def _recipe(subject: str, columns: dict[str, Any], methods: list[str], budgets: list[str], dim: int | None) -> Any:
     from coset.data import DATASETS
     from coset.data.settings import DataSettings
     from coset.experiments.recipe import load_recipe, recipe_for_data, shipped

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import sqrt
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, Protocol
 
 from coset import settings
-from coset.data import Encoded, Ratings
-from coset.data.settings import DataSettings
-from coset.experiments.recipe import Recipe, Row, resolve
+from coset.experiments.recipe import resolve
+from coset.experiments.task import SCHEMA, Options, Recipe, Row
 from coset.files import claimed, read_json, write_json, write_text
 from coset.methods.full import Full
 from coset.training.folder import refuse_others
-from coset.training.fused import Engine
-from coset.training.run import RunSpec, execute, fingerprint
-
-SCHEMA = 1
-_METRICS = ("val_mse", "val_mae", "train_mse", "train_mae")
 
 
 class Progress(Protocol):
@@ -44,21 +39,24 @@ class Silent:
 
 
 def compare(
-    recipe: Recipe,
+    recipe: Any,
     out: Path,
-    ratings: Ratings,
+    data: Any,
     *,
+    options: Options | None = None,
     resume: bool = False,
-    engine: Engine = "auto",
+    engine: Any = "auto",
     progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `recipe` on `ratings` and return its results, which are also written to `out`.
+    """Run `recipe` on `data` and return its results, which are also written to `out`.
 
     Every (row, seed) is a run in a folder of its own below `out/runs`, so a comparison that was stopped goes on
     at the first one not yet done. `out` gets `results.json`, `results.md`, `losses.png` and `frontier.png`.
 
     Args:
+        data: what the recipe's `load` gave.
+        options: how runs are driven; in place of `resume` and `engine`.
         resume: continue what `out` holds; without it `out` must be empty or not exist.
         engine: see `coset.training.loop.Trainer`.
         notes: further lines for the results.
@@ -67,51 +65,44 @@ def compare(
         InputError: a recipe that does not fit the data, or an `out` that cannot be used.
     """
     out = Path(out)
-    first = encode(recipe, ratings, recipe.first_seed)
+    options = options or Options(resume, engine)
+    first = encode(recipe, data, recipe.first_seed)
     rows, left_out = resolve(recipe, first)
-    with claimed(out, "compare.json", resume):
-        _remember(recipe, out, ratings)
-        runs = _run_all(recipe, rows, out, ratings, first, resume, engine, progress or Silent())
-        results = _results(recipe, rows, runs, ratings, first, [*recipe.notes, *left_out, *notes])
+    with claimed(out, "compare.json", options.resume):
+        _remember(recipe, out, data)
+        runs = _run_all(recipe, rows, out, data, first, options, progress or Silent())
+        results = _results(recipe, rows, runs, data, first, [*recipe.notes, *left_out, *notes])
         _present(results, out)
     return results
 
 
-def _remember(recipe: Recipe, out: Path, ratings: Ratings) -> None:
+def _remember(recipe: Recipe, out: Path, data: Any) -> None:
     """Write down what `out` compares, or refuse to mix it with something else; more seeds are no difference."""
-    same = replace(recipe, data=DataSettings(""), seeds=1, first_seed=0)
-    about = {"schema": SCHEMA, "recipe": settings.plain(same), "data": fingerprint(ratings)}
+    same = replace(recipe.anywhere(), seeds=1, first_seed=0)
+    about = {"schema": SCHEMA, "recipe": settings.plain(same), "data": recipe.fingerprint(data)}
     if (out / "compare.json").exists():
         refuse_others(out, read_json(out / "compare.json"), about)
     else:
         write_json(out / "compare.json", about)
 
 
-def encode(recipe: Recipe, ratings: Ratings, seed: int) -> Encoded:
-    """The split and the ids that all rows of `recipe` share for this seed."""
-    spec = RunSpec(recipe.data, recipe.split, recipe.vocabulary, recipe.model, {}, recipe.training, seed)
-    return spec.prepare(ratings)
+def encode(recipe: Any, data: Any, seed: int) -> Any:
+    """The data as all rows of `recipe` share them for this seed."""
+    return recipe.encoded(data, seed)
 
 
 def _run_all(
-    recipe: Recipe, rows: Sequence[Row], out: Path, ratings: Ratings, first: Encoded, resume: bool, engine: Engine,
-    progress: Progress,
-) -> dict[str, list[dict[str, Any]]]:  # fmt: skip
+    recipe: Recipe, rows: Sequence[Row], out: Path, data: Any, first: Any, options: Options, progress: Progress
+) -> dict[str, list[dict[str, Any]]]:
     runs: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
-    rows_to_learn = len(first.split.training)
-    steps = {row.name: row.training.epochs * -(-rows_to_learn // row.training.batch_size) for row in rows}
+    steps = {row.name: recipe.steps(row, first) for row in rows}
     progress.begin(sum(steps.values()) * recipe.seeds)
     for seed in _seeds(recipe):
-        encoded = first if seed == recipe.first_seed else encode(recipe, ratings, seed)
+        encoded = first if seed == recipe.first_seed else encode(recipe, data, seed)
         for row in rows:
-            what = f"{row.name}, seed {seed}"
-            with counted(progress, what, steps[row.name]) as on_step:
-                metrics = execute(
-                    recipe.spec(row, seed), out / "runs" / row.slug / f"seed-{seed}", ratings,
-                    encoded=encoded if row.vocabulary == recipe.vocabulary else None,
-                    resume=resume, engine=engine, on_step=on_step,
-                )  # fmt: skip
-            runs[row.name].append(metrics)
+            folder = out / "runs" / row.slug / f"seed-{seed}"
+            with counted(progress, f"{row.name}, seed {seed}", steps[row.name]) as on_step:
+                runs[row.name].append(recipe.execute(row, seed, folder, data, encoded, options, on_step))
     return runs
 
 
@@ -134,40 +125,23 @@ def counted(progress: Progress, what: str, steps: int) -> Iterator[Any]:
 
 
 def _results(
-    recipe: Recipe, rows: Sequence[Row], runs: Mapping[str, list[dict[str, Any]]], ratings: Ratings,
-    encoded: Encoded, notes: Sequence[str],
+    recipe: Recipe, rows: Sequence[Row], runs: Mapping[str, list[dict[str, Any]]], data: Any, encoded: Any,
+    notes: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
     from coset.experiments import report
 
     full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
-    tables = (encoded.user.name, encoded.item.name)
     everything = [run for of in runs.values() for run in of]
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "recipe": recipe.name,
         "title": recipe.title,
-        "dataset": ratings.name,
-        "synthetic": ratings.synthetic,
-        "noise_floor": ratings.noise_floor,
-        "split": {
-            **settings.plain(recipe.split),
-            "training_rows": len(encoded.split.training),
-            "validation_rows": len(encoded.split.validation),
-            "users": encoded.user.num_embeddings,
-            "items": encoded.item.num_embeddings,
-        },
-        "protocol": {
-            "reported": "a slice of the training part" if recipe.split.tuning else "the validation part",
-            "epoch": "last",
-            "vocabulary": settings.plain(recipe.vocabulary),
-            "model": settings.plain(recipe.model),
-            "training": settings.plain(recipe.training),
-        },
+        **recipe.facts(data, encoded),
         "host": _common([run["host"] for run in everything]),
         "versions": _common([run["versions"] for run in everything]),
         "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
         "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
-        "rows": [_result_row(recipe, row, runs[row.name], full_bytes, tables) for row in rows],
+        "rows": [_result_row(recipe, row, runs[row.name], full_bytes, encoded) for row in rows],
     }
     found = [*report.verdicts(results, results["budgets"]), *report.contrasts(results, recipe.contrasts)]
     results["notes"] = [*notes, *found]
@@ -175,35 +149,39 @@ def _results(
 
 
 def _result_row(
-    recipe: Recipe, row: Row, runs: Sequence[dict[str, Any]], full_bytes: int | None, tables: Sequence[str]
-) -> dict[str, Any]:  # fmt: skip
-    lasts = [run["history"][-1] for run in runs]
+    recipe: Recipe, row: Row, runs: Sequence[dict[str, Any]], full_bytes: int | None, encoded: Any
+) -> dict[str, Any]:
+    # The last evaluation, but for runs that say themselves which one their model is of.
+    reported = [run["history"][run.get("reported", -1)] for run in runs]
+    numbered = {} if row.vocabulary is None else {"vocabulary": settings.plain(row.vocabulary)}
+    layers: dict[str, Any] = {name: runs[0][name] for name in ("layers_parameters", "layers_bytes") if name in runs[0]}
+    interval = recipe.measures.interval
     return {
         "name": row.name,
         "note": row.note,
         "group": row.group,
         "embedding_dim": row.model.embedding_dim,
-        "methods": _methods(row, tables),
-        "vocabulary": settings.plain(row.vocabulary),
+        "methods": _methods(recipe, row, encoded),
+        **numbered,
         "model": settings.plain(row.model),
         "training": settings.plain(row.training),
         "parameters": runs[0]["parameters"],
         "bytes": runs[0]["bytes"],
+        **layers,
         "ratio": None if full_bytes is None else full_bytes / runs[0]["bytes"],
         "seeds": list(_seeds(recipe)),
         "engine": "/".join(dict.fromkeys(run.get("engine", "plain") for run in runs)),
-        "metrics": {name: _summary([last[name] for last in lasts]) for name in _METRICS},
+        "metrics": {name: summary([of[name] for of in reported], interval) for name in recipe.measures.metrics},
         "epochs": row.training.epochs,
-        "seconds_per_epoch": median(epoch["seconds"] for run in runs for epoch in run["history"]),
+        "seconds_per_epoch": median(of["seconds"] / of.get("share", 1) for run in runs for of in run["history"]),
         "history": [run["history"] for run in runs],
     }
 
 
-def _methods(row: Row, tables: Sequence[str]) -> dict[str, Any]:
+def _methods(recipe: Recipe, row: Row, encoded: Any) -> dict[str, Any]:
     """The method of each table, `full` where the row does not name one; none for a model without tables."""
-    if not row.model.embedding_dim:
-        return {}
-    return {table: (row.methods[table] if table in row.methods else Full()).to_json() for table in tables}
+    names = [table.name for table in recipe.tables(row.model, encoded)]
+    return {table: (row.methods[table] if table in row.methods else Full()).to_json() for table in names}
 
 
 def _common(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -215,9 +193,36 @@ def _common(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and standard deviation (ddof = 1; None for one value) over seeds."""
-    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "values": list(values)}
+def summary(values: Sequence[float | None], interval: bool = False) -> dict[str, Any]:
+    """Mean and standard deviation (ddof = 1; None for one value) over seeds; where it is wanted, also half the width of
+    the 95 % interval of the mean. A value that is not known for every seed has neither."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        found: dict[str, Any] = {"mean": None, "std": None, "values": list(values)}
+        return found | ({"interval": None} if interval else {})
+    std = stdev(known) if len(known) > 1 else None
+    found = {"mean": fmean(known), "std": std, "values": known}
+    if interval:
+        found["interval"] = None if std is None else student(len(known)) * std / sqrt(len(known))
+    return found
+
+
+def student(values: int) -> float:
+    """How many standard errors a mean of so many values lies from the true one in 95 of 100 cases, at most (Student's
+    t, both sides).
+
+    Example:
+        >>> student(3), student(1000)
+        (4.303, 1.96)
+    """
+    degrees = values - 1
+    if degrees <= len(_T):
+        return _T[degrees - 1]
+    return 1.96 + 2.4 / degrees if degrees < 500 else 1.96
+
+
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+      2.110, 2.101, 2.093, 2.086)  # fmt: skip
 
 
 def _present(results: Mapping[str, Any], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The results of a comparison as pictures: losses by epoch, and validation MSE against bytes.
+"""The results of a comparison as pictures: losses by epoch, and validation score against bytes.
 
 Everything here is a pure function of the results that `coset compare` writes as `results.json`. The same results
 give the same file, and no global state of pyplot is touched.
@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from coset.experiments.labels import Array, Mask, place_labels
-from coset.experiments.report import Results, Row, epochs, metric, seeds
+from coset.experiments.report import Results, Row, epochs, half_width, measures, metric, seeds
 from coset.files import replacing
 from coset.sizes import format_size
 
@@ -65,7 +65,7 @@ _SETTINGS: Any = {
 
 
 def frontier(results: Results, path: Path) -> None:
-    """Draw validation MSE against bytes, every row named, as a PNG at `path`."""
+    """Draw the validation score against bytes, every row named, as a PNG at `path`."""
     _save(frontier_figure(results), path)
 
 
@@ -128,25 +128,28 @@ def _head(figure: Figure, results: Results, reading: str) -> None:
         )
 
 
-# Validation MSE against bytes
+# Validation score against bytes
 
 
 def _frontier(results: Results) -> Figure:
-    rows = [row for row in results["rows"] if metric(row, "val_mse")[0] is not None]
+    said = measures(results)
+    score = said["score"]
+    rows = [row for row in results["rows"] if metric(row, score)[0] is not None]
     figure = _new(10.5, 6.4 + 0.06 * max(0, len(rows) - 12))
     height = figure.get_figheight()
-    repeated = any(metric(row, "val_mse")[1] is not None for row in rows)
-    _head(figure, results, "error bars: std over seeds" if repeated else "one seed a row, so no error bars")
+    bars_are = "95 % intervals over seeds" if said["interval"] else "std over seeds"
+    repeated = any(metric(row, score)[1] is not None for row in rows)
+    _head(figure, results, f"error bars: {bars_are}" if repeated else "one seed a row, so no error bars")
     axes = figure.add_axes((0.085, 1.0 / height, 0.895, 1 - 1.75 / height))
     axes.set_xlabel("bytes for inference: tables, biases, index state (log scale, 1 KB = 1000 bytes)")
-    axes.set_ylabel("validation MSE (lower is better)")
+    axes.set_ylabel(f"validation {said['label']} (lower is better)")
     if not rows:
         axes.text(0.5, 0.5, "no row has a result", transform=axes.transAxes, ha="center")
         return figure
 
     sizes = np.array([max(1, row["bytes"]) for row in rows], dtype=float)
-    means = np.array([metric(row, "val_mse")[0] for row in rows], dtype=float)
-    spreads = np.array([metric(row, "val_mse")[1] or 0.0 for row in rows], dtype=float)
+    means = np.array([metric(row, score)[0] for row in rows], dtype=float)
+    spreads = np.array([half_width(row, score, said["interval"]) or 0.0 for row in rows], dtype=float)
     _size_axis(axes, sizes)
     low, high, inside = _range(means, spreads, results["noise_floor"])
     axes.set_ylim(low, high)
@@ -190,7 +193,7 @@ def _size_axis(axes: Axes, sizes: Array) -> None:
 
 
 def _range(means: Array, spreads: Array, floor: float | None) -> tuple[float, float, Mask]:
-    """The limits of the MSE axis, and which rows are drawn in place.
+    """The limits of the axis of scores, and which rows are drawn in place.
 
     Rows far above all others are left out of the range, so that the differences among the others can be seen; the
     noise floor is left out when it would take more than three fifths of the axis.
@@ -362,11 +365,12 @@ def _losses(results: Results) -> Figure:
     width = max(7.5, 0.9 + 2.55 * columns)
     height = 1.55 + (1.95 if lines > 1 else 3.0) * lines
     figure = _new(width, height)
+    said = measures(results)
     repeated = any(len(row["history"]) > 1 for row in rows)
     spread = "; bands: lowest to highest seed" if repeated else ""
-    _head(figure, results, f"mean squared error by epoch{spread}")
-    train = [_curve(row, "train_mse") for row in rows]
-    validation = [_curve(row, "val_mse") for row in rows]
+    _head(figure, results, f"{said['long']} by epoch{spread}")
+    train = [_curve(row, said["train"]) for row in rows]
+    validation = [_curve(row, said["score"]) for row in rows]
     reference = next((place for place, row in enumerate(rows) if row["group"] == "full"), None)
     low, high = _loss_range(train, validation, results["noise_floor"])
     grid = figure.add_gridspec(
@@ -380,10 +384,11 @@ def _losses(results: Results) -> Figure:
         hspace=0.34 if lines > 1 else 0,
     )
     last = max([1.0, *(curve.epoch.max() for curve in (*train, *validation) if curve.epoch.size)])
+    first = min([1.0, *(curve.epoch.min() for curve in (*train, *validation) if curve.epoch.size)])
     for place, row in enumerate(rows):
         axes = figure.add_subplot(grid[place // columns, place % columns])
         axes.set_ylim(low, high)
-        axes.set_xlim(1 - 0.04 * last, last + 0.04 * last)
+        axes.set_xlim(first - 0.04 * last, last + 0.04 * last)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(rows), length=2.5)
         name = "\n".join(textwrap.wrap(str(row["name"]), 34, max_lines=2, placeholder=" …"))
@@ -393,12 +398,14 @@ def _losses(results: Results) -> Figure:
             axes.plot(full.epoch, full.mean, color=REFERENCE, lw=1.2, ls=(0, (1, 1)), gid="reference")
         if results["noise_floor"] is not None:
             axes.axhline(results["noise_floor"], color=FLOOR, lw=1.1, ls=(0, (5, 3)), gid="noise floor")
-        _draw(axes, train[place], TRAIN, "--", "train_mse", high)
-        _draw(axes, validation[place], VALIDATION, "-", "val_mse", high)
+        _draw(axes, train[place], TRAIN, "--", said["train"], high)
+        _draw(axes, validation[place], VALIDATION, "-", said["score"], high)
         if not train[place].epoch.size and not validation[place].epoch.size:
             axes.text(0.5, 0.5, "no history", transform=axes.transAxes, ha="center", color="#777777")
     _losses_legend(figure, reference is not None, results["noise_floor"], low, high)
-    figure.text(0.14 / width, (0.85 / height + 1 - 1.0 / height) / 2, "MSE", rotation=90, va="center", ha="left")
+    figure.text(
+        0.14 / width, (0.85 / height + 1 - 1.0 / height) / 2, said["label"], rotation=90, va="center", ha="left"
+    )
     figure.text(0.5, 0.42 / height, "epoch", va="bottom", ha="center")
     return figure
 
@@ -407,7 +414,7 @@ def _draw(axes: Axes, curve: Curve, colour: str, line: str, name: str, top: floa
     marker = "o" if curve.epoch.size == 1 else None
     axes.fill_between(curve.epoch, curve.low, curve.high, color=colour, alpha=0.22, lw=0)
     axes.plot(curve.epoch, curve.mean, color=colour, ls=line, marker=marker, lw=1.5, gid=name)
-    if name == "val_mse" and curve.mean.size and curve.mean[-1] > top:
+    if colour == VALIDATION and curve.mean.size and curve.mean[-1] > top:
         text = f"off scale, ends at {curve.mean[-1]:.3g} ↑"
         axes.text(
             0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", size=8, color=colour, gid="off scale"

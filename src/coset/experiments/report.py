@@ -19,6 +19,24 @@ from coset.sizes import format_size
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
+RATINGS: Mapping[str, Any] = {
+    "score": "val_mse",
+    "train": "train_mse",
+    "label": "MSE",
+    "article": "an",
+    "long": "mean squared error",
+    "columns": [{"metric": "val_mae", "heading": "MAE", "spread": False}],
+    "interval": False,
+}
+"""What is reported of results that do not say it themselves; see `coset.experiments.task.Measures`."""
+
+
+def measures(results: Results) -> Mapping[str, Any]:
+    """What is reported of these results: the score that rows are compared by, its words, further columns."""
+    found: Mapping[str, Any] = results.get("measures", RATINGS)
+    return found
+
+
 NOTHING = "–"
 
 
@@ -66,8 +84,8 @@ class Contest:
 
     Args:
         budget: in bytes.
-        compressed: the row of group `compressed` with the lowest validation MSE within the budget.
-        plain: the row of group `narrow` or `full` with the lowest validation MSE within the budget, or of group
+        compressed: the row of group `compressed` with the lowest validation score within the budget.
+        plain: the row of group `narrow` or `full` with the lowest validation score within the budget, or of group
             `bias` where none of them fits.
         difference: mean over the common seeds of `compressed` minus `plain`, so negative is a gain.
         spread: standard deviation of that difference over the common seeds; None for fewer than two.
@@ -84,28 +102,30 @@ class Contest:
 
 def contests(results: Results, budgets: Iterable[int]) -> list[Contest]:
     """For each byte budget, the best compressed row within it against the best narrow row within it."""
-    return [_contest(results["rows"], budget) for budget in budgets]
+    return [_contest(results["rows"], budget, measures(results)["score"]) for budget in budgets]
 
 
 def best_compressed(results: Results, budgets: Iterable[int]) -> str:
     """The `contests` of a comparison as a Markdown table: does compressing beat simply being narrow?"""
-    entry = ("bytes", "val MSE")
+    said = measures(results)
+    entry = ("bytes", f"val {said['label']}")
     headings = ("budget", "best compressed", *entry, "best narrow", *entry, "difference")
     alignment = ["---" if heading.startswith("best") else "---:" for heading in headings]
     lines = [_line(headings), _line(alignment)]
     for contest in contests(results, budgets):
-        entries = (*_entry(contest.compressed), *_entry(contest.plain))
+        entries = (*_entry(contest.compressed, said["score"]), *_entry(contest.plain, said["score"]))
         lines.append(_line((format_size(contest.budget), *entries, _verdict(contest))))
-    meaning = "Difference: validation MSE of compressed − narrow, mean ± std over the seeds that both have"
+    meaning = f"Difference: validation {said['label']} of compressed − narrow, mean ± std over the seeds that both have"
     return "\n".join([*lines, "", f"{meaning}; below 0, compressing wins."]) + "\n"
 
 
 def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
     """The `contests` of a comparison in words, one sentence a budget."""
+    score = measures(results)["score"]
     return [
         f"Within {format_size(contest.budget)}: the best compressed row, {contest.compressed['name']}, "
-        f"{_spread(*metric(contest.compressed, 'val_mse'))}, against {contest.plain['name']}, "
-        f"{_spread(*metric(contest.plain, 'val_mse'))}: difference {_verdict(contest)}."
+        f"{_spread(*metric(contest.compressed, score))}, against {contest.plain['name']}, "
+        f"{_spread(*metric(contest.plain, score))}: difference {_verdict(contest)}."
         for contest in contests(results, budgets)
         if contest.compressed is not None and contest.plain is not None
     ]
@@ -114,10 +134,10 @@ def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
 def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
     """The difference of two rows in words, one sentence a pair of names; pairs of which a row is missing are left
     out."""
-    rows = {row["name"]: row for row in results["rows"]}
+    rows, score = {row["name"]: row for row in results["rows"]}, measures(results)["score"]
     return [
-        f"{name}, {_spread(*metric(rows[name], 'val_mse'))}, against {other}, "
-        f"{_spread(*metric(rows[other], 'val_mse'))}: difference {_told(*_difference(rows[name], rows[other]))}."
+        f"{name}, {_spread(*metric(rows[name], score))}, against {other}, "
+        f"{_spread(*metric(rows[other], score))}: difference {_told(*_difference(rows[name], rows[other], score))}."
         for name, other in pairs
         if name in rows and other in rows
     ]
@@ -162,40 +182,47 @@ def metric(row: Row, name: str) -> tuple[float | None, float | None]:
     return entry.get("mean"), entry.get("std")
 
 
-def _contest(rows: Sequence[Row], budget: int) -> Contest:
+def half_width(row: Row, name: str, interval: bool) -> float | None:
+    """What stands behind the ± of a row's metric: half its 95 % interval or its standard deviation, if it is known."""
+    entry = row["metrics"].get(name) or {}
+    found: float | None = entry.get("interval" if interval else "std")
+    return found
+
+
+def _contest(rows: Sequence[Row], budget: int, score: str) -> Contest:
     full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
     smaller = [row for row in rows if full is None or row["bytes"] < full]  # others compress nothing
-    compressed = _best(smaller, ("compressed",), budget)
-    plain = _best(rows, ("narrow", "full"), budget) or _best(rows, ("bias",), budget)
+    compressed = _best(smaller, ("compressed",), budget, score)
+    plain = _best(rows, ("narrow", "full"), budget, score) or _best(rows, ("bias",), budget, score)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
-    return Contest(budget, compressed, plain, *_difference(compressed, plain))
+    return Contest(budget, compressed, plain, *_difference(compressed, plain, score))
 
 
-def _difference(row: Row, other: Row) -> tuple[float | None, float | None, tuple[int, ...]]:
+def _difference(row: Row, other: Row, score: str) -> tuple[float | None, float | None, tuple[int, ...]]:
     """Mean and standard deviation of `row` minus `other` over the seeds that both have, and these."""
-    mine, its = _by_seed(row), _by_seed(other)
+    mine, its = _by_seed(row, score), _by_seed(other, score)
     common = tuple(sorted(mine.keys() & its.keys()))
     differences = [mine[seed] - its[seed] for seed in common]
     mean = fmean(differences) if differences else None
     return mean, stdev(differences) if len(differences) > 1 else None, common
 
 
-def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int) -> Row | None:
+def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int, score: str) -> Row | None:
     fitting = [row for row in rows if row["group"] in groups and row["bytes"] <= budget]
-    known = [row for row in fitting if metric(row, "val_mse")[0] is not None]
-    return min(known, key=lambda row: (metric(row, "val_mse")[0], row["bytes"]), default=None)
+    known = [row for row in fitting if metric(row, score)[0] is not None]
+    return min(known, key=lambda row: (metric(row, score)[0], row["bytes"]), default=None)
 
 
-def _by_seed(row: Row) -> dict[int, float]:
-    values = zip(row["seeds"], row["metrics"]["val_mse"]["values"], strict=True)
+def _by_seed(row: Row, score: str) -> dict[int, float]:
+    values = zip(row["seeds"], row["metrics"][score]["values"], strict=True)
     return {seed: value for seed, value in values if value is not None}
 
 
-def _entry(row: Row | None) -> tuple[str, str, str]:
+def _entry(row: Row | None, score: str) -> tuple[str, str, str]:
     if row is None:
         return "none fits", NOTHING, NOTHING
-    return str(row["name"]), format_size(row["bytes"]), _spread(*metric(row, "val_mse"))
+    return str(row["name"]), format_size(row["bytes"]), _spread(*metric(row, score))
 
 
 def _verdict(contest: Contest) -> str:
@@ -213,25 +240,31 @@ def _told(mean: float | None, std: float | None, common: Sequence[int]) -> str:
 
 
 def _headings(results: Results) -> tuple[str, ...]:
-    spread = " ± std" if _repeated(results) else ""
-    return ("name", "parameters", "bytes", "ratio", f"val MSE{spread}", "MAE", "s/epoch")
+    said = measures(results)
+    sign = (" ± 95 %" if said["interval"] else " ± std") if _repeated(results) else ""
+    columns = [f"{column['heading']}{sign if column['spread'] else ''}" for column in said["columns"]]
+    return ("name", "parameters", "bytes", "ratio", f"val {said['label']}{sign}", *columns, "s/epoch")
 
 
 def _repeated(results: Results) -> bool:
-    return any(metric(row, "val_mse")[1] is not None for row in results["rows"])
+    return any(metric(row, measures(results)["score"])[1] is not None for row in results["rows"])
 
 
 def _cells(results: Results) -> Iterator[tuple[str, ...]]:
+    said = measures(results)
     for row, mark in zip(results["rows"], _marks(results), strict=True):
         ratio, seconds = row["ratio"], row["seconds_per_epoch"]
-        mae = metric(row, "val_mae")[0]
+        columns = [
+            _spread(metric(row, name)[0], half_width(row, name, said["interval"]) if spread else None)
+            for name, spread in ((column["metric"], column["spread"]) for column in said["columns"])
+        ]
         yield (
             f"{row['name']}{f' ({mark})' if mark else ''}",
             f"{row['parameters']:,}",
             format_size(row["bytes"]),
             NOTHING if ratio is None else f"{ratio:,.1f}×",
-            _spread(*metric(row, "val_mse")),
-            NOTHING if mae is None else f"{mae:.4f}",
+            _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"])),
+            *columns,
             NOTHING if seconds is None else f"{seconds:.{2 if seconds < 10 else 1}f}",
         )
 
@@ -247,12 +280,24 @@ def _notes(results: Results) -> list[str]:
     numbered = {mark: row["note"] for row, mark in zip(results["rows"], _marks(results), strict=True) if mark}
     notes = [f"({mark}) {' '.join(str(note).split())}" for mark, note in numbered.items()]
     vocabulary = format_size(results["vocabulary_bytes"])
-    over = "mean ± std over " if _repeated(results) else ""
+    said = measures(results)
+    kind = "mean ± half its 95 % interval (Student's t)" if said["interval"] else "mean ± std"
+    over = f"{kind} over " if _repeated(results) else ""
     part = results["protocol"].get("reported", "the validation part")
     notes.append(f"Measured on {part}, {over}{seeds(results)}; {epochs(results)}.")
-    notes.append(f"Bytes: tables, per-id biases, index state; the vocabulary, {vocabulary}, is extra.")
+    layers = [row["layers_bytes"] for row in results["rows"] if "layers_bytes" in row]
+    if layers:
+        least, most = format_size(min(layers)), format_size(max(layers))
+        extra = (
+            f"layers, {least if least == most else f'{least} to {most}'}, and the vocabulary, {vocabulary}, are extra"
+        )
+        notes.append(f"Bytes: tables and their index state; {extra}.")
+    else:
+        notes.append(f"Bytes: tables, per-id biases, index state; the vocabulary, {vocabulary}, is extra.")
     if results["noise_floor"] is not None:
-        notes.append(f"Noise floor: no model can expect an MSE below {results['noise_floor']:.4f}.")
+        notes.append(
+            f"Noise floor: no model can expect {said['article']} {said['label']} below {results['noise_floor']:.4f}."
+        )
     return notes + [" ".join(str(note).split()) for note in results["notes"]]
 
 

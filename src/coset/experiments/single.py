@@ -8,43 +8,43 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from coset.data import Ratings
 from coset.errors import InputError
 from coset.experiments.compare import Progress, Silent, counted, encode
-from coset.experiments.recipe import Recipe, resolve
+from coset.experiments.recipe import resolve
+from coset.experiments.task import Options
 from coset.sizes import format_size
-from coset.training.fused import Engine
-from coset.training.run import execute
 
 
 def train_row(
-    recipe: Recipe, out: Path, ratings: Ratings, *, resume: bool = False, engine: Engine = "auto",
+    recipe: Any, out: Path, data: Any, *, options: Options | None = None, resume: bool = False, engine: Any = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the first row of `recipe` (of those in `only`) with its first seed, and return the run's metrics.
 
     Args:
         out: the folder of the run.
+        data: what the recipe's `load` gave.
+        options: how the run is driven; in place of `resume` and `engine`.
         resume: continue what it holds.
         engine: see `coset.training.loop.Trainer`.
 
     Raises:
         InputError: a row that does not fit the data, or an `out` that cannot be used.
     """
-    encoded = encode(recipe, ratings, recipe.first_seed)
+    encoded = encode(recipe, data, recipe.first_seed)
     row, *others = resolve(recipe, encoded)[0]
     if others and recipe.only:
         names = ", ".join(repr(of.name) for of in (row, *others))
         raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")
     progress = progress or Silent()
-    steps = row.training.epochs * -(-len(encoded.split.training) // row.training.batch_size)
+    steps = recipe.steps(row, encoded)
     progress.begin(steps)
     with counted(progress, row.name, steps) as on_step:
-        metrics = execute(
-            recipe.spec(row, recipe.first_seed), out, ratings,
-            encoded=encoded, resume=resume, engine=engine, on_step=on_step,
-        )  # fmt: skip
-    return {"name": row.name, "dataset": ratings.name, "synthetic": ratings.synthetic, **metrics}
+        metrics = recipe.execute(
+            row, recipe.first_seed, out, data, encoded, options or Options(resume, engine), on_step
+        )
+    facts = recipe.facts(data, encoded)
+    return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
 
 
 def run_table(metrics: dict[str, Any]) -> Table:

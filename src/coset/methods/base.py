@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from coset import settings
-from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.methods.facts import Facts
 from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, Table
@@ -223,6 +223,15 @@ class Method(ABC):
             InfeasibleBudget: when even the smallest is larger; the message and `floor` say how large it is.
         """
         return largest_within(cls.sizes(table, **fixed), table, max_bytes)
+
+    @classmethod
+    def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
+        """The method at so many collisions: its largest component has ⌈n / collisions⌉ rows; `fixed` sets other fields.
+
+        Raises:
+            Unsuitable: its size is not said by a number of collisions.
+        """
+        raise Unsuitable(f"{cls.name} is not sized by collisions; give it a budget")
 
     def bytes(self, table: Table) -> int:
         """Bytes of all components."""

@@ -92,6 +92,12 @@ class FeatureGeneration(RowMethod):
         return [replace(smallest, moduli=method.moduli) for method in composed]
 
     @classmethod
+    def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
+        """Two partitions, the larger one of ⌈n / collisions⌉ rows."""
+        first = -(-table.num_embeddings // collisions)
+        return make(cls, {"moduli": (first, -(-table.num_embeddings // first))} | fixed)
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """Both schemes, two partitions and three."""
         n = table.num_embeddings

@@ -83,6 +83,11 @@ class Hashing(RowMethod):
         return Sizes(range(1, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
 
     @classmethod
+    def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
+        """⌈n / collisions⌉ buckets."""
+        return make(cls, {"num_buckets": -(-table.num_embeddings // collisions)} | fixed)
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """Both hashes at 4 collisions."""
         m = -(-table.num_embeddings // 4)

@@ -105,6 +105,12 @@ class PathBased(Method):
         return rising((make(cls, {"moduli": moduli} | fixed) for moduli in families), table)
 
     @classmethod
+    def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
+        """⌈n / collisions⌉ rows, and a function for each id that shares one."""
+        first = -(-table.num_embeddings // collisions)
+        return make(cls, {"moduli": (first, -(-table.num_embeddings // first))} | fixed)
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """One step at about 4 collisions, two steps, and none."""
         n = table.num_embeddings

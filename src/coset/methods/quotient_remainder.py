@@ -103,6 +103,11 @@ class QuotientRemainder(RowMethod):
         return Sizes(range(least, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
 
     @classmethod
+    def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
+        """⌈n / collisions⌉ buckets."""
+        return make(cls, {"num_buckets": -(-table.num_embeddings // collisions)} | fixed)
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """Every operation that the dim allows, in both layouts."""
         n = table.num_embeddings

@@ -1,0 +1,121 @@
+"""Recipes of ratings: matrix factorization with tables of users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from coset import settings
+from coset.data import Encoded, Ratings
+from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
+from coset.errors import InputError
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
+from coset.methods import Method, from_json
+from coset.models.dot import DotSettings
+from coset.schema import Component, Table
+from coset.training.run import RunSpec, execute, fingerprint, predicted_components, tables_of
+from coset.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class RatingsRecipe(Recipe):
+    """An experiment on ratings. A seed sets a split, initial weights and an order of ratings, the same for all rows.
+
+    Args:
+        data, split, vocabulary: see `coset.data.settings`.
+        model: see `DotSettings`.
+        training: see `TrainingSettings`.
+    """
+
+    data: DataSettings
+    split: SplitSettings = field(default_factory=SplitSettings)
+    vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
+    model: DotSettings = field(default_factory=DotSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    task: ClassVar[str] = "ratings"
+    sections: ClassVar[tuple[str, ...]] = ("data", "split", "vocabulary", "model", "training")
+    measures: ClassVar[Measures] = Measures(
+        metrics=("val_mse", "val_mae", "train_mse", "train_mae"), score="val_mse", train="train_mse", label="MSE",
+        article="an", long="mean squared error", columns=(Column("val_mae", "MAE"),),
+    )  # fmt: skip
+    readers: ClassVar[settings.Readers] = {Method: from_json}
+
+    def spec(self, row: Row, seed: int) -> RunSpec:
+        """The run of one row with one seed."""
+        return RunSpec(self.data, self.split, row.vocabulary, row.model, row.methods, row.training, seed)
+
+    def load(self, beside: Path) -> Ratings:
+        """The ratings."""
+        return self.data.load()
+
+    def fingerprint(self, data: Ratings) -> dict[str, Any]:
+        """Size and hash of the columns."""
+        return fingerprint(data)
+
+    def anywhere(self) -> RatingsRecipe:
+        """Without its `[data]`."""
+        return replace(self, data=DataSettings(""))
+
+    def encoded(self, data: Ratings, seed: int) -> Encoded:
+        """The split and the ids that all rows share for this seed."""
+        return RunSpec(self.data, self.split, self.vocabulary, self.model, {}, self.training, seed).prepare(data)
+
+    def numbered(self, given: RowSettings) -> VocabularySettings:
+        """The `[vocabulary]`, or the order that a row wants."""
+        if given.order is None:
+            return self.vocabulary
+        return replace(self.vocabulary, user_order=given.order, item_order=given.order)
+
+    def tables(self, model: DotSettings, encoded: Encoded) -> Sequence[Table]:
+        """That of the users and that of the items."""
+        return tables_of(model, encoded.user, encoded.item) if model.embedding_dim else ()
+
+    def components(self, model: DotSettings, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
+        """Those of tables and biases."""
+        return predicted_components(model, methods, encoded.user, encoded.item)
+
+    def steps(self, row: Row, encoded: Encoded) -> int:
+        """Batches of all epochs."""
+        training: TrainingSettings = row.training
+        return training.epochs * -(-len(encoded.split.training) // training.batch_size)
+
+    def execute(
+        self, row: Row, seed: int, folder: Path, data: Ratings, encoded: Encoded, options: Options,
+        on_step: Callable[[int], None],
+    ) -> dict[str, Any]:  # fmt: skip
+        """See `coset.training.run.execute`."""
+        if options.checkpoints or options.tensorboard:
+            raise InputError(
+                "ratings are trained with a checkpoint after every epoch and without event files; "
+                "--checkpoint-every, --keep and --tensorboard are for click models"
+            )
+        shared = encoded if row.vocabulary == self.vocabulary else None
+        return execute(
+            self.spec(row, seed), folder, data,
+            encoded=shared, resume=options.resume, engine=options.engine, on_step=on_step,
+        )  # fmt: skip
+
+    def facts(self, data: Ratings, encoded: Encoded) -> dict[str, Any]:
+        """Sizes of both parts and both vocabularies; the last epoch is reported."""
+        return {
+            "dataset": data.name,
+            "synthetic": data.synthetic,
+            "noise_floor": data.noise_floor,
+            "split": {
+                **settings.plain(self.split),
+                "training_rows": len(encoded.split.training),
+                "validation_rows": len(encoded.split.validation),
+                "users": encoded.user.num_embeddings,
+                "items": encoded.item.num_embeddings,
+            },
+            "protocol": {
+                "reported": "a slice of the training part" if self.split.tuning else "the validation part",
+                "epoch": "last",
+                "vocabulary": settings.plain(self.vocabulary),
+                "model": settings.plain(self.model),
+                "training": settings.plain(self.training),
+            },
+        }
