@@ -15,7 +15,7 @@ from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSe
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
-from coset.training.run import RunSpec, execute, fingerprint, predicted_components, tables_of
+from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
 from coset.training.settings import TrainingSettings
 
 
@@ -119,3 +119,15 @@ class RatingsRecipe(Recipe):
                 "training": settings.plain(self.training),
             },
         }
+
+    @classmethod
+    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
+        """Errors of a finished run."""
+        if part is not None:
+            raise InputError(f"{run} is a run on ratings; --part is for prepared clicks")
+        finished = FinishedRun.load(run)
+        # No attributes: those that the run was trained with are in its vocabularies.
+        ratings = DataSettings(source, **columns).load(to_learn=False)
+        errors = finished.evaluate(ratings)
+        return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
+                "mse": errors.mse, "mae": errors.mae}  # fmt: skip

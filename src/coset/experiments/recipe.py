@@ -24,6 +24,7 @@ __all__ = [
     "Recipe",
     "Row",
     "RowSettings",
+    "kind_of",
     "load_recipe",
     "parse_recipe",
     "recipe_for_clicks",
@@ -76,18 +77,33 @@ def parse_recipe(text: str, name: str, where: str) -> Any:
     if isinstance(given.get("data"), str):
         given["data"] = {"source": given["data"]}
     try:
-        task = given.pop("task", "ratings")
-        if not isinstance(task, str) or task not in TASKS:
-            raise unknown("task of a recipe", str(task), TASKS)
-        module, kind = TASKS[task]
-        cls: type[Recipe] = getattr(import_module(module), kind)
+        cls = kind_of(given.pop("task", "ratings"))
         return settings.make(cls, {"name": name, **given}, "recipe", cls.readers)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
+def kind_of(task: Any) -> type[Recipe]:
+    """The class of the recipes of a task.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if not isinstance(task, str) or task not in TASKS:
+        raise unknown("task", str(task), TASKS)
+    module, name = TASKS[task]
+    kind: type[Recipe] = getattr(import_module(module), name)
+    return kind
+
+
 def recipe_for_data(
-    data: DataSettings, methods: Sequence[str], budgets: Sequence[str], embedding_dim: int | None = None
+    data: DataSettings,
+    methods: Sequence[str],
+    budgets: Sequence[str],
+    embedding_dim: int | None = None,
+    *,
+    collisions: Sequence[int] = (),
+    full_below: int | None = None,
 ) -> Any:
     """A comparison on any ratings: the shipped recipe `ratings`, with a row for each method and budget.
 
@@ -97,39 +113,44 @@ def recipe_for_data(
             one leaves that row out instead of raising.
         budgets: bytes of the whole model; by default a quarter of the full one.
         embedding_dim: of the full model.
+        collisions: in place of budgets: ids for each row of the largest component.
+        full_below: tables of fewer ids than this stay full.
     """
     base = load_recipe("ratings")
-    base = base if embedding_dim is None else replace(base, model=replace(base.model, embedding_dim=embedding_dim))
-    return _with_rows(base, data, f"Ratings of {data.source}", methods, {"budgets": tuple(budgets) or ("25%",)},
-                      sized=bool(budgets))  # fmt: skip
+    base = base if embedding_dim is None else base.override("model", {"embedding_dim": embedding_dim})
+    return _with_rows(base, data, f"Ratings of {data.source}", methods, budgets, collisions, full_below)
 
 
 def recipe_for_clicks(
-    data: Any, methods: Sequence[str], budgets: Sequence[str] = (), collisions: Sequence[int] = (),
-    model: Mapping[str, Any] | None = None, full_below: int | None = None,
-) -> Any:  # fmt: skip
+    data: Any,
+    methods: Sequence[str],
+    budgets: Sequence[str],
+    model: Mapping[str, Any] | None = None,
+    *,
+    collisions: Sequence[int] = (),
+    full_below: int | None = None,
+) -> Any:
     """A comparison on any clicks: the shipped recipe `clicks`, with a row for each method and size.
 
     Args:
         data: the clicks, as the `[data]` of a recipe.
-        methods: names of methods; `["all"]` for all that can be made smaller.
-        budgets: bytes of all tables; by default a quarter of the full ones.
-        collisions: in place of budgets.
         model: what differs from the `[model]` of the shipped recipe.
-        full_below: tables of fewer ids than this stay full.
+        methods, budgets, collisions, full_below: as for `recipe_for_data`.
     """
     base = load_recipe("clicks").override("model", model or {})
-    size: dict[str, Any] = {"collisions": tuple(collisions)} if collisions else {"budgets": tuple(budgets) or ("25%",)}
-    if budgets and collisions:
-        raise InputError("budgets and collisions both size a method; give one of them")
-    if full_below is not None:
-        size["full_below"] = full_below
-    return _with_rows(base, data, f"Clicks of {data.source}", methods, size, sized=bool(budgets or collisions))
+    return _with_rows(base, data, f"Clicks of {data.source}", methods, budgets, collisions, full_below)
 
 
 def _with_rows(
-    base: Recipe, data: Any, title: str, methods: Sequence[str], size: Mapping[str, Any], sized: bool
-) -> Recipe:
+    base: Recipe, data: Any, title: str, methods: Sequence[str], budgets: Sequence[str], collisions: Sequence[int],
+    full_below: int | None,
+) -> Recipe:  # fmt: skip
+    if budgets and collisions:
+        raise InputError("budgets and collisions both size a method; give one of them")
+    size: dict[str, Any] = {"collisions": tuple(collisions)} if collisions else {"budgets": tuple(budgets) or ("25%",)}
+    sized = bool(budgets or collisions)
+    if full_below is not None:
+        size["full_below"] = full_below
     everything = list(methods or (["all"] if sized else [])) == ["all"]
     if everything:
         methods = [name for name, cls in registered().items() if not cls.row_per_id]
@@ -199,8 +220,8 @@ def resolve(recipe: Any, encoded: Any) -> tuple[list[Row], list[str]]:
         raise InputError(
             f"recipe {recipe.name!r}: {' and '.join(map(repr, double[:2]))} are too much alike for two rows"
         )
-    wanted = any(given.budgets for given in recipe.rows) and not recipe.only
-    if not rows or (wanted and not any(row.budget is not None for row in rows)):
+    wanted = any(given.method is not None for given in recipe.rows) and not recipe.only
+    if not rows or (wanted and not any(row.methods for row in rows)):
         raise InputError(f"recipe {recipe.name!r}: no method fits its budget ({'; '.join(notes)})")
     return rows, notes
 

@@ -268,6 +268,18 @@ class Recipe(ABC):
     def facts(self, data: Any, encoded: Any) -> dict[str, Any]:
         """What results say of data and protocol: `dataset`, `synthetic`, `noise_floor`, `split` and `protocol`."""
 
+    @classmethod
+    @abstractmethod
+    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
+        """Metrics of the finished run in the folder `run` on any data of the same schema, with `run`, `dataset`,
+        `synthetic` and `rows`.
+
+        Args:
+            source: the data.
+            columns: names of its columns, where they are given.
+            part: of prepared data.
+        """
+
 
 def overridden(base: S, changes: Mapping[str, Any], where: str) -> S:
     """`base` with `changes`, each checked as the field it replaces."""

@@ -1,0 +1,184 @@
+"""Recipes of clicks: DLRM and DCN on prepared logs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from coset import settings
+from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
+from coset.data.clicks.store import PREPARED
+from coset.errors import InputError
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
+from coset.methods import Method
+from coset.schema import Component, Table
+from coset.training.clicks.run import FinishedClickRun, Saving, execute
+from coset.training.clicks.settings import ClickTrainingSettings
+from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
+
+TWIN = "synthetic-clicks"
+"""The name of the synthetic twin of Criteo's logs."""
+
+
+@dataclass(frozen=True)
+class ClickSource:
+    """Where clicks come from.
+
+    Args:
+        source: a prepared folder; or what is prepared first, in a folder beside the runs: a log, `criteo-kaggle`, or
+            `synthetic-clicks`.
+        schema: of a log: the name or the file of one (see `coset.data.clicks.load_schema`).
+        prepare: how a log is prepared; see `PrepareSettings`.
+        rows, cardinalities, skew, seed: of the synthetic twin.
+    """
+
+    source: str
+    schema: str | None = None
+    prepare: Mapping[str, Any] = field(default_factory=dict)
+    rows: int = 200_000
+    cardinalities: tuple[int, ...] = CRITEO_KAGGLE_CARDINALITIES
+    skew: float = 1.0
+    seed: int = 0
+
+    def load(self, beside: Path) -> ClickData:
+        """The prepared data; what has to be prepared is put below `beside`, in a folder named by all choices, where
+        the next run finds it.
+
+        Raises:
+            InputError: there are no such data, or they cannot be prepared.
+        """
+        if (Path(self.source) / PREPARED).exists():
+            return ClickData.open(self.source)
+        digest = hashlib.sha256(json.dumps(settings.plain(self), sort_keys=True).encode()).hexdigest()[:12]
+        folder = beside / "prepared" / f"{Path(self.source).name.partition('.')[0]}-{digest}"
+        if (folder / PREPARED).exists() and self.source == TWIN:
+            return ClickData.open(folder)
+        if self.source == TWIN:
+            return write_synthetic(folder, self.rows, self.cardinalities, self.seed, skew=self.skew)
+        return self._prepared(folder)
+
+    def _prepared(self, folder: Path) -> ClickData:
+        from coset.data.clicks.prepare import prepare
+        from coset.data.clicks.settings import PrepareSettings
+
+        chosen = settings.make(PrepareSettings, self.prepare, "prepare")
+        try:
+            prepare(self.source, folder, self.schema, chosen, resume=True)
+        except InputError as error:
+            if self.source == "criteo-kaggle" and not folder.exists():
+                raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
+            raise
+        return ClickData.open(folder)
+
+
+@dataclass(frozen=True)
+class ClicksRecipe(Recipe):
+    """An experiment on clicks. A seed sets initial weights and an order of rows, the same for all rows of the
+    comparison; the split is that of the prepared data.
+
+    Args:
+        data: see `ClickSource`.
+        model: see `ModelChoice`.
+        training: see `ClickTrainingSettings`.
+    """
+
+    data: ClickSource
+    model: ModelChoice = field(default_factory=ModelChoice)
+    training: ClickTrainingSettings = field(default_factory=ClickTrainingSettings)
+
+    task: ClassVar[str] = "clicks"
+    sections: ClassVar[tuple[str, ...]] = ("data", "model", "training")
+    measures: ClassVar[Measures] = Measures(
+        metrics=("val_logloss", "val_auc", "val_calibration", "val_normalised_entropy", "train_logloss"),
+        score="val_logloss", train="train_logloss", label="log-loss", article="a", long="log-loss", interval=True,
+        columns=(Column("val_auc", "AUC", spread=True), Column("val_calibration", "calibration")),
+    )  # fmt: skip
+    readers: ClassVar[settings.Readers] = READERS
+
+    def load(self, beside: Path) -> ClickData:
+        """The prepared data."""
+        return self.data.load(beside)
+
+    def fingerprint(self, data: ClickData) -> dict[str, Any]:
+        """That of the prepared data."""
+        return data.fingerprint
+
+    def anywhere(self) -> ClicksRecipe:
+        """Without its `[data]`."""
+        return replace(self, data=ClickSource(""))
+
+    def encoded(self, data: ClickData, seed: int) -> ClickData:
+        """The data, which are the same for every seed."""
+        return data
+
+    def numbered(self, given: RowSettings) -> None:
+        """Nothing, as prepared data are numbered already."""
+        if given.order is not None:
+            raise InputError(
+                f"row {given.name!r}: order is of recipes of ratings; ids of prepared data have their order"
+            )
+
+    def tables(self, model: ModelChoice, encoded: ClickData) -> Sequence[Table]:
+        """One for each feature."""
+        return model.tables(encoded.features)
+
+    def components(self, model: ModelChoice, methods: Mapping[str, Method], encoded: ClickData) -> list[Component]:
+        """Those of the tables; layers are counted by themselves."""
+        return model.components(encoded.features, len(encoded.numeric), methods)[0]
+
+    def steps(self, row: Row, encoded: ClickData) -> int:
+        """Batches of all epochs."""
+        training: ClickTrainingSettings = row.training
+        return training.epochs * -(-encoded.parts["training"] // training.batch_size)
+
+    def execute(
+        self, row: Row, seed: int, folder: Path, data: ClickData, encoded: ClickData, options: Options,
+        on_step: Callable[[int], None],
+    ) -> dict[str, Any]:  # fmt: skip
+        """See `coset.training.clicks.run.execute`."""
+        return execute(
+            ClickRunSpec(row.model, row.methods, row.training, seed), folder, data,
+            resume=options.resume, engine=options.engine, saving=Saving(**options.checkpoints),
+            tensorboard=options.tensorboard, on_step=on_step,
+        )  # fmt: skip
+
+    def facts(self, data: ClickData, encoded: ClickData) -> dict[str, Any]:
+        """Sizes of both parts and of every feature; the last evaluation is reported, or the best where training may
+        end early."""
+        how = data.facts.get("settings", {})
+        kept = {
+            name: how[name] for name in ("split", "validation", "min_frequency", "max_size", "hashing") if name in how
+        }
+        return {
+            "dataset": data.name,
+            "synthetic": data.synthetic,
+            "noise_floor": data.facts.get("best_log_loss"),
+            "measures": self.measures.to_json(),
+            "split": {
+                **kept,
+                "training_rows": data.parts["training"],
+                "validation_rows": data.parts["validation"],
+                "features": {feature.name: feature.num_embeddings for feature in data.features},
+            },
+            "protocol": {
+                "reported": "the validation part",
+                "epoch": "last" if self.training.patience is None else "best",
+                "model": settings.plain(self.model),
+                "training": settings.plain(self.training),
+            },
+        }
+
+    @classmethod
+    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
+        """Metrics of a finished run on a part of prepared data; the validation part by default."""
+        if any(columns.values()):
+            raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
+        finished, data = FinishedClickRun.load(run), ClickData.open(source)
+        chosen = part or ("validation" if data.parts["validation"] else "training")
+        metrics = finished.evaluate(data, chosen)
+        return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "part": chosen,
+                "rows": data.parts[chosen], **metrics}  # fmt: skip
