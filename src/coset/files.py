@@ -107,6 +107,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in `folder` and below."""
+    for path in Path(folder).rglob(f"*{_ASIDE}"):
+        path.unlink(missing_ok=True)
+
+
 def _is_scrap(path: Path) -> bool:
     """Whether a file is nothing but a trace of a process that was killed before it wrote anything."""
     return path.name == _LOCK or path.name.endswith(_ASIDE)

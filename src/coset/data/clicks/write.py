@@ -171,7 +171,7 @@ class ClickWriter:
                 kind, error = InputError, InputError(f"{self.name}: there are no training rows")
             if kind is None:
                 for feature in (*self.one_hot, *self.multi_hot):
-                    self._column(frequencies_path(self.folder, feature.name), "uint32").append(
+                    self._column(frequencies_path(self.folder, feature.name), "int64").append(
                         self._counts[feature.name]
                     )
             self._columns.__exit__(kind, error, at)

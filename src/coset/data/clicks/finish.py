@@ -1,0 +1,233 @@
+"""From what was read of a log to columns of ids and numbers: every column by itself, so that a killed process goes on
+at the next column, and no more than some columns' vocabularies are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coset.data.clicks.columns import ColumnWriter, file_name, narrowest
+from coset.data.clicks.journal import Grown
+from coset.data.clicks.numbering import Distinct, Hashed
+from coset.data.clicks.parts import Parting
+from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.settings import PrepareSettings
+from coset.data.clicks.store import (
+    PARTS,
+    frequencies_path,
+    ids_path,
+    label_path,
+    numeric_path,
+    offsets_path,
+)
+from coset.data.clicks.vocabulary import ClickVocabulary
+from coset.errors import InputError
+from coset.kernels import distinct
+
+PIECE = 1 << 20
+"""Rows that are worked on at once."""
+
+Facts = dict[str, Any]
+"""What a column's work leaves for `prepared.json`: `columns`, by path, and `feature` or `numeric`."""
+
+
+@dataclass(frozen=True)
+class Finisher:
+    """Writes the columns of prepared data.
+
+    Args:
+        out: their folder.
+        schema, settings: the choices.
+        parting: which rows validate.
+        rows: how many there are.
+    """
+
+    out: Path
+    schema: ClickSchema
+    settings: PrepareSettings
+    parting: Parting
+    rows: int
+
+    def labels(self, labels: Grown) -> Facts:
+        """Write the labels."""
+        paths = [label_path(self.out, part) for part in PARTS]
+        with ColumnWriter(paths[0], np.dtype(np.uint8)) as training, ColumnWriter(paths[1], training.dtype) as other:
+            clicks = 0
+            for validates, (start, stop) in self._pieces():
+                values = labels.read(start, stop)
+                training.append(values[~validates])
+                other.append(values[validates])
+                clicks += int(values[~validates].sum())
+        parts = {"training": training.length, "validation": other.length}
+        return {"columns": _facts(self.out, training, other), "parts": parts, "clicks": clicks}
+
+    def numeric(self, name: str, values: Grown) -> Facts:
+        """Standardise a numeric column and write it, and whether its values are missing."""
+        mean, deviation, missing = self._moments(values)
+        written: list[ColumnWriter] = []
+        with_missing = self.settings.indicators and missing > 0
+        names = [name, f"{name}:missing"] if with_missing else [name]
+        if not self.settings.standardise:
+            mean, deviation = 0.0, 1.0
+        for column in names:
+            paths = [numeric_path(self.out, part, column) for part in PARTS]
+            with ColumnWriter(paths[0], np.dtype(np.float32)) as training, ColumnWriter(paths[1], training.dtype) as of:
+                for validates, (start, stop) in self._pieces():
+                    found = values.read(start, stop)
+                    if column == name:
+                        found = np.nan_to_num((found.astype(np.float64) - mean) / deviation, nan=0.0)
+                    else:
+                        found = np.isnan(found)
+                    found = found.astype(np.float32)
+                    training.append(found[~validates])
+                    of.append(found[validates])
+            written += [training, of]
+        facts = {"names": names, "mean": mean, "std": deviation, "missing": missing}
+        return {"columns": _facts(self.out, *written), "numeric": facts}
+
+    def feature(self, name: str, numbering: Distinct | Hashed) -> Facts:
+        """Give the categories of a feature their ids, and write the ids and what is known of them."""
+        if isinstance(numbering, Hashed):
+            ids, frequencies, facts = self._by_hash(numbering)
+        else:
+            ids, frequencies, facts = self._by_frequency(name, numbering)
+        written = self._write_ids(name, numbering, ids, len(frequencies))
+        with ColumnWriter(frequencies_path(self.out, name), np.dtype(np.int64)) as column:
+            column.append(frequencies)
+        described = {"name": name, "num_embeddings": len(frequencies), "multi_hot": name in self.schema.lists}
+        return {"columns": _facts(self.out, *written, column), "feature": described | facts}
+
+    def _by_hash(self, numbering: Hashed) -> tuple[np.ndarray | None, np.ndarray, Facts]:
+        counts = np.zeros(numbering.buckets.modulus + 1, dtype=np.uint32)
+        self._count(numbering, counts)
+        facts = {"buckets": numbering.buckets.modulus, "missing": numbering.buckets.modulus, "shared": None}
+        return None, counts, facts
+
+    def _by_frequency(self, name: str, numbering: Distinct) -> tuple[np.ndarray, np.ndarray, Facts]:
+        """The id of every number that categories were given while they were read, that of missing ones last; the
+        frequencies of ids; and facts."""
+        settings, keys = self.settings, numbering.keys.read()
+        counts = np.zeros(len(keys) + 1, dtype=np.uint32)
+        self._count(numbering, counts)
+        places = np.flatnonzero(counts[:-1] >= settings.min_frequency).astype(np.int32)
+        # Ties by value where values are numbers, and by first appearance where they are texts.
+        ties = keys[places] if numbering.text is None else places
+        places = places[np.lexsort((ties, -counts[places].astype(np.int64)))]
+        del ties
+        places = places[: settings.max_size]
+        often, missing = counts[places], None
+        if counts[-1]:
+            missing = int(np.searchsorted(-often.astype(np.int64), -int(counts[-1]), side="right"))
+        own = len(places) + (missing is not None)
+        shared = own if settings.unseen == "shared" else None
+        ids = np.full(len(counts), -1 if shared is None else shared, dtype=np.int32)
+        order = np.arange(len(places), dtype=np.int32)
+        if missing is not None:
+            order[missing:] += 1
+            often = np.insert(often, missing, counts[-1])
+            ids[-1] = missing
+        ids[places] = order
+        rare = int(counts.sum(dtype=np.int64)) - int(often.sum(dtype=np.int64))
+        if shared is not None:
+            often = np.append(often, rare)
+        elif not own:
+            raise InputError(f"feature {name!r}: no training row has a category; leave the column out")
+        text, offsets = _texts(numbering, places)
+        vocabulary = ClickVocabulary(name, self.schema.type_of(name), keys[places], missing, shared, text, offsets)
+        vocabulary.save(self.out / "vocabularies" / f"{file_name(name)}.safetensors")
+        facts = {"distinct": len(keys), "kept": len(places), "missing": missing, "shared": shared}
+        return ids, often, facts
+
+    def _count(self, numbering: Distinct | Hashed, counts: np.ndarray) -> None:
+        for codes, validates in self._codes(numbering):
+            distinct.count(codes, ~validates, counts)
+
+    def _write_ids(
+        self, name: str, numbering: Distinct | Hashed, ids: np.ndarray | None, size: int
+    ) -> list[ColumnWriter]:
+        dtype = narrowest(size - 1)
+        paths = [ids_path(self.out, part, name) for part in PARTS]
+        with ColumnWriter(paths[0], dtype) as training, ColumnWriter(paths[1], dtype) as validation:
+            seen = 0
+            for codes, validates in self._codes(numbering):
+                # The number of a missing one is -1, and its id the last.
+                found = ids[codes] if ids is not None else np.where(codes < 0, size - 1, codes)
+                if ids is not None and (found < 0).any():
+                    raise InputError(
+                        f"feature {name!r}, {'item' if numbering.lengths else 'row'} {seen + int((found < 0).argmax())}"
+                        " (counted from 0): the validation part has a category that no training row has; prepare with "
+                        "unseen = 'shared'"
+                    )
+                training.append(found[~validates])
+                validation.append(found[validates])
+                seen += len(codes)
+        if numbering.lengths is None:
+            return [training, validation]
+        paths = [offsets_path(self.out, part, name) for part in PARTS]
+        with ColumnWriter(paths[0], np.dtype(np.int64)) as ends, ColumnWriter(paths[1], np.dtype(np.int64)) as others:
+            reached = {ends: 0, others: 0}
+            for column in reached:
+                column.append(np.zeros(1))
+            for validates, (start, stop) in self._pieces():
+                lengths = numbering.lengths.read(start, stop)
+                for column, wanted in ((ends, ~validates), (others, validates)):
+                    found = reached[column] + np.cumsum(lengths[wanted], dtype=np.int64)
+                    column.append(found)
+                    reached[column] = int(found[-1]) if len(found) else reached[column]
+        return [training, validation, ends, others]
+
+    def _pieces(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+        """Which of some rows validate, and the first of them and one past the last."""
+        for start in range(0, self.rows, PIECE):
+            stop = min(start + PIECE, self.rows)
+            yield self.parting.validates(start, stop), (start, stop)
+
+    def _codes(self, numbering: Distinct | Hashed) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of categories, and which of them validate."""
+        at = 0
+        for validates, (start, stop) in self._pieces():
+            if numbering.lengths is None:
+                yield numbering.codes.read(start, stop), validates
+                continue
+            lengths = numbering.lengths.read(start, stop)
+            count = int(lengths.sum())
+            yield numbering.codes.read(at, at + count), np.repeat(validates, lengths)
+            at += count
+
+    def _moments(self, values: Grown) -> tuple[float, float, int]:
+        """Mean and standard deviation of the training rows' values, and how many are missing there. Summed piece by
+        piece about the first mean, in float64 (Chan, Golub and LeVeque), so that nothing is lost to large means."""
+        count, mean, squares, missing = 0, 0.0, 0.0, 0
+        for validates, (start, stop) in self._pieces():
+            found = values.read(start, stop)[~validates].astype(np.float64)
+            filled = found[~np.isnan(found)]
+            missing += len(found) - len(filled)
+            if len(filled):
+                own = float(filled.mean())
+                total = count + len(filled)
+                step = own - mean
+                squares += float(((filled - own) ** 2).sum()) + step * step * count * len(filled) / total
+                mean += step * len(filled) / total
+                count = total
+        deviation = float(np.sqrt(squares / count)) if count else 0.0
+        return mean, deviation if deviation > 0 else 1.0, missing
+
+
+def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:
+    return {column.path.relative_to(out).as_posix(): column.facts for column in written}
+
+
+def _texts(numbering: Distinct, places: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The texts of the categories of some numbers, one after the other, and where they begin."""
+    if numbering.text is None or numbering.text_lengths is None:
+        return None, None
+    lengths = numbering.text_lengths.read()
+    begins = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths[places], dtype=np.int64)])
+    text = np.empty(int(offsets[-1]), dtype=np.uint8)
+    distinct.gather(numbering.text.read(), begins, places, offsets, text)
+    return text, offsets

@@ -1,0 +1,130 @@
+"""Files that only grow, and a note of how far all of them belong together: what reading a log can be resumed from.
+
+The note is replaced as a whole, after all that it speaks of has reached the disk. What a killed process wrote beyond
+the note is cut off when it is opened again, so going on gives the same bytes as never having stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from coset.errors import InputError
+from coset.files import read_json, write_json
+
+NOTE = "progress.json"
+_PIECE = 1 << 20
+
+
+class Grown:
+    """One file of a journal: numbers of one type, or bytes."""
+
+    def __init__(self, path: Path, dtype: Any) -> None:
+        self.path = path
+        self.dtype = np.dtype(dtype)
+        self._file: BinaryIO | None = None
+
+    def open(self, size: int) -> None:
+        """Open for writing behind its first `size` bytes."""
+        self._file = self.path.open("ab", buffering=0)
+        if self._file.tell() < size:
+            raise InputError(f"{self.path}: cut off; begin anew in another folder")
+        self._file.truncate(size)
+        self._file.seek(size)
+
+    def append(self, values: np.ndarray | bytes) -> None:
+        """Write behind what is there."""
+        assert self._file is not None
+        left = memoryview(values) if isinstance(values, bytes) else _bytes_of(values, self.dtype)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def tell(self) -> int:
+        """Bytes that it has now."""
+        assert self._file is not None
+        return int(self._file.tell())
+
+    def flush(self) -> None:
+        """Bring it to the disk."""
+        assert self._file is not None
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def length(self) -> int:
+        """How many numbers it holds."""
+        return self.path.stat().st_size // int(self.dtype.itemsize)
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The numbers from `start` to before `stop`."""
+        size = self.dtype.itemsize
+        count = (self.length if stop is None else stop) - start
+        found = np.fromfile(self.path, dtype=self.dtype, count=count, offset=start * size)
+        if len(found) < count:
+            raise InputError(f"{self.path}: cut off; begin anew in another folder")
+        return found
+
+    def pieces(self, count: int | None = None) -> Iterator[np.ndarray]:
+        """All numbers, or the first `count`, in pieces of a million."""
+        length = self.length if count is None else count
+        for start in range(0, length, _PIECE):
+            yield self.read(start, min(start + _PIECE, length))
+
+
+def _bytes_of(values: np.ndarray, dtype: np.dtype[Any]) -> memoryview:
+    array = np.ascontiguousarray(values, dtype=dtype)
+    return memoryview(array.view(np.uint8))  # type: ignore[arg-type, unused-ignore]
+
+
+class Journal:
+    """The growing files of a folder; used in a `with` block while they are written.
+
+    Args:
+        folder: made if it is not there.
+        begin: what the note says when there is none yet.
+    """
+
+    def __init__(self, folder: Path, begin: dict[str, Any]) -> None:
+        self.folder = folder
+        self.note: dict[str, Any] = begin | {"sizes": {}}
+        self._files: dict[str, Grown] = {}
+        folder.mkdir(exist_ok=True)
+        if (folder / NOTE).exists():
+            self.note = read_json(folder / NOTE)
+
+    def file(self, name: str, dtype: Any) -> Grown:
+        """The file of that name, which may begin with `../`."""
+        if name not in self._files:
+            self._files[name] = Grown(self.folder / name, dtype)
+        return self._files[name]
+
+    def __enter__(self) -> Self:
+        for name, file in self._files.items():
+            file.open(self.note["sizes"].get(name, 0))
+        self.mark()
+        return self
+
+    def mark(self) -> None:
+        """Remember that what was written until now belongs together."""
+        self._marked = {name: file.tell() for name, file in self._files.items()}
+
+    def commit(self, **changes: Any) -> None:
+        """Bring all files and then the note to the disk; the note speaks of what was there at the last mark."""
+        for file in self._files.values():
+            file.flush()
+        self.note = self.note | changes | {"sizes": self._marked}
+        write_json(self.folder / NOTE, self.note)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for file in self._files.values():
+            file.close()

@@ -1,0 +1,164 @@
+"""Blocks out of Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import numpy as np
+
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys
+from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.source import LogFile
+from coset.data.columns import import_polars
+from coset.errors import InputError, unknown
+from coset.kernels import parse
+
+ROWS = 1 << 16
+"""Rows that are worked on at once."""
+
+
+def parquet_blocks(file: LogFile, schema: ClickSchema, ahead: Callable[[Any], Any], offset: int) -> Generator[Block, None, None]:
+    """The blocks of a file from the row on that `offset` rows come before.
+
+    Raises:
+        InputError: the file is damaged, or a column is missing or of a type that does not suit its use.
+    """
+    polars = import_polars(f"{file.path}: reading Parquet")
+    try:
+        types = polars.read_parquet_schema(file.path)
+        rows = polars.scan_parquet(file.path).select(polars.len()).collect().item()
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(file, error) from None
+    for name in schema.columns:
+        if name not in types:
+            raise unknown(f"column (of {file.path})", name, types)
+    if not rows:
+        raise InputError(f"{file.path}: the file has columns and no rows")
+
+    def frames() -> Iterator[tuple[int, Any]]:
+        for start in range(offset, rows, ROWS):
+            file.check_unchanged()
+            try:
+                yield start, polars.scan_parquet(file.path).slice(start, ROWS).select(schema.columns).collect()
+            except (polars.exceptions.PolarsError, OSError) as error:
+                file.check_unchanged()
+                raise _unreadable(file, error) from None
+
+    for start, frame in ahead(frames()):
+        yield _block(polars, file, schema, frame, start, (start + frame.height) * file.size // rows)
+
+
+def _block(polars: Any, file: LogFile, schema: ClickSchema, frame: Any, start: int, consumed: int) -> Block:
+    findings = Findings(schema, frame.height)
+    label, missing = _number(polars, file, frame[schema.label])
+    label[missing] = np.nan
+    findings.note(
+        ~np.isin(label, (0, 1)),
+        lambda row: findings.label_reason("" if missing[row] else str(frame[schema.label][row])),
+    )
+    with_time = [schema.time] if schema.time is not None else []
+    numeric = np.empty((len(schema.numeric) + len(with_time), frame.height))
+    for place, name in enumerate((*schema.numeric, *with_time)):
+        numeric[place], missing = _number(polars, file, frame[name])
+        states = np.zeros(frame.height, dtype=np.uint8)
+        states[~np.isfinite(numeric[place])] = parse.BAD
+        states[np.isfinite(numeric[place]) & (np.abs(numeric[place]) > np.finfo(np.float32).max)] = parse.OVERFLOW
+        if schema.integers and place < len(schema.numeric):
+            states[numeric[place] != np.floor(numeric[place])] = parse.BAD
+        states[missing] = parse.GOOD
+        findings.note(states > 0, _bad(findings.number_reason, name, states, frame[name]))
+        if place == len(schema.numeric):
+            findings.note(missing, lambda row: f"{schema.time} is missing")
+        numeric[place, missing] = np.nan
+    features = {}
+    for name in schema.features:
+        series, lengths = frame[name], None
+        if name in schema.lists:
+            series, lengths = _items(polars, file, series)
+        keys, states, texts = _keys(polars, file, schema, series)
+        wrong = np.flatnonzero(states > parse.MISSING)
+        rows = wrong if lengths is None else np.repeat(np.arange(frame.height), lengths)[wrong]
+        for row, place in zip(rows.tolist(), wrong.tolist(), strict=True):
+            findings.wrong.setdefault(row, findings.category_reason(name, int(states[place]), str(series[place])))
+        features[name] = Keys(keys, states, texts, lengths)
+    first = start + 1
+    bad = [BadRow(first + row, reason, str(frame.row(row))) for row, reason in sorted(findings.wrong.items())]
+    time = numeric[-1] if with_time else None
+    return findings.block(
+        (label == 1).astype(np.uint8), numeric[: len(schema.numeric)], time, features, bad,
+        first=first, rows=frame.height, offset=start + frame.height, consumed=consumed,
+    )  # fmt: skip
+
+
+def _bad(reason: Callable[[str, int, str], str], name: str, states: np.ndarray, series: Any) -> Callable[[int], str]:
+    return lambda row: reason(name, int(states[row]), str(series[row]))
+
+
+def _number(polars: Any, file: LogFile, series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of a column, and which are missing."""
+    kind = series.dtype
+    if kind.is_temporal():
+        series = series.to_physical()
+    elif not (kind.is_numeric() or kind == polars.Boolean):
+        raise InputError(f"{file.path}, column {series.name!r}: numbers are expected, not {kind}")
+    missing = series.is_null().to_numpy()
+    return np.array(series.cast(polars.Float64).fill_null(0).to_numpy()), missing
+
+
+def _items(polars: Any, file: LogFile, series: Any) -> tuple[Any, np.ndarray]:
+    """All items of lists one after the other, and how many each row has."""
+    if not isinstance(series.dtype, polars.List | polars.Array):
+        raise InputError(f"{file.path}, column {series.name!r}: lists are expected, not {series.dtype}")
+    lists = series.cast(polars.List(series.dtype.inner)).list.drop_nulls()
+    lengths = lists.list.len().fill_null(0)
+    items = lists.filter(lengths > 0).explode() if lengths.sum() else polars.Series(series.name, [], series.dtype.inner)
+    return items, lengths.to_numpy().astype(np.int32)
+
+
+def _keys(
+    polars: Any, file: LogFile, schema: ClickSchema, series: Any
+) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], list[bytes]]]:
+    kind, wanted = series.dtype, schema.type_of(series.name)
+    missing = series.is_null().to_numpy()
+    if kind.is_integer() and wanted != "text":
+        # A number as it is written in base 16 or 10: either way the number itself is the key.
+        signed = series if kind != polars.UInt64 or wanted == "integer" else series.reinterpret(signed=True)
+        numbers = signed.cast(polars.Int64, strict=False)
+        states = missing.astype(np.uint8)
+        states[numbers.is_null().to_numpy() & ~missing] = parse.OVERFLOW
+        return np.array(numbers.fill_null(0).to_numpy()), states, lambda places: []
+    if kind.is_nested() or kind.is_float():
+        raise InputError(
+            f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; convert them"
+        )
+    text = series.cast(polars.String).fill_null("")
+    data = "".join(text.to_list()).encode()
+    ends = np.cumsum(text.str.len_bytes().to_numpy(), dtype=np.int64)
+    if len(data) > np.iinfo(np.int32).max - 1:
+        raise InputError(f"{file.path}, column {series.name!r}: categories of more than 32 kB on average")
+    # The bytes before and after a field belong to no other one: a text is taken as it is, its blanks included.
+    begins = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]]) if len(ends) else ends
+    bounds = np.stack([begins - 1, ends], axis=1).astype(np.int32)
+    keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
+    parse.categories(
+        np.frombuffer(data, dtype=np.uint8), bounds, 0, len(text), np.zeros(1, dtype=np.int64),
+        np.array([TYPES[wanted]], dtype=np.int64), False, keys, states,
+    )  # fmt: skip
+    if wanted == "text":
+        empty = (states[0] == parse.MISSING) & ~missing  # a category like others
+        states[0, empty], keys[0, empty] = parse.GOOD, EMPTY
+
+    def texts(places: np.ndarray) -> list[bytes]:
+        return [value.encode().strip(b" \t").rstrip(b" \t\r") for value in text.gather(places).to_list()]
+
+    return keys[0], states[0], texts
+
+
+EMPTY = int(parse.FNV_BASIS.astype(np.int64))
+"""The key of the empty text."""
+
+
+def _unreadable(file: LogFile, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return InputError(f"{file.path}: not readable as Parquet ({reason})")

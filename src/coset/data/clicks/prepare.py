@@ -1,0 +1,324 @@
+"""`prepare`: a log of any size → a folder of columns, in memory that follows the distinct categories, not the rows.
+
+First the log is read, once: its numbers are written to growing files, its categories as numbers in the order of their
+first appearance. Then, column by column, training rows are counted, ids given by frequency, and the columns written.
+Killed at any moment, either step goes on where it was, to the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from coset import settings as fields
+from coset.data.clicks.columns import file_name
+from coset.data.clicks.finish import Facts, Finisher
+from coset.data.clicks.journal import Journal
+from coset.data.clicks.parts import parting
+from coset.data.clicks.read import Reading
+from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
+from coset.data.clicks.settings import PrepareSettings
+from coset.data.clicks.source import LogFile
+from coset.data.clicks.store import PREPARED, ClickData, Feature
+from coset.data.clicks.write import write_prepared
+from coset.errors import InputError
+from coset.files import claimed, read_json, sweep, write_json
+
+CHOICES = "prepare.json"
+"""The file with all choices; written first, it marks the folder."""
+WORK = "work"
+"""The folder of what is needed until the data are prepared."""
+SKIPPED = "skipped.jsonl"
+"""The file of the rows that were left out: one JSON object a line."""
+
+_FORMAT, _VERSION = "coset.prepare", 1
+_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
+
+
+class Steps(Protocol):
+    """Something that shows progress."""
+
+    def begin(self, steps: int) -> None:
+        """There will be so many steps."""
+
+    def advance(self, steps: int, what: str) -> None:
+        """So many more steps of `what` are done."""
+
+
+def prepare(
+    data: str | Path,
+    out: str | Path,
+    schema: ClickSchema | str | Path | None = None,
+    settings: PrepareSettings | None = None,
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    skip_bad: int = 0,
+    threads: int | None = None,
+    progress: Steps | None = None,
+) -> dict[str, Any]:
+    """Prepare a click log for training; `ClickData.open(out)` reads what it makes.
+
+    Args:
+        data: `"criteo-kaggle"`, a file (CSV, TSV or Parquet; text may be packed with gzip or zstd), or a folder, whose
+            files are read in the order of their names.
+        out: a folder, empty or missing unless `resume`.
+        schema: of the log, or the name or the file of one; by default that of Criteo, for a file that looks like it.
+        settings: the split, vocabularies or hashing, what becomes of numbers.
+        name: of the data; by default that of the file.
+        resume: go on with what the folder holds, if anything. Files, schema and settings must be the same;
+            `skip_bad` and `threads` may differ.
+        skip_bad: how many rows with something wrong are left out, and written to `skipped.jsonl`, before the next one
+            is an error.
+        threads: that work at once; all cores by default, up to 4. Results do not depend on it.
+        progress: shows how far it is.
+
+    Returns:
+        What was made, in words of JSON: `rows`, `parts`, `features`, `numeric`, `skipped`, `seconds` and more.
+
+    Raises:
+        InputError: the data, the choices or the folder are wrong, or the disk is full. What was read until then is
+            kept, and `resume` goes on from there.
+    """
+    begin = time.perf_counter()
+    out, settings = Path(out), settings or PrepareSettings()
+    if skip_bad < 0:
+        raise InputError(f"skip_bad must not be negative, but is {skip_bad}")
+    threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    files = [LogFile(path) for path in log_files(data)]
+    schema = _schema(schema, files)
+    settings.check_features(schema.features)
+    if settings.split == "time" and schema.time is None:
+        raise InputError('a split by time needs a column of times: name it in the schema, as time = "…"')
+    name = name or (str(data) if str(data) in BUILT_IN else Path(data).name.partition(".")[0])
+    choices = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "name": name,
+        "schema": fields.plain(schema),
+        "settings": fields.plain(settings),
+        "files": [file.fingerprint for file in files],
+    }
+    with _no_space(out), claimed(out, CHOICES, resume):
+        if (out / CHOICES).exists():
+            _check_same(choices, read_json(out / CHOICES), out)
+        else:
+            write_json(out / CHOICES, choices)
+        if not (out / PREPARED).exists():
+            sweep(out)
+            job = _Job(out, schema, settings, threads, progress)
+            job.run(files, choices, skip_bad)
+        shutil.rmtree(out / WORK, ignore_errors=True)
+    return summary(ClickData.open(out)) | {"seconds": round(time.perf_counter() - begin, 3)}
+
+
+@dataclass
+class _Job:
+    """What the two steps share."""
+
+    out: Path
+    schema: ClickSchema
+    settings: PrepareSettings
+    threads: int
+    progress: Steps | None
+
+    def run(self, files: list[LogFile], choices: dict[str, Any], skip_bad: int) -> None:
+        """Read what is not read, and finish what is not finished."""
+        journal = Journal(self.out / WORK, {"file": 0, "offset": 0, "row": 1, "rows": 0, "skipped": 0, "whole": False})
+        reading = Reading(journal, self.schema, self.settings)
+        if self.progress is not None:
+            size = sum(file.size for file in files) >> 20
+            self.progress.begin(size + 1 + len(self.schema.numeric) + len(self.schema.features))
+        with ThreadPoolExecutor(self.threads) as pool:
+            if not journal.note["whole"]:
+                try:
+                    reading.read(files, pool, self.threads, skip_bad, self.progress)
+                except InputError:
+                    if not journal.note["rows"]:  # nothing to go on with, so the folder is free for another attempt
+                        shutil.rmtree(self.out / WORK)
+                        (self.out / SKIPPED).unlink()
+                        (self.out / CHOICES).unlink()
+                    raise
+            reading.forget()
+            facts = self._finish(journal, reading, pool)
+        self._describe(choices, journal, facts)
+
+    def _finish(self, journal: Journal, reading: Reading, pool: ThreadPoolExecutor) -> dict[str, Facts]:
+        """Write all columns, some at once."""
+        rows = journal.note["rows"]
+        times = None if reading.time is None else reading.time.read
+        finisher = Finisher(self.out, self.schema, self.settings, parting(self.settings, rows, times), rows)
+        jobs: dict[str, Callable[[], Facts]] = {self.schema.label: partial(finisher.labels, reading.labels)}
+        for name, values in reading.numeric.items():
+            jobs[name] = partial(finisher.numeric, name, values)
+        for name, numbering in reading.features.items():
+            jobs[name] = partial(finisher.feature, name, numbering)
+        # The label first, alone: a part without rows is found before anything else is written.
+        first = self._done(journal, self.schema.label, jobs.pop(self.schema.label))
+        if not first["parts"]["training"]:
+            raise InputError(f"{self.out}: the split leaves no training rows; take a smaller validation share")
+        waiting = {name: pool.submit(self._done, journal, name, job) for name, job in jobs.items()}
+        found = {self.schema.label: first}
+        try:
+            for name, job in waiting.items():
+                found[name] = job.result()
+                if self.progress is not None:
+                    self.progress.advance(1, f"writing {name}")
+        except BaseException:
+            for job in waiting.values():
+                job.cancel()
+            raise
+        return found
+
+    def _done(self, journal: Journal, name: str, job: Callable[[], Facts]) -> Facts:
+        """What a column's work leaves, at once where it was done before."""
+        note = journal.folder / f"{file_name(name)}.done.json"
+        if note.exists():
+            found: Facts = read_json(note)
+            return found
+        found = job()
+        write_json(note, found)
+        return found
+
+    def _describe(self, choices: dict[str, Any], journal: Journal, found: dict[str, Facts]) -> None:
+        columns = {self.out / path: of for facts in found.values() for path, of in facts["columns"].items()}
+        numeric = [name for each in self.schema.numeric for name in found[each]["numeric"]["names"][:1]]
+        numeric += [name for each in self.schema.numeric for name in found[each]["numeric"]["names"][1:]]
+        of_label = found[self.schema.label]
+        if (self.out / SKIPPED).exists() and not journal.note["skipped"]:
+            (self.out / SKIPPED).unlink()
+        write_prepared(
+            self.out,
+            name=choices["name"],
+            synthetic=False,
+            numeric=numeric,
+            features=[
+                Feature(name, found[name]["feature"]["num_embeddings"], found[name]["feature"]["multi_hot"])
+                for name in self.schema.features
+            ],
+            parts=of_label["parts"],
+            columns=columns,
+            facts={
+                "schema": choices["schema"],
+                "settings": choices["settings"],
+                "skipped": journal.note["skipped"],
+                "click_rate": of_label["clicks"] / of_label["parts"]["training"],
+                "numeric": {
+                    name: {key: of for key, of in found[name]["numeric"].items() if key != "names"}
+                    for name in self.schema.numeric
+                },
+                "features": {
+                    name: {key: of for key, of in found[name]["feature"].items() if key not in ("name", "multi_hot")}
+                    for name in self.schema.features
+                },
+            },
+        )
+
+
+def summary(data: ClickData) -> dict[str, Any]:
+    """What a prepared folder holds, in words of JSON."""
+    facts = data.facts
+    return {
+        "data": data.name,
+        "out": str(data.folder),
+        "rows": sum(data.parts.values()),
+        "parts": data.parts,
+        "click_rate": facts["click_rate"],
+        "skipped": facts["skipped"],
+        "numeric": list(data.numeric),
+        "features": [{"name": name, **of} for name, of in facts["features"].items()],
+        "ids": sum(feature.num_embeddings for feature in data.features),
+        "bytes": sum(path.stat().st_size for path in data.folder.rglob("*") if path.is_file()),
+        "fingerprint": data.fingerprint["digest"],
+    }
+
+
+BUILT_IN = ("criteo-kaggle",)
+"""Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
+
+
+def log_files(data: str | Path) -> list[Path]:
+    """The files of a log: itself, those of a folder, or those of a built-in name.
+
+    Raises:
+        InputError: there are none.
+    """
+    from coset.data.download import cache_folder
+
+    path = Path(data)
+    if str(data) in BUILT_IN and not path.exists():
+        folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
+        places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]
+        path = next((place for place in places if place.exists()), path)
+        if not path.exists():
+            raise InputError(
+                f"{data}: not found; get train.txt of the Criteo Display Advertising Challenge from its publisher, and "
+                f"put it at {folders[0] / str(data)}/train.txt, or set COSET_DATA to the folder that "
+                f"{data}/train.txt is in, or give the path of the file in place of the name"
+            )
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and not each.name.startswith("."))
+    if not found:
+        raise InputError(f"{path}: the folder holds no file that ends in {', '.join(_ENDINGS)}")
+    return found
+
+
+def _schema(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
+    if isinstance(given, ClickSchema):
+        return given
+    if given is not None:
+        return load_schema(given)
+    assert CRITEO_KAGGLE.names is not None
+    if not files[0].is_parquet and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
+        return CRITEO_KAGGLE
+    raise InputError(
+        f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "
+        "say what the columns are: --schema FILE.toml, with label, numeric, categorical and lists"
+    )
+
+
+def _check_same(choices: dict[str, Any], before: Any, out: Path) -> None:
+    """Raise an `InputError` that names the first choice that is not what the folder was begun with."""
+    if not isinstance(before, dict) or before.get("format") != _FORMAT:
+        raise InputError(f"{out / CHOICES}: not written by coset prepare; choose another folder")
+    for key, value in json.loads(json.dumps(choices)).items():
+        then = before.get(key)
+        if isinstance(value, dict) and isinstance(then, dict):
+            for field in {**value, **then}:
+                if value.get(field) != then.get(field):
+                    raise InputError(
+                        f"{out}: begun with {key} {field} = {then.get(field)!r}, but now it is {value.get(field)!r}; "
+                        "go on with the same choices, or choose another folder"
+                    )
+        elif value != then:
+            what = (
+                "the data differ from those that the folder was begun with"
+                if key == "files"
+                else (f"begun with {key} {then!r}, but now it is {value!r}")
+            )
+            raise InputError(f"{out}: {what}; go on with the same, or choose another folder")
+
+
+@contextmanager
+def _no_space(out: Path) -> Iterator[None]:
+    """Say of a full disk what can be done about it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{out}: the disk is full ({error.strerror}); what was written so far is kept: free some space, and go on "
+            "with --resume"
+        ) from None

@@ -1,0 +1,167 @@
+"""The first step of `prepare`: a log is read, once, into the growing files of a journal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from coset.data.clicks.block import BadRow, Block
+from coset.data.clicks.columns import file_name
+from coset.data.clicks.journal import Journal
+from coset.data.clicks.numbering import Distinct, Hashed
+from coset.data.clicks.parquet import parquet_blocks
+from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.settings import PrepareSettings
+from coset.data.clicks.source import LogFile
+from coset.data.clicks.stream import ahead
+from coset.data.clicks.text import Layout, text_blocks
+from coset.errors import InputError
+from coset.partitions import MultiplyShift
+
+COMMIT_SECONDS = 5.0
+"""How much work a killed process may lose."""
+_AHEAD = 2
+
+
+class Reading:
+    """The growing files that a log is read into, and how its categories are numbered.
+
+    Attributes:
+        labels: 0 or 1.
+        numeric: by name, float32, transformed, NaN where missing.
+        features: by name.
+        time: what a split by time goes by, if that is wanted.
+    """
+
+    def __init__(self, journal: Journal, schema: ClickSchema, settings: PrepareSettings) -> None:
+        self._journal = journal
+        self._schema = schema
+        self._settings = settings
+        self.labels = journal.file("labels", np.uint8)
+        self.numeric = {name: journal.file(f"{file_name(name)}.numeric", np.float32) for name in schema.numeric}
+        self.time = journal.file("times", np.float64) if settings.split == "time" else None
+        self.features: dict[str, Distinct | Hashed] = {}
+        for name in schema.features:
+            buckets, lists = settings.buckets(name), name in schema.lists
+            if buckets is None:
+                self.features[name] = Distinct(journal, name, schema.type_of(name) == "text", lists)
+            else:
+                self.features[name] = Hashed(journal, name, lists, MultiplyShift(buckets, settings.hash_seed))
+        self._skipped = journal.file("../skipped.jsonl", np.uint8)
+
+    def forget(self) -> None:
+        """Give memory back that is needed for reading only."""
+        for feature in self.features.values():
+            feature.forget()
+
+    def read(self, files: list[LogFile], pool: ThreadPoolExecutor, threads: int, skip_bad: int, progress: Any) -> None:
+        """Read what the journal has not, to the end of the last file.
+
+        Raises:
+            InputError: more than `skip_bad` rows are bad, a file is not what it should be, or the disk too small. All
+                before is kept in the journal.
+        """
+        journal = self._journal
+        with journal:
+            for feature in self.features.values():
+                feature.restore()
+            note = {key: of for key, of in journal.note.items() if key != "sizes"}
+            try:
+                for number in range(note["file"], len(files)):
+                    self._read_file(files, number, note, pool, threads, skip_bad, progress)
+                if not note["rows"]:
+                    raise InputError(f"{files[-1].path}: no rows that can be used ({note['skipped']} were left out)")
+                note["whole"] = True
+            finally:  # whatever ended the reading, what came before is good
+                journal.commit(**note)
+
+    def _read_file(
+        self, files: list[LogFile], number: int, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int,
+        skip_bad: int, progress: Any,
+    ) -> None:  # fmt: skip
+        file, journal = files[number], self._journal
+        before = shown = sum(each.size for each in files[:number])
+        committed = -COMMIT_SECONDS  # the first block tells whether the disk is large enough
+        with closing(self._blocks(file, note, pool, threads)) as blocks:
+            for block in blocks:
+                self._skip(file, block.bad, note["skipped"], skip_bad)
+                self._add(block, pool)
+                journal.mark()
+                note |= {
+                    "offset": block.offset,
+                    "row": block.first + block.rows,
+                    "rows": note["rows"] + len(block.labels),
+                    "skipped": note["skipped"] + len(block.bad),
+                }
+                reached = before + block.consumed
+                if time.monotonic() - committed > COMMIT_SECONDS:
+                    self._check_space(files, reached)
+                    journal.commit(**note)
+                    committed = time.monotonic()
+                if progress is not None:
+                    progress.advance((reached >> 20) - (shown >> 20), f"reading {file.path.name}")
+                    shown = reached
+        file.check_unchanged()
+        note |= {"file": number + 1, "offset": 0, "row": 1}
+
+    def _blocks(self, file: LogFile, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int) -> Generator[Block, None, None]:
+        thread = partial(ahead, depth=_AHEAD)
+        if file.is_parquet:
+            return parquet_blocks(file, self._schema, thread, note["offset"])
+        layout = Layout.of(file, self._schema)
+        return text_blocks(file, layout, pool, threads, thread, note["offset"], note["row"])
+
+    def _skip(self, file: LogFile, bad: Any, skipped: int, allowed: int) -> None:
+        """Write bad rows to the side file, or raise if they are too many."""
+        over = allowed - skipped
+        if len(bad) > over:
+            first: BadRow = bad[max(over, 0)]
+            more = f" ({allowed} before it were tolerated, see skipped.jsonl)" if allowed else ""
+            raise InputError(
+                f"{file.path}, row {first.row}: {first.reason}{more}; correct or remove it and begin anew, or go on "
+                f"with --resume and a higher --skip-bad than {allowed}"
+            )
+        for each in bad:
+            told = {"file": file.path.name, "row": each.row, "reason": each.reason, "content": each.content}
+            self._skipped.append(json.dumps(told, ensure_ascii=False).encode() + b"\n")
+
+    def _add(self, block: Block, pool: ThreadPoolExecutor) -> None:
+        """Append the rows of a block to all files, some at once."""
+        jobs: list[Callable[[], None]] = [
+            partial(self.features[name].add, keys) for name, keys in block.features.items()
+        ]
+        jobs.append(partial(self._add_numbers, block))
+        for done in [pool.submit(job) for job in jobs]:
+            done.result()
+
+    def _add_numbers(self, block: Block) -> None:
+        self.labels.append(block.labels)
+        if self.time is not None and block.time is not None:
+            self.time.append(block.time)
+        for name, values in zip(self.numeric, block.numeric, strict=True):
+            if self._settings.log:
+                values = np.copysign(np.log1p(np.abs(values)), values)
+            self.numeric[name].append(values)
+
+    def _check_space(self, files: list[LogFile], consumed: int) -> None:
+        """Raise an `InputError` if the disk is too small for what is still to be written, by what was so far."""
+        of_features = [each for feature in self.features.values() for each in (feature.codes, feature.lengths) if each]
+        by_row = [self.labels, *self.numeric.values(), *of_features]
+        here = sum(file.tell() for file in by_row)
+        share = sum(file.size for file in files) / max(consumed, 1)
+        # The columns take about as much as the growing files, and those are there until the columns are.
+        needed = here * (share - 1) + here * share
+        free = shutil.disk_usage(self._journal.folder).free
+        if free < needed:
+            raise InputError(
+                f"{self._journal.folder.parent}: about {needed / 1e9:.1f} GB more are needed, and {free / 1e9:.1f} GB "
+                "are free on that disk; free some space and go on with --resume, or begin anew elsewhere"
+            )

@@ -1,0 +1,80 @@
+"""How a log is prepared: the split, the vocabularies or hashes, and what becomes of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from coset import settings
+from coset.errors import InputError, unknown
+from coset.partitions import MultiplyShift
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """How a log is prepared.
+
+    Args:
+        split: `"random"`, any rows; `"ordered"`, the last rows of the log; or `"time"`, the rows with the highest
+            values of the schema's `time` column.
+        validation: share of the rows that validate; 0 for none. A random split draws every row by itself, so that the
+            share is met but for chance.
+        seed: of a random split.
+        min_frequency: a category that has fewer training rows gets no id of its own.
+        max_size: the most categories of a feature that get an id of their own, the most frequent ones; the ids of
+            missing and of unseen ones come on top.
+        unseen: what becomes of categories without an id: `"shared"`, they share one, which is the last; or
+            `"error"`, they are refused.
+        hashing: a number of buckets for all features, or for single ones by name: those get no vocabulary, and the id
+            of a category is the bucket that its hash falls into.
+        hash_seed: which hash function; 0 … 2^32 - 1.
+        log: whether a number x becomes sign(x) · log(1 + |x|).
+        standardise: whether the mean of the training rows is taken from numbers, and what is left divided by their
+            standard deviation.
+        indicators: whether a numeric column that misses values in the training part gets a second one, named
+            `<column>:missing`, with 1 where a value is missing and 0 elsewhere. The missing value itself becomes 0,
+            which is the mean where numbers are standardised.
+    """
+
+    split: Literal["random", "ordered", "time"] = "random"
+    validation: float = 0.15
+    seed: int = 0
+    min_frequency: int = 1
+    max_size: int | None = None
+    unseen: Literal["shared", "error"] = "shared"
+    hashing: Mapping[str, int] | None = field(default=None)
+    hash_seed: int = 0
+    log: bool = True
+    standardise: bool = True
+    indicators: bool = True
+
+    def __post_init__(self) -> None:
+        settings.check(self, "prepare")
+        if not 0 <= self.validation < 1:
+            raise InputError(f"prepare: validation must be 0 or more and less than 1, not {self.validation}")
+        if self.seed < 0:
+            raise InputError(f"prepare: seed must not be negative, but is {self.seed}")
+        if self.min_frequency < 1:
+            raise InputError(f"prepare: min_frequency must be at least 1, not {self.min_frequency}")
+        if self.max_size is not None and self.max_size < 1:
+            raise InputError(f"prepare: max_size must be at least 1, not {self.max_size}")
+        if self.unseen == "error" and (self.min_frequency > 1 or self.max_size is not None):
+            raise InputError("prepare: min_frequency and max_size leave categories without an id, so unseen='shared'")
+        for buckets in (self.hashing or {}).values():
+            MultiplyShift(buckets, self.hash_seed)  # with its words for what is out of range
+
+    def buckets(self, feature: str) -> int | None:
+        """The number of buckets of a feature, or None where it has a vocabulary."""
+        hashing = self.hashing or {}
+        return hashing.get(feature, hashing.get(ALL))
+
+    def check_features(self, features: tuple[str, ...]) -> None:
+        """Raise an `InputError` if a feature to be hashed is not there."""
+        for name in self.hashing or {}:
+            if name not in features and name != ALL:
+                raise unknown("feature to hash", name, features)
+
+
+ALL = "*"
+"""In place of the name of a feature: all that are not named."""

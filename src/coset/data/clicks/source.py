@@ -1,0 +1,191 @@
+"""The bytes of a log: plain, gzip or zstd, in chunks of whole lines, from any place on."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from coset.errors import InputError
+
+CHUNK = 1 << 22
+"""Bytes of text that are worked on at once."""
+LONGEST = 1 << 26
+"""Bytes that a line may have."""
+
+_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4"}
+_MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
+_ENDS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines of a file.
+
+    Args:
+        data: the lines, each with a line feed at its end.
+        offset: where they end in the file, unpacked.
+        consumed: bytes of the file, packed as it is, that were read so far.
+    """
+
+    data: bytes
+    offset: int
+    consumed: int
+
+
+class LogFile:
+    """One file of a log.
+
+    Attributes:
+        path: where it is.
+        size: bytes, as it is.
+        is_parquet: whether it is no text.
+
+    Raises:
+        InputError: there is no such file, it is empty, or packed in a way that is not known.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._status = path.stat()
+            with path.open("rb") as file:
+                head = file.read(8)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        self.size = self._status.st_size
+        if not self.size:
+            raise InputError(f"{path}: the file is empty")
+        self.is_parquet = head.startswith(_PARQUET)
+        self._packing = next((mark for mark in (_GZIP, _ZSTD) if head.startswith(mark)), b"")
+        for mark, name in _OTHERS.items():
+            if head.startswith(mark):
+                raise InputError(f"{path}: packed with {name}; unpack it, or pack it with gzip or zstd")
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this file from another one, or from itself after a change: its size, and its first and last
+        megabyte."""
+        with self.path.open("rb") as file:
+            checksum = zlib.crc32(file.read(_ENDS))
+            file.seek(max(0, self.size - _ENDS))
+            checksum = zlib.crc32(file.read(_ENDS), checksum)
+        return {"size": self.size, "crc32_of_ends": f"{checksum:08x}"}
+
+    def first_line(self) -> bytes:
+        """The first line that is not blank, without the line feed."""
+        for lines in self.lines():
+            for line in lines.data.split(b"\n"):
+                if line.strip():
+                    return line.rstrip(b"\r")
+        raise InputError(f"{self.path}: the file is empty")
+
+    def lines(self, offset: int = 0) -> Iterator[Lines]:
+        """All lines from an offset on that is the beginning of a line.
+
+        Raises:
+            InputError: the file is cut off or damaged, changes while it is read, or is no text.
+        """
+        kept, at_begin = b"", offset == 0
+        with self.path.open("rb") as raw:
+            for data in _unpacked(raw, self._packing, offset, self.path):
+                if at_begin and data.startswith(_MARK):
+                    data, offset = data[len(_MARK) :], len(_MARK)
+                at_begin = False
+                cut = data.rfind(b"\n") + 1
+                if not cut:
+                    kept += data
+                    if len(kept) > LONGEST:
+                        raise InputError(f"{self.path}: a line of more than {LONGEST >> 20} MiB; is it a text file?")
+                    continue
+                whole = kept + data[:cut]
+                offset += len(whole)
+                kept = data[cut:]
+                yield Lines(whole, offset, raw.tell())
+            # Before the rest is taken for a line: that of a file that shrank is a part of one.
+            self.check_unchanged(raw.tell())
+            if kept:
+                yield Lines(kept + b"\n", offset + len(kept), self.size)
+
+    def check_unchanged(self, read: int | None = None) -> None:
+        """Raise an `InputError` if the file is not what it was when it was opened."""
+        now = os.stat(self.path)
+        if read is not None and read != self.size and now.st_size == self.size:
+            raise InputError(f"{self.path}: {read} of {self.size} bytes could be read; it changes while it is read")
+        if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+            verb = "shrank" if now.st_size < self.size else "grew" if now.st_size > self.size else "changed"
+            raise InputError(
+                f"{self.path}: the file {verb} while it was read, from {self.size} to {now.st_size} bytes; prepare a "
+                "file that nothing writes to"
+            )
+
+
+class _Packed(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _unpacked(raw: BinaryIO, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
+    if not packing:
+        raw.seek(offset)
+    file: _Packed = gzip.GzipFile(fileobj=raw) if packing == _GZIP else _Zstd(raw, path) if packing else raw
+    left = offset if packing else 0
+    try:
+        while left:  # packed bytes can only be skipped by unpacking them
+            data = file.read(min(left, CHUNK))
+            if not data:
+                raise InputError(f"{path}: shorter than when it was first read; begin anew elsewhere")
+            left -= len(data)
+        while data := file.read(CHUNK):
+            yield data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: cut off or damaged ({error}); fetch it again") from None
+
+
+class _Zstd:
+    """A reader of zstd files of any number of frames, which tells when the last one is cut off."""
+
+    def __init__(self, raw: BinaryIO, path: Path) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise InputError(
+                f"{path}: reading zstd needs zstandard, which is not installed: pip install 'coset[cli]'"
+            ) from None
+        self._make = zstandard.ZstdDecompressor
+        self._error = zstandard.ZstdError
+        self._raw = raw
+        self._frame: Any = None
+        self._ready = b""
+        self._packed = b""
+
+    def read(self, size: int, /) -> bytes:
+        pieces, left = [], size
+        while left and (self._ready or self._unpack()):
+            pieces.append(self._ready[:left])
+            self._ready = self._ready[left:]
+            left -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def _unpack(self) -> bool:
+        """Make more bytes ready, if there are more."""
+        while not self._ready:
+            packed = self._packed or self._raw.read(1 << 18)
+            self._packed = b""
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("the last frame is not complete")
+                return False
+            if self._frame is None:
+                self._frame = self._make().decompressobj()
+            try:
+                self._ready = self._frame.decompress(packed)
+            except self._error as error:
+                raise EOFError(str(error)) from None
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        return True

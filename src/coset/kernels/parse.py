@@ -1,0 +1,263 @@
+"""Delimited text → where its fields are → numbers and keys of categories, a block of lines at a time.
+
+Where fields are is a matrix of int32 with a row for every line: the field of column `c` begins after the byte
+`bounds[line, c]` and ends before `bounds[line, c + 1]`. A field has blanks and quotes at its ends, which are not part
+of its value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coset.kernels.compile import inlined, kernel
+
+GOOD, MISSING, BAD, OVERFLOW = 0, 1, 2, 3
+"""What became of a field: a value, an empty one, no value of its type, a value out of range."""
+
+TEXT, HEX, INTEGER = 0, 1, 2
+"""What categories are."""
+
+_QUOTE, _NEWLINE, _RETURN, _SPACE, _TAB = 34, 10, 13, 32, 9
+_PLUS, _MINUS, _POINT, _ZERO = 43, 45, 46, 48
+
+FNV_BASIS = np.uint64(0xCBF29CE484222325)
+FNV_PRIME = np.uint64(0x100000001B3)
+_MOST = np.uint64(2**63)
+_TENTH = np.uint64((2**64 - 1) // 10)
+_DIGITS = np.full(256, 255, dtype=np.uint8)
+_DIGITS[48:58] = range(10)
+_DIGITS[65:71] = range(10, 16)
+_DIGITS[97:103] = range(10, 16)
+_POWERS = 10.0 ** np.arange(23)
+"""The powers of ten that a float64 holds exactly."""
+
+
+@kernel
+def split(data: Any, separator: int, quotes: bool, columns: int, bounds: Any, fields: Any) -> int:
+    """Find the fields of all lines; how many lines there are.
+
+    Args:
+        data: uint8, whole lines, each ended by a line feed.
+        separator: between fields.
+        quotes: whether a field may stand between quotes, with separators in it.
+        columns: how many fields a line should have.
+        bounds: for the result, one row more than columns, a row a line.
+        fields: for how many fields each line has: 0 for an empty one, -1 where quotes do not match.
+    """
+    line, column, quoted, last = 0, 0, False, -1
+    bounds[0, 0] = -1
+    for at in range(len(data)):
+        byte = data[at]
+        if byte == separator:
+            if quoted:
+                continue
+            column += 1
+            last = at
+            if column <= columns:
+                bounds[line, column] = at
+        elif byte == _NEWLINE:
+            begin = bounds[line, 0] + 1
+            column += 1
+            if column <= columns:
+                bounds[line, column] = at
+            blank = column == 1 and (at == begin or (at == begin + 1 and data[begin] == _RETURN))
+            fields[line] = -1 if quoted else 0 if blank else column
+            for rest in range(column + 1, columns + 1):
+                bounds[line, rest] = at
+            line, column, quoted, last = line + 1, 0, False, at
+            if line < len(bounds):
+                bounds[line, 0] = at
+        elif quotes and byte == _QUOTE and (quoted or at == last + 1):
+            quoted = not quoted
+    return line
+
+
+@inlined
+def _trimmed(data: Any, start: int, stop: int, quotes: bool) -> tuple[int, int, bool]:
+    while start < stop and (data[start] == _SPACE or data[start] == _TAB):
+        start += 1
+    while start < stop and (data[stop - 1] == _SPACE or data[stop - 1] == _TAB or data[stop - 1] == _RETURN):
+        stop -= 1
+    if quotes and stop - start >= 2 and data[start] == _QUOTE and data[stop - 1] == _QUOTE:
+        return start + 1, stop - 1, True
+    return start, stop, False
+
+
+@inlined
+def _hexadecimal(data: Any, start: int, stop: int) -> tuple[int, int]:
+    """A number in base 16, and what became of it."""
+    value, wrong, first = np.uint64(0), 0, start
+    for at in range(start, stop):
+        digit = _DIGITS[data[at]]  # a table, since nobody foresees which branch a random digit takes
+        wrong |= digit
+        value = (value << np.uint64(4)) | np.uint64(digit)
+    if wrong > 15:
+        return 0, BAD
+    if stop - start > 16:
+        while first < stop and data[first] == _ZERO:
+            first += 1
+        if stop - first > 16:
+            value = FNV_BASIS
+            for at in range(first, stop):
+                byte = data[at]
+                value = (value ^ np.uint64(byte + 32 if 65 <= byte <= 70 else byte)) * FNV_PRIME
+    return np.int64(value), GOOD
+
+
+@inlined
+def _text(data: Any, start: int, stop: int, quoted: bool) -> int:
+    hashed, at = FNV_BASIS, start
+    while at < stop:
+        hashed = (hashed ^ np.uint64(data[at])) * FNV_PRIME
+        if quoted and data[at] == _QUOTE:  # one quote of two
+            at += 1
+        at += 1
+    return np.int64(hashed)
+
+
+@inlined
+def _whole(data: Any, start: int, stop: int) -> tuple[int, int]:
+    """A whole number of 64 bits, and what became of it."""
+    negative = False
+    if start < stop and (data[start] == _MINUS or data[start] == _PLUS):
+        negative = data[start] == _MINUS
+        start += 1
+    value, state = np.uint64(0), GOOD if start < stop else BAD
+    for at in range(start, stop):
+        digit = np.int64(data[at]) - _ZERO
+        if digit < 0 or digit > 9:
+            state = BAD
+            break
+        if value > _TENTH or (value == _TENTH and digit > 5):
+            state = OVERFLOW
+        value = value * np.uint64(10) + np.uint64(digit)
+    if state == GOOD and (value > _MOST or (value == _MOST and not negative)):
+        state = OVERFLOW
+    number = np.int64(value)
+    return (-number if negative else number), state
+
+
+@inlined
+def _power(exponent: int) -> float:
+    return _POWERS[exponent] if exponent <= 22 else 10.0**exponent
+
+
+@inlined
+def _decimal(data: Any, start: int, stop: int) -> tuple[float, int]:
+    """A decimal number, and what became of it; of more than 18 digits the first ones count."""
+    negative = data[start] == _MINUS
+    if negative or data[start] == _PLUS:
+        start += 1
+    mantissa, digits, exponent, point, seen, at = np.int64(0), 0, 0, False, False, start
+    while at < stop:
+        byte = np.int64(data[at])
+        if _ZERO <= byte <= 57:
+            seen = True
+            if digits < 18:
+                mantissa = mantissa * 10 + (byte - _ZERO)
+                digits += mantissa > 0
+                exponent -= point
+            else:
+                exponent += not point
+        elif byte == _POINT and not point:
+            point = True
+        else:
+            break
+        at += 1
+    if not seen:
+        return 0.0, BAD
+    if at < stop:
+        if data[at] != 101 and data[at] != 69:
+            return 0.0, BAD
+        written, state = _whole(data, at + 1, stop)
+        if state == BAD:
+            return 0.0, BAD
+        exponent += min(max(written, -1000), 1000) if state == GOOD else 1000
+    value = np.float64(mantissa)
+    if exponent > 0 and mantissa:
+        value = value * _power(exponent) if exponent < 309 else np.inf
+    elif exponent < 0:
+        value = value / _power(-exponent) if exponent > -309 else 0.0
+    if value > 3.4028234663852886e38:  # the largest float32
+        return 0.0, OVERFLOW
+    return (-value if negative else value), GOOD
+
+
+@kernel
+def categories(
+    data: Any, bounds: Any, begin: int, end: int, columns: Any, types: Any, quotes: bool, keys: Any, states: Any
+) -> None:
+    """The keys of categories.
+
+    A key is a number of 64 bits. Of a whole number it is that number; of a number in base 16 its low 64 bits, as a
+    signed number, or the FNV-1a hash of its digits in lower case where they are more than 16, zeros in front not
+    counted; of a text the FNV-1a hash of its bytes. A field without any character is missing, but between quotes it is
+    the empty text.
+
+    Args:
+        begin, end: which lines.
+        columns: their columns.
+        types: `TEXT`, `HEX` or `INTEGER`, one a column.
+        quotes: whether fields may stand between quotes.
+        keys: for the result, int64, a row a column.
+        states: for what became of each, uint8, of the same shape.
+    """
+    for line in range(begin, end):
+        for place in range(len(columns)):
+            column = columns[place]
+            start, stop, quoted = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
+            if start == stop and not (quoted and types[place] == TEXT):
+                keys[place, line], states[place, line] = 0, MISSING
+            elif types[place] == HEX:
+                keys[place, line], states[place, line] = _hexadecimal(data, start, stop)
+            elif types[place] == TEXT:
+                keys[place, line], states[place, line] = _text(data, start, stop, quoted), GOOD
+            else:
+                keys[place, line], states[place, line] = _whole(data, start, stop)
+
+
+@kernel
+def numbers(
+    data: Any, bounds: Any, begin: int, end: int, columns: Any, whole: Any, quotes: bool, values: Any, states: Any
+) -> None:
+    """Numbers as float64, as `categories` gives keys: whole ones of 64 bits where `whole` is 1, else decimal ones that
+    a float32 can hold."""
+    for line in range(begin, end):
+        for place in range(len(columns)):
+            column = columns[place]
+            start, stop, _ = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
+            if start == stop:
+                values[place, line], states[place, line] = 0.0, MISSING
+            elif whole[place]:
+                number, state = _whole(data, start, stop)
+                values[place, line], states[place, line] = np.float64(number), state
+            else:
+                values[place, line], states[place, line] = _decimal(data, start, stop)
+
+
+@kernel
+def items(data: Any, bounds: Any, column: int, quotes: bool, separator: int, lengths: Any, found: Any) -> int:
+    """The items of a list, those without any character left out; how many there are in all lines.
+
+    Args:
+        separator: between items.
+        lengths: for the number of items of each line.
+        found: for the bounds of the items, as of a single column; one of no rows to count first.
+    """
+    count = 0
+    for line in range(len(bounds)):
+        start, stop, _ = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
+        lengths[line] = 0
+        begin = start
+        for at in range(start, stop + 1):
+            if at == stop or data[at] == separator:
+                first, last, _ = _trimmed(data, begin, at, False)
+                if first < last:
+                    if count < len(found):
+                        found[count, 0], found[count, 1] = first - 1, last
+                    count += 1
+                    lengths[line] += 1
+                begin = at + 1
+    return count
