@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -19,13 +20,17 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
 Coset = Callable[..., Any]
-KILLS = 3
-CLOCK = {"seconds", "seconds_per_epoch", "run", "host"}
+KILLS = int(os.environ.get("COSET_KILLS", 3))
+CLOCK = {"seconds", "seconds_per_epoch", "run", "host", "peak_resident_bytes"}
 
 TRAIN = ("train", "small.csv", "--epochs", 40, "--set", "training.batch_size=64", "--method", "hashing",
          "--budget", "60%", "--json")  # fmt: skip
 COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 6, "--seeds", 2,
            "--set", "training.batch_size=64", "--json")  # fmt: skip
+CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
+          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 25,
+          "--set", "training.patience=20", "--set", "training.optimizer=dense_adam",
+          "--set", "training.learning_rate=0.001", "--checkpoint-every", 7, "--json")  # fmt: skip
 
 
 def bare(value: Any) -> Any:
@@ -61,9 +66,12 @@ def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
     return alive
 
 
-@pytest.mark.parametrize("words", [TRAIN, COMPARE], ids=["train", "compare"])
-def test_killed_at_any_moment_and_resumed(words: tuple[object, ...], coset: Coset, small_csv: Path) -> None:
+@pytest.mark.parametrize("words", [TRAIN, COMPARE, CLICKS], ids=["train", "compare", "clicks"])
+def test_killed_at_any_moment_and_resumed(
+    words: tuple[object, ...], coset: Coset, small_csv: Path, clicks: Any
+) -> None:
     Path("small.csv").write_bytes(small_csv.read_bytes())
+    shutil.copytree(clicks.folder, "prepared")
     started = time.monotonic()
     whole = coset(*words, "--out", "whole")
     assert whole.code == 0, whole.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tomllib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +22,7 @@ from typer.main import get_command
 from coset.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from coset.data import Ratings
-    from coset.experiments.recipe import Recipe
+    from coset.experiments.task import Options
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -50,6 +49,12 @@ Dim = Annotated[int | None, typer.Option(help="Embedding dim of the full model."
 Threads = Annotated[int, typer.Option(help="Threads for training; results do not depend on it.")]
 EngineChoice = Annotated[str, typer.Option("--engine", help="`auto`, `fused` kernels or `plain` torch; equal results.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="A recipe's field, as training.l2=0.02; repeatable.")]
+FullBelow = Annotated[int | None, typer.Option(help="For DATA: tables of fewer ids than this stay full.")]
+ClickModelName = Annotated[str | None, typer.Option("--model", help="Of clicks: `dlrm` or `dcn`.")]
+SchemaFile = Annotated[str | None, typer.Option("--schema", help="Of a click log: a name, or a .toml or .json file.")]
+CheckpointEvery = Annotated[str | None, typer.Option(help="Of clicks: steps, as 1000, or minutes, as 10min.")]
+Keep = Annotated[int | None, typer.Option(help="Of clicks: how many checkpoints are kept; 2 by default.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Of clicks: write event files into the run.")]
 Tuning = Annotated[bool, typer.Option("--tuning", help="Report on 5 % of the training part, to choose settings by.")]
 
 _err = Console(stderr=True)
@@ -87,7 +92,11 @@ def train(
     row: Annotated[str | None, typer.Option(help="Which row of the recipe; its first by default.")] = None,
     method: Annotated[str | None, typer.Option(help="For DATA: a method for all tables; full by default.")] = None,
     budget: Annotated[str | None, typer.Option(help="For DATA: bytes of the whole model, as 240KB.")] = None,
+    collisions: Annotated[int | None, typer.Option(help="For DATA: ids a row, in place of a budget.")] = None,
+    full_below: FullBelow = None,
     dim: Dim = None,
+    model: ClickModelName = None,
+    schema: SchemaFile = None,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
@@ -98,35 +107,47 @@ def train(
     seed: Annotated[int, typer.Option(help="Of split, initial weights and order.")] = 0,
     out: Out = None,
     resume: Resume = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep: Keep = None,
+    tensorboard: TensorBoard = False,
     changes: Changes = None,
     tuning: Tuning = False,
     threads: Threads = 1,
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train one model, resumable at every epoch.
+    """Train one model, resumable at every epoch; a click model, at every checkpoint.
 
-    Example: `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`
+    Examples: `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
+    `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`
     """
     from coset.experiments.single import run_table, train_row
+    from coset.experiments.words import Words
 
     if row is not None and method is not None:
         raise InputError("--row chooses a row that is there and --method makes one; give one of them")
-    if method is not None and budget is None:
-        raise InputError(f"--method {method} needs a --budget, which sizes it (the full table is `--row full`)")
-    if budget is not None and method is None:
-        raise InputError("--budget needs a --method to size")
-    methods, budgets = ([], []) if method is None or budget is None else ([method], [budget])
-    columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
-    recipe = _recipe(subject, columns, methods, budgets, dim)
+    if method is not None and budget is None and collisions is None:
+        raise InputError(
+            f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"
+        )
+    if method is None and (budget is not None or collisions is not None):
+        raise InputError(f"--{'collisions' if budget is None else 'budget'} needs a --method to size")
+    words = Words(
+        _columns(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        () if method is None else (method,), () if budget is None else (budget,),
+        () if collisions is None else (collisions,), full_below,
+    )  # fmt: skip
+    recipe = words.recipe(subject)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
     row = row or method or recipe.rows[0].name
     recipe = replace(recipe, only=(row,))
     out = out or Path("runs") / re.sub(r"[^\w.=%-]+", "-", f"{recipe.name}-{row}-seed-{seed}")
-    ratings = recipe.data.load()
+    options = _options(resume, engine, checkpoint_every, keep, tensorboard)
+    with _progress("") as progress:
+        data = recipe.load(out.parent, progress)
     _use_threads(threads)
     with _progress() as progress:
-        metrics = train_row(recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress)
+        metrics = train_row(recipe, out, data, options=options, progress=progress)
     _print(metrics | {"run": str(out)}, as_json, run_table)
 
 
@@ -135,7 +156,11 @@ def compare(
     subject: Subject,
     methods: Annotated[str | None, typer.Option(help="For DATA: `all` (the default), or names with commas.")] = None,
     budgets: Annotated[str | None, typer.Option(help="For DATA: sizes with commas; 25% by default.")] = None,
+    collisions: Annotated[str | None, typer.Option(help="For DATA: ids a row with commas; not with budgets.")] = None,
+    full_below: FullBelow = None,
     dim: Dim = None,
+    model: ClickModelName = None,
+    schema: SchemaFile = None,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
@@ -148,6 +173,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     out: Out = None,
     resume: Resume = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep: Keep = None,
+    tensorboard: TensorBoard = False,
     changes: Changes = None,
     tuning: Tuning = False,
     threads: Threads = 1,
@@ -157,22 +185,29 @@ def compare(
     """Train every row with every seed: a table, results.json, losses.png and frontier.png.
 
     Examples: `coset compare keras-example-corrected`,
-    `coset compare my.csv --methods all --budgets 470KB,240KB --seeds 3`
+    `coset compare my.csv --methods all --budgets 470KB,240KB --seeds 3`,
+    `coset compare criteo-kaggle-dlrm --row full --row "hashing"`
     """
     from coset.experiments.compare import compare as run
     from coset.experiments.report import table
+    from coset.experiments.words import Words, is_recipe, listed, numbers
 
-    wanted = _listed(methods) if methods is not None or _is_recipe(subject) else ["all"]
-    columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
-    recipe = _recipe(subject, columns, wanted, _listed(budgets), dim)
+    wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
+    words = Words(
+        _columns(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below,
+    )  # fmt: skip
+    recipe = words.recipe(subject)
     recipe = _changed(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
     if row:
         recipe = replace(recipe, only=tuple(row))
-    recipe, ratings, notes = _load_or_twin(recipe, is_recipe=_is_recipe(subject))
+    options = _options(resume, engine, checkpoint_every, keep, tensorboard)
+    with _progress("") as progress:
+        recipe, data, notes = _load_or_twin(recipe, is_recipe(subject), out, progress)
     out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
     _use_threads(threads)
     with _progress() as progress:
-        results = run(recipe, out, ratings, resume=resume, engine=_engine(engine), progress=progress, notes=notes)
+        results = run(recipe, out, data, options=options, progress=progress, notes=notes)
     _print(results, as_json, table)
     written = "results.json, results.md, losses.png, frontier.png"
     _err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)
@@ -186,23 +221,18 @@ def evaluate(
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
+    part: Annotated[
+        str | None, typer.Option(help="Of prepared clicks: `validation` (the default) or `training`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Error of a finished run on any data of the same schema.
+    """Metrics of a finished run on any data of the same schema.
 
-    Example: `coset evaluate runs/mine later.csv`
+    Examples: `coset evaluate runs/mine later.csv`, `coset evaluate runs/mine PREPARED`
     """
-    from coset.data.settings import DataSettings
-    from coset.experiments.single import evaluation_table
-    from coset.training.run import FinishedRun
+    from coset.experiments.single import evaluate_run, evaluation_table
 
-    finished = FinishedRun.load(run)
-    # No attributes: those that the run was trained with are in its vocabularies.
-    ratings = DataSettings(data, **_columns(user, item, rating, separator)).load(to_learn=False)
-    errors = finished.evaluate(ratings)
-    found = {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
-             "mse": errors.mse, "mae": errors.mae}  # fmt: skip
-    _print(found, as_json, evaluation_table)
+    _print(evaluate_run(run, data, _columns(user, item, rating, separator), part), as_json, evaluation_table)
 
 
 @app.command()
@@ -238,7 +268,13 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one sentence and exit code 2."""
+    """Run the command line; an error that the user can mend is one sentence and exit code 2, a warning one sentence."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        _main()
+
+
+def _main() -> None:
     try:
         sys.exit(get_command(app).main(prog_name="coset", standalone_mode=False) or 0)
     except InputError as error:
@@ -254,6 +290,10 @@ def main() -> None:
         if sentence := error.format_message():
             _fail(f"{sentence} (see --help)")
         sys.exit(2)  # no command was named: the help is printed already
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"coset: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _fail(sentence: str) -> None:
@@ -278,71 +318,32 @@ def _columns(
     }
 
 
-def _is_recipe(subject: str) -> bool:
-    from coset.experiments.recipe import shipped
+def _options(resume: bool, engine: str, every: str | None, keep: int | None, tensorboard: bool) -> Options:
+    from coset.experiments.task import Options
+    from coset.experiments.words import checkpoints
+    from coset.training.fused import ENGINES
 
-    return subject.endswith(".toml") or subject in shipped()
-
-
-def _recipe(subject: str, columns: dict[str, Any], methods: list[str], budgets: list[str], dim: int | None) -> Any:
-    from coset.data import DATASETS
-    from coset.data.settings import DataSettings
-    from coset.experiments.recipe import load_recipe, recipe_for_data, shipped
-
-    if _is_recipe(subject):
-        if methods or budgets or any(columns.values()):
-            raise InputError(
-                f"{subject} is a recipe, which says its own rows and columns; "
-                f"methods, budgets and column names are for DATA"
-            )
-        recipe = load_recipe(subject)
-        return recipe if dim is None else recipe.override("model", {"embedding_dim": dim})
-    if subject not in DATASETS and not Path(subject).exists():
-        if Path(subject).suffix or "/" in subject:
-            raise InputError(f"{subject}: no such file")
-        raise unknown("recipe or data set", subject, [*shipped(), *DATASETS])
-    return recipe_for_data(DataSettings(subject, **columns), methods, budgets, dim)
+    if engine not in ENGINES:  # refused before anything is loaded or written
+        raise unknown("engine", engine, ENGINES)
+    return Options(resume, engine, checkpoints(every, keep), tensorboard)
 
 
 def _changed(
-    recipe: Recipe, epochs: int | None, changes: list[str] | None, tuning: bool, first_seed: int, seeds: int | None
-) -> Recipe:
+    recipe: Any, epochs: int | None, changes: list[str] | None, tuning: bool, first_seed: int, seeds: int | None
+) -> Any:
+    from coset.experiments.words import changed
+
     recipe = replace(recipe, first_seed=first_seed, seeds=recipe.seeds if seeds is None else seeds)
-    if epochs is not None:
-        recipe = recipe.override("training", {"epochs": epochs})
-    if tuning:
-        recipe = recipe.override("split", {"tuning": 0.05})
-    for change in changes or []:
-        key, equals, value = change.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not (equals and dot):
-            raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {change!r}")
-        recipe = recipe.override(section, {name: _value(value.strip())})
-    return recipe
+    return changed(recipe, epochs, changes or [], tuning)
 
 
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _listed(text: str | None) -> list[str]:
-    if text is None:
-        return []
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise InputError(f"a list with commas has an empty place: {text!r}")
-    return parts
-
-
-def _load_or_twin(recipe: Recipe, is_recipe: bool) -> tuple[Recipe, Ratings, list[str]]:
+def _load_or_twin(recipe: Any, is_recipe: bool, out: Path | None, progress: _Bar) -> tuple[Any, Any, list[str]]:
     """The data of a recipe; where they cannot be had, their synthetic twin and a word about it."""
     from coset.data import DataNotFound
 
+    beside = Path("runs") if out is None else out.parent
     try:
-        return recipe, recipe.data.load(), []
+        return recipe, recipe.load(beside, progress), []
     except DataNotFound as error:
         twin = _MOVIELENS_TWIN.get(recipe.data.source)
         if twin is None or not is_recipe:
@@ -356,7 +357,11 @@ def _load_or_twin(recipe: Recipe, is_recipe: bool) -> tuple[Recipe, Ratings, lis
             )
         )
         recipe = recipe.override("data", {"source": twin})
-        return recipe, recipe.data.load(), [f"{error.args[0].split(':')[0]}; these are figures of its synthetic twin"]
+        return (
+            recipe,
+            recipe.load(beside, progress),
+            [f"{error.args[0].split(':')[0]}; these are figures of its synthetic twin"],
+        )
 
 
 # -- output -------------------------------------------------------------------------------------------------
@@ -380,27 +385,19 @@ def _use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _engine(name: str) -> Any:
-    """The engine of that name, refused before anything is loaded or written."""
-    from coset.training.fused import ENGINES
-
-    if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
-    return name
-
-
 @contextmanager
-def _progress() -> Iterator[_Bar]:
+def _progress(verb: str = "training ") -> Iterator[_Bar]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as shown:
-        yield _Bar(shown)
+        yield _Bar(shown, verb)
 
 
 class _Bar:
-    """A bar on stderr; where that is no terminal, a line for each run."""
+    """A bar on stderr; where that is no terminal, a line for each run, or whatever else takes its time."""
 
-    def __init__(self, shown: Progress) -> None:
+    def __init__(self, shown: Progress, verb: str) -> None:
         self._shown = shown
+        self._verb = verb
         self._task = shown.add_task("", total=None)
         self._what = ""
 
@@ -409,7 +406,12 @@ class _Bar:
 
     def advance(self, steps: int, what: str) -> None:
         if what != self._what and not _err.is_terminal:
-            _err.print(f"training {what}", highlight=False, markup=False, soft_wrap=True)
+            _err.print(
+                what if what.startswith(("reading", "writing")) else f"training {what}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         self._what = what
         self._shown.update(self._task, advance=steps, description=what)
 

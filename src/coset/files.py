@@ -85,14 +85,10 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        clear_scrap(folder)
+        for path in folder.iterdir():
+            if path.name.endswith(_ASIDE):
+                path.unlink(missing_ok=True)
         yield
-
-
-def clear_scrap(folder: Path) -> None:
-    """Remove what killed processes left half-written in `folder`; call it only while no other process writes there."""
-    for path in Path(folder).glob(f".*{_ASIDE}"):
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

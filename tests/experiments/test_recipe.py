@@ -48,7 +48,7 @@ def stored(row: Row, encoded: Encoded) -> tuple[int, int]:
     return ledger.parameters(components), ledger.inference_bytes(components)
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(name for name in shipped() if load_recipe(name).task == "ratings"))
 def test_a_shipped_recipe_fits_data_of_the_size_it_was_written_for(name: str, twin: Ratings) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name

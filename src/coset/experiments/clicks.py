@@ -44,7 +44,7 @@ class ClickSource:
     skew: float = 1.0
     seed: int = 0
 
-    def load(self, beside: Path) -> ClickData:
+    def load(self, beside: Path, progress: Any = None) -> ClickData:
         """The prepared data; what has to be prepared is put below `beside`, in a folder named by all choices, where
         the next run finds it.
 
@@ -59,15 +59,15 @@ class ClickSource:
             return ClickData.open(folder)
         if self.source == TWIN:
             return write_synthetic(folder, self.rows, self.cardinalities, self.seed, skew=self.skew)
-        return self._prepared(folder)
+        return self._prepared(folder, progress)
 
-    def _prepared(self, folder: Path) -> ClickData:
+    def _prepared(self, folder: Path, progress: Any) -> ClickData:
         from coset.data.clicks.prepare import prepare
         from coset.data.clicks.settings import PrepareSettings
 
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")
         try:
-            prepare(self.source, folder, self.schema, chosen, resume=True)
+            prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
         except InputError as error:
             if self.source == "criteo-kaggle" and not folder.exists():
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
@@ -99,9 +99,9 @@ class ClicksRecipe(Recipe):
     )  # fmt: skip
     readers: ClassVar[settings.Readers] = READERS
 
-    def load(self, beside: Path) -> ClickData:
+    def load(self, beside: Path, progress: Any = None) -> ClickData:
         """The prepared data."""
-        return self.data.load(beside)
+        return self.data.load(beside, progress)
 
     def fingerprint(self, data: ClickData) -> dict[str, Any]:
         """That of the prepared data."""
@@ -128,7 +128,7 @@ class ClicksRecipe(Recipe):
 
     def components(self, model: ModelChoice, methods: Mapping[str, Method], encoded: ClickData) -> list[Component]:
         """Those of the tables; layers are counted by themselves."""
-        return model.components(encoded.features, len(encoded.numeric), methods)[0]
+        return model.components(encoded.features, methods)
 
     def steps(self, row: Row, encoded: ClickData) -> int:
         """Batches of all epochs."""

@@ -47,7 +47,7 @@ class RatingsRecipe(Recipe):
         """The run of one row with one seed."""
         return RunSpec(self.data, self.split, row.vocabulary, row.model, row.methods, row.training, seed)
 
-    def load(self, beside: Path) -> Ratings:
+    def load(self, beside: Path, progress: Any = None) -> Ratings:
         """The ratings."""
         return self.data.load()
 

@@ -187,6 +187,7 @@ def resolve(recipe: Any, encoded: Any) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     notes: list[str] = []
     seen: list[str] = []
+    sized = 0
     for given in recipe.rows:
         model = overridden(recipe.model, given.model, f"row {given.name!r}: model")
         training = overridden(recipe.training, given.training, f"row {given.name!r}: training")
@@ -208,6 +209,7 @@ def resolve(recipe: Any, encoded: Any) -> tuple[list[Row], list[str]]:
             except InputError as error:
                 raise InputError(f"row {name!r}: {error}") from None
             group = _group(recipe, case.model, chosen)
+            sized += given.method is not None
             rows.append(Row(name, given.note, group, case.model, chosen, training, vocabulary, limit))
     for name in recipe.only:
         if name not in seen:
@@ -221,7 +223,7 @@ def resolve(recipe: Any, encoded: Any) -> tuple[list[Row], list[str]]:
             f"recipe {recipe.name!r}: {' and '.join(map(repr, double[:2]))} are too much alike for two rows"
         )
     wanted = any(given.method is not None for given in recipe.rows) and not recipe.only
-    if not rows or (wanted and not any(row.methods for row in rows)):
+    if not rows or (wanted and not sized):
         raise InputError(f"recipe {recipe.name!r}: no method fits its budget ({'; '.join(notes)})")
     return rows, notes
 

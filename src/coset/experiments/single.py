@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from rich.text import Text
 
 from coset.errors import InputError
 from coset.experiments.compare import Progress, Silent, counted, encode
-from coset.experiments.recipe import resolve
+from coset.experiments.recipe import kind_of, resolve
+from coset.experiments.report import NOTHING
 from coset.experiments.task import Options
+from coset.files import read_json
 from coset.sizes import format_size
 
 
@@ -47,27 +50,69 @@ def train_row(
     return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
 
 
+def evaluate_run(run: Path, source: str, columns: Mapping[str, Any], part: str | None = None) -> dict[str, Any]:
+    """Metrics of a finished run of any kind on any data of the same schema.
+
+    Args:
+        run: its folder.
+        source: the data.
+        columns: names of the columns of ratings, where they are given.
+        part: of prepared clicks.
+
+    Raises:
+        InputError: no run there, one that is not finished, or data that do not fit it.
+    """
+    run = Path(run)
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: no run here (a run has a run.json)")
+    about = read_json(run / "run.json")
+    task = about.get("task", "ratings") if isinstance(about, dict) else "ratings"
+    return kind_of(task).evaluate_run(run, source, columns, part)
+
+
+HEADINGS = {
+    "mse": "MSE",
+    "mae": "MAE",
+    "logloss": "log-loss",
+    "auc": "AUC",
+    "calibration": "calibration",
+    "normalised_entropy": "normalised entropy",
+}
+"""Metrics in words."""
+
+
 def run_table(metrics: dict[str, Any]) -> Table:
     """The history of a run, as a table for the terminal."""
     title = f"{metrics['name']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
     table = Table(title=Text(_labelled(title + format_size(metrics["bytes"]), metrics)), title_justify="left")
-    headings = ("epoch", "train MSE", "val MSE", "val MAE", "seconds")
-    for heading in headings:
+    shown = [(key, *_part(key)) for key in metrics["history"][0] if _part(key)[1] in HEADINGS]
+    shown = [(key, part, name) for key, part, name in shown if part == "val" or name in ("mse", "logloss")]
+    for heading in ("epoch", *(f"{part} {HEADINGS[name]}" for _, part, name in shown), "seconds"):
         table.add_column(heading, justify="right")
     for of in metrics["history"]:
-        table.add_row(str(of["epoch"]), *(f"{of[key]:.4f}" for key in ("train_mse", "val_mse", "val_mae")),
-                      f"{of['seconds']:.1f}")  # fmt: skip
+        values = (_number(of[key]) for key, _, _ in shown)
+        table.add_row(f"{of['epoch']:.4g}", *values, f"{of['seconds']:.1f}")
     table.caption = Text(f"run: {metrics['run']}")
     return table
 
 
 def evaluation_table(found: dict[str, Any]) -> Table:
-    """The errors of a run on some data, as a table for the terminal."""
+    """The metrics of a run on some data, as a table for the terminal."""
     table = Table(title=Text(_labelled(f"{found['run']} on {found['dataset']}", found)), title_justify="left")
-    for heading in ("rows", "MSE", "MAE"):
+    names = [name for name in HEADINGS if name in found]
+    for heading in ("rows", *(HEADINGS[name] for name in names)):
         table.add_column(heading, justify="right")
-    table.add_row(f"{found['rows']:,}", f"{found['mse']:.4f}", f"{found['mae']:.4f}")
+    table.add_row(f"{found['rows']:,}", *(_number(found[name]) for name in names))
     return table
+
+
+def _part(key: str) -> tuple[str, str]:
+    part, _, name = key.partition("_")
+    return part, name
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
 
 
 def _labelled(title: str, found: dict[str, Any]) -> str:

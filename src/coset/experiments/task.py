@@ -218,8 +218,9 @@ class Recipe(ABC):
     # -- what each kind of model answers ------------------------------------------------------------------------
 
     @abstractmethod
-    def load(self, beside: Path) -> Any:
-        """The data; where they must be made ready on disk first, that is done in a folder below `beside`."""
+    def load(self, beside: Path, progress: Any = None) -> Any:
+        """The data; where they must be made ready on disk first, that is done in a folder below `beside`, and
+        `progress` is told."""
 
     @abstractmethod
     def fingerprint(self, data: Any) -> dict[str, Any]:

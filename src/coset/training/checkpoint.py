@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.files import clear_scrap, replacing
+from coset.files import replacing, sweep
 
 _VERSION = 1
 
@@ -131,7 +131,7 @@ class Rotation:
 
         A damaged one is set aside under another name, with a warning, and the one before it is taken.
         """
-        clear_scrap(self.folder)
+        sweep(self.folder)
         with ExitStack() as stack:
             saved = None
             while saved is None and (found := self._found()):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from coset import settings
+from coset import ledger, settings
 from coset.data.clicks import Feature
 from coset.errors import InputError
 from coset.methods import Method, from_json
@@ -93,22 +93,24 @@ class ModelChoice:
         Raises:
             InputError: a method that does not fit its table, or for a feature that is not there.
         """
-        names = [of.name for of in features]
-        if stray := [name for name in methods if name not in names]:
-            raise InputError(f"there is a method for feature {stray[0]!r}, and the data have {', '.join(names)}")
+        self._check(features, methods)
         tables = [(table, methods.get(table.name, Full())) for table in self.tables(features)]
         return build(self.name, EmbeddingBagCollection(tables, mode=self.pooling), num_numeric, self.layers)
 
-    def components(
-        self, features: Sequence[Feature], num_numeric: int, methods: Mapping[str, Method]
-    ) -> tuple[list[Component], list[Component]]:
-        """What tables and layers would store, with nothing allocated.
+    def components(self, features: Sequence[Feature], methods: Mapping[str, Method]) -> list[Component]:
+        """What the tables would store, with nothing allocated.
 
         Raises:
             InputError: as `build`.
         """
-        with torch.device("meta"):
-            return components(self.build(features, num_numeric, methods))
+        self._check(features, methods)
+        tables = self.tables(features)
+        return ledger.together({table.name: methods.get(table.name, Full()).components(table) for table in tables})
+
+    def _check(self, features: Sequence[Feature], methods: Mapping[str, Method]) -> None:
+        names = [of.name for of in features]
+        if stray := [name for name in methods if name not in names]:
+            raise InputError(f"there is a method for feature {stray[0]!r}, and the data have {', '.join(names)}")
 
 
 READERS: settings.Readers = {Method: from_json, ModelChoice: ModelChoice.from_json}

@@ -1,0 +1,185 @@
+"""From the words of a command line to the recipe that they stand for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coset.errors import InputError, unknown
+from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
+
+CLICKS = ("criteo-kaggle", "synthetic-clicks")
+"""Built-in data sets of clicks."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What may be said besides the name of a recipe or of data.
+
+    Args:
+        columns: of ratings: names of columns, separator and attributes.
+        schema: of a click log.
+        model: of clicks: which.
+        dim: embedding dim of the full model.
+        methods, budgets, collisions, full_below: of data: see `recipe_for_data`.
+    """
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    schema: str | None = None
+    model: str | None = None
+    dim: int | None = None
+    methods: Sequence[str] = ()
+    budgets: Sequence[str] = ()
+    collisions: Sequence[int] = ()
+    full_below: int | None = None
+
+    def recipe(self, subject: str) -> Any:
+        """The recipe of that name or file, or a comparison on the data of that name, file or folder.
+
+        Raises:
+            InputError: there is no such recipe nor such data, or words that do not go with it.
+        """
+        if is_recipe(subject):
+            return self._known(subject)
+        if self.schema is not None or is_clicks(subject):
+            return self._clicks(subject)
+        return self._ratings(subject)
+
+    def _known(self, subject: str) -> Any:
+        if self._sizes or self.schema or any(self.columns.values()):
+            raise InputError(
+                f"{subject} is a recipe, which says its own rows and columns; "
+                f"methods, budgets and column names are for DATA"
+            )
+        recipe = load_recipe(subject)
+        if self.model is not None and recipe.task != "clicks":
+            raise InputError(f"{subject} is a recipe of ratings, and --model chooses a model of clicks")
+        return recipe.override("model", self._of_model) if self._of_model else recipe
+
+    def _clicks(self, subject: str) -> Any:
+        from coset.experiments.clicks import ClickSource
+
+        if any(self.columns.values()):
+            raise InputError(
+                f"{subject} is a click log, whose columns a --schema names; --user and the like are of ratings"
+            )
+        if subject not in CLICKS and not Path(subject).exists():
+            raise InputError(f"{subject}: no such file or folder")
+        sizes = {"collisions": self.collisions, "full_below": self.full_below}
+        return recipe_for_clicks(
+            ClickSource(subject, self.schema),
+            self.methods,
+            self.budgets,
+            self._of_model,
+            **sizes,  # type: ignore[arg-type]
+        )
+
+    def _ratings(self, subject: str) -> Any:
+        from coset.data import DATASETS
+        from coset.data.settings import DataSettings
+
+        if subject not in DATASETS and not Path(subject).exists():
+            if Path(subject).suffix or "/" in subject:
+                raise InputError(f"{subject}: no such file")
+            raise unknown("recipe or data set", subject, [*shipped(), *DATASETS, *CLICKS])
+        if self.model is not None:
+            raise InputError(
+                f"{subject}: --model chooses a model of clicks, and these are ratings (a log needs --schema)"
+            )
+        return recipe_for_data(
+            DataSettings(subject, **self.columns), self.methods, self.budgets, self.dim,
+            collisions=self.collisions, full_below=self.full_below,
+        )  # fmt: skip
+
+    @property
+    def _sizes(self) -> bool:
+        return bool(self.methods or self.budgets or self.collisions or self.full_below is not None)
+
+    @property
+    def _of_model(self) -> dict[str, Any]:
+        given = {"name": self.model, "embedding_dim": self.dim}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def is_recipe(subject: str) -> bool:
+    """Whether this names a recipe."""
+    return subject.endswith(".toml") or subject in shipped()
+
+
+def is_clicks(subject: str) -> bool:
+    """Whether this names data of clicks by itself: a built-in set, or a folder that `coset prepare` made."""
+    return subject in CLICKS or (Path(subject) / "prepared.json").exists() or (Path(subject) / "prepare.json").exists()
+
+
+def changed(recipe: Any, epochs: int | None, changes: Sequence[str], tuning: bool) -> Any:
+    """The recipe with other epochs, a slice of the training part in place of validation, and fields written as
+    `section.field=value`.
+
+    Raises:
+        InputError: a change that is not written so, or that the recipe does not know.
+    """
+    if epochs is not None:
+        recipe = recipe.override("training", {"epochs": epochs})
+    if tuning:
+        if "split" not in recipe.sections:
+            raise InputError(
+                "--tuning splits ratings again; prepared clicks have the parts that they were prepared with"
+            )
+        recipe = recipe.override("split", {"tuning": 0.05})
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot):
+            raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {change!r}")
+        recipe = recipe.override(section, {name: _value(value.strip())})
+    return recipe
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def listed(text: str | None) -> list[str]:
+    """The parts of a list with commas."""
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"a list with commas has an empty place: {text!r}")
+    return parts
+
+
+def numbers(text: str | None) -> list[int]:
+    """The whole numbers in a list with commas."""
+    parts = listed(text)
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise InputError(f"{wrong[0]!r} is no whole number")
+    return [int(part) for part in parts]
+
+
+def checkpoints(every: str | None, keep: int | None) -> dict[str, Any]:
+    """When checkpoints are taken and how many are kept, as fields of `Saving`.
+
+    Example:
+        >>> checkpoints("500", 3), checkpoints("10min", None)
+        ({'steps': 500, 'minutes': None, 'keep': 3}, {'steps': None, 'minutes': 10.0})
+    """
+    found: dict[str, Any] = {}
+    if every is not None:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|s)?", every.strip())
+        if not match or (match[2] is None and not match[1].isdecimal()):
+            raise InputError(
+                f"--checkpoint-every is a number of steps, as 1000, or a time, as 10min or 30s, not {every!r}"
+            )
+        if match[2] is None:
+            found = {"steps": int(match[1]), "minutes": None}
+        else:
+            found = {"steps": None, "minutes": float(match[1]) / (60 if match[2] == "s" else 1)}
+    return found if keep is None else {**found, "keep": keep}

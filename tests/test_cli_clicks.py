@@ -1,0 +1,160 @@
+"""The command line on clicks: from a CSV to a finished, evaluated run, and what does not go together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+Coset = Callable[..., Any]
+
+SCHEMA = """
+label = "clicked"
+numeric = ["age", "price"]
+categorical = ["user", "item"]
+lists = ["tags"]
+"""
+SMALL = ("--dim", 4, "--set", "model.bottom=[4]", "--set", "model.top=[4]", "--set", "training.batch_size=64")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A click log as a CSV, with missing numbers, and its schema."""
+    draw = np.random.default_rng(0)
+    users, items = (draw.random(1500) ** 2 * 100).astype(int), draw.integers(0, 40, 1500)
+    effect = draw.normal(0, 1.5, 100)[users] + draw.normal(0, 1, 40)[items]
+    clicked = (draw.random(1500) < 1 / (1 + np.exp(1 - effect))).astype(int)
+    lines = ["clicked,age,price,user,item,tags"]
+    for click, user, item in zip(clicked, users, items, strict=True):
+        age = "" if user % 7 == 0 else str(20 + user % 50)
+        lines.append(f"{click},{age},{draw.random():.3f},u{user},i{item},{'|'.join('abc'[: item % 4])}")
+    (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "schema.toml").write_text(SCHEMA)
+    return tmp_path / "clicks.csv"
+
+
+def test_from_a_csv_to_an_evaluated_run(coset: Coset, log: Path) -> None:
+    words = ("train", log, "--schema", "schema.toml", "--method", "quotient_remainder", "--collisions", 4, *SMALL)
+    found = coset(*words, "--epochs", 2, "--out", "runs/mine", "--json")
+    assert found.code == 0, found.err
+    metrics = found.json
+    last = metrics["history"][-1]
+    assert last["val_auc"] > 0.6
+    assert (metrics["name"], metrics["dataset"], metrics["synthetic"]) == ("quotient_remainder", "clicks", False)
+    assert "reading clicks.csv" in found.err
+    (prepared,) = Path("runs/prepared").iterdir()
+    again = coset("evaluate", "runs/mine", prepared, "--json").json
+    assert again["rows"] > 100
+    assert again["part"] == "validation"
+    for name in ("logloss", "auc", "calibration", "normalised_entropy"):
+        assert again[name] == last[f"val_{name}"]
+    training = coset("evaluate", "runs/mine", prepared, "--part", "training", "--json").json
+    assert training["rows"] + again["rows"] == 1500
+    shown = coset("evaluate", "runs/mine", prepared)
+    for heading in ("log-loss", "AUC", "calibration"):
+        assert heading in shown.out
+    table = coset("train", prepared, "--row", "full", *SMALL, "--out", "runs/full")
+    assert "val AUC" in table.out
+
+
+def test_a_run_is_resumed_with_other_checkpoints(coset: Coset, clicks: Any) -> None:
+    words = ("train", clicks.folder, *SMALL, "--json")
+    first = coset(*words, "--out", "runs/a", "--checkpoint-every", 3, "--keep", 5).json
+    second = coset(*words, "--out", "runs/b", "--checkpoint-every", "0.5min").json
+    assert [e["val_auc"] for e in first["history"]] == [e["val_auc"] for e in second["history"]]
+    left, right = load_file("runs/a/model.safetensors"), load_file("runs/b/model.safetensors")
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert coset(*words, "--out", "runs/a", "--resume").json["history"] == first["history"]
+    assert "--resume" in coset(*words, "--out", "runs/a").sentence
+
+
+def test_a_damaged_checkpoint_is_told_of_in_one_line(
+    coset: Coset, clicks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coset.training.clicks import run
+
+    words = ("train", clicks.folder, *SMALL, "--checkpoint-every", 5, "--out", "runs/a")
+    whole = coset(*words[:-1], "runs/whole", "--json").json
+    monkeypatch.setattr(run._Run, "_finish", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left", "disk")))
+    failed = coset(*words)
+    assert (failed.code, failed.err.splitlines()[-1]) == (2, "coset: disk: No space left")
+    monkeypatch.undo()
+    last = max(Path("runs/a/checkpoints").iterdir())
+    last.write_bytes(last.read_bytes()[:-9])
+    found = coset(*words, "--resume", "--json")
+    assert found.code == 0, found.err
+    (line,) = (line for line in found.err.splitlines() if "warning" in line)
+    assert line.startswith("coset: warning: runs/a/checkpoints/checkpoint-")
+    assert "the one before it is used" in line
+    assert found.json["history"][-1]["val_auc"] == whole["history"][-1]["val_auc"]
+
+
+def test_a_comparison_of_methods(coset: Coset, clicks: Any) -> None:
+    words = ("compare", clicks.folder, "--model", "dcn", "--dim", 4, "--set", "model.deep=[4]")
+    found = coset(*words, "--methods", "hashing,quotient_remainder", "--collisions", "2,4", "--seeds", 2,
+                  "--out", "runs/c", "--json")  # fmt: skip
+    assert found.code == 0, found.err
+    names = ["full", "hashing c=2", "hashing c=4", "quotient_remainder c=2", "quotient_remainder c=4"]
+    assert [row["name"] for row in found.json["rows"]] == names
+    assert {row["model"]["name"] for row in found.json["rows"]} == {"dcn"}
+    shown = coset(*words, "--methods", "hashing,quotient_remainder", "--collisions", "2,4", "--seeds", 2,
+                  "--out", "runs/c", "--resume")  # fmt: skip
+    assert "AUC ± 95 %" in shown.out
+    assert "SYNTHETIC" in shown.out
+
+
+def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    assert coset("train", clicks.folder, *SMALL, "--tensorboard", "--out", "runs/a").code == 0
+    assert list(Path("runs/a/tensorboard").glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("train", "DATA", "--method", "hashing"), "needs a --budget"),
+        (("train", "DATA", "--collisions", 4), "--collisions needs a --method"),
+        (("train", "DATA", "--method", "hashing", "--collisions", 4, "--budget", "10KB"), "give one of them"),
+        (("train", "DATA", "--model", "dlmr"), "did you mean 'dlrm'"),
+        (("train", "DATA", "--user", "u"), "--schema names"),
+        (("train", "DATA", "--tuning"), "--tuning splits ratings"),
+        (("train", "DATA", "--checkpoint-every", "often"), "--checkpoint-every is a number of steps"),
+        (("train", "DATA", "--checkpoint-every", "0"), "every step or less often"),
+        (("train", "DATA", "--keep", "0"), "at least one checkpoint"),
+        (("train", "DATA", "--set", "training.optimizer=adam"), "optimizer must be one of"),
+        (("train", "DATA", "--set", "training.dense_optimizer=Addam"), "did you mean 'Adam'"),
+        (("train", "DATA", "--engine", "plain"), "of the fused engine alone"),
+        (("train", "no.csv", "--schema", "schema.toml"), "no.csv: no such file"),
+        (("train", "keras-example", "--model", "dlrm"), "recipe of ratings"),
+        (("train", "criteo-kaggle-dlrm", "--method", "hashing", "--collisions", 4), "is a recipe"),
+        (("train", "synthetic-ratings", "--model", "dlrm"), "these are ratings"),
+        (("train", "synthetic-ratings", "--tensorboard"), "are for click models"),
+        (("compare", "DATA", "--methods", "hashing", "--collisions", "2,x"), "'x' is no whole number"),
+        (("evaluate", "DATA", "DATA"), "no run here"),
+    ],
+)
+def test_what_does_not_go_together(coset: Coset, clicks: Any, words: tuple[object, ...], sentence: str) -> None:
+    given = [clicks.folder if word == "DATA" else word for word in words]
+    out = () if words[0] == "evaluate" else ("--out", "runs/x")
+    assert sentence in coset(*given, *out).sentence
+
+
+def test_the_real_sample_in_one_go(coset: Coset) -> None:
+    """Prepare, train and evaluate on the 10,000 rows that Criteo's Kaggle set begins with."""
+    folder = os.environ.get("COSET_DATA")
+    if folder is None or not (Path(folder) / "criteo-kaggle" / "train.txt").exists():
+        pytest.skip("COSET_DATA has no criteo-kaggle/train.txt")
+    found = coset("train", "criteo-kaggle-dlrm", "--row", "QR mult c=4", "--out", "runs/real", "--json")
+    assert found.code == 0, found.err
+    (prepared,) = Path("runs/prepared").iterdir()
+    again = coset("evaluate", "runs/real", prepared, "--json").json
+    assert again["auc"] == found.json["history"][-1]["val_auc"] > 0.65
+    assert again["normalised_entropy"] < 1
+    assert json.loads(Path("runs/real/run.json").read_text())["task"] == "clicks"
