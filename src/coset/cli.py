@@ -1,4 +1,4 @@
-"""The command line: `coset inspect | train | compare | evaluate | bench`. No logic of its own."""
+"""The command line: `coset inspect | prepare | train | compare | evaluate | bench`. No logic of its own."""
 
 from __future__ import annotations
 
@@ -84,6 +84,49 @@ def inspect(
     columns = _columns(user, item, rating, separator, user_attribute, item_attribute)
     found = look(DataSettings(data, **columns).load(), dim)
     _print(found, as_json, inspection_table)
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="`criteo-kaggle`, a file, or a folder of files.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for what is prepared.")],
+    schema: Annotated[str | None, typer.Option(help="`criteo-kaggle`, or a .toml file that says the columns.")] = None,
+    split: Annotated[str, typer.Option(help="`random`, `ordered` (the last rows validate) or `time`.")] = "random",
+    validation: Annotated[float, typer.Option(help="Share of the rows that validate.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Of a random split.")] = 0,
+    min_frequency: Annotated[int, typer.Option(help="Rarer categories share one id.")] = 1,
+    max_size: Annotated[int | None, typer.Option(help="Most categories of a feature with ids of their own.")] = None,
+    unseen: Annotated[str, typer.Option(help="Categories without an id: `shared` or `error`.")] = "shared",
+    hashes: Annotated[
+        list[str] | None, typer.Option("--hash", help="Buckets in place of vocabularies: 100000, or C3=100000.")
+    ] = None,
+    hash_seed: Annotated[int, typer.Option(help="Which hash function.")] = 0,
+    log: Annotated[bool, typer.Option(help="Numbers become sign(x) log(1 + |x|).")] = True,
+    standardise: Annotated[bool, typer.Option(help="Numbers get mean 0 and deviation 1.")] = True,
+    skip_bad: Annotated[int, typer.Option(help="Leave out up to so many bad rows, to skipped.jsonl.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads; results do not depend on it.")] = None,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a click log of any size into columns and vocabularies to train on, resumable at any moment.
+
+    Examples: `coset prepare criteo-kaggle data/criteo --split ordered --validation 0.1429`,
+    `coset prepare clicks.csv.gz data/mine --schema mine.toml --min-frequency 5`
+    """
+    from coset import settings
+    from coset.data.clicks.prepare import prepare as run
+    from coset.data.clicks.report import prepared_table
+    from coset.data.clicks.settings import PrepareSettings, hashing_of
+
+    given = {
+        "split": split, "validation": validation, "seed": seed, "min_frequency": min_frequency, "max_size": max_size,
+        "unseen": unseen, "hashing": hashing_of(hashes or []), "hash_seed": hash_seed, "log": log,
+        "standardise": standardise,
+    }  # fmt: skip
+    chosen = settings.make(PrepareSettings, given, "prepare")
+    with _progress("") as progress:
+        found = run(data, out, schema, chosen, resume=resume, skip_bad=skip_bad, threads=threads, progress=progress)
+    _print(found, as_json, prepared_table)
 
 
 @app.command()
@@ -406,12 +449,7 @@ class _Bar:
 
     def advance(self, steps: int, what: str) -> None:
         if what != self._what and not _err.is_terminal:
-            _err.print(
-                what if what.startswith(("reading", "writing")) else f"training {what}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            _err.print(f"{self._verb}{what}", highlight=False, markup=False, soft_wrap=True)
         self._what = what
         self._shown.update(self._task, advance=steps, description=what)
 

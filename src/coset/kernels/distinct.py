@@ -99,9 +99,10 @@ def find(keys: Any, missing: Any, slots: Any, address: int, numbers: Any) -> Non
 
 @inlined
 def _mix(word: Any) -> Any:
-    word = (word ^ (word >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    word = (word ^ (word >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return word ^ (word >> np.uint32(16))
+    # Numbers of 64 bits all along, as the product of two of 32 bits is one for numba.
+    word = ((word ^ (word >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & np.uint64(0xFFFFFFFF)
+    word = ((word ^ (word >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & np.uint64(0xFFFFFFFF)
+    return word ^ (word >> np.uint64(16))
 
 
 @kernel
@@ -109,16 +110,16 @@ def hashed(keys: Any, missing: Any, lower: Any, upper: Any, modulus: int, number
     """The rows of keys by `coset.partitions.MultiplyShift`, whose `keys` are `lower` and `upper`; -1 where missing."""
     for at in range(len(keys)):
         word = np.uint64(keys[at])
-        low, high = np.uint32(word & np.uint64(0xFFFFFFFF)), np.uint32(word >> np.uint64(32))
-        found = _mix(_mix(low ^ np.uint32(lower)) ^ high ^ np.uint32(upper))
-        numbers[at] = -1 if missing[at] == 1 else np.int64(found >> np.uint32(1)) % modulus
+        low, high = word & np.uint64(0xFFFFFFFF), word >> np.uint64(32)
+        found = _mix(_mix(low ^ np.uint64(lower)) ^ high ^ np.uint64(upper))
+        numbers[at] = -1 if missing[at] == 1 else np.int64(found >> np.uint64(1)) % modulus
 
 
 @kernel
-def count(numbers: Any, counted: Any, counts: Any) -> None:
-    """Add to the counts of all numbers, -1 being the last one, those that `counted` is 1 for."""
+def count(numbers: Any, validates: Any, counts: Any) -> None:
+    """Add to the counts of all numbers, -1 being the last one, those that do not validate."""
     for at in range(len(numbers)):
-        if counted[at]:
+        if not validates[at]:
             counts[numbers[at] if numbers[at] >= 0 else len(counts) - 1] += 1
 
 
@@ -130,3 +131,51 @@ def gather(text: Any, begins: Any, places: Any, offsets: Any, found: Any) -> Non
         start, size = begins[places[at]], offsets[at + 1] - offsets[at]
         for step in range(size):
             found[offsets[at] + step] = text[start + step]
+
+
+@kernel
+def part_ids(numbers: Any, ids: Any, validates: Any, training: Any, validation: Any) -> tuple[int, int]:
+    """Write the ids of numbers, -1 having the last of `ids`, to one of two arrays; how many each has got."""
+    first, second = 0, 0
+    for at in range(len(numbers)):
+        found = ids[numbers[at] if numbers[at] >= 0 else len(ids) - 1]
+        if validates[at]:
+            validation[second] = found
+            second += 1
+        else:
+            training[first] = found
+            first += 1
+    return first, second
+
+
+@kernel
+def part_numbers(
+    values: Any, mean: float, deviation: float, validates: Any, training: Any, validation: Any
+) -> tuple[int, int]:
+    """Write numbers, standardised, to one of two arrays, and 0 for those missing; how many each has got."""
+    first, second = 0, 0
+    for at in range(len(values)):
+        value = np.float64(values[at])
+        found = np.float32(0.0) if value != value else np.float32((value - mean) / deviation)
+        if validates[at]:
+            validation[second] = found
+            second += 1
+        else:
+            training[first] = found
+            first += 1
+    return first, second
+
+
+@kernel
+def part_missing(values: Any, validates: Any, training: Any, validation: Any) -> tuple[int, int]:
+    """As `part_numbers`, 1 for those missing and 0 for others."""
+    first, second = 0, 0
+    for at in range(len(values)):
+        found = np.float32(1.0 if values[at] != values[at] else 0.0)
+        if validates[at]:
+            validation[second] = found
+            second += 1
+        else:
+            training[first] = found
+            first += 1
+    return first, second

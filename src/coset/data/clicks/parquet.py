@@ -18,7 +18,9 @@ ROWS = 1 << 16
 """Rows that are worked on at once."""
 
 
-def parquet_blocks(file: LogFile, schema: ClickSchema, ahead: Callable[[Any], Any], offset: int) -> Generator[Block, None, None]:
+def parquet_blocks(
+    file: LogFile, schema: ClickSchema, ahead: Callable[[Any], Any], offset: int
+) -> Generator[Block, None, None]:
     """The blocks of a file from the row on that `offset` rows come before.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from coset.data.clicks.journal import Grown
 from coset.data.clicks.settings import PrepareSettings
 from coset.errors import InputError
 
@@ -18,7 +19,7 @@ class Parting(Protocol):
     """Tells which rows validate."""
 
     def validates(self, start: int, stop: int) -> np.ndarray:
-        """For the rows from `start` to before `stop`, whether each validates."""
+        """For the rows from `start` to before `stop`, whether each validates: boolean, or 0 and 1."""
 
 
 class RandomParting:
@@ -75,6 +76,27 @@ class TimeParting:
     def _words(self, rows: int) -> Iterator[np.ndarray]:
         for start in range(0, rows, 1 << 20):
             yield _ascending(self._read(start, min(start + (1 << 20), rows)))
+
+
+class NotedParting:
+    """Any other parting, asked once: what it said is read from a growing file."""
+
+    def __init__(self, noted: Grown) -> None:
+        self._noted = noted
+
+    def validates(self, start: int, stop: int) -> np.ndarray:
+        return self._noted.read(start, stop)
+
+    @classmethod
+    def note(cls, parting: Parting, rows: int, noted: Grown) -> NotedParting:
+        """Ask about all rows, and write it down."""
+        noted.open(0)
+        try:
+            for start in range(0, rows, 1 << 20):
+                noted.append(parting.validates(start, min(start + (1 << 20), rows)))
+        finally:
+            noted.close()
+        return cls(noted)
 
 
 def _ascending(times: np.ndarray) -> np.ndarray:

@@ -20,11 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from coset import settings as fields
 from coset.data.clicks.columns import file_name
 from coset.data.clicks.finish import Facts, Finisher
-from coset.data.clicks.journal import Journal
-from coset.data.clicks.parts import parting
+from coset.data.clicks.journal import Grown, Journal
+from coset.data.clicks.parts import NotedParting, parting
 from coset.data.clicks.read import Reading
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
@@ -157,7 +159,10 @@ class _Job:
         """Write all columns, some at once."""
         rows = journal.note["rows"]
         times = None if reading.time is None else reading.time.read
-        finisher = Finisher(self.out, self.schema, self.settings, parting(self.settings, rows, times), rows)
+        noted = NotedParting.note(
+            parting(self.settings, rows, times), rows, Grown(journal.folder / "validates", np.uint8)
+        )
+        finisher = Finisher(self.out, self.schema, self.settings, noted, rows)
         jobs: dict[str, Callable[[], Facts]] = {self.schema.label: partial(finisher.labels, reading.labels)}
         for name, values in reading.numeric.items():
             jobs[name] = partial(finisher.numeric, name, values)
@@ -173,7 +178,7 @@ class _Job:
             for name, job in waiting.items():
                 found[name] = job.result()
                 if self.progress is not None:
-                    self.progress.advance(1, f"writing {name}")
+                    self.progress.advance(1, "writing columns")
         except BaseException:
             for job in waiting.values():
                 job.cancel()

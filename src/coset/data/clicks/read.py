@@ -112,7 +112,9 @@ class Reading:
         file.check_unchanged()
         note |= {"file": number + 1, "offset": 0, "row": 1}
 
-    def _blocks(self, file: LogFile, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int) -> Generator[Block, None, None]:
+    def _blocks(
+        self, file: LogFile, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int
+    ) -> Generator[Block, None, None]:
         thread = partial(ahead, depth=_AHEAD)
         if file.is_parquet:
             return parquet_blocks(file, self._schema, thread, note["offset"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,8 +26,9 @@ class PrepareSettings:
             missing and of unseen ones come on top.
         unseen: what becomes of categories without an id: `"shared"`, they share one, which is the last; or
             `"error"`, they are refused.
-        hashing: a number of buckets for all features, or for single ones by name: those get no vocabulary, and the id
-            of a category is the bucket that its hash falls into.
+        hashing: numbers of buckets by feature, `"*"` being all that are not named: those get no vocabulary, and the id
+            of a category is the bucket that its hash falls into, `MultiplyShift(buckets, hash_seed)` of its key (see
+            `coset.kernels.parse.categories`). Missing ones have the bucket after the last.
         hash_seed: which hash function; 0 … 2^32 - 1.
         log: whether a number x becomes sign(x) · log(1 + |x|).
         standardise: whether the mean of the training rows is taken from numbers, and what is left divided by their
@@ -61,6 +62,8 @@ class PrepareSettings:
             raise InputError(f"prepare: max_size must be at least 1, not {self.max_size}")
         if self.unseen == "error" and (self.min_frequency > 1 or self.max_size is not None):
             raise InputError("prepare: min_frequency and max_size leave categories without an id, so unseen='shared'")
+        if self.unseen == "error" and ALL in (self.hashing or {}):
+            raise InputError("prepare: hashes have a bucket for every category, so none is unseen; leave unseen out")
         for buckets in (self.hashing or {}).values():
             MultiplyShift(buckets, self.hash_seed)  # with its words for what is out of range
 
@@ -78,3 +81,22 @@ class PrepareSettings:
 
 ALL = "*"
 """In place of the name of a feature: all that are not named."""
+
+
+def hashing_of(words: Sequence[str]) -> dict[str, int] | None:
+    """Buckets by feature, as they are given on the command line.
+
+    Raises:
+        InputError: a word is neither a number nor a feature with one.
+
+    Example:
+        >>> hashing_of(["1000", "C3=50000"])
+        {'*': 1000, 'C3': 50000}
+    """
+    found = {}
+    for word in words:
+        name, _, buckets = word.rpartition("=")
+        if not (buckets.isascii() and buckets.isdigit()):
+            raise InputError(f"--hash is a number of buckets, or FEATURE=BUCKETS, as C3=100000, not {word!r}")
+        found[name.strip() or ALL] = int(buckets)
+    return found or None
