@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,11 +175,30 @@ class ClicksRecipe(Recipe):
 
     @classmethod
     def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
-        """Metrics of a finished run on a part of prepared data; the validation part by default."""
+        """Metrics of a finished run on a part of prepared data, the validation part by default, or on a later log."""
         if any(columns.values()):
             raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
-        finished, data = FinishedClickRun.load(run), ClickData.open(source)
-        chosen = part or ("validation" if data.parts["validation"] else "training")
-        metrics = finished.evaluate(data, chosen)
+        finished = FinishedClickRun.load(run)
+        with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
+            data = _to_evaluate(finished, source, Path(folder) / "prepared")
+            chosen = part or ("validation" if data.parts["validation"] else "training")
+            metrics = finished.evaluate(data, chosen)
         return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "part": chosen,
                 "rows": data.parts[chosen], **metrics}  # fmt: skip
+
+
+def _to_evaluate(finished: FinishedClickRun, source: str, folder: Path) -> ClickData:
+    """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with."""
+    if (Path(source) / PREPARED).exists():
+        return ClickData.open(source)
+    from coset.data.clicks.later import prepare_later
+
+    trained = Path(finished.metrics["prepared"])
+    if not (trained / PREPARED).exists():
+        raise InputError(
+            f"{trained}: the data that this run was trained with are no longer there, nor are their vocabularies"
+        )
+    prepared = ClickData.open(trained)
+    if any(prepared.fingerprint[key] != finished.data[key] for key in prepared.fingerprint):
+        raise InputError(f"{trained}: holds other data than those that this run was trained with")
+    return prepare_later(prepared, source, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,7 @@ class ClickVocabulary:
 
     def ids(self, keys: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """The ids of keys, int64; `missing` is 1 where there is none."""
-        table = KeyTable(len(self.keys))
-        table.add(self.keys, np.zeros(len(self.keys), dtype=np.uint8))
-        found = table.find(keys, missing).astype(np.int64)
+        found = self._table.find(keys, missing).astype(np.int64)
         if self.missing is not None:
             found[found >= self.missing] += 1  # keys leave out that id
             found[found == -1] = self.missing
@@ -87,6 +86,13 @@ class ClickVocabulary:
         if bad := np.flatnonzero(found < 0).tolist():
             raise InputError(f"feature {self.name!r}: the category at row {bad[0] + 1} (counted from 1) has no id")
         return found
+
+    @cached_property
+    def _table(self) -> KeyTable:
+        """The keys, to be found by hash."""
+        table = KeyTable(len(self.keys))
+        table.add(self.keys, np.zeros(len(self.keys), dtype=np.uint8))
+        return table
 
     def texts(self) -> list[str]:
         """The categories as text, in the order of their ids, the missing one left out."""

@@ -200,7 +200,8 @@ class _Run:
             "layers_bytes": ledger.inference_bytes(layers),
             "optimizer_bytes": sum(value.nbytes for value in trainer.optimizers.state().values()),
             "peak_resident_bytes": peak_resident_bytes(),
-            "vocabulary_bytes": int(self.data.facts.get("vocabulary_bytes", 0)),
+            "vocabulary_bytes": sum(path.stat().st_size for path in (self.data.folder / "vocabularies").glob("*")),
+            "prepared": str(self.data.folder.resolve()),  # where the vocabularies are, for later logs
             "engine": trainer.engine,
             "history": trainer.history,
             "reported": reported,

@@ -1,0 +1,38 @@
+"""Every command and the program of docs/click-models.md work, one after the other, as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).parents[1] / "docs" / "click-models.md"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the page speaks to a Unix shell")
+def test_the_page_from_top_to_bottom(coset: Callable[..., Any], tmp_path: Path) -> None:
+    blocks = re.findall(r"```(console|python)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    commands = [of for kind, block in blocks if kind == "console" for of in re.split(r"^\$ ", block, flags=re.M) if of]
+    assert len(commands) >= 12
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    words = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    for command in commands:
+        if command.startswith("coset "):  # in this process, which has torch already
+            found = coset(*shlex.split(command)[1:])
+            assert found.code == 0, (command, found.err)
+        else:
+            subprocess.run(["sh", "-e"], input=command, cwd=tmp_path, env=words, text=True, check=True)
+    for kind, of in blocks:
+        if kind == "python":
+            done = subprocess.run([sys.executable, "-c", of], cwd=tmp_path, text=True, capture_output=True)
+            assert done.returncode == 0, done.stderr
+            assert float(done.stdout.splitlines()[0]) > 0.6
+    assert (tmp_path / "runs" / "compared" / "results.json").exists()
