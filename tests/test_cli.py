@@ -17,7 +17,7 @@ from coset.data import DataNotFound, movielens
 from coset.data.download import DownloadFailed
 
 Coset = Callable[..., Any]
-COMMANDS = ("inspect", "train", "compare", "evaluate", "bench")
+COMMANDS = ("inspect", "prepare", "train", "compare", "evaluate", "bench")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -226,6 +226,47 @@ def test_attributes_by_flags(coset: Coset) -> None:
     assert "did you mean 'year'" in coset("inspect", path, "--item-attribute", "yaer").sentence
     assert "--item-attribute" in coset("inspect", "synthetic-ratings", "--item-attribute", "year").sentence
     assert "recipe" in coset("train", "keras-example", "--item-attribute", "year").sentence
+
+
+# -- click logs ---------------------------------------------------------------------------------------------------
+
+
+CLICKS = "clicked,price,item,tags\n" + "".join(
+    f"{n % 2},{n * 1.5 if n % 7 else ''},i{n * n % 11},{'a|b' if n % 3 else ''}\n" for n in range(200)
+)
+CLICKS_SCHEMA = 'label = "clicked"\nnumeric = ["price"]\ncategorical = ["item"]\nlists = ["tags"]\n'
+
+
+def test_a_log_is_prepared(coset: Coset) -> None:
+    log, schema = write(Path("log.csv"), CLICKS), write(Path("mine.toml"), CLICKS_SCHEMA)
+    words = ("prepare", log, "data/mine", "--schema", schema, "--split", "ordered", "--validation", 0.25)
+    found = coset(*words, "--json")
+    assert found.json["parts"] == {"training": 150, "validation": 50}
+    assert found.json["numeric"] == ["price", "price:missing"]
+    assert [feature["num_embeddings"] for feature in found.json["features"]] == [7, 3]
+    assert "reading log.csv" in found.err
+    assert "--resume" in coset(*words).sentence
+    again = coset(*words, "--resume")
+    assert "log: 200 rows (150 training, 50 validation), 50.0% clicks" in " ".join(again.out.split())
+    assert "item" in again.out
+    assert "settings seed = 0, but now it is 1" in coset(*words, "--resume", "--seed", 1).sentence
+    hashed = coset(*words[:2], "hashed", *words[3:], "--hash", 50, "--hash", "tags=9", "--json").json
+    assert [feature["num_embeddings"] for feature in hashed["features"]] == [51, 10]
+
+
+def test_bad_logs_are_one_sentence(coset: Coset) -> None:
+    log = write(Path("log.csv"), CLICKS + "1,2\n" + CLICKS.partition("\n")[2])
+    schema = write(Path("mine.toml"), CLICKS_SCHEMA)
+    words = ("prepare", log, "mine", "--schema", schema)
+    assert "log.csv, row 201: 2 columns, expected 4 (clicked, price, item, tags)" in coset(*words).sentence
+    assert coset(*words, "--skip-bad", 1, "--json").json["skipped"] == 1
+    assert json.loads(Path("mine/skipped.jsonl").read_text())["content"] == "1,2"
+    assert "--schema" in coset("prepare", log, "other").sentence
+    assert "did you mean 'criteo-kaggle'" in coset("prepare", log, "other", "--schema", "criteo").sentence
+    assert "one of 'random'" in coset(*words[:2], "other", *words[3:], "--split", "last").sentence
+    assert "did you mean 'item'" in coset(*words[:2], "other", *words[3:], "--hash", "itm=5").sentence
+    assert "no such file" in coset("prepare", "gone.tsv", "other").sentence
+    assert not Path("other").exists()
 
 
 # -- data that are not there --------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Click logs: labels, numbers and categories, in columns on disk, streamed in batches.
 
-schema    what the columns of a log are
-prepare   a log → a folder of columns of numbers
-write     such a folder out of chunks of rows
-synthetic such a folder, made up
-store     such a folder, opened
-batch     what a model is trained on at one step
+schema, settings   what the columns of a log are, and how it is prepared
+prepare            a log → a folder of columns of numbers, in two steps
+read               the first: text or Parquet (`source`, `text`, `parquet`, `block`) → numbers of categories
+                   (`numbering`) in files that only grow (`journal`)
+finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)
+write              such a folder out of chunks of rows
+store              such a folder, opened; `batch` what a model is trained on at one step, in the order of `order`, read
+                   ahead by `stream`
 
 The names below are handed on lazily, so `import coset.data.clicks` itself costs nothing.
 """
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coset.data.clicks.batch import ClickBatch
     from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
+    from coset.data.clicks.settings import PrepareSettings
     from coset.data.clicks.store import ClickData, ClickPart, Feature
-    from coset.data.clicks.synthetic import CRITEO_KAGGLE_CARDINALITIES, ClickLaw, write_synthetic
+    from coset.data.clicks.vocabulary import ClickVocabulary
     from coset.data.clicks.write import ClickWriter
 
 _HOMES = {
@@ -30,8 +33,10 @@ _HOMES = {
     "ClickLaw": "synthetic",
     "ClickPart": "store",
     "ClickSchema": "schema",
+    "ClickVocabulary": "vocabulary",
     "ClickWriter": "write",
     "Feature": "store",
+    "PrepareSettings": "settings",
     "load_schema": "schema",
     "write_synthetic": "synthetic",
 }
@@ -44,8 +49,10 @@ __all__ = [
     "ClickLaw",
     "ClickPart",
     "ClickSchema",
+    "ClickVocabulary",
     "ClickWriter",
     "Feature",
+    "PrepareSettings",
     "load_schema",
     "write_synthetic",
 ]
