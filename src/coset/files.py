@@ -23,10 +23,11 @@ _LOCK = ".coset-lock"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
     """Yield a new path beside `path`; when the block ends well, flush it to disk and rename it to `path`.
 
-    A block that raises leaves `path` as it was. The folder is flushed too, so the rename survives a power cut.
+    A block that raises leaves `path` as it was. The folder is flushed too, so the rename survives a power cut; who
+    writes many files at once does that for all of them, with `flush_below`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes private files; a result is an ordinary one
         os.replace(aside, path)
-        _flush_folder(path.parent)
+        if flush_folder:
+            _flush_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -101,6 +103,13 @@ def locked(folder: Path) -> Iterator[None]:
             except OSError:
                 raise InputError(f"{folder}: another process is working here; wait for it to end") from None
         yield
+
+
+def flush_below(folder: Path) -> None:
+    """Flush `folder` and all folders below it, so that the files in them are there after a power cut."""
+    for path in (Path(folder), *Path(folder).rglob("*")):
+        if path.is_dir():
+            _flush_folder(path)
 
 
 def sweep(folder: Path) -> None:

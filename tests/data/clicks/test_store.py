@@ -146,7 +146,7 @@ def test_what_goes_wrong_in_the_thread_is_raised(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match=r"many\.npy: cut off"):
         list(part.batches(64))
-    with pytest.raises(InputError, match=r"many\.npy: has 4124 bytes, expected 4128"):
+    with pytest.raises(InputError, match=r"many\.npy: has 4124 bytes, expected 4128 bytes"):
         ClickData.open(folder)
     path.unlink()
     with pytest.raises(InputError, match=r"many\.npy: no such file"):

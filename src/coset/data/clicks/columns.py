@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from coset.errors import InputError
 from coset.files import replacing
 
-_HEADER = 128
+HEADER = 128
 """Bytes of the header of a file of one dimension, however many numbers it holds."""
 
 
@@ -36,7 +36,7 @@ def narrowest(largest: int) -> np.dtype[Any]:
 class ColumnWriter:
     """Writes one column, in chunks; the file is there, wholly, once the column was closed.
 
-    Used in a `with` block: when that raises, there is no file.
+    Used in a `with` block: when that raises, there is no file. Its folder is left to be flushed.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
@@ -47,7 +47,7 @@ class ColumnWriter:
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
-        aside = self._stack.enter_context(replacing(self.path))
+        aside = self._stack.enter_context(replacing(self.path, flush_folder=False))
         self._file: BinaryIO = self._stack.enter_context(aside.open("wb"))
         self._head()
         return self
@@ -74,7 +74,7 @@ class ColumnWriter:
     def _head(self) -> None:
         head = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.length,)}
         npy.write_array_header_1_0(self._file, head)
-        assert self._file.tell() == _HEADER, "numpy's header has another length"
+        assert self._file.tell() == HEADER, "numpy's header has another length"
 
 
 class ColumnReader:

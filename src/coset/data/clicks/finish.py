@@ -32,7 +32,8 @@ PIECE = 1 << 20
 """Rows that are worked on at once."""
 
 Facts = dict[str, Any]
-"""What a column's work leaves for `prepared.json`: `columns`, by path, and `feature` or `numeric`."""
+"""What a column's work leaves for `prepared.json`: `columns`, by path, `besides`, further files, and `feature` or
+`numeric`."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ class Finisher:
         written = self._write_ids(name, numbering, ids, len(frequencies))
         with ColumnWriter(frequencies_path(self.out, name), np.dtype(np.int64)) as column:
             column.append(frequencies)
+        besides = [] if isinstance(numbering, Hashed) else [_vocabulary(name)]
         described = {"name": name, "num_embeddings": len(frequencies), "multi_hot": name in self.schema.lists}
-        return {"columns": _facts(self.out, *written, column), "feature": described | facts}
+        return {"columns": _facts(self.out, *written, column), "besides": besides, "feature": described | facts}
 
     def _by_hash(self, numbering: Hashed) -> tuple[np.ndarray, np.ndarray, Facts]:
         buckets = numbering.buckets.modulus
@@ -135,7 +137,7 @@ class Finisher:
             raise InputError(f"feature {name!r}: no training row has a category; leave the column out")
         text, offsets = _texts(numbering, places)
         vocabulary = ClickVocabulary(name, self.schema.type_of(name), keys[places], missing, shared, text, offsets)
-        vocabulary.save(self.out / "vocabularies" / f"{file_name(name)}.safetensors")
+        vocabulary.save(self.out / _vocabulary(name))
         facts = {"distinct": len(keys), "kept": len(places), "missing": missing, "shared": shared}
         return ids, often, facts
 
@@ -207,6 +209,10 @@ class Finisher:
                 count = total
         deviation = float(np.sqrt(squares / count)) if count else 0.0
         return mean, deviation if deviation > 0 else 1.0, missing
+
+
+def _vocabulary(name: str) -> str:
+    return f"vocabularies/{file_name(name)}.safetensors"
 
 
 def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:

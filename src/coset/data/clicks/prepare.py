@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from coset.data.clicks.read import Reading
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
-from coset.data.clicks.store import PREPARED, ClickData, Feature
+from coset.data.clicks.store import PREPARED, ClickData, Feature, present
 from coset.data.clicks.write import write_prepared
 from coset.errors import InputError
 from coset.files import claimed, read_json, sweep, write_json
@@ -186,13 +186,22 @@ class _Job:
         return found
 
     def _done(self, journal: Journal, name: str, job: Callable[[], Facts]) -> Facts:
-        """What a column's work leaves, at once where it was done before."""
+        """What a column's work leaves, at once where it was done before.
+
+        The note is not flushed: after a power cut it may be gone or damaged, or the columns, and then they are made
+        again."""
         note = journal.folder / f"{file_name(name)}.done.json"
-        if note.exists():
-            found: Facts = read_json(note)
-            return found
+        with suppress(OSError, ValueError, KeyError):
+            found: Facts = json.loads(note.read_text(encoding="utf-8"))
+            besides = [self.out / path for path in found.get("besides", [])]
+            if all(present(self.out / path, facts) for path, facts in found["columns"].items()) and all(
+                path.is_file() for path in besides
+            ):
+                return found
         found = job()
-        write_json(note, found)
+        aside = note.with_suffix(".aside")
+        aside.write_text(json.dumps(found), encoding="utf-8")
+        aside.replace(note)
         return found
 
     def _describe(self, choices: dict[str, Any], journal: Journal, found: dict[str, Facts]) -> None:

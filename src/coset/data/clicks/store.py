@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from coset.data.clicks.batch import ClickBatch
-from coset.data.clicks.columns import ColumnReader, file_name
+from coset.data.clicks.columns import HEADER, ColumnReader, file_name
 from coset.data.clicks.order import BatchOrder
 from coset.data.clicks.stream import Paths, ahead, batches
 from coset.errors import InputError, unknown
@@ -161,11 +161,18 @@ class ClickData:
     def _check_sizes(self) -> None:
         for name, facts in self.columns.items():
             path = self.folder / name
-            expected = facts["length"] * np.dtype(facts["type"]).itemsize + 128
-            found = path.stat().st_size if path.exists() else None
-            if found != expected:
-                said = "is not there" if found is None else f"has {found} bytes, expected {expected}"
-                raise InputError(f"{path}: {said}; prepare the data again")
+            if not present(path, facts):
+                said = f"has {path.stat().st_size} bytes" if path.exists() else "is not there"
+                raise InputError(f"{path}: {said}, expected {_size(facts)} bytes; prepare the data again")
+
+
+def present(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the file of a column is there, and as large as it should be."""
+    return path.is_file() and path.stat().st_size == _size(facts)
+
+
+def _size(facts: Mapping[str, Any]) -> int:
+    return int(facts["length"] * np.dtype(facts["type"]).itemsize) + HEADER
 
 
 class ClickPart:

@@ -104,7 +104,7 @@ class ClickVocabulary:
         return [whole[start:stop].decode("utf-8") for start, stop in pairwise(self.offsets.tolist())]
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, wholly or not at all."""
+        """Write one safetensors file, wholly or not at all; its folder is left to be flushed."""
         from safetensors.numpy import save_file
 
         arrays = {"keys": self.keys}
@@ -112,7 +112,7 @@ class ClickVocabulary:
             arrays |= {"text": self.text, "offsets": self.offsets}
         head = {"format": _FORMAT, "version": _VERSION, "name": self.name, "type": self.type,
                 "missing": self.missing, "shared": self.shared}  # fmt: skip
-        with replacing(path) as aside:
+        with replacing(path, flush_folder=False) as aside:
             save_file(arrays, str(aside), metadata={_FORMAT: json.dumps(head)})
 
     @classmethod

@@ -26,7 +26,7 @@ from coset.data.clicks.store import (
     offsets_path,
 )
 from coset.errors import InputError, unknown
-from coset.files import claimed, write_json
+from coset.files import claimed, flush_below, write_json
 
 Lists = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Multi-hot features by name: the ids of all rows of a chunk one after the other, and how many each row has."""
@@ -233,6 +233,7 @@ def write_prepared(
         "facts": dict(facts),
         "columns": {path.relative_to(folder).as_posix(): dict(of) for path, of in sorted(columns.items())},
     }
+    flush_below(folder)  # what is described is there before its description
     write_json(folder / PREPARED, described)
     return ClickData.open(folder)
 
