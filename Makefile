@@ -112,3 +112,4 @@ $(KERAS_STAMP): pyproject.toml constraints.txt constraints-keras.txt
 $(BENCH_STAMP): pyproject.toml constraints.txt constraints-bench.txt
 	$(call install,$(BENCH_VENV),-c constraints.txt,-e ".[cli]",$(BENCH_RUN) -m pip install $(PIP_ARGS) --no-deps \
 	  -r constraints-bench.txt || echo "no FBGEMM for this system: the benchmarks leave its rows out" >&2)
+	$(BENCH_RUN) -m pip install $(PIP_ARGS) -c constraints.txt pandas==3.1.1

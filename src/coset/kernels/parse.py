@@ -180,7 +180,7 @@ def _decimal(data: Any, start: int, stop: int) -> tuple[float, int]:
         value = value * _power(exponent) if exponent < 309 else np.inf
     elif exponent < 0:
         value = value / _power(-exponent) if exponent > -309 else 0.0
-    if value > 3.4028234663852886e38:  # the largest float32
+    if value >= 3.4028235677973366e38:  # what is no longer rounded down to the largest float32
         return 0.0, OVERFLOW
     return (-value if negative else value), GOOD
 
