@@ -96,6 +96,44 @@ def test_killed_at_any_moment_and_resumed(
         assert all(torch.equal(left[name], right[name]) for name in left), path
 
 
+def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> None:
+    """From a log to a model in one command, killed at moments drawn from all of its time, preparation included."""
+    lines = small_csv.read_text().splitlines()[1:]
+    rows = [line.split(",") for line in lines] * 4
+    log = "label,user,movie,time\n" + "".join(
+        f"{rating > '3':d},u{user},m{movie},{at}\n" for at, (user, movie, rating) in enumerate(rows)
+    )
+    Path("log.csv").write_text(log)
+    Path("log.toml").write_text('label = "label"\nnumeric = ["time"]\ncategorical = ["user", "movie"]\n')
+    words = ("train", "log.csv", "--schema", "log.toml", "--dim", 4, "--set", "model.bottom=[8]", "--set",
+             "model.top=[8]", "--set", "training.batch_size=256", "--checkpoint-every", 20, "--json")  # fmt: skip
+    found = coset(*words, "--out", "first/run")  # kernels are compiled from here on
+    assert found.code == 0, found.err
+    whole = found.json
+    command = [sys.executable, "-m", "coset.cli", *map(str, words), "--resume", "--out"]
+    started = time.monotonic()
+    subprocess.run([*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    lasted, draw, alive = time.monotonic() - started, random.Random(1), 0
+    for part in range(KILLS):
+        process = subprocess.Popen([*command, "killed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(lasted * (0.4 + 0.6 * (part + draw.random()) / KILLS))  # before, it imports torch
+        alive += process.poll() is None
+        process.kill()
+        process.wait()
+        if Path("killed/run").exists():
+            check_whole(Path("killed/run"))
+    print(f"{alive} of {KILLS} kills met a process at work; uninterrupted, it took {lasted:.1f} s")
+    assert alive > 0
+    resumed = coset(*words, "--resume", "--out", "killed/run")
+    assert resumed.code == 0, resumed.err
+    without = {"prepared"}
+    assert {k: v for k, v in bare(resumed.json).items() if k not in without} == {
+        k: v for k, v in bare(whole).items() if k not in without
+    }
+    left, right = (load_file(f"{folder}/run/model.safetensors") for folder in ("first", "killed"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
 def test_two_at_once_in_one_folder_do_not_meet(coset: Coset, small_csv: Path) -> None:
     """The second is refused while the first is at work; the first is none the worse."""
     Path("small.csv").write_bytes(small_csv.read_bytes())

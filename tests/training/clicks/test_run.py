@@ -197,6 +197,16 @@ def test_minutes_between_checkpoints(clicks: ClickData, tmp_path: Path) -> None:
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 20
 
 
+def test_another_number_of_threads_is_told_of(clicks: ClickData, tmp_path: Path) -> None:
+    interrupted(SPEC, tmp_path / "run", clicks, 10)
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(UserWarning, match="begun with --threads 1"):
+            execute(SPEC, tmp_path / "run", clicks, resume=True)
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_event_files(clicks: ClickData, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -18,6 +18,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import torch
+
 from coset import ledger
 from coset.data.clicks import ClickData, Feature
 from coset.errors import InputError
@@ -159,6 +161,12 @@ class _Run:
             if saved is None:
                 return False
             refuse_others(saved.path, saved.header["run"], self.about)
+            if (threads := saved.header["threads"]) != torch.get_num_threads():
+                warnings.warn(
+                    f"{self.folder}: this run was begun with --threads {threads}, and layers round otherwise with "
+                    f"{torch.get_num_threads()}; for the same digits go on with as many",
+                    stacklevel=4,
+                )
             trainer.restore(saved.names, saved.tensor, saved.header)
             return True
 
@@ -181,7 +189,7 @@ class _Run:
 
     def _save(self, trainer: ClickTrainer) -> None:
         tensors, header = trainer.state()
-        self.rotation.save(trainer.step, tensors, {**header, "run": self.about})
+        self.rotation.save(trainer.step, tensors, {**header, "threads": torch.get_num_threads(), "run": self.about})
 
     def _finish(self, trainer: ClickTrainer) -> dict[str, Any]:
         reported = len(trainer.history) - 1
