@@ -195,9 +195,8 @@ class _Run:
         reported = len(trainer.history) - 1
         if self._may_end_early and trainer.best is not None:
             reported = trainer.best
-            tensors, _ = checkpoint.load(self.best, "model")
-            trainer.model.load_state_dict(tensors)
-            del tensors
+            with checkpoint.opened(self.best, "model") as saved:
+                fill(trainer.model, saved)
         header = {"run": self.about, "versions": versions()}
         checkpoint.save(self.folder / "model.safetensors", "model", trainer.model.state_dict(), header)
         tables, layers = components(trainer.model)
@@ -221,6 +220,20 @@ class _Run:
         self.rotation.clear()
         self.best.unlink(missing_ok=True)
         return metrics
+
+
+@torch.no_grad()
+def fill(model: ClickModel, saved: checkpoint.Saved) -> None:
+    """Give a model the values of a saved one, with one tensor at a time in memory twice.
+
+    Raises:
+        InputError: it was saved from another model.
+    """
+    state = model.state_dict()  # which brings tables up to date that an optimizer owns
+    if state.keys() != set(saved.names):
+        raise InputError(f"{saved.path}: not of the model that its choices describe")
+    for name, value in state.items():
+        value.copy_(saved.tensor(name))
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,7 @@ class FinishedClickRun:
             spec = ClickRunSpec.from_json(about["spec"])
             features = [Feature(name, rows, multi_hot) for name, rows, multi_hot in about["data"]["features"]]
             model = spec.build(features, len(about["data"]["numeric"]))
-            model.load_state_dict({name: saved.tensor(name) for name in saved.names})
+            fill(model, saved)
         return FinishedClickRun(spec, model.eval(), about["data"], read_metrics(folder))
 
     def evaluate(self, data: ClickData, part: str) -> dict[str, float | None]:
