@@ -207,3 +207,17 @@ def test_intervals_of_unknown_values() -> None:
     assert summary([1.0], interval=True)["interval"] is None
     assert student(2) == 12.706
     assert student(31) == pytest.approx(2.042, abs=0.003)
+
+
+def test_a_folder_whose_preparation_did_not_end_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "prepare.json").write_text("{}")
+    with pytest.raises(InputError, match="finish what was begun with --resume"):
+        ClickSource(str(tmp_path / "data")).load(tmp_path)
+
+
+def test_data_that_are_not_at_hand_have_a_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSET_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("COSET_CACHE", str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match=r"data\.source=synthetic-clicks"):
+        ClickSource("criteo-kaggle").load(tmp_path)

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
+from coset.data.clicks.prepare import CHOICES, prepare
+from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.store import PREPARED
 from coset.errors import InputError
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
@@ -52,8 +54,8 @@ class ClickSource:
         Raises:
             InputError: there are no such data, or they cannot be prepared.
         """
-        if (Path(self.source) / PREPARED).exists():
-            return ClickData.open(self.source)
+        if any((Path(self.source) / name).exists() for name in (PREPARED, CHOICES)):
+            return ClickData.open(self.source)  # which says so where the preparation did not end
         digest = hashlib.sha256(json.dumps(settings.plain(self), sort_keys=True).encode()).hexdigest()[:12]
         folder = beside / "prepared" / f"{Path(self.source).name.partition('.')[0]}-{digest}"
         if (folder / PREPARED).exists() and self.source == TWIN:
@@ -63,9 +65,6 @@ class ClickSource:
         return self._prepared(folder, progress)
 
     def _prepared(self, folder: Path, progress: Any) -> ClickData:
-        from coset.data.clicks.prepare import prepare
-        from coset.data.clicks.settings import PrepareSettings
-
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")
         try:
             prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
