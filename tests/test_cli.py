@@ -252,6 +252,10 @@ def test_a_log_is_prepared(coset: Coset) -> None:
     assert "settings seed = 0, but now it is 1" in coset(*words, "--resume", "--seed", 1).sentence
     hashed = coset(*words[:2], "hashed", *words[3:], "--hash", 50, "--hash", "tags=9", "--json").json
     assert [feature["num_embeddings"] for feature in hashed["features"]] == [51, 10]
+    later = coset("prepare", log, "later", "--like", "data/mine", "--json").json
+    assert later["parts"] == {"training": 0, "validation": 200}
+    assert [feature["num_embeddings"] for feature in later["features"]] == [7, 3]
+    assert "leave settings out" in coset("prepare", log, "last", "--like", "data/mine", "--seed", 1).sentence
 
 
 def test_bad_logs_are_one_sentence(coset: Coset) -> None:

@@ -103,6 +103,9 @@ def prepare(
     hash_seed: Annotated[int, typer.Option(help="Which hash function.")] = 0,
     log: Annotated[bool, typer.Option(help="Numbers become sign(x) log(1 + |x|).")] = True,
     standardise: Annotated[bool, typer.Option(help="Numbers get mean 0 and deviation 1.")] = True,
+    like: Annotated[
+        Path | None, typer.Option(help="Prepared data whose ids and means to take; all rows validate.")
+    ] = None,
     skip_bad: Annotated[int, typer.Option(help="Leave out up to so many bad rows, to skipped.jsonl.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; results do not depend on it.")] = None,
     resume: Resume = False,
@@ -124,8 +127,11 @@ def prepare(
         "standardise": standardise,
     }  # fmt: skip
     chosen = settings.make(PrepareSettings, given, "prepare")
+    how = None if like is not None and chosen == PrepareSettings() else chosen
     with _progress("") as progress:
-        found = run(data, out, schema, chosen, resume=resume, skip_bad=skip_bad, threads=threads, progress=progress)
+        found = run(
+            data, out, schema, how, like=like, resume=resume, skip_bad=skip_bad, threads=threads, progress=progress
+        )
     _print(found, as_json, prepared_table)
 
 

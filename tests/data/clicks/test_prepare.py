@@ -320,3 +320,33 @@ def no_thread_is_left() -> Iterator[None]:
 
     yield
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("coset-")] == []
+
+
+@pytest.mark.parametrize("hashing", [None, {"C2": 30}])
+def test_later_data_get_the_ids_and_means_of_earlier_ones(
+    tmp_path: Path, criteo_rows: Rows, criteo_text: Text, hashing: dict[str, int] | None
+) -> None:
+    rows = criteo_rows(500)
+    for name, of in (("all", rows), ("early", rows[:400]), ("late", rows[400:])):
+        (tmp_path / f"{name}.tsv").write_bytes(criteo_text(of))
+    settings = PrepareSettings("ordered", 0.2, min_frequency=2, hashing=hashing)
+    prepare(tmp_path / "all.tsv", tmp_path / "all", settings=settings)
+    early = PrepareSettings("ordered", 0.0, min_frequency=2, hashing=hashing)
+    prepare(tmp_path / "early.tsv", tmp_path / "early", settings=early)
+    found = prepare(tmp_path / "late.tsv", tmp_path / "late", like=tmp_path / "early")
+    assert found["parts"] == {"training": 0, "validation": 100}
+    whole_, late = ClickData.open(tmp_path / "all"), ClickData.open(tmp_path / "late")
+    for left, right in zip(whole(whole_, "validation"), whole(late, "validation"), strict=True):
+        assert np.array_equal(left, right)
+    assert late.numeric == whole_.numeric
+    for one, other in zip(whole_.features, late.features, strict=True):
+        assert one.frequencies is not None
+        assert other.frequencies is not None
+        assert np.array_equal(one.frequencies, other.frequencies)
+    assert late.facts["like"] == ClickData.open(tmp_path / "early").fingerprint["digest"]
+    again = prepare(tmp_path / "late.tsv", tmp_path / "later", like=tmp_path / "late")  # of what is like it, too
+    assert again["parts"] == found["parts"]
+    with pytest.raises(InputError, match="leave settings out"):
+        prepare(tmp_path / "late.tsv", tmp_path / "no", settings=early, like=tmp_path / "early")
+    with pytest.raises(InputError, match="another schema"):
+        prepare(tmp_path / "late.tsv", tmp_path / "no", ClickSchema("y", ("n",)), like=tmp_path / "early")

@@ -18,6 +18,7 @@ from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.store import (
     PARTS,
+    ClickData,
     frequencies_path,
     ids_path,
     label_path,
@@ -45,6 +46,7 @@ class Finisher:
         schema, settings: the choices.
         parting: which rows validate.
         rows: how many there are.
+        like: other prepared data, whose vocabularies and means are taken in place of those of the training rows.
     """
 
     out: Path
@@ -52,28 +54,33 @@ class Finisher:
     settings: PrepareSettings
     parting: Parting
     rows: int
+    like: ClickData | None = None
 
     def labels(self, labels: Grown) -> Facts:
         """Write the labels."""
         paths = [label_path(self.out, part) for part in PARTS]
         with ColumnWriter(paths[0], np.dtype(np.uint8)) as training, ColumnWriter(paths[1], training.dtype) as other:
-            clicks = 0
+            clicks = np.zeros(2, dtype=np.int64)
             for validates, (start, stop) in self._pieces():
                 values = labels.read(start, stop)
                 chosen = validates == 0
                 training.append(values[chosen])
                 other.append(values[~chosen])
-                clicks += int(values[chosen].sum())
+                clicks += [int(values[chosen].sum()), int(values[~chosen].sum())]
         parts = {"training": training.length, "validation": other.length}
-        return {"columns": _facts(self.out, training, other), "parts": parts, "clicks": clicks}
+        rate = clicks[0] / training.length if training.length else clicks[1] / max(other.length, 1)
+        return {"columns": _facts(self.out, training, other), "parts": parts, "click_rate": float(rate)}
 
     def numeric(self, name: str, values: Grown) -> Facts:
         """Standardise a numeric column and write it, and whether its values are missing."""
         mean, deviation, missing = self._moments(values)
         written: list[ColumnWriter] = []
-        with_missing = self.settings.indicators and missing > 0
-        names = [name, f"{name}:missing"] if with_missing else [name]
-        if not self.settings.standardise:
+        names = [name, f"{name}:missing"] if self.settings.indicators and missing else [name]
+        if self.like is not None:
+            facts = self.like.facts["numeric"][name]
+            mean, deviation, missing = facts["mean"], facts["std"], facts["missing"]
+            names = [column for column in (name, f"{name}:missing") if column in self.like.numeric]
+        elif not self.settings.standardise:
             mean, deviation = 0.0, 1.0
         for column in names:
             paths = [numeric_path(self.out, part, column) for part in PARTS]
@@ -90,7 +97,9 @@ class Finisher:
 
     def feature(self, name: str, numbering: Distinct | Hashed) -> Facts:
         """Give the categories of a feature their ids, and write the ids and what is known of them."""
-        if isinstance(numbering, Hashed):
+        if self.like is not None:
+            ids, frequencies, facts = self._as_before(self.like, name, numbering)
+        elif isinstance(numbering, Hashed):
             ids, frequencies, facts = self._by_hash(numbering)
         else:
             ids, frequencies, facts = self._by_frequency(name, numbering)
@@ -106,6 +115,22 @@ class Finisher:
         counts = np.zeros(buckets + 1, dtype=np.uint32)
         self._count(numbering, counts)
         return np.arange(buckets + 1, dtype=np.int32), counts, {"buckets": buckets, "missing": buckets, "shared": None}
+
+    def _as_before(
+        self, like: ClickData, name: str, numbering: Distinct | Hashed
+    ) -> tuple[np.ndarray, np.ndarray, Facts]:
+        """The ids and frequencies that other data have."""
+        feature = next(each for each in like.features if each.name == name)
+        frequencies = np.zeros(0) if feature.frequencies is None else np.asarray(feature.frequencies)
+        facts = {key: of for key, of in like.facts["features"][name].items() if key != "num_embeddings"}
+        if isinstance(numbering, Hashed):
+            return np.arange(feature.num_embeddings, dtype=np.int32), frequencies, facts
+        vocabulary = ClickVocabulary.load(like.folder / _vocabulary(name))
+        vocabulary.save(self.out / _vocabulary(name))
+        keys = np.append(numbering.keys.read(), 0)
+        missing = np.zeros(len(keys), dtype=np.uint8)
+        missing[-1] = 1
+        return vocabulary.ids(keys, missing, refuse=False).astype(np.int32), frequencies, facts
 
     def _by_frequency(self, name: str, numbering: Distinct) -> tuple[np.ndarray, np.ndarray, Facts]:
         """The id of every number that categories were given while they were read, that of missing ones last; the

@@ -26,7 +26,7 @@ from coset import settings as fields
 from coset.data.clicks.columns import file_name
 from coset.data.clicks.finish import Facts, Finisher
 from coset.data.clicks.journal import Grown, Journal
-from coset.data.clicks.parts import NotedParting, parting
+from coset.data.clicks.parts import LaterParting, NotedParting, parting
 from coset.data.clicks.read import Reading
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
@@ -64,6 +64,7 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     name: str | None = None,
+    like: str | Path | None = None,
     resume: bool = False,
     skip_bad: int = 0,
     threads: int | None = None,
@@ -78,6 +79,8 @@ def prepare(
         schema: of the log, or the name or the file of one; by default that of Criteo, for a file that looks like it.
         settings: the split, vocabularies or hashing, what becomes of numbers.
         name: of the data; by default that of the file.
+        like: a folder of prepared data, for a log that is to be evaluated by what was trained on those: its schema,
+            vocabularies and means are taken, and all rows validate. `settings` are left out then.
         resume: go on with what the folder holds, if anything. Files, schema and settings must be the same;
             `skip_bad` and `threads` may differ.
         skip_bad: how many rows with something wrong are left out, and written to `skipped.jsonl`, before the next one
@@ -93,12 +96,25 @@ def prepare(
             kept, and `resume` goes on from there.
     """
     begin = time.perf_counter()
+    given_settings = settings is not None
     out, settings = Path(out), settings or PrepareSettings()
     if skip_bad < 0:
         raise InputError(f"skip_bad must not be negative, but is {skip_bad}")
     threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
     files = [LogFile(path) for path in log_files(data)]
+    before = None if like is None else ClickData.open(like)
+    if before is not None:
+        if given_settings or "schema" not in before.facts:
+            raise InputError(
+                f"{like}: prepared data say how others like them are prepared; leave settings out"
+                if given_settings
+                else f"{like}: not made by coset prepare, so nothing can be like it"
+            )
+        settings = fields.make(PrepareSettings, before.facts["settings"], "prepare")
+        schema = schema or fields.make(ClickSchema, before.facts["schema"], "schema")
     schema = _schema(schema, files)
+    if before is not None and fields.plain(schema) != before.facts["schema"]:
+        raise InputError(f"{like}: prepared with another schema; leave the schema out, or give the same")
     settings.check_features(schema.features)
     if settings.split == "time" and schema.time is None:
         raise InputError('a split by time needs a column of times: name it in the schema, as time = "…"')
@@ -110,6 +126,7 @@ def prepare(
         "schema": fields.plain(schema),
         "settings": fields.plain(settings),
         "files": [file.fingerprint for file in files],
+        "like": None if before is None else before.fingerprint["digest"],
     }
     with _no_space(out), claimed(out, CHOICES, resume):
         if (out / CHOICES).exists():
@@ -118,7 +135,7 @@ def prepare(
             write_json(out / CHOICES, choices)
         if not (out / PREPARED).exists():
             sweep(out)
-            job = _Job(out, schema, settings, threads, progress)
+            job = _Job(out, schema, settings, before, threads, progress)
             job.run(files, choices, skip_bad)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return summary(ClickData.open(out)) | {"seconds": round(time.perf_counter() - begin, 3)}
@@ -131,6 +148,7 @@ class _Job:
     out: Path
     schema: ClickSchema
     settings: PrepareSettings
+    like: ClickData | None
     threads: int
     progress: Steps | None
 
@@ -159,10 +177,9 @@ class _Job:
         """Write all columns, some at once."""
         rows = journal.note["rows"]
         times = None if reading.time is None else reading.time.read
-        noted = NotedParting.note(
-            parting(self.settings, rows, times), rows, Grown(journal.folder / "validates", np.uint8)
-        )
-        finisher = Finisher(self.out, self.schema, self.settings, noted, rows)
+        how = parting(self.settings, rows, times) if self.like is None else LaterParting()
+        noted = NotedParting.note(how, rows, Grown(journal.folder / "validates", np.uint8))
+        finisher = Finisher(self.out, self.schema, self.settings, noted, rows, self.like)
         jobs: dict[str, Callable[[], Facts]] = {self.schema.label: partial(finisher.labels, reading.labels)}
         for name, values in reading.numeric.items():
             jobs[name] = partial(finisher.numeric, name, values)
@@ -170,7 +187,7 @@ class _Job:
             jobs[name] = partial(finisher.feature, name, numbering)
         # The label first, alone: a part without rows is found before anything else is written.
         first = self._done(journal, self.schema.label, jobs.pop(self.schema.label))
-        if not first["parts"]["training"]:
+        if not first["parts"]["training"] and self.like is None:
             raise InputError(f"{self.out}: the split leaves no training rows; take a smaller validation share")
         waiting = {name: pool.submit(self._done, journal, name, job) for name, job in jobs.items()}
         found = {self.schema.label: first}
@@ -226,7 +243,8 @@ class _Job:
                 "schema": choices["schema"],
                 "settings": choices["settings"],
                 "skipped": journal.note["skipped"],
-                "click_rate": of_label["clicks"] / of_label["parts"]["training"],
+                "like": choices["like"],
+                "click_rate": of_label["click_rate"],
                 "numeric": {
                     name: {key: of for key, of in found[name]["numeric"].items() if key != "names"}
                     for name in self.schema.numeric

@@ -75,15 +75,18 @@ class ClickVocabulary:
             raise InputError(f"feature {self.name!r}: {values[bad[0]]!r} is not of type {self.type}")
         return self.ids(keys[0], states[0])
 
-    def ids(self, keys: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        """The ids of keys, int64; `missing` is 1 where there is none."""
-        found = self._table.find(keys, missing).astype(np.int64)
+    def ids(self, keys: np.ndarray, missing: np.ndarray, *, refuse: bool = True) -> np.ndarray:
+        """The ids of keys, int64; `missing` is 1 where there is none. A category without an id is an error, or negative
+        unless they are to be refused."""
+        table = KeyTable(len(self.keys))
+        table.add(self.keys, np.zeros(len(self.keys), dtype=np.uint8))
+        found = table.find(keys, missing).astype(np.int64)
         if self.missing is not None:
             found[found >= self.missing] += 1  # keys leave out that id
             found[found == -1] = self.missing
         if self.shared is not None:
             found[found < 0] = self.shared
-        if bad := np.flatnonzero(found < 0).tolist():
+        if refuse and (bad := np.flatnonzero(found < 0).tolist()):
             raise InputError(f"feature {self.name!r}: the category at row {bad[0] + 1} (counted from 1) has no id")
         return found
 
