@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from coset.data.clicks import ClickData, read, source
-from coset.data.clicks.prepare import log_files, prepare
+from coset.data.clicks.logs import log_files
+from coset.data.clicks.prepare import prepare
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings, hashing_of
 from coset.data.clicks.source import LogFile

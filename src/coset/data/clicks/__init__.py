@@ -1,7 +1,7 @@
 """Click logs: labels, numbers and categories, in columns on disk, streamed in batches.
 
 schema, settings   what the columns of a log are, and how it is prepared
-prepare            a log → a folder of columns of numbers, in two steps
+prepare            a log (`logs`) → a folder of columns of numbers, in two steps
 read               the first: text or Parquet (`source`, `text`, `parquet`, `block`) → numbers of categories
                    (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)

@@ -26,9 +26,10 @@ from coset import settings as fields
 from coset.data.clicks.columns import file_name
 from coset.data.clicks.finish import Facts, Finisher
 from coset.data.clicks.journal import Grown, Journal
+from coset.data.clicks.logs import BUILT_IN, log_files, schema_of
 from coset.data.clicks.parts import LaterParting, NotedParting, parting
 from coset.data.clicks.read import Reading
-from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
+from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.data.clicks.store import PREPARED, ClickData, Feature, present
@@ -44,7 +45,6 @@ SKIPPED = "skipped.jsonl"
 """The file of the rows that were left out: one JSON object a line."""
 
 _FORMAT, _VERSION = "coset.prepare", 1
-_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
 
 
 class Steps(Protocol):
@@ -112,7 +112,7 @@ def prepare(
             )
         settings = fields.make(PrepareSettings, before.facts["settings"], "prepare")
         schema = schema or fields.make(ClickSchema, before.facts["schema"], "schema")
-    schema = _schema(schema, files)
+    schema = schema_of(schema, files)
     if before is not None and fields.plain(schema) != before.facts["schema"]:
         raise InputError(f"{like}: prepared with another schema; leave the schema out, or give the same")
     settings.check_features(schema.features)
@@ -273,51 +273,6 @@ def summary(data: ClickData) -> dict[str, Any]:
         "bytes": sum(path.stat().st_size for path in data.folder.rglob("*") if path.is_file()),
         "fingerprint": data.fingerprint["digest"],
     }
-
-
-BUILT_IN = ("criteo-kaggle",)
-"""Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
-
-
-def log_files(data: str | Path) -> list[Path]:
-    """The files of a log: itself, those of a folder, or those of a built-in name.
-
-    Raises:
-        InputError: there are none.
-    """
-    from coset.data.download import cache_folder
-
-    path = Path(data)
-    if str(data) in BUILT_IN and not path.exists():
-        folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
-        places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]
-        path = next((place for place in places if place.exists()), path)
-        if not path.exists():
-            raise InputError(
-                f"{data}: not found; get train.txt of the Criteo Display Advertising Challenge from its publisher, and "
-                f"put it at {folders[0] / str(data)}/train.txt, or set COSET_DATA to the folder that "
-                f"{data}/train.txt is in, or give the path of the file in place of the name"
-            )
-    if not path.is_dir():
-        return [path]
-    found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and not each.name.startswith("."))
-    if not found:
-        raise InputError(f"{path}: the folder holds no file that ends in {', '.join(_ENDINGS)}")
-    return found
-
-
-def _schema(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
-    if isinstance(given, ClickSchema):
-        return given
-    if given is not None:
-        return load_schema(given)
-    assert CRITEO_KAGGLE.names is not None
-    if not files[0].is_parquet and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
-        return CRITEO_KAGGLE
-    raise InputError(
-        f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "
-        "say what the columns are: --schema FILE.toml, with label, numeric, categorical and lists"
-    )
 
 
 def _check_same(choices: dict[str, Any], before: Any, out: Path) -> None:

@@ -1,0 +1,60 @@
+"""Which files a log is made of, and what its columns are where nobody says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
+from coset.data.clicks.source import LogFile
+from coset.data.download import cache_folder
+from coset.errors import InputError
+
+_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
+
+BUILT_IN = ("criteo-kaggle",)
+"""Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
+
+
+def log_files(data: str | Path) -> list[Path]:
+    """The files of a log: itself, those of a folder, or those of a built-in name.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = Path(data)
+    if str(data) in BUILT_IN and not path.exists():
+        folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
+        places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]
+        path = next((place for place in places if place.exists()), path)
+        if not path.exists():
+            raise InputError(
+                f"{data}: not found; get train.txt of the Criteo Display Advertising Challenge from its publisher, and "
+                f"put it at {folders[0] / str(data)}/train.txt, or set COSET_DATA to the folder that "
+                f"{data}/train.txt is in, or give the path of the file in place of the name"
+            )
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and not each.name.startswith("."))
+    if not found:
+        raise InputError(f"{path}: the folder holds no file that ends in {', '.join(_ENDINGS)}")
+    return found
+
+
+def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
+    """The schema of a log: the one that is given, or Criteo's, for files that look like it.
+
+    Raises:
+        InputError: they look otherwise, or the schema is not what it should be.
+    """
+    if isinstance(given, ClickSchema):
+        return given
+    if given is not None:
+        return load_schema(given)
+    assert CRITEO_KAGGLE.names is not None
+    if not files[0].is_parquet and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
+        return CRITEO_KAGGLE
+    raise InputError(
+        f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "
+        "say what the columns are: --schema FILE.toml, with label, numeric, categorical and lists"
+    )
