@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,28 +32,25 @@ class Paths:
 
 
 class _Window:
-    """Rows that are shuffled together, once all columns of it are read."""
+    """Rows that are shuffled together, once all columns of it are read. Numbers and ids are kept row by row, so that a
+    shuffled row is in few places of memory."""
 
-    def __init__(self, rows: int, order: np.ndarray | None) -> None:
+    def __init__(self, rows: int, order: np.ndarray | None, numeric: int, ids: int, dtype: np.dtype[Any]) -> None:
         self.rows = rows
         self.order = order
-        self.columns: list[np.ndarray] = []
+        self.labels = np.empty((rows, 1), dtype=np.uint8)
+        self.numeric = np.empty((rows, numeric), dtype=np.float32)
+        self.ids = np.empty((rows, ids), dtype=dtype)
         self.bags: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def batch(self, start: int, stop: int, numeric: int) -> ClickBatch:
+    def batch(self, start: int, stop: int) -> ClickBatch:
         """The rows at these places of the window."""
         rows: slice | np.ndarray = slice(start, stop) if self.order is None else self.order[start:stop]
-        count = stop - start
-        labels = torch.empty(count)
-        numbers = torch.empty(count, numeric)
-        ids = torch.empty(len(self.columns) - 1 - numeric, count, dtype=torch.int64)
-        labels.numpy()[:] = self.columns[0][rows]
-        for place in range(numeric):
-            numbers.numpy()[:, place] = self.columns[1 + place][rows]
-        for place, column in enumerate(self.columns[1 + numeric :]):
-            ids.numpy()[place] = column[rows]
+        labels = torch.from_numpy(self.labels[rows, 0].astype(np.float32))
+        numeric = torch.from_numpy(np.array(self.numeric[rows]))
+        ids = torch.from_numpy(self.ids[rows].T.astype(np.int64, order="C"))
         bags = {name: _bags(values, offsets, rows) for name, (values, offsets) in self.bags.items()}
-        return ClickBatch(labels, numbers, ids, bags)
+        return ClickBatch(labels, numeric, ids, bags)
 
 
 def _bags(values: np.ndarray, offsets: np.ndarray, rows: slice | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,7 +75,7 @@ def batches(paths: Paths, order: BatchOrder, start: int) -> Iterator[ClickBatch]
             # So many columns of the next window for every batch of this one that none has to wait for all.
             share = -(-reader.columns // order.per_window)
             for at in range(skipped * order.batch_size, window.rows, order.batch_size):
-                yield window.batch(at, min(at + order.batch_size, window.rows), reader.numeric)
+                yield window.batch(at, min(at + order.batch_size, window.rows))
                 for _ in range(share):
                     following = next(coming, following)
             window, skipped = _finished(coming) or following, 0
@@ -93,23 +90,31 @@ class _Reader:
             stack.callback(reader.close)
             return reader
 
-        self.numeric = len(paths.numeric)
-        self._plain = [opened(path) for path in (paths.label, *paths.numeric, *paths.one_hot)]
+        self._label = opened(paths.label)
+        self._numeric = [opened(path) for path in paths.numeric]
+        self._one_hot = [opened(path) for path in paths.one_hot]
         self._bags = {name: (opened(values), opened(offsets)) for name, (values, offsets) in paths.bags.items()}
-        self.columns = len(self._plain) + len(self._bags)
+        self._dtype = np.result_type(np.uint8, *(column.dtype for column in self._one_hot))
+        self.columns = 1 + len(self._numeric) + len(self._one_hot) + len(self._bags)
 
     def steps(self, order: BatchOrder, number: int) -> Iterator[_Window | None]:
         """Read a window column by column; what is yielded last is the window."""
         ranges = order.ranges(number)
         rows = sum(stop - start for start, stop in ranges)
-        window = _Window(rows, order.shuffled(number, rows))
-        for column in self._plain:
-            out, at = np.empty(rows, dtype=column.dtype), 0
-            for start, stop in ranges:
-                column.read_into(out[at : at + stop - start], start)
-                at += stop - start
-            window.columns.append(out)
-            yield None
+        shuffled = order.shuffled(number, rows)
+        window = _Window(rows, shuffled, len(self._numeric), len(self._one_hot), self._dtype)
+        for matrix, columns in (
+            (window.labels, [self._label]),
+            (window.numeric, self._numeric),
+            (window.ids, self._one_hot),
+        ):
+            for place, column in enumerate(columns):
+                found, at = np.empty(rows, dtype=column.dtype), 0
+                for start, stop in ranges:
+                    column.read_into(found[at : at + stop - start], start)
+                    at += stop - start
+                matrix[:, place] = found
+                yield None
         for name, (values, offsets) in self._bags.items():
             pieces, ends = [], [np.zeros(1, dtype=np.int64)]
             for start, stop in ranges:
