@@ -174,6 +174,10 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     assert again["rows"] == first["rows"] == 225
     for name in ("logloss", "auc", "calibration", "normalised_entropy"):
         assert again[name] == first[name]
+    assert coset("prepare", later, "like", "--like", "data").code == 0
+    assert coset("evaluate", "runs/a", "like", "--json").json["auc"] == first["auc"]
+    assert coset("prepare", log, "other", "--schema", "schema.toml", "--hash", "item=16").code == 0
+    assert "by coset prepare --like" in coset("evaluate", "runs/a", "other").sentence
     later.write_text(f"{header}\n1,,1.5,nobody,,zz|a\n0,3,,u1,i2,\n")
     assert coset("evaluate", "runs/a", later, "--json").json["rows"] == 2
     later.write_text(f"{header}\n2,,1.5,nobody,,zz|a\n")

@@ -51,7 +51,7 @@ def measuring() -> Any:
 
 
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
-    names = {"embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare", "scale"}
+    names = {"click_step", "embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare", "scale"}
     assert names == bench.scripts().keys()
 
 

@@ -190,14 +190,12 @@ def _to_evaluate(finished: FinishedClickRun, source: str, folder: Path) -> Click
     """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with."""
     if (Path(source) / PREPARED).exists():
         return ClickData.open(source)
-    from coset.data.clicks.later import prepare_later
-
     trained = Path(finished.metrics["prepared"])
     if not (trained / PREPARED).exists():
         raise InputError(
             f"{trained}: the data that this run was trained with are no longer there, nor are their vocabularies"
         )
-    prepared = ClickData.open(trained)
-    if any(prepared.fingerprint[key] != finished.data[key] for key in prepared.fingerprint):
+    if ClickData.open(trained).fingerprint["digest"] != finished.data["digest"]:
         raise InputError(f"{trained}: holds other data than those that this run was trained with")
-    return prepare_later(prepared, source, folder)
+    prepare(source, folder, like=trained)
+    return ClickData.open(folder)

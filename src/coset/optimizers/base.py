@@ -20,7 +20,7 @@ from coset.kernels.compile import SMALL, announce, launch, lock
 from coset.methods.base import TableModule
 from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
-from coset.optimizers.engine import Engine, Gradients
+from coset.optimizers.engine import Call, Engine, Gradients
 from coset.optimizers.history import History
 
 _LONGEST = 1 << 16
@@ -109,6 +109,7 @@ class TableOptimizer(torch.optim.Optimizer):
             take(parameter, self)
         self._parameters = list(every.values())
         self._history = History(len(self.param_groups))
+        self._precision = float(np.finfo(self.engines[0].program.dtype).eps)
         self._numbers = self._new_numbers()
         """What kernels are told of the steps since the last synchronization."""
         self._point()
@@ -155,7 +156,7 @@ class TableOptimizer(torch.optim.Optimizer):
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, _together(engine)) for engine in self.engines]
         norm = _norm(found for _, found in waiting)
-        if not norm < float("inf"):
+        if not norm < inf:
             names = [_not_finite(engine, found) for engine, found in waiting if found is not None]
             self._forget()
             if self.nonfinite == "skip":
@@ -196,9 +197,7 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients that wait for a step."""
-        self._factor = 1.0
-        for engine in self.engines:
-            engine.forget()
+        self._forget()
         for parameter in self._parameters:
             parameter.grad = None
 
@@ -210,6 +209,11 @@ class TableOptimizer(torch.optim.Optimizer):
         """Multiply all gradients that wait for a step, as when they are clipped together with those of other
         parameters."""
         self._factor *= factor
+
+    def _forget(self) -> None:
+        self._factor = 1.0
+        for engine in self.engines:
+            engine.pending.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; every row is brought to the last step first."""
@@ -381,7 +385,7 @@ def _together(engine: Engine) -> Gradients | None:
 
 
 def _norm(parts: Iterable[Gradients | None]) -> float:
-    return float(np.sqrt(sum(float(found.squares.sum()) for found in parts if found is not None)))
+    return sqrt(sum(found.square for found in parts if found is not None))
 
 
 def _not_finite(engine: Engine, found: Gradients) -> str | None:

@@ -33,7 +33,7 @@ def snapshot(optimizer: TableOptimizer) -> dict[str, Tensor]:
         for number, parameter in enumerate(optimizer._parameters)
         for name, value in optimizer.state[parameter].items()
     }
-    if optimizer._dense:
+    if optimizer.dense:
         since = optimizer.steps - optimizer._begun
         for number, array in enumerate(optimizer._history.arrays):
             found[f"history.{number}"] = torch.from_numpy(array[..., :since])
@@ -61,7 +61,7 @@ def restore(optimizer: TableOptimizer, names: Iterable[str], tensor_of: Callable
     steps, optimizer._begun, optimizer.skipped = tensor_of("steps").tolist()
     for group in optimizer.param_groups:
         group["steps"] = steps
-    if optimizer._dense:
+    if optimizer.dense:
         optimizer._history.load([tensor_of(f"history.{number}").numpy() for number in range(3)])
     optimizer._numbers = optimizer._new_numbers()
     optimizer.zero_grad()

@@ -5,7 +5,7 @@ prepare            a log (`logs`) → a folder of columns of numbers, in two ste
 read               the first: text or Parquet (`source`, `text`, `parquet`, `block`) → numbers of categories
                    (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)
-write              such a folder out of chunks of rows
+write              such a folder out of chunks of rows; `synthetic` such a folder, made up
 store              such a folder, opened; `batch` what a model is trained on at one step, in the order of `order`, read
                    ahead by `stream`
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
     from coset.data.clicks.settings import PrepareSettings
     from coset.data.clicks.store import ClickData, ClickPart, Feature
+    from coset.data.clicks.synthetic import CRITEO_KAGGLE_CARDINALITIES, ClickLaw, write_synthetic
     from coset.data.clicks.vocabulary import ClickVocabulary
     from coset.data.clicks.write import ClickWriter
 

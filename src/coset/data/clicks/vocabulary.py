@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,13 +88,6 @@ class ClickVocabulary:
         if refuse and (bad := np.flatnonzero(found < 0).tolist()):
             raise InputError(f"feature {self.name!r}: the category at row {bad[0] + 1} (counted from 1) has no id")
         return found
-
-    @cached_property
-    def _table(self) -> KeyTable:
-        """The keys, to be found by hash."""
-        table = KeyTable(len(self.keys))
-        table.add(self.keys, np.zeros(len(self.keys), dtype=np.uint8))
-        return table
 
     def texts(self) -> list[str]:
         """The categories as text, in the order of their ids, the missing one left out."""

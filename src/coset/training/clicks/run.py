@@ -283,5 +283,11 @@ def refuse_other_columns(trained: Mapping[str, Any], data: ClickData) -> None:
             stray = next((x for x in given[what] if x not in trained[what]), given[what])
             raise InputError(
                 f"{data.folder}: other {what} than this run was trained with ({stray} among them); prepare these data "
-                f"with the vocabularies of the run's"
+                f"by coset prepare --like, with those that it was trained with"
             )
+    # Made-up data have no vocabularies: an id is itself in all of them.
+    if "schema" in data.facts and trained["digest"] not in (given["digest"], data.facts.get("like")):
+        raise InputError(
+            f"{data.folder}: prepared with other vocabularies than those of this run; prepare these data by coset "
+            f"prepare --like, with those that it was trained with"
+        )
