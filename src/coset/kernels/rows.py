@@ -293,6 +293,28 @@ def pool_rows(features, f, start, stop, address, rows, weights, like):
 
 
 @compiled
+def pool_products(features, f, start, stop, address, other, rows, weights, like):
+    """`pool` for bags of products of two rows."""
+    dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
+    weighted = len(weights) > 0
+    for b in range(start, stop):
+        out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
+        begin, end = bag(features, f, b)
+        scale = share(features, f, begin, end, like)
+        for e in range(dim):
+            out[e] = 0
+        for i in range(begin, end):
+            if i + AHEAD < count:
+                fetch(address, rows[0, space + i + AHEAD] * dim, dim, like)
+                fetch(other, rows[1, space + i + AHEAD] * dim, dim, like)
+            left = vector(address, rows[0, space + i] * dim, dim, like)
+            right = vector(other, rows[1, space + i] * dim, dim, like)
+            factor = scale * weights[i] if weighted else scale
+            for e in range(dim):
+                out[e] += factor * (left[e] * right[e])
+
+
+@compiled
 def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     """Vectors of the bags `start … stop - 1` of a feature, to where the feature wants them."""
     dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
@@ -312,7 +334,8 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             for e in range(dim):
                 out[e] = row[e]
         return
-    if bare and single and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT:
+    products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT
+    if products and single:
         other = arrays[parts[part + 1, ARRAY], ADDRESS]
         for b in range(start, stop):
             if b + AHEAD < stop:
@@ -326,6 +349,11 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
         return
     if bare and pieces[p, PARTS] == 1:
         pool_rows(features, f, start, stop, address, rows[0], weights, like)
+        return
+    if products:
+        pool_products(
+            features, f, start, stop, address, arrays[parts[part + 1, ARRAY], ADDRESS], rows, weights, like
+        )
         return
     widest = 0
     for q in range(features[f, PIECES]):
