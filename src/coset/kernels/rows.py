@@ -351,9 +351,7 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
         pool_rows(features, f, start, stop, address, rows[0], weights, like)
         return
     if products:
-        pool_products(
-            features, f, start, stop, address, arrays[parts[part + 1, ARRAY], ADDRESS], rows, weights, like
-        )
+        pool_products(features, f, start, stop, address, arrays[parts[part + 1, ARRAY], ADDRESS], rows, weights, like)
         return
     widest = 0
     for q in range(features[f, PIECES]):

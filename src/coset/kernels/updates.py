@@ -227,11 +227,13 @@ def update_rows(
 
 @parallel_kernel
 def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots, decays):
-    """Step `now` of an optimizer for all rows that `add_gradients` found."""
+    """Step `now` of an optimizer for all rows that `add_gradients` found, which then counts none of them any more: to
+    ask twice for a step is to ask once."""
     for t in prange(len(tasks)):
         update_rows(
             tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
         )
+        counts[t] = 0
 
 
 @inlined

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, sqrt
 from typing import Any, ClassVar, Literal
 
@@ -169,25 +166,29 @@ class TableOptimizer(torch.optim.Optimizer):
             )
         scale = self._factor * (1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6)))
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
-        with lock, _uninterrupted():
-            now = self.steps + 1
-            self._note(now)
+        now, version = self.steps + 1, self.version + 1
+
+        def commit() -> None:
+            rates = [float(group["lr"]) for group in self.param_groups]
+            self._note(now, rates)
             numbers = self._numbers
             if scale != 1:
                 numbers = numbers.copy()
                 numbers[updates.SCALE] = scale
-            rates = np.array([float(group["lr"]) for group in self.param_groups])
             for (engine, found), arrays in zip(waiting, places, strict=True):
                 if found is not None:
                     launch(
                         updates.apply, rows, self.kind, arrays, engine.states, found.tasks, found.distinct, found.sums,
-                        found.counts, now, self._begun, numbers, rates, *self._history.arrays,
+                        found.counts, now, self._begun, numbers, np.array(rates), *self._history.arrays,
                     )  # fmt: skip
             for group in self.param_groups:
                 group["steps"] = now
-            self.version += 1
+            self.version = version
             torch.autograd.graph.increment_version(self._parameters)
             self._forget()
+
+        with lock:
+            _wholly(commit)
         for hook in self._optimizer_step_post_hooks.values():
             hook(self, (), {})
         return loss
@@ -252,13 +253,17 @@ class TableOptimizer(torch.optim.Optimizer):
         if not self.dense or self._begun == self.steps:
             return
         places = [engine.addresses() for engine in self.engines]
-        with lock, _uninterrupted():
+
+        def bring() -> None:
             for engine, arrays in zip(self.engines, places, strict=True):
                 launch(
                     updates.bring_all, SMALL, arrays, engine.states, self.steps, self._begun, self._numbers,
                     *self._history.arrays, engine.like,
                 )  # fmt: skip
             self._begun = self.steps
+
+        with lock:
+            _wholly(bring)
 
     def bring(self, call: Call) -> None:
         """Bring the rows that a call is about to read to the last step."""
@@ -325,7 +330,7 @@ class TableOptimizer(torch.optim.Optimizer):
                 line[layout.BROUGHT] = 0 if brought is None else brought.data_ptr()
                 line[layout.GROUP] = group_of[id(parameter)]
 
-    def _note(self, now: int) -> None:
+    def _note(self, now: int, rates: Sequence[float]) -> None:
         """Write down what step `now` does to rows, for those that are brought to it later."""
         if not self.dense:
             self._begun = now - 1
@@ -333,7 +338,6 @@ class TableOptimizer(torch.optim.Optimizer):
             self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
         self._numbers = self._new_numbers()
         first, second = self.param_groups[0]["betas"]
-        rates = [float(group["lr"]) for group in self.param_groups]
         self._history.put(
             now - 1 - self._begun,
             [rate / (1 - first**now) for rate in rates],
@@ -397,21 +401,17 @@ def _not_finite(engine: Engine, found: Gradients) -> str | None:
     return None
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let an interrupt from the keyboard wait until the step is done."""
-    # A handler that was not set from Python, None here, could not be set again.
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
-        yield
-        return
-    came: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            signal.raise_signal(signal.SIGINT)
+def _wholly(work: Callable[[], None]) -> None:
+    """Do all of `work`, of which doing some part twice does no more than once: an interrupt from the keyboard waits."""
+    waits: KeyboardInterrupt | None = None
+    while True:
+        try:
+            work()
+            break
+        except KeyboardInterrupt as interrupt:
+            waits = interrupt
+    if waits is not None:
+        raise waits
 
 
 def _refuse_owned(optimizer: torch.optim.Optimizer, *_: Any) -> None:

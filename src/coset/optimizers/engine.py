@@ -125,11 +125,13 @@ class Call:
         self.rows = np.empty((program.most_parts, self.shape.ids), np.int64)
         self.piece_of = np.empty(self.shape.ids if program.several else 0, np.int32)
         self.version = engine.optimizer.version
+        self._at = 0
+        """Where the vectors or their gradients begin, in memory."""
 
     def vectors(self) -> Tensor:
         """The vectors of all lookups."""
         engine, program = self.engine, self.engine.program
-        out = self._place(None)
+        out = self._place()
         with lock:  # no step of another thread between finding rows and reading them
             self.find()
             launch(
@@ -158,7 +160,7 @@ class Call:
                 f"call backward before step"
             )
         gradient = gradient.contiguous()
-        self._place(gradient)
+        self._move(gradient.data_ptr())
         tasks, uses = self.shape.tasks.copy(), self.shape.uses
         projected, distinct, sums = plan_sums(
             self.features, program.pieces, tasks, uses, self.arrays, self.rows, self.piece_of
@@ -175,18 +177,25 @@ class Call:
         )  # fmt: skip
         engine.pending.append(found)
 
-    def _place(self, tensor: Tensor | None) -> Tensor:
-        """Tell the features where their vectors are in `tensor`, a fresh one by default."""
+    def _move(self, address: int) -> None:
+        """Tell the features that what their vectors were is now at `address`: their gradients, in the same places."""
+        if not self._at:  # a graph sums gradients of vectors that another call has looked up
+            self._place()
+        self.features[self.shape.lines, layout.VECTORS] += address - self._at
+        self._at = address
+
+    def _place(self) -> Tensor:
+        """Room for the vectors, which the features are told of."""
         shape, features = self.shape, self.features
         bags = features[shape.lines, layout.BAGS]
         sizes = shape.dims if self.joined else shape.dims * bags
         begin = shape.columns if self.joined else sizes.cumsum() - sizes
         total = int(begin[-1] + sizes[-1])
-        if tensor is None:
-            height = int(bags[0]) if self.joined else 1
-            found = self.engine.outputs.take(height * total)
-            tensor = torch.from_numpy(found.reshape(height, total) if self.joined else found)
-        features[shape.lines, layout.VECTORS] = begin * tensor.element_size() + tensor.data_ptr()
+        height = int(bags[0]) if self.joined else 1
+        found = self.engine.outputs.take(height * total)
+        tensor = torch.from_numpy(found.reshape(height, total) if self.joined else found)
+        self._at = tensor.data_ptr()
+        features[shape.lines, layout.VECTORS] = begin * tensor.element_size() + self._at
         features[shape.lines, layout.STRIDE] = total if self.joined else shape.dims
         return tensor
 
