@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Literal
 
@@ -195,3 +197,27 @@ def test_no_features_at_all() -> None:
     SGD(bags)
     with pytest.raises(InputError, match="no features"):
         bags.concatenated({})
+
+
+def test_memory_is_free_at_once_when_nobody_uses_it() -> None:
+    bags, row = made()
+    optimizer = Adam(bags, lr=0.1, mode="dense")
+    train(bags, optimizer, 1, 2)
+    gone = [weakref.ref(each) for each in (row, bags, optimizer, bags.engine)]
+    gc.disable()
+    try:
+        del bags, row, optimizer
+        assert [each() for each in gone] == [None] * 4
+    finally:
+        gc.enable()
+
+
+def test_an_optimizer_lives_as_long_as_its_tables() -> None:
+    bags, row = made()
+    train(bags, SGD(bags, lr=1.0), 1)
+    before = row.detach().clone()
+    bags({"a": torch.tensor([3])})["a"].sum().backward()
+    gc.collect()
+    assert bags.engine is not None
+    bags.engine.optimizer.step()
+    assert torch.equal(row[3], before[3] - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, sqrt
 from typing import Any, ClassVar, Literal
@@ -74,7 +75,7 @@ class TableOptimizer(torch.optim.Optimizer):
             raise InputError(f"optimizer: nonfinite must be 'error' or 'skip', not {nonfinite!r}")
         if not all(0 <= beta < 1 for beta in betas):
             raise InputError(f"optimizer: betas must be in 0 … 1, 1 excluded, not {betas!r}")
-        owners = [inner for inner in module.modules() if hasattr(inner, "fuse")]
+        owners: list[Any] = [inner for inner in module.modules() if hasattr(inner, "fuse")]
         self.engines = [engine for owner in owners if (engine := self._engine(owner)) is not None]
         if not self.engines:
             raise InputError(
@@ -110,9 +111,10 @@ class TableOptimizer(torch.optim.Optimizer):
         self._numbers = self._new_numbers()
         """What kernels are told of the steps since the last synchronization."""
         self._point()
-        self._holders: list[Any] = [owner for owner in owners if self._fuses(owner)]
-        for owner, engine in zip(self._holders, self.engines, strict=True):
+        holders = [owner for owner in owners if self._fuses(owner)]
+        for owner, engine in zip(holders, self.engines, strict=True):
             owner.fuse(engine)
+        self._holders = [weakref.ref(owner) for owner in holders]  # they hold this
         announce()
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
@@ -291,8 +293,9 @@ class TableOptimizer(torch.optim.Optimizer):
         """Give the tables back, brought to the last step: they are ordinary parameters again, for any optimizer."""
         self.synchronize()
         self.zero_grad()
-        for owner in self._holders:
-            owner.fuse(None)
+        for holder in self._holders:
+            if (owner := holder()) is not None:
+                owner.fuse(None)
         for engine in self.engines:
             engine.outputs.clear()
             engine.sums.clear()

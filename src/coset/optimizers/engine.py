@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,9 @@ class Engine:
     """
 
     def __init__(self, program: Program, optimizer: TableOptimizer) -> None:
-        self.program, self.optimizer = program, optimizer
+        self.program, self.dense = program, optimizer.dense
+        # Not held: what refers to itself is freed only when Python looks for such things, and tables are large.
+        self._optimizer = weakref.ref(optimizer)
         self.pending: list[Gradients] = []
         self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
         self.like = np.empty(0, program.dtype)
@@ -61,6 +64,14 @@ class Engine:
         self.checked: np.ndarray | None = None
         """The arrays as they were when `check` last looked at them."""
         self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
+
+    @property
+    def optimizer(self) -> TableOptimizer:
+        """The optimizer that owns the tables, as long as it or they are in use."""
+        found = self._optimizer()
+        if found is None:
+            raise RuntimeError(f"tables {list(self.program.modules)} and their optimizer are no longer in use")
+        return found
 
     def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
         """Vectors of all lookups in one tensor.

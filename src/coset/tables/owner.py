@@ -90,6 +90,7 @@ class Tables(nn.Module):
 
     engine: Engine | None = None
     """What looks up the tables that an optimizer of coset owns."""
+    _optimizer: Any = None
 
     def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
         """The tables that an optimizer of coset may take over, if their method suits it; and feature → table."""
@@ -98,6 +99,7 @@ class Tables(nn.Module):
     def fuse(self, engine: Engine | None) -> None:
         """Look tables up by `engine` from now on; by plain torch where it is None."""
         self.engine = engine
+        self._optimizer = None if engine is None else engine.optimizer  # which lives as long as its tables do
 
     def _save_to_state_dict(self, *given: Any) -> None:
         bring_up_to_date(self.parameters())
@@ -119,7 +121,7 @@ class Tables(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no optimizer, so nothing could make up for missed steps in it later."""
         bring_up_to_date(self.parameters())
-        return {**self.__dict__, "engine": None}
+        return {**self.__dict__, "engine": None, "_optimizer": None}
 
     def components(self) -> list[Component]:
         """What is stored, index state included, under the names of the state: read off the tensors, so that it
