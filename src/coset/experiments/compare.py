@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -104,7 +103,6 @@ def _run_all(
             folder = out / "runs" / row.slug / f"seed-{seed}"
             with counted(progress, f"{row.name}, seed {seed}", steps[row.name]) as on_step:
                 runs[row.name].append(recipe.execute(row, seed, folder, data, encoded, options, on_step))
-            gc.collect()  # a model and its optimizer refer to each other, so their memory would stay taken for long
     return runs
 
 
