@@ -134,48 +134,14 @@ def gather(text: Any, begins: Any, places: Any, offsets: Any, found: Any) -> Non
 
 
 @kernel
-def part_ids(numbers: Any, ids: Any, validates: Any, training: Any, validation: Any) -> tuple[int, int]:
-    """Write the ids of numbers, -1 having the last of `ids`, to one of two arrays; how many each has got."""
-    first, second = 0, 0
-    for at in range(len(numbers)):
-        found = ids[numbers[at] if numbers[at] >= 0 else len(ids) - 1]
-        if validates[at]:
-            validation[second] = found
-            second += 1
-        else:
-            training[first] = found
-            first += 1
-    return first, second
-
-
-@kernel
-def part_numbers(
-    values: Any, mean: float, deviation: float, validates: Any, training: Any, validation: Any
-) -> tuple[int, int]:
-    """Write numbers, standardised, to one of two arrays, and 0 for those missing; how many each has got."""
+def part(values: Any, validates: Any, training: Any, validation: Any) -> tuple[int, int]:
+    """Write values to one of two arrays; how many each has got."""
     first, second = 0, 0
     for at in range(len(values)):
-        value = np.float64(values[at])
-        found = np.float32(0.0) if value != value else np.float32((value - mean) / deviation)
         if validates[at]:
-            validation[second] = found
+            validation[second] = values[at]
             second += 1
         else:
-            training[first] = found
-            first += 1
-    return first, second
-
-
-@kernel
-def part_missing(values: Any, validates: Any, training: Any, validation: Any) -> tuple[int, int]:
-    """As `part_numbers`, 1 for those missing and 0 for others."""
-    first, second = 0, 0
-    for at in range(len(values)):
-        found = np.float32(1.0 if values[at] != values[at] else 0.0)
-        if validates[at]:
-            validation[second] = found
-            second += 1
-        else:
-            training[first] = found
+            training[first] = values[at]
             first += 1
     return first, second

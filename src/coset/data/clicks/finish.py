@@ -87,10 +87,13 @@ class Finisher:
             with ColumnWriter(paths[0], np.dtype(np.float32)) as training, ColumnWriter(paths[1], training.dtype) as of:
                 for validates, (start, stop) in self._pieces():
                     found = values.read(start, stop)
+                    absent = np.isnan(found)
                     if column == name:
-                        _parted(training, of, len(found), distinct.part_numbers, found, mean, deviation, validates)
+                        # Rounded once, from float64; 0 is the mean.
+                        found = np.where(absent, 0, (found.astype(np.float64) - mean) / deviation)
                     else:
-                        _parted(training, of, len(found), distinct.part_missing, found, validates)
+                        found = absent
+                    _part(training, of, found, validates)
             written += [training, of]
         facts = {"names": names, "mean": mean, "std": deviation, "missing": missing}
         return {"columns": _facts(self.out, *written), "numeric": facts}
@@ -176,13 +179,14 @@ class Finisher:
         with ColumnWriter(paths[0], dtype) as training, ColumnWriter(paths[1], dtype) as validation:
             seen, refused = 0, int(ids.min()) < 0
             for codes, validates in self._codes(numbering):
-                if refused and (found := ids[codes]).min(initial=0) < 0:
+                found = ids[codes]  # the number -1 has the last of them
+                if refused and found.min(initial=0) < 0:
                     raise InputError(
                         f"feature {name!r}, {'item' if numbering.lengths else 'row'} {seen + int((found < 0).argmax())}"
                         " (counted from 0): the validation part has a category that no training row has; prepare with "
                         "unseen = 'shared'"
                     )
-                _parted(training, validation, len(codes), distinct.part_ids, codes, ids, validates)
+                _part(training, validation, found, validates)
                 seen += len(codes)
         if numbering.lengths is None:
             return [training, validation]
@@ -244,11 +248,11 @@ def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:
     return {column.path.relative_to(out).as_posix(): column.facts for column in written}
 
 
-def _parted(training: ColumnWriter, validation: ColumnWriter, rows: int, part: Any, *arguments: Any) -> None:
-    """Append to two columns what a kernel makes of some rows."""
-    found = np.empty(rows, dtype=training.dtype), np.empty(rows, dtype=training.dtype)
-    for column, values, count in zip((training, validation), found, part(*arguments, *found), strict=True):
-        column.append(values[:count])
+def _part(training: ColumnWriter, validation: ColumnWriter, values: np.ndarray, validates: np.ndarray) -> None:
+    """Append values to two columns, each to its own."""
+    found = np.empty(len(values), dtype=training.dtype), np.empty(len(values), dtype=training.dtype)
+    for column, of, count in zip((training, validation), found, distinct.part(values, validates, *found), strict=True):
+        column.append(of[:count])
 
 
 def _by_count(places: np.ndarray, counts: np.ndarray) -> np.ndarray:
