@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
+from coset.data.clicks.logs import TWIN
 from coset.data.clicks.prepare import CHOICES, prepare
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.store import PREPARED
@@ -22,9 +23,6 @@ from coset.schema import Component, Table
 from coset.training.clicks.run import FinishedClickRun, Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
-
-TWIN = "synthetic-clicks"
-"""The name of the synthetic twin of Criteo's logs."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,7 @@ class ClicksRecipe(Recipe):
     measures: ClassVar[Measures] = Measures(
         metrics=("val_logloss", "val_auc", "val_calibration", "val_normalised_entropy", "train_logloss"),
         score="val_logloss", train="train_logloss", label="log-loss", article="a", long="log-loss", interval=True,
+        costs=True,
         columns=(Column("val_auc", "AUC", spread=True), Column("val_calibration", "calibration")),
     )  # fmt: skip
     readers: ClassVar[settings.Readers] = READERS

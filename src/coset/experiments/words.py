@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coset.data.clicks.logs import BUILT_IN, TWIN
 from coset.errors import InputError, unknown
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
 
-CLICKS = ("criteo-kaggle", "synthetic-clicks")
+CLICKS = (*BUILT_IN, TWIN)
 """Built-in data sets of clicks."""
 
 

@@ -212,6 +212,8 @@ def test_logs_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"set COSET_DATA .* or give the path"):
         log_files("criteo-kaggle")
+    with pytest.raises(InputError, match="nothing to prepare"):
+        log_files("synthetic-clicks")
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

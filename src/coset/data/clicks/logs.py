@@ -14,6 +14,8 @@ _ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
 
 BUILT_IN = ("criteo-kaggle",)
 """Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
+TWIN = "synthetic-clicks"
+"""The name of the synthetic twin of Criteo's logs, which is made as columns, so that there is no log of it."""
 
 
 def log_files(data: str | Path) -> list[Path]:
@@ -23,6 +25,8 @@ def log_files(data: str | Path) -> list[Path]:
         InputError: there are none.
     """
     path = Path(data)
+    if str(data) == TWIN and not path.exists():
+        raise InputError(f"{TWIN}: is made as columns, so there is nothing to prepare; train on it by its name")
     if str(data) in BUILT_IN and not path.exists():
         folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
         places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]

@@ -17,6 +17,7 @@ import numpy as np
 
 from coset import settings
 from coset.data import draws
+from coset.data.clicks.logs import TWIN
 from coset.data.clicks.store import ClickData, Feature
 from coset.data.clicks.write import ClickWriter
 from coset.errors import InputError
@@ -210,7 +211,7 @@ def write_synthetic(
     features = [Feature(f"C{number}", size) for number, size in enumerate(law.cardinalities, 1)]
     numeric = [f"I{number}" for number in range(1, num_numeric + 1)]
     facts = {"law": settings.plain(law), "validation": validation}
-    with ClickWriter(out, "synthetic-clicks", numeric, features, synthetic=True, facts=facts) as writer:
+    with ClickWriter(out, TWIN, numeric, features, synthetic=True, facts=facts) as writer:
         sums = {"training": np.zeros(2), "validation": np.zeros(2)}
         for start in range(0, rows, BLOCK):
             drawn = law.block(start // BLOCK)
