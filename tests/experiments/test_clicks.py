@@ -99,6 +99,22 @@ def test_the_grid_of_the_paper(name: str, criteo: ClickData) -> None:
     assert {row.group for name, row in rows.items() if name != "full"} == {"compressed"}
 
 
+@pytest.mark.parametrize("model", ["dlrm", "dcn"])
+def test_the_recipes_of_the_twin(model: str, criteo: ClickData) -> None:
+    recipe = load_recipe(f"criteo-twin-{model}")
+    paper = load_recipe(f"criteo-kaggle-{model}")
+    assert recipe.model == paper.model
+    assert recipe.data.source == "synthetic-clicks"
+    assert recipe.data.rows * 0.9 >= 1_980_000
+    rows = {row.name: row for row in resolve(recipe, criteo)[0]}
+    sizes = {
+        name: sum(of.numel for of in recipe.components(row.model, row.methods, criteo)) for name, row in rows.items()
+    }
+    assert sizes["full"] == 16 * 33_762_577
+    assert sizes["QR mult"] / sizes["hashing"] < 1.001  # equal rows but for the four of the quotients
+    assert rows["QR mult, small full"].methods.keys() == rows["hashing, small full"].methods.keys()
+
+
 @pytest.fixture(scope="module")
 def finished(clicks: ClickData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("compare") / "out"

@@ -128,6 +128,20 @@ def test_what_is_not_known_is_a_dash() -> None:
     assert cells(drawn(results(diverged), 80), "bad") == ["bad", "125", "500B", "–", "–", "–", "–"]
 
 
+def test_seconds_for_a_million_rows_and_memory_are_told_where_they_are_asked_for() -> None:
+    given = results(
+        row("full", "full", 1000, [0.75], seconds_per_epoch=3.0, peak_resident_bytes=2_500_000_000),
+        row("qr", "compressed", 500, [0.8], seconds_per_epoch=40.0),
+        measures={**report.RATINGS, "costs": True},
+        split={"training_rows": 2_000_000},
+    )
+    drawn_table = drawn(given, 100)
+    assert "s/M rows" in drawn_table
+    assert "s/epoch" not in drawn_table
+    assert cells(drawn_table, "full")[-2:] == ["1.50", "2.5GB"]
+    assert cells(drawn_table, "qr")[-2:] == ["20.0", "–"]
+
+
 def test_what_was_measured_on_another_part_is_said() -> None:
     given = results(*ROWS, protocol={"reported": "a slice of the training part"})
     assert "Measured on a slice of the training part, mean ± std over" in report.markdown(given)

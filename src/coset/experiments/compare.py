@@ -154,7 +154,9 @@ def _result_row(
     # The last evaluation, but for runs that say themselves which one their model is of.
     reported = [run["history"][run.get("reported", -1)] for run in runs]
     numbered = {} if row.vocabulary is None else {"vocabulary": settings.plain(row.vocabulary)}
-    layers: dict[str, Any] = {name: runs[0][name] for name in ("layers_parameters", "layers_bytes") if name in runs[0]}
+    beside = ("layers_parameters", "layers_bytes", "optimizer_bytes")
+    layers: dict[str, Any] = {name: runs[0][name] for name in beside if name in runs[0]}
+    peaks = [peak for run in runs if (peak := run.get("peak_resident_bytes")) is not None]
     interval = recipe.measures.interval
     return {
         "name": row.name,
@@ -168,6 +170,7 @@ def _result_row(
         "parameters": runs[0]["parameters"],
         "bytes": runs[0]["bytes"],
         **layers,
+        **({"peak_resident_bytes": max(peaks)} if peaks else {}),
         "ratio": None if full_bytes is None else full_bytes / runs[0]["bytes"],
         "seeds": list(_seeds(recipe)),
         "engine": "/".join(dict.fromkeys(run.get("engine", "plain") for run in runs)),

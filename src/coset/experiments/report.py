@@ -243,7 +243,8 @@ def _headings(results: Results) -> tuple[str, ...]:
     said = measures(results)
     sign = (" ± 95 %" if said["interval"] else " ± std") if _repeated(results) else ""
     columns = [f"{column['heading']}{sign if column['spread'] else ''}" for column in said["columns"]]
-    return ("name", "parameters", "bytes", "ratio", f"val {said['label']}{sign}", *columns, "s/epoch")
+    costs = ("s/M rows", "peak") if said.get("costs") else ("s/epoch",)
+    return ("name", "parameters", "bytes", "ratio", f"val {said['label']}{sign}", *columns, *costs)
 
 
 def _repeated(results: Results) -> bool:
@@ -253,7 +254,7 @@ def _repeated(results: Results) -> bool:
 def _cells(results: Results) -> Iterator[tuple[str, ...]]:
     said = measures(results)
     for row, mark in zip(results["rows"], _marks(results), strict=True):
-        ratio, seconds = row["ratio"], row["seconds_per_epoch"]
+        ratio = row["ratio"]
         columns = [
             _spread(metric(row, name)[0], half_width(row, name, said["interval"]) if spread else None)
             for name, spread in ((column["metric"], column["spread"]) for column in said["columns"])
@@ -265,8 +266,21 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
             NOTHING if ratio is None else f"{ratio:,.1f}×",
             _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"])),
             *columns,
-            NOTHING if seconds is None else f"{seconds:.{2 if seconds < 10 else 1}f}",
+            *_costs(row, results),
         )
+
+
+def _costs(row: Row, results: Results) -> tuple[str, ...]:
+    """Seconds for an epoch; or for a million rows, and the most memory that training took."""
+    seconds, peak = row["seconds_per_epoch"], row.get("peak_resident_bytes")
+    if not measures(results).get("costs"):
+        return (_seconds(seconds),)
+    pace = None if seconds is None else seconds / results["split"]["training_rows"] * 1e6
+    return _seconds(pace), NOTHING if peak is None else format_size(peak)
+
+
+def _seconds(seconds: float | None) -> str:
+    return NOTHING if seconds is None else f"{seconds:.{2 if seconds < 10 else 1}f}"
 
 
 def _marks(results: Results) -> list[int]:

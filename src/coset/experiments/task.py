@@ -121,6 +121,7 @@ class Measures:
         label, article, long: of the score, in words.
         columns: further metrics in the table.
         interval: whether results have a 95 % interval of every mean over seeds.
+        costs: whether the table tells what training cost: seconds for a million rows, and the most memory.
     """
 
     metrics: tuple[str, ...]
@@ -131,6 +132,7 @@ class Measures:
     long: str
     columns: tuple[Column, ...]
     interval: bool = False
+    costs: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -30,7 +30,7 @@ from coset.training.checkpoint import Rotation
 from coset.training.clicks import board
 from coset.training.clicks.loop import ClickTrainer, Engine, evaluate
 from coset.training.clicks.spec import ClickRunSpec, components
-from coset.training.folder import host, peak_resident_bytes, read_metrics, refuse_others, versions
+from coset.training.folder import forget_peak, host, peak_resident_bytes, read_metrics, refuse_others, versions
 
 TASK = "clicks"
 _SCHEMA = 1
@@ -120,6 +120,7 @@ class _Run:
         self.best = folder / "best.safetensors"
 
     def train(self, tensorboard: bool, on_step: Callable[[int], None]) -> dict[str, Any]:
+        forget_peak()
         trainer = self._trainer()
         if self._restore(trainer) and not self._best_is_there(trainer):
             warnings.warn(
