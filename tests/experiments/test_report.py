@@ -135,11 +135,11 @@ def test_seconds_for_a_million_rows_and_memory_are_told_where_they_are_asked_for
         measures={**report.RATINGS, "costs": True},
         split={"training_rows": 2_000_000},
     )
-    drawn_table = drawn(given, 100)
-    assert "s/M rows" in drawn_table
-    assert "s/epoch" not in drawn_table
-    assert cells(drawn_table, "full")[-2:] == ["1.50", "2.5GB"]
-    assert cells(drawn_table, "qr")[-2:] == ["20.0", "–"]
+    lines = drawn(given, 80)
+    assert cells(lines, "name") == ["name", "bytes", "ratio", "val", "MSE", "MAE", "rows", "peak"]
+    assert cells(lines, "full")[-2:] == ["1.50", "2.5GB"]
+    assert cells(lines, "qr")[-2:] == ["20.0", "–"]
+    assert "| s/M rows | peak |" in report.markdown(given)
 
 
 def test_what_was_measured_on_another_part_is_said() -> None:

@@ -94,7 +94,7 @@ class ClicksRecipe(Recipe):
         metrics=("val_logloss", "val_auc", "val_calibration", "val_normalised_entropy", "train_logloss"),
         score="val_logloss", train="train_logloss", label="log-loss", article="a", long="log-loss", interval=True,
         costs=True,
-        columns=(Column("val_auc", "AUC", spread=True), Column("val_calibration", "calibration")),
+        columns=(Column("val_auc", "AUC", spread=True),),
     )  # fmt: skip
     readers: ClassVar[settings.Readers] = READERS
 

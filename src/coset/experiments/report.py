@@ -57,6 +57,8 @@ def table(results: Results) -> Table:
     for heading in _headings(results):
         if heading == "name":
             shown.add_column(heading, overflow="fold", min_width=12)
+        elif measures(results).get("costs"):  # more columns, so that headings need two lines
+            shown.add_column(heading.replace(" ±", "\n±").replace("M rows", "M\nrows"), justify="right", no_wrap=True)
         else:
             shown.add_column(heading, justify="right", no_wrap=True)
     rows = list(results["rows"])
@@ -243,8 +245,10 @@ def _headings(results: Results) -> tuple[str, ...]:
     said = measures(results)
     sign = (" ± 95 %" if said["interval"] else " ± std") if _repeated(results) else ""
     columns = [f"{column['heading']}{sign if column['spread'] else ''}" for column in said["columns"]]
-    costs = ("s/M rows", "peak") if said.get("costs") else ("s/epoch",)
-    return ("name", "parameters", "bytes", "ratio", f"val {said['label']}{sign}", *columns, *costs)
+    score = (f"val {said['label']}{sign}", *columns)
+    if said.get("costs"):
+        return ("name", "bytes", "ratio", *score, "s/M rows", "peak")
+    return ("name", "parameters", "bytes", "ratio", *score, "s/epoch")
 
 
 def _repeated(results: Results) -> bool:
@@ -261,7 +265,7 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
         ]
         yield (
             f"{row['name']}{f' ({mark})' if mark else ''}",
-            f"{row['parameters']:,}",
+            *(() if said.get("costs") else (f"{row['parameters']:,}",)),
             format_size(row["bytes"]),
             NOTHING if ratio is None else f"{ratio:,.1f}×",
             _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"])),
