@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from coset.errors import InputError
-from coset.files import claimed, locked, read_json, replacing, write_json, write_text
+from coset.files import claimed, locked, read_json, replacing, replacing_tensors, write_json, write_text
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, mode or lock")
 
@@ -161,3 +162,12 @@ def test_a_folder_where_a_process_died_before_its_mark_can_be_claimed(tmp_path: 
     for resume in (False, True):
         with claimed(tmp_path, "run.json", resume):
             assert [path.name for path in tmp_path.iterdir()] == [".coset-lock"]
+
+
+@pytest.mark.parametrize(("told", "number"), [("I/O error: No space left on device (os error 28)", 28), ("odd", None)])
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path: Path, told: str, number: int | None) -> None:
+    words = "No space left" if number else "odd"
+    with pytest.raises(OSError, match=words) as found, replacing_tensors(tmp_path / "file"):
+        raise SafetensorError(told)
+    assert (found.value.errno, found.value.filename) == (number, str(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []

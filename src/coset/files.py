@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,22 @@ def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
             _flush_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_tensors(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
+    """As `replacing`, for a block that writes with safetensors: what the system refuses it is an `OSError` here, too,
+    so that a full disk is one however the file is written."""
+    from safetensors import SafetensorError
+
+    with replacing(path, flush_folder=flush_folder) as aside:
+        try:
+            yield aside
+        except SafetensorError as error:
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else None
+            reason = os.strerror(number) if number else f"cannot be written ({error})"
+            raise OSError(number, reason, str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from coset.data.ids import are_text, as_ids
 from coset.errors import InputError, unknown
-from coset.files import replacing
+from coset.files import replacing_tensors
 from coset.partitions import hash_words
 
 Order = Literal["frequency", "first_appearance", "random"]
@@ -208,7 +208,7 @@ class Vocabulary:
         }
         if self.attributes:  # and only then of the version that older readers refuse
             head |= {"version": _VERSION, "attributes": list(self.attributes)}
-        with replacing(Path(path)) as aside:
+        with replacing_tensors(Path(path)) as aside:
             save_file(_arrays(self), str(aside), metadata={_FORMAT: json.dumps(head)})
 
     @classmethod

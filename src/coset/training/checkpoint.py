@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.files import replacing, sweep
+from coset.files import replacing_tensors, sweep
 
 _VERSION = 1
 
@@ -43,11 +43,8 @@ def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[s
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about: dict[str, Any] = {"kind": kind, "version": _VERSION, "header": dict(header)}
     about["sha256"] = _digest(kept, kept.__getitem__, about)
-    with replacing(path) as aside:
-        try:
-            save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
-        except SafetensorError as error:
-            raise OSError(None, f"cannot be written ({error})", str(path)) from None
+    with replacing_tensors(path) as aside:
+        save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,7 +15,7 @@ from coset.data.clicks.block import TYPES
 from coset.data.clicks.numbering import KeyTable
 from coset.data.clicks.schema import CategoryType
 from coset.errors import InputError
-from coset.files import replacing
+from coset.files import replacing_tensors
 from coset.kernels import parse
 
 _FORMAT, _VERSION = "coset.click-vocabulary", 1
@@ -107,7 +107,7 @@ class ClickVocabulary:
             arrays |= {"text": self.text, "offsets": self.offsets}
         head = {"format": _FORMAT, "version": _VERSION, "name": self.name, "type": self.type,
                 "missing": self.missing, "shared": self.shared}  # fmt: skip
-        with replacing(path, flush_folder=False) as aside:
+        with replacing_tensors(path, flush_folder=False) as aside:
             save_file(arrays, str(aside), metadata={_FORMAT: json.dumps(head)})
 
     @classmethod
