@@ -111,6 +111,15 @@ class ColumnReader:
             self.read_into(out, start)
         return out
 
+    def check(self, checksum: str) -> None:
+        """Raise an `InputError` unless the numbers are those that were written."""
+        found, piece = 0, bytearray(1 << 20)
+        self._file.seek(self._begin)
+        while count := self._file.readinto(piece):
+            found = zlib.crc32(memoryview(piece)[:count], found)
+        if f"{found:08x}" != checksum:
+            raise InputError(f"{self.path}: damaged, its contents do not match their checksum; prepare the data again")
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

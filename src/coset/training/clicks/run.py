@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 
 from coset import ledger
 from coset.data.clicks import ClickData, Feature
+from coset.data.clicks.store import PARTS
 from coset.errors import InputError
 from coset.files import claimed, read_json, write_json
 from coset.models.base import ClickModel
@@ -90,13 +92,15 @@ def execute(
         board.check()
     with claimed(folder, "run.json", resume):
         about = {"schema": _SCHEMA, "task": TASK, "spec": spec.to_json(), "data": described(data)}
-        if (folder / "run.json").exists():
+        if begun := (folder / "run.json").exists():
             refuse_others(folder, read_json(folder / "run.json"), about)
-        else:
-            write_json(folder / "run.json", about)
         if (folder / "metrics.json").exists():
             return read_metrics(folder)
+        for part in PARTS:
+            data.part(part).check()
         run = _Run(spec, folder, data, about, engine, saving or Saving())
+        if not begun:  # not before it is sure that there can be a run of these choices
+            write_json(folder / "run.json", about)
         return run.train(tensorboard, on_step)
 
 
@@ -118,17 +122,18 @@ class _Run:
         )  # fmt: skip
         self.rotation = Rotation(folder / "checkpoints", saving.keep)
         self.best = folder / "best.safetensors"
+        forget_peak()
+        self.trainer = self._trainer()
 
     def train(self, tensorboard: bool, on_step: Callable[[int], None]) -> dict[str, Any]:
-        forget_peak()
-        trainer = self._trainer()
+        trainer = self.trainer
         if self._restore(trainer) and not self._best_is_there(trainer):
             warnings.warn(
                 f"{self.best}: damaged or missing, and the model of the best evaluation with it; this run begins anew",
                 stacklevel=3,
             )
             self.rotation.clear()
-            trainer = self._trainer()
+            trainer = self.trainer = self._trainer()
         on_step(told := trainer.step)
         saved = monotonic()
         log = board.Board(self.folder / "tensorboard", trainer.step) if tensorboard else nullcontext()
@@ -270,10 +275,18 @@ class FinishedClickRun:
         """Metrics on a part of any data prepared with the same vocabularies.
 
         Raises:
-            InputError: the data have other columns.
+            InputError: the data have other columns, are damaged, or hold numbers that the model overflows at.
         """
         refuse_other_columns(self.data, data)
-        return evaluate(self.model, data.part(part))
+        chosen = data.part(part)
+        chosen.check()
+        found = evaluate(self.model, chosen)
+        if wrong := [name for name, value in found.items() if value is not None and not isfinite(value)]:
+            raise InputError(
+                f"{data.folder}: the {wrong[0]} of the {part} part is {found[wrong[0]]}; it has numbers far beyond "
+                f"those that this run was trained with"
+            )
+        return found
 
 
 def refuse_other_columns(trained: Mapping[str, Any], data: ClickData) -> None:
