@@ -142,6 +142,17 @@ def test_seconds_for_a_million_rows_and_memory_are_told_where_they_are_asked_for
     assert "| s/M rows | peak |" in report.markdown(given)
 
 
+def test_intervals_are_told_of_rows_and_of_differences_alike() -> None:
+    interval = {"interval": 0.0124}
+    mine, other = (row(name, "compressed", 500, values) for name, values in (("a", [0.7, 0.71]), ("b", [0.74, 0.76])))
+    for of in (mine, other):
+        of["metrics"]["val_mse"] |= interval
+    given = results(mine, other, measures={**report.RATINGS, "interval": True})
+    (told,) = report.contrasts(given, [("a", "b")])
+    # The differences are -0.04 and -0.05: half an interval of 12.706 · 0.0071 / √2.
+    assert told == "a, 0.7050 ± 0.0124, against b, 0.7500 ± 0.0124: difference −0.0450 ± 0.0635 (2 seeds)."
+
+
 def test_what_was_measured_on_another_part_is_said() -> None:
     given = results(*ROWS, protocol={"reported": "a slice of the training part"})
     assert "Measured on a slice of the training part, mean ± std over" in report.markdown(given)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import sqrt
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, Protocol
 
 from coset import settings
 from coset.experiments.recipe import resolve
+from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
 from coset.files import claimed, read_json, write_json, write_text
 from coset.methods.full import Full
@@ -206,26 +206,8 @@ def summary(values: Sequence[float | None], interval: bool = False) -> dict[str,
     std = stdev(known) if len(known) > 1 else None
     found = {"mean": fmean(known), "std": std, "values": known}
     if interval:
-        found["interval"] = None if std is None else student(len(known)) * std / sqrt(len(known))
+        found["interval"] = half_interval(std, len(known))
     return found
-
-
-def student(values: int) -> float:
-    """How many standard errors a mean of so many values lies from the true one in 95 of 100 cases, at most (Student's
-    t, both sides).
-
-    Example:
-        >>> student(3), student(1000)
-        (4.303, 1.96)
-    """
-    degrees = values - 1
-    if degrees <= len(_T):
-        return _T[degrees - 1]
-    return 1.96 + 2.4 / degrees if degrees < 500 else 1.96
-
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-      2.110, 2.101, 2.093, 2.086)  # fmt: skip
 
 
 def _present(results: Mapping[str, Any], out: Path) -> None:

@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from coset.experiments.spread import half_interval
 from coset.sizes import format_size
 
 Results = Mapping[str, Any]
@@ -90,7 +91,8 @@ class Contest:
         plain: the row of group `narrow` or `full` with the lowest validation score within the budget, or of group
             `bias` where none of them fits.
         difference: mean over the common seeds of `compressed` minus `plain`, so negative is a gain.
-        spread: standard deviation of that difference over the common seeds; None for fewer than two.
+        spread: standard deviation of that difference over the common seeds, or half the 95 % interval of its mean where
+            results have such; None for fewer than two.
         seeds: that both rows were trained with.
     """
 
@@ -104,7 +106,7 @@ class Contest:
 
 def contests(results: Results, budgets: Iterable[int]) -> list[Contest]:
     """For each byte budget, the best compressed row within it against the best narrow row within it."""
-    return [_contest(results["rows"], budget, measures(results)["score"]) for budget in budgets]
+    return [_contest(results["rows"], budget, measures(results)) for budget in budgets]
 
 
 def best_compressed(results: Results, budgets: Iterable[int]) -> str:
@@ -115,19 +117,21 @@ def best_compressed(results: Results, budgets: Iterable[int]) -> str:
     alignment = ["---" if heading.startswith("best") else "---:" for heading in headings]
     lines = [_line(headings), _line(alignment)]
     for contest in contests(results, budgets):
-        entries = (*_entry(contest.compressed, said["score"]), *_entry(contest.plain, said["score"]))
+        entries = (*_entry(contest.compressed, results), *_entry(contest.plain, results))
         lines.append(_line((format_size(contest.budget), *entries, _verdict(contest))))
-    meaning = f"Difference: validation {said['label']} of compressed − narrow, mean ± std over the seeds that both have"
+    spread = "half its 95 % interval" if said["interval"] else "std"
+    meaning = (
+        f"Difference: validation {said['label']} of compressed − narrow, mean ± {spread} over the seeds that both have"
+    )
     return "\n".join([*lines, "", f"{meaning}; below 0, compressing wins."]) + "\n"
 
 
 def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
     """The `contests` of a comparison in words, one sentence a budget."""
-    score = measures(results)["score"]
     return [
         f"Within {format_size(contest.budget)}: the best compressed row, {contest.compressed['name']}, "
-        f"{_spread(*metric(contest.compressed, score))}, against {contest.plain['name']}, "
-        f"{_spread(*metric(contest.plain, score))}: difference {_verdict(contest)}."
+        f"{_scored(contest.compressed, results)}, against {contest.plain['name']}, "
+        f"{_scored(contest.plain, results)}: difference {_verdict(contest)}."
         for contest in contests(results, budgets)
         if contest.compressed is not None and contest.plain is not None
     ]
@@ -136,10 +140,10 @@ def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
 def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
     """The difference of two rows in words, one sentence a pair of names; pairs of which a row is missing are left
     out."""
-    rows, score = {row["name"]: row for row in results["rows"]}, measures(results)["score"]
+    rows, said = {row["name"]: row for row in results["rows"]}, measures(results)
     return [
-        f"{name}, {_spread(*metric(rows[name], score))}, against {other}, "
-        f"{_spread(*metric(rows[other], score))}: difference {_told(*_difference(rows[name], rows[other], score))}."
+        f"{name}, {_scored(rows[name], results)}, against {other}, {_scored(rows[other], results)}: difference "
+        f"{_told(*_difference(rows[name], rows[other], said))}."
         for name, other in pairs
         if name in rows and other in rows
     ]
@@ -191,23 +195,25 @@ def half_width(row: Row, name: str, interval: bool) -> float | None:
     return found
 
 
-def _contest(rows: Sequence[Row], budget: int, score: str) -> Contest:
+def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Contest:
+    score = said["score"]
     full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
     smaller = [row for row in rows if full is None or row["bytes"] < full]  # others compress nothing
     compressed = _best(smaller, ("compressed",), budget, score)
     plain = _best(rows, ("narrow", "full"), budget, score) or _best(rows, ("bias",), budget, score)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
-    return Contest(budget, compressed, plain, *_difference(compressed, plain, score))
+    return Contest(budget, compressed, plain, *_difference(compressed, plain, said))
 
 
-def _difference(row: Row, other: Row, score: str) -> tuple[float | None, float | None, tuple[int, ...]]:
-    """Mean and standard deviation of `row` minus `other` over the seeds that both have, and these."""
-    mine, its = _by_seed(row, score), _by_seed(other, score)
+def _difference(row: Row, other: Row, said: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[int, ...]]:
+    """Mean and spread of `row` minus `other` over the seeds that both have, and these."""
+    mine, its = _by_seed(row, said["score"]), _by_seed(other, said["score"])
     common = tuple(sorted(mine.keys() & its.keys()))
     differences = [mine[seed] - its[seed] for seed in common]
     mean = fmean(differences) if differences else None
-    return mean, stdev(differences) if len(differences) > 1 else None, common
+    std = stdev(differences) if len(differences) > 1 else None
+    return mean, half_interval(std, len(common)) if said["interval"] else std, common
 
 
 def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int, score: str) -> Row | None:
@@ -221,10 +227,16 @@ def _by_seed(row: Row, score: str) -> dict[int, float]:
     return {seed: value for seed, value in values if value is not None}
 
 
-def _entry(row: Row | None, score: str) -> tuple[str, str, str]:
+def _entry(row: Row | None, results: Results) -> tuple[str, str, str]:
     if row is None:
         return "none fits", NOTHING, NOTHING
-    return str(row["name"]), format_size(row["bytes"]), _spread(*metric(row, score))
+    return str(row["name"]), format_size(row["bytes"]), _scored(row, results)
+
+
+def _scored(row: Row, results: Results) -> str:
+    """The score of a row with its spread."""
+    said = measures(results)
+    return _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"]))
 
 
 def _verdict(contest: Contest) -> str:
@@ -268,7 +280,7 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
             *(() if said.get("costs") else (f"{row['parameters']:,}",)),
             format_size(row["bytes"]),
             NOTHING if ratio is None else f"{ratio:,.1f}×",
-            _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"])),
+            _scored(row, results),
             *columns,
             *_costs(row, results),
         )
