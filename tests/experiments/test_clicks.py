@@ -15,8 +15,9 @@ from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, ClickWrite
 from coset.errors import InputError
 from coset.experiments import report
 from coset.experiments.clicks import ClickSource, ClicksRecipe
-from coset.experiments.compare import compare, student, summary
+from coset.experiments.compare import compare, summary
 from coset.experiments.recipe import load_recipe, parse_recipe, recipe_for_clicks, resolve
+from coset.experiments.spread import student
 from coset.experiments.task import Options, Row
 
 RECIPE = """
@@ -216,6 +217,18 @@ def test_the_twin_is_made_once(tmp_path: Path) -> None:
     assert replace(source, seed=1).load(tmp_path).folder != data.folder
     recipe = ClicksRecipe("x", "x", source, load_recipe("clicks").rows)
     assert recipe.facts(data, data)["noise_floor"] == data.facts["best_log_loss"]
+
+
+def test_another_schema_is_prepared_beside_the_first(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("y,a,b,c\n" + "1,2,3,x\n0,4,5,z\n" * 20)
+    schema, found = tmp_path / "schema.toml", []
+    for numeric in ("['a']", "['a', 'b']", "['a']"):
+        schema.write_text(f"label = 'y'\nnumeric = {numeric}\ncategorical = ['c']\n")
+        found.append(ClickSource(str(tmp_path / "log.csv"), str(schema)).load(tmp_path).folder)
+    assert found[0] == found[2] != found[1]
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write("1,2,3,w\n")
+    assert ClickSource(str(tmp_path / "log.csv"), str(schema)).load(tmp_path).folder not in found
 
 
 def test_intervals_of_unknown_values() -> None:

@@ -66,6 +66,12 @@ def step(model: ClickModel, numeric: Tensor, ids: Any, labels: Tensor, *optimize
     return loss.item()
 
 
+@pytest.mark.parametrize("name", sorted(CLICK_MODELS))
+def test_numeric_columns_alone_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="at least one feature"):
+        build(name, EmbeddingBagCollection([]), 3, make_settings(name, SMALL[name]))
+
+
 # -- every method ------------------------------------------------------------------------------------------------------
 
 

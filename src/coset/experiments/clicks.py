@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
-from coset.data.clicks.logs import TWIN
+from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
+from coset.data.clicks.schema import load_schema
 from coset.data.clicks.settings import PrepareSettings
+from coset.data.clicks.source import LogFile
 from coset.data.clicks.store import PREPARED
 from coset.errors import InputError
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
@@ -54,7 +56,9 @@ class ClickSource:
         """
         if any((Path(self.source) / name).exists() for name in (PREPARED, CHOICES)):
             return ClickData.open(self.source)  # which says so where the preparation did not end
-        digest = hashlib.sha256(json.dumps(settings.plain(self), sort_keys=True).encode()).hexdigest()[:12]
+        # Of what is in the schema and the log as well, so that after a change of either it is another folder.
+        choices = settings.plain(self) | self._contents()
+        digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
         folder = beside / "prepared" / f"{Path(self.source).name.partition('.')[0]}-{digest}"
         if (folder / PREPARED).exists() and self.source == TWIN:
             return ClickData.open(folder)
@@ -62,14 +66,21 @@ class ClickSource:
             return write_synthetic(folder, self.rows, self.cardinalities, self.seed, skew=self.skew)
         return self._prepared(folder, progress)
 
-    def _prepared(self, folder: Path, progress: Any) -> ClickData:
-        chosen = settings.make(PrepareSettings, self.prepare, "prepare")
+    def _contents(self) -> dict[str, Any]:
+        if self.source == TWIN:
+            return {}
+        schema = None if self.schema is None else settings.plain(load_schema(self.schema))
         try:
-            prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
+            files = log_files(self.source)
         except InputError as error:
-            if self.source == "criteo-kaggle" and not folder.exists():
+            if self.source in BUILT_IN:
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
             raise
+        return {"schema": schema, "files": [LogFile(path).fingerprint for path in files]}
+
+    def _prepared(self, folder: Path, progress: Any) -> ClickData:
+        chosen = settings.make(PrepareSettings, self.prepare, "prepare")
+        prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
         return ClickData.open(folder)
 
 

@@ -68,13 +68,15 @@ class ClickModel(nn.Module):
         num_numeric: number of numeric columns; there may be none.
 
     Raises:
-        InputError: a number of columns below 0.
+        InputError: no feature, or a number of columns below 0.
     """
 
     def __init__(self, tables: EmbeddingBagCollection, num_numeric: int) -> None:
         super().__init__()
         if num_numeric < 0:
             raise InputError(f"a click model has 0 numeric columns or more, not {num_numeric}")
+        if not tables.features:
+            raise InputError("a click model needs at least one feature; numeric columns alone are none")
         self.tables = tables
         self.num_numeric = num_numeric
 

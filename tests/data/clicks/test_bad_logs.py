@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,28 @@ def test_damaged_parquet(tmp_path: Path) -> None:
         prepare(tmp_path / "log.parquet", tmp_path / "out", SCHEMA)
 
 
+def test_panics_and_bytes_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"y": [1, 0], "n": [1.0, 2.0], "c": ["a", "b"], "k": [1, 2], "l": [["a"], []]}
+    pl.DataFrame(good | {"c": [b"\xff", b"b"]}).write_parquet(tmp_path / "bytes.parquet")
+    with pytest.raises(InputError, match=r"bytes\.parquet, column 'c': no text"):
+        prepare(tmp_path / "bytes.parquet", tmp_path / "out", SCHEMA)
+    pl.DataFrame(good).write_parquet(tmp_path / "log.parquet")
+
+    def panics(*_: Any, **__: Any) -> Any:
+        raise pl.exceptions.PanicException("index out of bounds\nand a long trace")
+
+    monkeypatch.setattr(pl, "scan_parquet", panics)
+    with pytest.raises(InputError, match=r"not readable as Parquet \(index out of bounds\)$"):
+        prepare(tmp_path / "log.parquet", tmp_path / "other", SCHEMA)
+
+
+def test_a_parquet_file_with_the_name_of_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
+    good = {"y": [1, 0], "n": [1.0, 2.0], "c": ["a", "b"], "k": [1, 2], "l": [["a"], []]}
+    for name in ("day*.parquet", "day1.parquet", "day[1].parquet"):
+        pl.DataFrame(good).write_parquet(tmp_path / name)
+        assert prepare(tmp_path / name, tmp_path / f"out {name}", SCHEMA)["rows"] == 2
+
+
 def test_so_many_bad_rows_and_no_more(
     tmp_path: Path, criteo_rows: Rows, criteo_text: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +170,7 @@ def test_so_many_bad_rows_and_no_more(
     for bad in (100, 101, 200):
         rows[bad][0] = "7"
     (tmp_path / "log.tsv").write_bytes(criteo_text(rows))
-    with pytest.raises(InputError, match=r"row 201: label is '7'.* \(2 before it were tolerated"):
+    with pytest.raises(InputError, match=r"row 201: label is '7'.* \(the 2 that --skip-bad tolerates came"):
         prepare(tmp_path / "log.tsv", tmp_path / "out", skip_bad=2)
     kept = json.loads((tmp_path / "out" / "work" / "progress.json").read_text())
     assert 150 < kept["rows"] < 200
@@ -248,6 +271,29 @@ def test_a_file_that_changes_while_it_is_read(
     assert json.loads((tmp_path / "out" / "work" / "progress.json").read_text())["rows"] > 0
     with pytest.raises(InputError, match="the data differ"):
         prepare(path, tmp_path / "out", resume=True)
+
+
+def test_a_file_that_grew_and_was_cut_back_is_gone_on_with(
+    tmp_path: Path, criteo_rows: Rows, criteo_text: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was added while it was read has left no trace."""
+    monkeypatch.setattr(source, "CHUNK", 4000)
+    path, text = tmp_path / "log.tsv", criteo_text(criteo_rows(300))
+    path.write_bytes(text)
+    status = path.stat()
+    add = read.Reading._add
+
+    def meddle(*arguments: Any) -> None:
+        add(*arguments)
+        path.write_bytes(text + criteo_text(criteo_rows(50, 1)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(read.Reading, "_add", meddle)
+        with pytest.raises(InputError, match="grew while it was read"):
+            prepare(path, tmp_path / "out")
+    path.write_bytes(text)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert prepare(path, tmp_path / "out", resume=True)["rows"] == 300
 
 
 def test_bytes_that_cannot_be_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from coset.data.clicks import columns, journal, prepare as of_prepare, read, source  # isort: skip
 from coset.data.clicks.prepare import prepare
@@ -76,11 +77,11 @@ def test_stopped_anywhere_and_gone_on_with(
     }[what]
     original, calls = getattr(place, name), [0]
 
-    def stopped(*arguments: Any) -> Any:
+    def stopped(*arguments: Any, **named: Any) -> Any:
         calls[0] += 1
         if calls[0] > after * (6 if what == "blocks" else 1):
             raise Stop
-        return original(*arguments)
+        return original(*arguments, **named)
 
     out = log.parent / "out"
     with monkeypatch.context() as patched:
@@ -92,6 +93,27 @@ def test_stopped_anywhere_and_gone_on_with(
     run(log, out, resume=True, threads=1)
     assert contents(out) == whole
     assert run(log, out, resume=True)["rows"] == 1998  # nothing is left to do
+    assert contents(out) == whole
+
+
+def test_interrupted_between_a_mark_and_the_next_block(
+    log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "CHUNK", 6000)
+    mark, calls = journal.Journal.mark, [0]
+
+    def interrupted(self: Any, **changes: Any) -> None:
+        mark(self, **changes)
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+
+    out = log.parent / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.Journal, "mark", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(log, out)
+    run(log, out, resume=True)
     assert contents(out) == whole
 
 
@@ -118,7 +140,7 @@ Usage = namedtuple("Usage", "total used free")
 def test_a_disk_that_is_too_small(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda path: Usage(10**6, 10**6, 1000))
-        with pytest.raises(InputError, match=r"out: about 0\.0 GB more are needed, and 0\.0 GB are free"):
+        with pytest.raises(InputError, match=r"out: about \d.*KB more are needed, and 1KB are free"):
             run(log, log.parent / "out")
     assert run(log, log.parent / "out", resume=True)["rows"] == 1998
 
@@ -145,6 +167,21 @@ def test_a_disk_that_is_full(
         with pytest.raises(InputError, match=r"out: the disk is full \(No space left on device\).*--resume"):
             run(log, out)
     assert (out / "work" / "progress.json").exists()
+    run(log, out, resume=True)
+    assert contents(out) == whole
+
+
+def test_a_disk_that_is_full_when_vocabularies_are_written(
+    log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    out = log.parent / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.numpy.save_file", full)
+        with pytest.raises(InputError, match=r"out: the disk is full \(No space left on device\).*--resume"):
+            run(log, out)
     run(log, out, resume=True)
     assert contents(out) == whole
 

@@ -161,6 +161,33 @@ def test_a_full_disk_loses_nothing(
     same_model(tmp_path / "run", whole[0])
 
 
+@pytest.mark.parametrize("column", ["training/label.npy", "training/ids/C1.npy", "validation/numeric/I1.npy"])
+def test_damaged_columns_are_named(clicks: ClickData, tmp_path: Path, column: str) -> None:
+    folder = shutil.copytree(clicks.folder, tmp_path / "data")
+    held = bytearray((folder / column).read_bytes())
+    held[-1] ^= 0x40
+    (folder / column).write_bytes(held)
+    with pytest.raises(InputError, match=rf"{column}: damaged, its contents do not match their checksum"):
+        execute(SPEC, tmp_path / "run", ClickData.open(folder))
+    assert bare(execute(SPEC, tmp_path / "run", clicks))["parameters"] > 0  # the folder is free for another attempt
+
+
+def test_choices_that_make_no_run_leave_the_folder_free(clicks: ClickData, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dense_optimizer"):
+        execute(replace(SPEC, training=replace(TRAINING, dense_optimizer="Adm")), tmp_path / "run", clicks)
+    assert execute(SPEC, tmp_path / "run", clicks)["history"]
+
+
+def test_numbers_far_beyond_are_told_of(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path, write_clicks: Callable[..., ClickData]
+) -> None:
+    finished = FinishedClickRun.load(whole[0])
+    for layer in finished.model.parameters():
+        layer.data.mul_(1e30)
+    with pytest.raises(InputError, match=r"the logloss of the validation part is (nan|inf).* far beyond"):
+        finished.evaluate(write_clicks(tmp_path / "data"), "validation")
+
+
 def test_other_choices_and_other_data_are_refused(clicks: ClickData, tmp_path: Path) -> None:
     interrupted(SPEC, tmp_path / "run", clicks, 10)
     for spec in (replace(SPEC, seed=1), replace(SPEC, methods={"C1": Hashing(50)})):

@@ -14,7 +14,7 @@ from coset.data.clicks.columns import ColumnWriter, file_name, narrowest
 from coset.data.clicks.journal import Grown
 from coset.data.clicks.numbering import Distinct, Hashed
 from coset.data.clicks.parts import Parting
-from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.schema import MISSING, ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.store import (
     PARTS,
@@ -29,6 +29,7 @@ from coset.data.clicks.vocabulary import ClickVocabulary
 from coset.errors import InputError
 from coset.kernels import distinct
 
+_LARGEST = float(np.finfo(np.float32).max)
 PIECE = 1 << 20
 """Rows that are worked on at once."""
 
@@ -75,11 +76,11 @@ class Finisher:
         """Standardise a numeric column and write it, and whether its values are missing."""
         mean, deviation, missing = self._moments(values)
         written: list[ColumnWriter] = []
-        names = [name, f"{name}:missing"] if self.settings.indicators and missing else [name]
+        names = [name, name + MISSING] if self.settings.indicators and missing else [name]
         if self.like is not None:
             facts = self.like.facts["numeric"][name]
             mean, deviation, missing = facts["mean"], facts["std"], facts["missing"]
-            names = [column for column in (name, f"{name}:missing") if column in self.like.numeric]
+            names = [column for column in (name, name + MISSING) if column in self.like.numeric]
         elif not self.settings.standardise:
             mean, deviation = 0.0, 1.0
         for column in names:
@@ -90,7 +91,9 @@ class Finisher:
                     absent = np.isnan(found)
                     if column == name:
                         # Rounded once, from float64; 0 is the mean.
-                        found = np.where(absent, 0, (found.astype(np.float64) - mean) / deviation)
+                        with np.errstate(invalid="ignore"):
+                            found = np.where(absent, 0, (found.astype(np.float64) - mean) / deviation)
+                        found = np.clip(found, -_LARGEST, _LARGEST)  # later logs may hold any number
                     else:
                         found = absent
                     _part(training, of, found, validates)

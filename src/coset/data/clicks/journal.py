@@ -111,18 +111,20 @@ class Journal:
     def __enter__(self) -> Self:
         for name, file in self._files.items():
             file.open(self.note["sizes"].get(name, 0))
+        self._marked = self.note
         self.mark()
         return self
 
-    def mark(self) -> None:
-        """Remember that what was written until now belongs together."""
-        self._marked = {name: file.tell() for name, file in self._files.items()}
+    def mark(self, **changes: Any) -> None:
+        """Remember that what was written until now belongs together, and to what the note says of it."""
+        # In one assignment: an interrupt finds the last mark or this one, and nothing between.
+        self._marked = self._marked | changes | {"sizes": {name: file.tell() for name, file in self._files.items()}}
 
-    def commit(self, **changes: Any) -> None:
-        """Bring all files and then the note to the disk; the note speaks of what was there at the last mark."""
+    def commit(self) -> None:
+        """Bring all files and then the note to the disk, as it was at the last mark."""
         for file in self._files.values():
             file.flush()
-        self.note = self.note | changes | {"sizes": self._marked}
+        self.note = self._marked
         write_json(self.folder / NOTE, self.note)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -26,7 +26,9 @@ def log_files(data: str | Path) -> list[Path]:
     """
     path = Path(data)
     if str(data) == TWIN and not path.exists():
-        raise InputError(f"{TWIN}: is made as columns, so there is nothing to prepare; train on it by its name")
+        raise InputError(
+            f"{TWIN}: is made as columns, so there is nothing to prepare; give its name to train or compare"
+        )
     if str(data) in BUILT_IN and not path.exists():
         folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
         places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]

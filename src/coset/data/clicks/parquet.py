@@ -29,8 +29,8 @@ def parquet_blocks(
     polars = import_polars(f"{file.path}: reading Parquet")
     try:
         types = polars.read_parquet_schema(file.path)
-        rows = polars.scan_parquet(file.path).select(polars.len()).collect().item()
-    except (polars.exceptions.PolarsError, OSError) as error:
+        rows = polars.scan_parquet(file.path, glob=False).select(polars.len()).collect().item()
+    except _unreadables(polars) as error:
         raise _unreadable(file, error) from None
     for name in schema.columns:
         if name not in types:
@@ -42,8 +42,9 @@ def parquet_blocks(
         for start in range(offset, rows, ROWS):
             file.check_unchanged()
             try:
-                yield start, polars.scan_parquet(file.path).slice(start, ROWS).select(schema.columns).collect()
-            except (polars.exceptions.PolarsError, OSError) as error:
+                rest = polars.scan_parquet(file.path, glob=False)
+                yield start, rest.slice(start, ROWS).select(schema.columns).collect()
+            except _unreadables(polars) as error:
                 file.check_unchanged()
                 raise _unreadable(file, error) from None
 
@@ -134,12 +135,15 @@ def _keys(
         raise InputError(
             f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; convert them"
         )
-    text = series.cast(polars.String).fill_null("")
+    try:
+        text = series.cast(polars.String).fill_null("")
+    except _unreadables(polars) as error:
+        raise InputError(f"{file.path}, column {series.name!r}: no text ({_first_line(error)})") from None
     data = "".join(text.to_list()).encode()
     ends = np.cumsum(text.str.len_bytes().to_numpy(), dtype=np.int64)
     if len(data) > np.iinfo(np.int32).max - 1:
         raise InputError(f"{file.path}, column {series.name!r}: categories of more than 32 kB on average")
-    # The bytes before and after a field belong to no other one: a text is taken as it is, its blanks included.
+    # The bytes before and after a field belong to no other one. Blanks around a text are no part of it, as in CSV.
     begins = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]]) if len(ends) else ends
     bounds = np.stack([begins - 1, ends], axis=1).astype(np.int32)
     keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
@@ -161,6 +165,14 @@ EMPTY = int(parse.FNV_BASIS.astype(np.int64))
 """The key of the empty text."""
 
 
-def _unreadable(file: LogFile, error: Exception) -> InputError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{file.path}: not readable as Parquet ({reason})")
+def _unreadables(polars: Any) -> tuple[type[BaseException], ...]:
+    """What polars raises of a file that is not what it should be; a panic of its is no `Exception`."""
+    return polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError
+
+
+def _unreadable(file: LogFile, error: BaseException) -> InputError:
+    return InputError(f"{file.path}: not readable as Parquet ({_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -25,6 +25,7 @@ from coset.data.clicks.stream import ahead
 from coset.data.clicks.text import Layout, text_blocks
 from coset.errors import InputError
 from coset.partitions import MultiplyShift
+from coset.sizes import format_size
 
 COMMIT_SECONDS = 5.0
 """How much work a killed process may lose."""
@@ -79,9 +80,9 @@ class Reading:
                     self._read_file(files, number, note, pool, threads, skip_bad, progress)
                 if not note["rows"]:
                     raise InputError(f"{files[-1].path}: no rows that can be used ({note['skipped']} were left out)")
-                note["whole"] = True
+                journal.mark(whole=True)
             finally:  # whatever ended the reading, what came before is good
-                journal.commit(**note)
+                journal.commit()
 
     def _read_file(
         self, files: list[LogFile], number: int, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int,
@@ -94,23 +95,24 @@ class Reading:
             for block in blocks:
                 self._skip(file, block.bad, note["skipped"], skip_bad)
                 self._add(block, pool)
-                journal.mark()
                 note |= {
                     "offset": block.offset,
                     "row": block.first + block.rows,
                     "rows": note["rows"] + len(block.labels),
                     "skipped": note["skipped"] + len(block.bad),
                 }
+                journal.mark(**note)
                 reached = before + block.consumed
                 if time.monotonic() - committed > COMMIT_SECONDS:
                     self._check_space(files, reached)
-                    journal.commit(**note)
+                    journal.commit()
                     committed = time.monotonic()
                 if progress is not None:
                     progress.advance((reached >> 20) - (shown >> 20), f"reading {file.path.name}")
                     shown = reached
         file.check_unchanged()
         note |= {"file": number + 1, "offset": 0, "row": 1}
+        journal.mark(**note)
 
     def _blocks(
         self, file: LogFile, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int
@@ -126,7 +128,7 @@ class Reading:
         over = allowed - skipped
         if len(bad) > over:
             first: BadRow = bad[max(over, 0)]
-            more = f" ({allowed} before it were tolerated, see skipped.jsonl)" if allowed else ""
+            more = f" (the {allowed} that --skip-bad tolerates came before it)" if allowed else ""
             raise InputError(
                 f"{file.path}, row {first.row}: {first.reason}{more}; correct or remove it and begin anew, or go on "
                 f"with --resume and a higher --skip-bad than {allowed}"
@@ -164,6 +166,7 @@ class Reading:
         free = shutil.disk_usage(self._journal.folder).free
         if free < needed:
             raise InputError(
-                f"{self._journal.folder.parent}: about {needed / 1e9:.1f} GB more are needed, and {free / 1e9:.1f} GB "
-                "are free on that disk; free some space and go on with --resume, or begin anew elsewhere"
+                f"{self._journal.folder.parent}: about {format_size(int(needed))} more are needed, and "
+                f"{format_size(free)} are free on that disk; free some space and go on with --resume, or begin anew "
+                "elsewhere"
             )

@@ -15,6 +15,10 @@ from coset.files import read_json
 CategoryType = Literal["text", "hex", "integer"]
 
 
+MISSING = ":missing"
+"""What the name of a numeric column that says where another one is missing ends in."""
+
+
 @dataclass(frozen=True)
 class ClickSchema:
     """The columns of a click log: CSV, TSV or Parquet.
@@ -61,6 +65,12 @@ class ClickSchema:
             )
         if twice := sorted({name for name in used if used.count(name) > 1}):
             raise InputError(f"schema: the column {twice[0]!r} is named twice; a column has one use")
+        for name in self.numeric:
+            if name.removesuffix(MISSING) in self.numeric and name.endswith(MISSING):
+                raise InputError(
+                    f"schema: {name!r} is what the column is called that says where {name.removesuffix(MISSING)!r} is "
+                    f"missing; rename it"
+                )
         for name in self.features:
             if not name or "." in name:  # they become names of tables
                 raise InputError(f"schema: a feature needs a name without dots, not {name!r}; rename the column")

@@ -81,8 +81,8 @@ class LogFile:
         """The first line that is not blank, without the line feed."""
         for lines in self.lines():
             for line in lines.data.split(b"\n"):
-                if line.strip():
-                    return line.rstrip(b"\r")
+                if found := line.rstrip(b"\r"):
+                    return found
         raise InputError(f"{self.path}: the file is empty")
 
     def lines(self, offset: int = 0) -> Iterator[Lines]:
@@ -92,7 +92,8 @@ class LogFile:
             InputError: the file is cut off or damaged, changes while it is read, or is no text.
         """
         kept, at_begin = b"", offset == 0
-        with self.path.open("rb") as raw:
+        with self.path.open("rb") as file:
+            raw = _Until(file, self.size)  # what is added while it is read is no part of it
             for data in _unpacked(raw, self._packing, offset, self.path):
                 if at_begin and data.startswith(_MARK):
                     data, offset = data[len(_MARK) :], len(_MARK)
@@ -129,7 +130,20 @@ class _Packed(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def _unpacked(raw: BinaryIO, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
+class _Until:
+    """The first `size` bytes of a file."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+
+def _unpacked(raw: _Until, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
     if not packing:
         raw.seek(offset)
     file: _Packed = gzip.GzipFile(fileobj=raw) if packing == _GZIP else _Zstd(raw, path) if packing else raw
@@ -149,7 +163,7 @@ def _unpacked(raw: BinaryIO, packing: bytes, offset: int, path: Path) -> Iterato
 class _Zstd:
     """A reader of zstd files of any number of frames, which tells when the last one is cut off."""
 
-    def __init__(self, raw: BinaryIO, path: Path) -> None:
+    def __init__(self, raw: _Until, path: Path) -> None:
         try:
             import zstandard
         except ImportError:

@@ -49,7 +49,7 @@ class Layout:
         names = tuple(name.strip() for name in next(csv.reader([line], delimiter=schema.separator)))
         for name in schema.columns:
             if names.count(name) != 1:
-                near = get_close_matches(name, names, n=1, cutoff=0.5)
+                near = get_close_matches(name, [of for of in names if of not in schema.columns], n=1, cutoff=0.5)
                 said = "two columns are called" if name in names else "no column"
                 hint = f": did you mean {near[0]!r}?" if near and name not in names else ""
                 raise InputError(
