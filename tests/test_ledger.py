@@ -41,7 +41,7 @@ def real_bytes(values: list[torch.Tensor]) -> int:
 @pytest.mark.parametrize(("table", "example"), CASES)
 def test_predicted_is_measured(table: Table, example: Method) -> None:
     predicted, module = example.components(table), example.build(table)
-    assert by_key(predicted) == by_key(ledger.measure(module))
+    assert by_key(predicted) == by_key(ledger.components_of(module))
     assert ledger.parameters(predicted) == sum(parameter.numel() for parameter in module.parameters())
     assert ledger.inference_bytes(predicted) == real_bytes(list(module.state_dict().values())) == example.bytes(table)
 
@@ -62,7 +62,7 @@ def test_optimizer_bytes_are_those_of_the_torch_optimizer(
 def test_index_state_is_stored_and_not_trained() -> None:
     module = Embedding(10, 4, order=torch.arange(9, -1, -1))
     components = module.components()
-    assert by_key(components) == by_key(ledger.measure(module))
+    assert by_key(components) == by_key(ledger.components_of(module))
     assert ledger.inference_bytes(components) == 10 * 4 * 4 + 10 * 4
     assert ledger.parameters(components) == 40
     assert ledger.optimizer_bytes(components, "adam") == 2 * 160 + 4
@@ -73,7 +73,7 @@ def test_a_scalar_and_a_vector_are_measured() -> None:
     module = nn.Module()
     module.mean = nn.Parameter(torch.tensor(1.0))
     module.register_buffer("order", torch.zeros(5, dtype=torch.int32))
-    assert by_key(ledger.measure(module)) == by_key(
+    assert by_key(ledger.components_of(module)) == by_key(
         [Component("mean", 1, 0), Component("order", 5, 0, torch.int32, "index")]
     )
 
@@ -81,7 +81,7 @@ def test_a_scalar_and_a_vector_are_measured() -> None:
 def test_a_parameter_of_two_names_is_trained_under_both() -> None:
     module = nn.Module()
     module.one = module.other = nn.Parameter(torch.zeros(2, 3))
-    assert by_key(ledger.measure(module)) == by_key([Component("one", 2, 3), Component("other", 2, 3)])
+    assert by_key(ledger.components_of(module)) == by_key([Component("one", 2, 3), Component("other", 2, 3)])
 
 
 @pytest.mark.parametrize(("change", "dtype"), [("half", torch.float16), ("double", torch.float64)])

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
     from coset.schema import Component, Table
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
@@ -22,9 +23,12 @@ _HOMES = {
     "EmbeddingBag": "tables",
     "EmbeddingBagCollection": "tables",
     "EmbeddingCollection": "tables",
+    "Ledger": "ledger",
     "Method": "methods",
     "Table": "schema",
+    "measure": "ledger",
     "method": "methods",
+    "predict": "ledger",
     "registered": "methods",
 }
 
@@ -34,9 +38,12 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingBagCollection",
     "EmbeddingCollection",
+    "Ledger",
     "Method",
     "Table",
+    "measure",
     "method",
+    "predict",
     "registered",
 ]
 

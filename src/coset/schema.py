@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -148,3 +148,15 @@ class Component:
     def under(self, prefix: str) -> Component:
         """The same array, stored below `prefix`."""
         return replace(self, key=f"{prefix}.{self.key}")
+
+
+class LookupBytes(NamedTuple):
+    """What a lookup in plain torch takes for each id, in bytes, beside the vectors that it gives.
+
+    Args:
+        kept: until its backward pass is done.
+        passing: for a while, in the lookup or in its backward pass, whichever takes more.
+    """
+
+    kept: int
+    passing: int

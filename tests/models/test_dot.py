@@ -155,7 +155,7 @@ def test_components_are_the_state(example: Method) -> None:
     for biases in (False, True):
         model = with_method(example, biases=biases)
         predicted = {component.key: component for component in model.components()}
-        assert predicted == {component.key: component for component in ledger.measure(model)}
+        assert predicted == {component.key: component for component in ledger.components_of(model)}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -9,6 +9,7 @@ from coset.kernels.layout import (
     ADDRESS,
     BAGS,
     BROUGHT,
+    CHUNK,
     COUNT,
     DIM,
     PROJECTED,
@@ -21,7 +22,7 @@ from coset.kernels.layout import (
     VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
-from coset.kernels.rows import CHUNK, find, pool
+from coset.kernels.rows import find, pool
 from coset.kernels.sums import add_up, lay_out, narrow, partial_size
 from coset.kernels.updates import bring_row, bring_task, update_rows
 

@@ -43,3 +43,15 @@ TASK_COLUMNS = 7
 STATE, OTHER, BROUGHT, GROUP = 0, 1, 2, 3
 STATE_COLUMNS = 4
 SGD, ADAGRAD, ROWWISE_ADAGRAD, ADAM = 0, 1, 2, 3
+
+# How work is cut into tasks, by nothing but the sizes of a call.
+CHUNK = 1024  # ids, or bags, of one task of lookups
+TASKS, LEAST = 16, 512  # about how many tasks the sums of a call are cut into, and the fewest lookups of one
+
+
+def chunks_of(lookups: int, total: int, rows: int) -> int:
+    """How many tasks share the sums of an array: `lookups` are those of its rows, `total` those of all arrays."""
+    chunks = 1
+    while chunks * 2 <= min(TASKS * lookups / total, lookups / LEAST, rows):
+        chunks *= 2
+    return chunks

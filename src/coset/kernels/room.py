@@ -80,6 +80,12 @@ class Pool:
                 self._kept, self._idle = [kept[at] for at in stay], [idle[at] for at in stay]
             return found
 
+    @property
+    def bytes(self) -> int:
+        """Of all arrays that are kept."""
+        with self._lock:
+            return sum(array.nbytes for array in self._kept)
+
     def clear(self) -> None:
         """Keep none; those that somebody has are theirs alone."""
         with self._lock:

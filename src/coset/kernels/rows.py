@@ -16,6 +16,7 @@ from coset.kernels.layout import (
     ARRAY,
     BAGS,
     BIAS,
+    CHUNK,
     COLUMN,
     CONCAT,
     COUNT,
@@ -50,9 +51,6 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
-
-CHUNK = 1024
-"""Ids, or bags, of one task."""
 
 AHEAD = 32
 """How many ids ahead of the one at work memory is asked for."""

@@ -17,6 +17,7 @@ from coset.kernels.layout import (
     AS_BIAS,
     BAGS,
     BIAS,
+    CHUNK,
     CHUNKS,
     COLUMN,
     CONCAT,
@@ -50,7 +51,7 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.rows import AHEAD, CHUNK, bag, compose, cut, share
+from coset.kernels.rows import AHEAD, bag, compose, cut, share
 
 
 @compiled

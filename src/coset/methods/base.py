@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import torch
@@ -15,7 +16,7 @@ from coset import settings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.methods.facts import Facts
 from coset.methods.owners import bring_up_to_date
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 if TYPE_CHECKING:
     from coset.methods.rows import Composition
@@ -200,6 +201,16 @@ class Method(ABC):
         """How vectors are composed of rows, for kernels; None where they are not."""
         return None
 
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """What a lookup in plain torch takes for each id, at most, beside the vector; the ledger counts on it.
+
+        A method that does not say is taken to read a row of each of its components, to keep the rows with two numbers
+        of 8 bytes to find each, and to compute with as much again and with the vector.
+        """
+        components = self.components(table)
+        rows = sum((component.width or 1) * component.dtype.itemsize for component in components)
+        return LookupBytes(rows + 16 * len(components), 2 * rows + 2 * vector_bytes(self, table))
+
     def check(self, table: Table) -> None:  # noqa: B027 - most methods fit every table
         """Raise an `InputError` that names the table when these choices do not fit it; what would fit no table is
         refused by `__post_init__` already."""
@@ -261,6 +272,11 @@ class Method(ABC):
         for field in fields:
             if (value := getattr(self, field)) > most:
                 raise InputError(f"{self._what}: {field} must be at most {most}, not {value}")
+
+
+def vector_bytes(method: Method, table: Table) -> int:
+    """Bytes of what one id of `table` gives."""
+    return prod(method.vector_shape(table)) * table.dtype.itemsize
 
 
 def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:

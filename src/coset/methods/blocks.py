@@ -22,12 +22,13 @@ from coset.methods.base import (
     register,
     rising,
     spread,
+    vector_bytes,
 )
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.rows import BlockedComposition, Composition
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class BlockMethod(Method):
             for number, (block, method) in enumerate(self.blocks(table))
             for component in method.components(block)
         ]
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """As if all ids were of the block that takes most; beside it, which block each is of, and the vectors of all
+        blocks behind one another."""
+        self.check(table)
+        each = [method.lookup_bytes(block) for block, method in self.blocks(table)]
+        kept, passing = max(of.kept for of in each), max(of.passing for of in each)
+        return each[0] if len(each) == 1 else LookupBytes(kept + 24, passing + 24 + 2 * vector_bytes(self, table))
 
     def build(self, table: Table) -> BlockModule:
         """A fresh module."""

@@ -16,7 +16,7 @@ from coset.methods.base import Method, Sizes, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.rows import Affine
 from coset.partitions import MAX_SEED, hash_words
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 _MISH_POWER = 0.4523421923758826
 """Mean square of mish(z), z normal with deviation 1."""
@@ -81,6 +81,11 @@ class DeepHash(Method):
                 Component(f"layers.{number}.bias", outward, 0, table.dtype),
             ]
         return found
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """The encoding and, twice, what hidden layers give; the hashes that the encoding is made of."""
+        encoded, *hidden, out = (width * table.dtype.itemsize for width in self.widths(table))
+        return LookupBytes(encoded + 2 * sum(hidden), max(3 * 8 * self.num_hashes, 3 * max(hidden) + 3 * out))
 
     def build(self, table: Table) -> DeepHashModule:
         """A fresh module."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.base import Method, Sizes, TableModule, make, register, vector_bytes
 from coset.methods.facts import Facts
 from coset.methods.fitting import fitted_rows
 from coset.methods.rows import Rows
 from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 _SWEEPS = 40
 _BEGINNINGS = 6
@@ -87,6 +87,12 @@ class HashEmbedding(Method):
             Component("buckets.weight", self.num_buckets, table.embedding_dim, table.dtype),
             Component("weights.weight", self.num_weights or table.num_embeddings, self.num_hashes, table.dtype),
         ]
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """The k rows and weights of an id, their products, and what hashes it."""
+        k = self.num_hashes
+        rows = k * vector_bytes(self, table)
+        return LookupBytes(rows + k * (8 + table.dtype.itemsize) + 8, 2 * rows + k * 40 + vector_bytes(self, table))
 
     def build(self, table: Table) -> HashEmbeddingModule:
         """A fresh module."""

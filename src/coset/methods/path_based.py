@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import Method, TableModule, make, register, rising, spread
+from coset.methods.base import Method, TableModule, make, register, rising, spread, vector_bytes
 from coset.methods.facts import Facts
 from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
 from coset.partitions import balanced_moduli, mixed_radix
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 _SLOPE = 0.1
 _ROOM = 2**24  # elements of gathered functions at one time in `materialize`
@@ -86,6 +86,13 @@ class PathBased(Method):
     def rows(self, table: Table) -> list[int]:
         """Rows of each partition that ids reach."""
         return [partition.rows(table.num_embeddings) for partition in mixed_radix(self.moduli)]
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """Both layers of the functions of an id and what they give, for each step; the gradients of those of one."""
+        dim, hidden = table.embedding_dim, self.hidden
+        step = (2 * dim * hidden + 3 * hidden + 3 * dim) * table.dtype.itemsize
+        steps = len(self.moduli) - 1
+        return LookupBytes(8 * len(self.moduli) + steps * step, (step if steps else 0) + 3 * vector_bytes(self, table))
 
     def build(self, table: Table) -> PathModule:
         """A fresh module."""

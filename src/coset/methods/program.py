@@ -25,9 +25,6 @@ from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
 DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """Types of numbers that kernels compute in."""
-_TASKS = 16
-"""About how many tasks the sums of a call are cut into; a task has `_LEAST` lookups or more."""
-_LEAST = 512
 _KEPT = 64
 """How many shapes of calls are remembered."""
 
@@ -236,9 +233,8 @@ class Program:
                 per_array[array] = asked, sum(counts[use[layout.USE_FEATURE]] for use in asked)
         total = sum(count for _, count in per_array.values())
         for array, (asked, count) in per_array.items():
-            chunks, projection = 1, asked[0][layout.USE_PART] < 0
-            while not projection and chunks * 2 <= min(_TASKS * count / total, count / _LEAST, self.arrays[array, 1]):
-                chunks *= 2
+            projection = asked[0][layout.USE_PART] < 0
+            chunks = 1 if projection else layout.chunks_of(count, total, int(self.arrays[array, layout.ROWS]))
             tasks += [[array, number, chunks, 0, 0, len(uses), len(asked)] for number in range(chunks)]
             uses += asked
         shape = (-1, layout.TASK_COLUMNS), (-1, layout.USE_COLUMNS)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.base import Method, Sizes, TableModule, make, register, vector_bytes
 from coset.methods.facts import Facts
 from coset.methods.rows import Rows
 from coset.partitions import MAX_MODULUS, MAX_SEED, hash_words
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 
 @register("robe")
@@ -72,6 +72,11 @@ class Robe(Method):
     def components(self, table: Table) -> list[Component]:
         """The array."""
         return [Component("array.weight", self.size, 1, table.dtype, shared=self.array)]
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """The place of every element, and what hashes it; the elements and their gradient."""
+        places = 8 * (table.embedding_dim + min(self.chunk, table.embedding_dim))
+        return LookupBytes(places, 3 * places + 2 * vector_bytes(self, table))
 
     def build(self, table: Table) -> RobeModule:
         """A fresh module."""

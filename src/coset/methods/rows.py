@@ -22,7 +22,7 @@ from coset.kernels.room import in_large_pages
 from coset.methods.base import Method, TableModule
 from coset.methods.fitting import fitted_rows
 from coset.partitions import Codes, Partition, RowMap, naive
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 Operation = Literal["mult", "add", "concat"]
 Distribution = Literal["normal", "uniform", "nested"]
@@ -136,6 +136,22 @@ class RowComposition:
                 stored.append(Component(self.projection.bias_key, self.dim, 0, dtype))
         return stored
 
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """What a lookup takes for each id, beside the vector."""
+        size, count = table.dtype.itemsize, len(self.parts)
+        indices = 8 * sum(
+            not (isinstance(part.partition, Partition) and part.partition.is_identity(table.num_embeddings))
+            for part in self.parts
+        )
+        rows = sum(part.width for part in self.parts) * size
+        products = (count - 1) * self.width * size if count > 1 else 0
+        kept = indices + (rows + products if self.operation == "mult" and count > 1 else 0)
+        wide = 0
+        if self.projection is not None:
+            kept += self.width * size
+            wide = (2 + self.projection.bias) * self.dim * size
+        return LookupBytes(kept, 2 * rows + 2 * self.dim * size + wide + (40 if indices else 0))
+
     def under(self, prefix: str) -> RowComposition:
         """The same composition, stored below `prefix`."""
         return replace(
@@ -241,6 +257,10 @@ class RowMethod(Method):
         """How the vectors of `table` are made, after a check that this method fits it."""
         self.check(table)
         return self.composition(table)
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """Rows and where they are, products of them, and what a projection widens."""
+        return self.descriptor(table).lookup_bytes(table)
 
     def components(self, table: Table) -> list[Component]:
         """The arrays of the composition."""

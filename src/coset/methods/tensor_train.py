@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.base import Method, TableModule, make, register, rising
+from coset.methods.base import Method, TableModule, make, register, rising, vector_bytes
 from coset.methods.facts import Facts
 from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
 from coset.partitions import Partition, balanced_moduli, mixed_radix
-from coset.schema import Component, Table
+from coset.schema import Component, LookupBytes, Table
 
 _CORES = 3
 _SWEEPS = 40
@@ -103,6 +103,13 @@ class TensorTrain(Method):
             Component(f"core{number}.weight", partition.rows(table.num_embeddings), prod(slice_), table.dtype)
             for number, (partition, slice_) in enumerate(shapes)
         ]
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """The slices of an id, the product of the first two, and the gradients of all of these."""
+        slices = self.slices(table)
+        left = slices[0][1] * slices[1][1] * self.rank
+        numbers = (sum(prod(slice_) for slice_ in slices) + left) * table.dtype.itemsize
+        return LookupBytes(numbers + 24, numbers + 2 * vector_bytes(self, table) + 16)
 
     def build(self, table: Table) -> TrainModule:
         """A fresh module."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from coset import settings
 from coset.errors import InputError, unknown
-from coset.ledger import measure
+from coset.ledger import components_of
 from coset.schema import Component, Table
 from coset.tables import EmbeddingBagCollection
 from coset.tables.collections import FeatureIds, read_features
@@ -110,7 +110,7 @@ class ClickModel(nn.Module):
 
     def components(self) -> list[Component]:
         """All that is stored, tables and layers, under the names of the state."""
-        return measure(self)
+        return components_of(self)
 
     def _in_order(self, features: Mapping[str, FeatureIds] | Any) -> Mapping[str, FeatureIds]:
         """All features, in the order of the collection: layers know their inputs by place."""

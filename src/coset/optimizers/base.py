@@ -213,6 +213,18 @@ class TableOptimizer(torch.optim.Optimizer):
         parameters."""
         self._factor *= factor
 
+    def scratch_bytes(self) -> dict[str, int]:
+        """Bytes that are kept besides tables and state now, by purpose: to be used again, for a step that waits, and
+        for steps to be made up for."""
+        waiting = [found for engine in self.engines for found in engine.pending]
+        history = sum(array.nbytes for array in self._history.arrays) if self.dense else 0
+        return {
+            "vectors": sum(engine.outputs.bytes for engine in self.engines),
+            "sums of gradients by row": sum(engine.sums.bytes for engine in self.engines)
+            + sum(found.distinct.nbytes for found in waiting),
+            "steps to make up for": history,
+        }
+
     def _forget(self) -> None:
         self._factor = 1.0
         for engine in self.engines:

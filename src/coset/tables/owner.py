@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError, unknown
-from coset.ledger import measure
+from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, Table
@@ -126,7 +126,7 @@ class Tables(nn.Module):
     def components(self) -> list[Component]:
         """What is stored, index state included, under the names of the state: read off the tensors, so that it
         stays true after `.half()`. What will be stored, `Method.components` tells in advance."""
-        return measure(self)
+        return components_of(self)
 
     def reset_parameters(self) -> None:
         """Draw fresh values in every table."""

@@ -1,0 +1,72 @@
+"""What the ledger asks of methods, and what a step asks of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Protocol
+
+from coset.schema import Component, LookupBytes, Table
+
+
+class Stored(Protocol):
+    """A way to store a table: every `Method` is one."""
+
+    row_per_id: ClassVar[bool]
+
+    def components(self, table: Table) -> list[Component]:
+        """What is stored, in closed form."""
+        ...
+
+    def descriptor(self, table: Table) -> Any:
+        """How vectors are composed of rows, for kernels; None where they are not."""
+        ...
+
+    def vector_shape(self, table: Table) -> tuple[int, ...]:
+        """Shape of what one id gives."""
+        ...
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """What a lookup in plain torch takes for each id."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one step asks of one feature.
+
+    Args:
+        table, method: that it reads.
+        ids: how many.
+        bags: how many vectors come of them.
+        pieces: the compositions of its blocks, for kernels; none where plain torch looks it up.
+    """
+
+    table: Table
+    method: Stored
+    ids: int
+    bags: int
+    pieces: tuple[Any, ...]
+
+    @property
+    def vectors(self) -> int:
+        """Bytes of the vectors."""
+        return self.bags * self.width
+
+    @property
+    def width(self) -> int:
+        """Bytes of what one id gives."""
+        return prod(self.method.vector_shape(self.table)) * self.table.dtype.itemsize
+
+
+def pieces_of(composition: Any) -> Iterator[Any]:
+    """The compositions of all blocks, in order, of one that may have blocks within blocks."""
+    if composition is None:
+        return
+    blocks = getattr(composition, "blocks", None)
+    if blocks is None:
+        yield composition
+        return
+    for block in blocks:
+        yield from pieces_of(block)

@@ -1,0 +1,72 @@
+"""Bytes of components: what a method or a module stores, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import prod
+
+from torch import nn
+
+from coset.schema import Component
+
+
+def parameters(components: Iterable[Component]) -> int:
+    """Number of trained values; index state is not trained."""
+    return sum(component.numel for component in components if component.kind == "parameter")
+
+
+def inference_bytes(components: Iterable[Component]) -> int:
+    """Bytes that lookups need: parameters and index state.
+
+    Example:
+        >>> inference_bytes([Component("rows.weight", 10, 4), Component("order", 10, 0, kind="index")])
+        200
+    """
+    return sum(component.bytes for component in components)
+
+
+def together(tables: Mapping[str, Iterable[Component]]) -> list[Component]:
+    """The components of the tables of one collection, under the names of its state; arrays that they share are there
+    once.
+
+    Example:
+        >>> array = Component("array.weight", 1000, 1, shared="all")
+        >>> [(c.key, c.bytes) for c in together({"user": [array], "movie": [array]})]
+        [('shared.all.weight', 4000)]
+    """
+    found: dict[str, Component] = {}
+    for name, components in tables.items():
+        for component in components:
+            key = stored_key(name, component)
+            found[key] = replace(component, key=key)
+    return list(found.values())
+
+
+def stored_key(table: str, component: Component) -> str:
+    """The name of a component of a table in the state of a collection."""
+    if component.shared is None:
+        return f"tables.{table}.{component.key}"
+    return f"shared.{component.shared}.{component.key.rpartition('.')[2]}"
+
+
+def components_of(module: nn.Module) -> list[Component]:
+    """The components that a module really holds, read off its state."""
+    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return [
+        Component(name, *sides(tuple(value.shape)), value.dtype, "parameter" if name in trained else "index")
+        for name, value in module.state_dict().items()
+    ]
+
+
+def sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and width of a tensor, as a `Component` has them: all dimensions but the first are the width.
+
+    Example:
+        >>> sides((3, 4)), sides((5,)), sides(()), sides((2, 3, 4)), sides((3, 0))
+        ((3, 4), (5, 0), (1, 0), (2, 12), (0, 0))
+    """
+    if len(shape) < 2:
+        return (shape[0] if shape else 1), 0
+    width = prod(shape[1:])
+    return (shape[0], width) if width else (0, 0)

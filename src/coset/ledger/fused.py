@@ -1,0 +1,113 @@
+"""What a training step of the fused engine takes beside tables and their state, in closed form.
+
+Every size here is that of an array of `coset.optimizers.engine` or of a kernel that it calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coset.kernels.layout import CHUNK, chunks_of
+from coset.ledger.asked import Asked
+
+_INT64, _INT32 = 8, 4
+_STEPS = 1 << 16
+"""Steps that dense Adam writes down at most before it brings all rows up."""
+
+
+@dataclass
+class _Array:
+    """An array that rows are read of: its size, how often a step reads of it, and whether it is read as a whole."""
+
+    rows: int
+    width: int
+    whole: bool = False
+    lookups: int = 0
+
+
+def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes by purpose, at most.
+
+    Args:
+        asked: features that kernels look up, all of tables of one dtype.
+        threads: that work side by side; each has a hash table of rows.
+        dense: whether the optimizer makes up for the steps that rows missed.
+
+    Returns:
+        What there is until the backward pass is done, and what of it stays: until the step, and for the next.
+    """
+    if not asked:
+        return {}, {}
+    itemsize = asked[0].table.dtype.itemsize
+    pieces = [piece for of in asked for piece in of.pieces]
+    ids = sum(of.ids for of in asked)
+    arrays = _arrays(asked)
+    total = sum(array.lookups for array in arrays)
+    sums = distinct = 0
+    places: list[int] = []
+    for array in arrays:
+        chunks = 1 if array.whole else chunks_of(array.lookups, total, array.rows)
+        rows = array.rows if array.whole else min(array.lookups, chunks * array.rows)
+        sums, distinct = sums + rows * array.width * itemsize, distinct + rows * _INT64
+        if not array.whole:
+            places += [places_of(min(array.lookups, array.rows // chunks + 1)) * _INT64] * chunks
+    vectors = sum(of.vectors for of in asked)
+    kept = {
+        "vectors": vectors,
+        "sums of gradients by row": sums + sums // itemsize // 8 * itemsize + distinct,
+    }
+    projected = [piece for piece in pieces if piece.projection is not None]
+    if dense:
+        kept["steps to make up for"] = (2 * (1 + bool(projected)) + 1) * _STEPS * _INT64
+    parts = max(len(piece.parts) for piece in pieces)
+    several = any(len(of.pieces) > 1 for of in asked)
+    passing = {
+        "gradients of vectors": 2 * vectors,  # feature by feature, and side by side
+        "rows of ids": ids * (parts * _INT64 + several * _INT32) + sum(_offsets(of) for of in asked),
+        "hash tables of rows": sum(sorted(places)[-threads:]),
+    }
+    if projected:
+        widest = max(piece.width for piece in projected)
+        passing["gradients before projections"] = ids * widest * itemsize + sum(map(_partials, asked)) * itemsize
+    return kept | passing, kept
+
+
+def places_of(rows: int) -> int:
+    """Places of the hash table for so many distinct rows; `coset.kernels.sums.no_slots` makes it."""
+    size = 16
+    while size < (4 if rows <= 4096 else 2) * rows:
+        size *= 2
+    return size
+
+
+def _arrays(asked: Iterable[Asked]) -> list[_Array]:
+    found: dict[tuple[str, str], _Array] = {}
+    for of in asked:
+        for piece in of.pieces:
+            for key, array in _arrays_of(piece):
+                found.setdefault((of.table.name, key), array).lookups += of.ids
+    return list(found.values())
+
+
+def _arrays_of(piece: Any) -> list[tuple[str, _Array]]:
+    """The arrays of a composition: one for each of its parts, though some may be the same."""
+    found = [(part.key, _Array(part.rows, part.width)) for part in piece.parts]
+    if piece.projection is not None:
+        found.append((piece.projection.key, _Array(piece.width, piece.dim, whole=True)))
+        if piece.projection.bias_key is not None:
+            found.append((piece.projection.bias_key, _Array(1, piece.dim, whole=True)))
+    return found
+
+
+def _partials(of: Asked) -> int:
+    """Numbers of the partial sums of the gradients of projections: those of every task."""
+    size = sum(
+        1 + (piece.width + piece.projection.bias) * piece.dim for piece in of.pieces if piece.projection is not None
+    )
+    return size * -(-of.bags // CHUNK)
+
+
+def _offsets(of: Asked) -> int:
+    return (of.bags + 1) * _INT64 if of.ids != of.bags else 0

@@ -1,0 +1,124 @@
+"""What each optimizer keeps of a parameter from step to step, and what it needs while it takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from coset.errors import InputError, unknown
+from coset.schema import Component
+
+Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
+"""What ratings are trained by; more of torch's are known by `TORCH`."""
+TableOptimizer = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "dense_adam"]
+"""What `coset.optimizers` has."""
+Engine = Literal["plain", "fused"]
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """What an optimizer keeps of a parameter.
+
+    Args:
+        arrays: of the size and type of the parameter.
+        scalars: float32 numbers a parameter, such as torch's count of steps.
+        rows: numbers of the type of the parameter for each row; a parameter of one dimension is one row.
+        steps: int32 numbers for each row.
+        factored: a number for each row and each column in place of an array, where there are rows.
+        beside: arrays of the size of a dense parameter that a step makes and drops again, one parameter after the other.
+        sparse: where it takes sparse gradients, how many arrays of the looked-up vectors, and how many bytes an id, a
+            step makes and drops again; None where it takes none.
+        only_sparse: whether it takes no others.
+    """
+
+    arrays: int = 0
+    scalars: int = 0
+    rows: int = 0
+    steps: int = 0
+    factored: bool = False
+    beside: int = 0
+    sparse: tuple[int, int] | None = None
+    only_sparse: bool = False
+
+    def bytes(self, of: Component) -> int:
+        """Bytes of the state of a parameter that has had a gradient."""
+        rows = of.rows if of.width else 1
+        arrays = self.arrays * of.bytes
+        if self.factored:
+            arrays = (of.rows + of.width) * of.dtype.itemsize if of.width else of.bytes
+        return arrays + rows * (self.rows * of.dtype.itemsize + 4 * self.steps) + self.scalars * _scalar_bytes()
+
+
+TORCH: Mapping[str, Keeps] = {
+    "sgd": Keeps(sparse=(0, 0)),
+    "sgd_momentum": Keeps(1),
+    "adagrad": Keeps(1, 1, beside=1, sparse=(3, 40)),
+    "adam": Keeps(2, 1, beside=2),
+    "adam_amsgrad": Keeps(3, 1, beside=2),
+    "adamw": Keeps(2, 1, beside=2),
+    "adamw_amsgrad": Keeps(3, 1, beside=2),
+    "sparse_adam": Keeps(2, sparse=(6, 40), only_sparse=True),  # its count of steps is a number of Python's
+    "lazy_adam": Keeps(2, 1),  # of the dot model's own loop, which keeps what Adam does
+    "rmsprop": Keeps(1, 1, beside=1),
+    "rmsprop_centered": Keeps(2, 1, beside=1),
+    "rmsprop_momentum": Keeps(2, 1, beside=1),
+    "adadelta": Keeps(2, 1, beside=2),
+    "adamax": Keeps(2, 1, beside=1),
+    "nadam": Keeps(2, 2, beside=2),
+    "radam": Keeps(2, 1, beside=5),
+    "asgd": Keeps(1, 3),
+    "rprop": Keeps(2, 1, beside=3),
+    "adafactor": Keeps(scalars=1, factored=True, beside=2),
+}
+"""Torch's optimizers by name; a word behind the name is the option that is set."""
+
+TABLES: Mapping[str, Keeps] = {
+    "sgd": Keeps(),
+    "adagrad": Keeps(1),
+    "row_wise_adagrad": Keeps(rows=1),
+    "lazy_adam": Keeps(2),
+    "dense_adam": Keeps(2, steps=1),
+}
+"""The optimizers of `coset.optimizers` by name."""
+
+
+def keeps(optimizer: str, engine: Engine) -> Keeps:
+    """What the optimizer of this name keeps: torch's where the engine is plain, that of `coset.optimizers` where it is
+    fused.
+
+    Raises:
+        InputError: there is no such engine, or no such optimizer for it.
+    """
+    if engine not in ("plain", "fused"):
+        raise InputError(f"engine must be 'plain' or 'fused', not {engine!r}")
+    known = TORCH if engine == "plain" else TABLES
+    if optimizer not in known:
+        raise unknown(f"optimizer of engine {engine!r}", optimizer, known)
+    return known[optimizer]
+
+
+def optimizer_bytes(components: Iterable[Component], optimizer: str) -> int:
+    """Bytes of the state that the torch optimizer of that name keeps when every parameter has had a gradient."""
+    return _sum(components, keeps(optimizer, "plain"))
+
+
+def table_optimizer_bytes(components: Iterable[Component], optimizer: str) -> int:
+    """Bytes of the state that the optimizer of `coset.optimizers` of that name keeps.
+
+    Example:
+        >>> table_optimizer_bytes([Component("rows.weight", 1000, 16)], "row_wise_adagrad")
+        4000
+    """
+    return _sum(components, keeps(optimizer, "fused"))
+
+
+def _sum(components: Iterable[Component], kept: Keeps) -> int:
+    return sum(kept.bytes(component) for component in components if component.kind == "parameter")
+
+
+def _scalar_bytes() -> int:
+    """Of a count of steps, which torch keeps in float32 unless float64 is its usual type."""
+    return 8 if torch.get_default_dtype() == torch.float64 else 4

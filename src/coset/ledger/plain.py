@@ -1,0 +1,83 @@
+"""What a training step of plain torch takes beside tables and their state: kept for autograd, gradients, scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from coset.errors import InputError
+from coset.ledger.asked import Asked, pieces_of
+from coset.ledger.components import stored_key
+from coset.ledger.optimizers import Keeps
+from coset.schema import Component
+
+_PER_ID, _PER_BAG = 24, 24
+"""Bytes of the places, bags and offsets that pooling keeps, and what sorting them takes on the way back."""
+
+
+def plain_step(
+    asked: Sequence[Asked], components: Iterable[Component], kept: Keeps
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes by purpose, at most, with a dense gradient of every parameter.
+
+    Args:
+        asked: features that plain torch looks up.
+        components: of the tables that they read, under their names in the state of the collection.
+        kept: the optimizer.
+
+    Returns:
+        What there is in the backward pass, and what in the optimizer's step.
+    """
+    if not asked:
+        return {}, {}
+    vectors = sum(of.vectors for of in asked)
+    each = [of.method.lookup_bytes(of.table) for of in asked]
+    trained = {component.key: component.bytes for component in components if component.kind == "parameter"}
+    uses = _uses(asked)
+    # One more gradient is there while it is added to that of another use.
+    again = max((size for key, size in trained.items() if uses[key] > 1), default=0)
+    gradients = sum(trained.values())
+    backward = {
+        "vectors": vectors,
+        "gradients of vectors": vectors,
+        "kept for gradients": sum(
+            of.ids * (found.kept + _PER_ID) + of.bags * _PER_BAG for of, found in zip(asked, each, strict=True)
+        ),
+        "at work": max(of.ids * (found.passing + _PER_ID) for of, found in zip(asked, each, strict=True)),
+        "gradients": gradients + again,
+    }
+    return backward, {"gradients": gradients, "at work": kept.beside * max(trained.values(), default=0)}
+
+
+def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The same for `torch.nn.Embedding(sparse=True)` and `torch.nn.EmbeddingBag(sparse=True)`.
+
+    Raises:
+        InputError: the optimizer takes no sparse gradients, or a table is stored otherwise.
+    """
+    if kept.sparse is None:
+        raise InputError(f"optimizer {optimizer!r} takes no sparse gradients; sgd, adagrad and sparse_adam do")
+    for of in asked:
+        if not of.method.row_per_id:
+            raise InputError(f"table {of.table.name!r}: sparse gradients are of full tables, not of {of.method}")
+    vectors = sum(of.vectors for of in asked)
+    rows: dict[str, int] = {}
+    steps: dict[str, int] = {}
+    for of in asked:
+        name, (arrays, each) = of.table.name, kept.sparse
+        again = name in rows  # gradients of several features are put behind one another
+        rows[name] = rows.get(name, 0) + of.ids * (of.width + 8) * (2 if again else 1)
+        steps[name] = steps.get(name, 0) + of.ids * (arrays * of.width + each)
+    gradients = sum(rows.values())
+    backward = {"vectors": vectors, "gradients of vectors": vectors, "gradients": gradients}
+    return backward, {"gradients": gradients, "at work": max(steps.values(), default=0)}
+
+
+def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:
+    """How often a step reads of each array of parameters."""
+    found: dict[str, int] = {}
+    for of in asked:
+        parts = [part.key for piece in pieces_of(of.method.descriptor(of.table)) for part in piece.parts]
+        for component in of.method.components(of.table):
+            key = stored_key(of.table.name, component)
+            found[key] = found.get(key, 0) + max(1, parts.count(component.key))
+    return found

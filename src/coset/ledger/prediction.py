@@ -1,0 +1,173 @@
+"""`predict`: the ledger of tables that are not there yet, from their sizes and methods alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from math import ceil
+from typing import Any
+
+import torch
+
+from coset.errors import InputError, unknown
+from coset.ledger.asked import Asked, Stored, pieces_of
+from coset.ledger.book import Ledger, Line, owner_of
+from coset.ledger.components import together
+from coset.ledger.fused import fused_step
+from coset.ledger.optimizers import Engine, Keeps, keeps
+from coset.ledger.plain import plain_step, sparse_step
+from coset.schema import Component, Table
+
+_DTYPES = torch.float32, torch.float64
+"""Types that kernels compute in."""
+
+
+def predict(
+    tables: Iterable[tuple[Table, Stored]],
+    features: Mapping[str, str] | None = None,
+    *,
+    optimizer: str | None = None,
+    others: str | None = None,
+    engine: Engine = "plain",
+    batch_size: int | None = None,
+    ids_per_bag: float | Mapping[str, float] = 1,
+    sparse: bool = False,
+    orders: Collection[str] = (),
+    threads: int | None = None,
+) -> Ledger:
+    """What the tables of one collection take in bytes; nothing is built, so it takes microseconds.
+
+    Parameters, index state, optimizer state and an artifact's tensors are exact. What a step takes is the most that it
+    can, for batches of this size: as if every id that is looked up were another one, as far as there are rows.
+    It counts the vectors and their gradients; what autograd keeps of lookups; gradients of parameters, dense or
+    sparse, or sums of gradients by row; the arrays in which lookups, sums and optimizers compute. Not counted are
+    ids and labels, the other layers of a model with all that they keep, a first batch of another size, and what torch,
+    numba and Python take by themselves.
+
+    Args:
+        tables: each table with its method, an object such as `coset.Full()`.
+        features: feature → table, as in a collection; by default every table is a feature.
+        optimizer: of the tables; by name. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`, `adam`,
+            `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation.
+            Engine `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`,
+            `dense_adam`). Without one there is no state, and no step.
+        others: engine `"fused"`: torch's optimizer of the tables that are not composed of rows.
+        engine: `"plain"` or `"fused"`.
+        batch_size: bags of every feature in a step; without it, steps are not counted.
+        ids_per_bag: how many ids a bag has on average, of all features or by name.
+        sparse: engine `"plain"`: full tables as in torch's own modules with `sparse=True`.
+        orders: the tables that have an `order` (see `Embedding`).
+        threads: that kernels run on; by default as many as torch has now.
+
+    Raises:
+        InputError: an unknown name; a method that does not fit its table; a table that the optimizer cannot train.
+
+    Example:
+        >>> from coset import Full, QuotientRemainder, Table, predict
+        >>> tables = [(Table("user", 6040, 64), QuotientRemainder(120)), (Table("movie", 3706, 64), Full())]
+        >>> found = predict(tables, optimizer="row_wise_adagrad", engine="fused", batch_size=1024)
+        >>> found.parameters, found.optimizer, found.owners["tables.user"].parameters
+        (992512, 15508, 43776)
+    """
+    given = list(tables)
+    _check(given, orders, batch_size, optimizer)
+    pieces = {table.name: _pieces(table, method, engine) for table, method in given}
+    stored = together({table.name: _components(table, method, orders) for table, method in given})
+    chosen = None if optimizer is None else keeps(optimizer, engine)
+    rest = _rest(given, pieces, others, chosen, engine)
+    by_kernels = {f"tables.{name}" for name, found in pieces.items() if found}
+    lines = tuple(
+        _line(component, chosen if engine == "plain" or owner_of(component.key) in by_kernels else rest)
+        for component in stored
+    )
+    about: dict[str, Any] = {"optimizer": optimizer, "others": others, "engine": engine, "batch_size": batch_size}
+    if batch_size is None or chosen is None:
+        return Ledger(lines, {}, "predicted", about)
+    threads = torch.get_num_threads() if threads is None else threads
+    asked = _asked(given, features, pieces, batch_size, ids_per_bag)
+    if sparse or chosen.only_sparse:
+        moments = sparse_step(asked, chosen, str(optimizer))
+    elif engine == "plain":
+        moments = plain_step(asked, stored, chosen)
+    else:
+        fused, left = [of for of in asked if of.pieces], [of for of in asked if not of.pieces]
+        own = [component for component in stored if owner_of(component.key) not in by_kernels]
+        pairs = zip(
+            fused_step(fused, threads, dense=chosen.steps > 0), plain_step(left, own, rest or Keeps()), strict=True
+        )
+        moments = tuple({name: a.get(name, 0) + b.get(name, 0) for name in {**a, **b}} for a, b in pairs)  # type: ignore[assignment]
+        about["threads"] = threads
+    return Ledger(lines, max(moments, key=lambda found: sum(found.values())), "predicted", about)
+
+
+def _check(
+    given: list[tuple[Table, Stored]], orders: Collection[str], batch_size: int | None, optimizer: str | None
+) -> None:
+    names = [table.name for table, _ in given]
+    for table, method in given:
+        if not hasattr(method, "components"):
+            raise InputError(f"table {table.name!r}: a method is an object such as coset.Full(), not {method!r}")
+    if len(set(names)) < len(names):
+        raise InputError(f"tables need distinct names, not {names}")
+    if unknown_order := [name for name in orders if name not in names]:
+        raise unknown("table with an order", unknown_order[0], names)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    if batch_size is not None and optimizer is None:
+        raise InputError("a training step needs an optimizer; name one, or leave batch_size out")
+
+
+def _pieces(table: Table, method: Stored, engine: Engine) -> tuple[Any, ...]:
+    if engine == "plain" or table.dtype not in _DTYPES:
+        return ()
+    return tuple(pieces_of(method.descriptor(table)))
+
+
+def _components(table: Table, method: Stored, orders: Collection[str]) -> list[Component]:
+    found = method.components(table)
+    if table.name in orders:
+        found = [*found, Component("order", table.num_embeddings, 0, torch.int32, "index")]
+    return found
+
+
+def _rest(
+    given: list[tuple[Table, Stored]], pieces: Mapping[str, Any], others: str | None, chosen: Keeps | None,
+    engine: Engine,
+) -> Keeps | None:  # fmt: skip
+    """What keeps the state of tables that kernels cannot train."""
+    if others is not None:
+        return keeps(others, "plain")
+    left = [(table, method) for table, method in given if not pieces[table.name]]
+    if engine == "fused" and chosen is not None and left:
+        raise InputError(
+            f"table {left[0][0].name!r}: kernels do not train {left[0][1]}, which is not composed of rows in float32 "
+            f"or float64; name torch's optimizer of such tables with others="
+        )
+    return None
+
+
+def _line(component: Component, kept: Keeps | None) -> Line:
+    state = kept.bytes(component) if kept is not None and component.kind == "parameter" else 0
+    return Line(
+        owner_of(component.key), component.key, component.shape, component.dtype, component.kind, component.bytes, state
+    )
+
+
+def _asked(
+    given: list[tuple[Table, Stored]], features: Mapping[str, str] | None, pieces: Mapping[str, tuple[Any, ...]],
+    batch_size: int, ids_per_bag: float | Mapping[str, float],
+) -> list[Asked]:  # fmt: skip
+    by_name = {table.name: (table, method) for table, method in given}
+    read = {name: name for name in by_name} if features is None else features
+    for feature, name in read.items():
+        if name not in by_name:
+            raise unknown(f"table (of feature {feature!r})", name, by_name)
+    lengths = ids_per_bag if isinstance(ids_per_bag, Mapping) else dict.fromkeys(read, ids_per_bag)
+    for feature, length in lengths.items():
+        if feature not in read:
+            raise unknown("feature with ids_per_bag", feature, read)
+        if not 0 <= length < float("inf"):
+            raise InputError(f"feature {feature!r}: ids_per_bag must be 0 or more, not {length!r}")
+    return [
+        Asked(*by_name[name], ceil(batch_size * lengths.get(feature, 1)), batch_size, pieces[name])
+        for feature, name in read.items()
+    ]
