@@ -151,12 +151,14 @@ class Component:
 
 
 class LookupBytes(NamedTuple):
-    """What a lookup in plain torch takes for each id, in bytes, beside the vectors that it gives.
+    """What a lookup in plain torch takes for each id, in bytes, at most.
 
     Args:
-        kept: until its backward pass is done.
-        passing: for a while, in the lookup or in its backward pass, whichever takes more.
+        kept: from the lookup until its backward pass is done, beside the vector.
+        forward: for a while in the lookup, beside what is kept; the vector counts, which a bag does without later.
+        backward: for a while in the backward pass, beside what is kept; the gradient of the vector counts.
     """
 
     kept: int
-    passing: int
+    forward: int
+    backward: int

@@ -55,6 +55,11 @@ class Asked:
         return self.bags * self.width
 
     @property
+    def gradients(self) -> int:
+        """Bytes of their gradients; where an id gives several vectors, also of those of each alone."""
+        return self.vectors * (2 if len(self.method.vector_shape(self.table)) > 1 else 1)
+
+    @property
     def width(self) -> int:
         """Bytes of what one id gives."""
         return prod(self.method.vector_shape(self.table)) * self.table.dtype.itemsize

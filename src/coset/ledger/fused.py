@@ -27,7 +27,7 @@ class _Array:
     lookups: int = 0
 
 
-def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> tuple[dict[str, int], dict[str, int]]:
+def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[str, int]]:
     """Bytes by purpose, at most.
 
     Args:
@@ -36,10 +36,10 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> tuple[dict[
         dense: whether the optimizer makes up for the steps that rows missed.
 
     Returns:
-        What there is until the backward pass is done, and what of it stays: until the step, and for the next.
+        What there is in lookups; in the backward pass; and what of it stays, until the step and for the next.
     """
     if not asked:
-        return {}, {}
+        return [{}, {}, {}]
     itemsize = asked[0].table.dtype.itemsize
     pieces = [piece for of in asked for piece in of.pieces]
     ids = sum(of.ids for of in asked)
@@ -64,14 +64,14 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> tuple[dict[
     parts = max(len(piece.parts) for piece in pieces)
     several = any(len(of.pieces) > 1 for of in asked)
     passing = {
-        "gradients of vectors": 2 * vectors,  # feature by feature, and side by side
+        "gradients of vectors": vectors + sum(of.gradients for of in asked),  # side by side, and feature by feature
         "rows of ids": ids * (parts * _INT64 + several * _INT32) + sum(_offsets(of) for of in asked),
         "hash tables of rows": sum(sorted(places)[-threads:]),
     }
     if projected:
         widest = max(piece.width for piece in projected)
         passing["gradients before projections"] = ids * widest * itemsize + sum(map(_partials, asked)) * itemsize
-    return kept | passing, kept
+    return [kept, kept | passing, kept]
 
 
 def places_of(rows: int) -> int:

@@ -10,13 +10,11 @@ from coset.ledger.components import stored_key
 from coset.ledger.optimizers import Keeps
 from coset.schema import Component
 
-_PER_ID, _PER_BAG = 24, 24
-"""Bytes of the places, bags and offsets that pooling keeps, and what sorting them takes on the way back."""
+_KEPT, _SORTED, _BAG = 16, 48, 24
+"""Bytes that pooling keeps of each id, that sorting takes on the way back, and that it keeps of each bag."""
 
 
-def plain_step(
-    asked: Sequence[Asked], components: Iterable[Component], kept: Keeps
-) -> tuple[dict[str, int], dict[str, int]]:
+def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Keeps) -> list[dict[str, int]]:
     """Bytes by purpose, at most, with a dense gradient of every parameter.
 
     Args:
@@ -25,30 +23,32 @@ def plain_step(
         kept: the optimizer.
 
     Returns:
-        What there is in the backward pass, and what in the optimizer's step.
+        What there is in lookups, in the backward pass, and in the optimizer's step.
     """
     if not asked:
-        return {}, {}
+        return [{}, {}, {}]
     vectors = sum(of.vectors for of in asked)
-    each = [of.method.lookup_bytes(of.table) for of in asked]
+    each = [(of, of.method.lookup_bytes(of.table)) for of in asked]
     trained = {component.key: component.bytes for component in components if component.kind == "parameter"}
     uses = _uses(asked)
     # One more gradient is there while it is added to that of another use.
     again = max((size for key, size in trained.items() if uses[key] > 1), default=0)
     gradients = sum(trained.values())
-    backward = {
+    there = {
         "vectors": vectors,
-        "gradients of vectors": vectors,
-        "kept for gradients": sum(
-            of.ids * (found.kept + _PER_ID) + of.bags * _PER_BAG for of, found in zip(asked, each, strict=True)
-        ),
-        "at work": max(of.ids * (found.passing + _PER_ID) for of, found in zip(asked, each, strict=True)),
+        "kept for gradients": sum(of.ids * (found.kept + _KEPT) + of.bags * _BAG for of, found in each),
+    }
+    forward = {**there, "at work": max(of.ids * found.forward for of, found in each)}
+    backward = {
+        **there,
+        "gradients of vectors": sum(of.gradients for of in asked),
+        "at work": max(of.ids * (found.backward + _SORTED) for of, found in each),
         "gradients": gradients + again,
     }
-    return backward, {"gradients": gradients, "at work": kept.beside * max(trained.values(), default=0)}
+    return [forward, backward, {"gradients": gradients, "at work": kept.beside * max(trained.values(), default=0)}]
 
 
-def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> tuple[dict[str, int], dict[str, int]]:
+def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dict[str, int]]:
     """The same for `torch.nn.Embedding(sparse=True)` and `torch.nn.EmbeddingBag(sparse=True)`.
 
     Raises:
@@ -69,7 +69,7 @@ def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> tuple[di
         steps[name] = steps.get(name, 0) + of.ids * (arrays * of.width + each)
     gradients = sum(rows.values())
     backward = {"vectors": vectors, "gradients of vectors": vectors, "gradients": gradients}
-    return backward, {"gradients": gradients, "at work": max(steps.values(), default=0)}
+    return [backward, {"gradients": gradients, "at work": max(steps.values(), default=0)}]
 
 
 def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:

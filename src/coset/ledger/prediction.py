@@ -91,10 +91,8 @@ def predict(
     else:
         fused, left = [of for of in asked if of.pieces], [of for of in asked if not of.pieces]
         own = [component for component in stored if owner_of(component.key) not in by_kernels]
-        pairs = zip(
-            fused_step(fused, threads, dense=chosen.steps > 0), plain_step(left, own, rest or Keeps()), strict=True
-        )
-        moments = tuple({name: a.get(name, 0) + b.get(name, 0) for name in {**a, **b}} for a, b in pairs)  # type: ignore[assignment]
+        by_torch = plain_step(left, own, rest or Keeps())
+        moments = list(map(_added, fused_step(fused, threads, dense=chosen.steps > 0), by_torch))
         about["threads"] = threads
     return Ledger(lines, max(moments, key=lambda found: sum(found.values())), "predicted", about)
 
@@ -171,3 +169,7 @@ def _asked(
         Asked(*by_name[name], ceil(batch_size * lengths.get(feature, 1)), batch_size, pieces[name])
         for feature, name in read.items()
     ]
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}

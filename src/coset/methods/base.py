@@ -202,14 +202,15 @@ class Method(ABC):
         return None
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """What a lookup in plain torch takes for each id, at most, beside the vector; the ledger counts on it.
+        """What a lookup in plain torch takes for each id; the ledger counts on it.
 
         A method that does not say is taken to read a row of each of its components, to keep the rows with two numbers
-        of 8 bytes to find each, and to compute with as much again and with the vector.
+        of 8 bytes to find each, and to compute with as much again and with two vectors.
         """
         components = self.components(table)
         rows = sum((component.width or 1) * component.dtype.itemsize for component in components)
-        return LookupBytes(rows + 16 * len(components), 2 * rows + 2 * vector_bytes(self, table))
+        passing = 2 * rows + 2 * vector_bytes(self, table)
+        return LookupBytes(rows + 16 * len(components), passing, passing)
 
     def check(self, table: Table) -> None:  # noqa: B027 - most methods fit every table
         """Raise an `InputError` that names the table when these choices do not fit it; what would fit no table is

@@ -53,8 +53,11 @@ class BlockMethod(Method):
         blocks behind one another."""
         self.check(table)
         each = [method.lookup_bytes(block) for block, method in self.blocks(table)]
-        kept, passing = max(of.kept for of in each), max(of.passing for of in each)
-        return each[0] if len(each) == 1 else LookupBytes(kept + 24, passing + 24 + 2 * vector_bytes(self, table))
+        if len(each) == 1:
+            return each[0]
+        kept, forward, backward = (max(sizes) for sizes in zip(*each, strict=True))
+        vector = vector_bytes(self, table)
+        return LookupBytes(kept + 24, forward + 2 * vector + 24, backward + vector + 24)
 
     def build(self, table: Table) -> BlockModule:
         """A fresh module."""

@@ -85,7 +85,8 @@ class DeepHash(Method):
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """The encoding and, twice, what hidden layers give; the hashes that the encoding is made of."""
         encoded, *hidden, out = (width * table.dtype.itemsize for width in self.widths(table))
-        return LookupBytes(encoded + 2 * sum(hidden), max(3 * 8 * self.num_hashes, 3 * max(hidden) + 3 * out))
+        layers = 2 * max(hidden) + 2 * out
+        return LookupBytes(encoded + 2 * sum(hidden), max(24 * self.num_hashes, layers), layers)
 
     def build(self, table: Table) -> DeepHashModule:
         """A fresh module."""

@@ -90,9 +90,9 @@ class HashEmbedding(Method):
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """The k rows and weights of an id, their products, and what hashes it."""
-        k = self.num_hashes
-        rows = k * vector_bytes(self, table)
-        return LookupBytes(rows + k * (8 + table.dtype.itemsize) + 8, 2 * rows + k * 40 + vector_bytes(self, table))
+        k, vector = self.num_hashes, vector_bytes(self, table)
+        kept = k * (vector + table.dtype.itemsize + 8) + 8
+        return LookupBytes(kept, k * (vector + 40) + vector, 2 * k * vector + vector)
 
     def build(self, table: Table) -> HashEmbeddingModule:
         """A fresh module."""

@@ -92,7 +92,8 @@ class PathBased(Method):
         dim, hidden = table.embedding_dim, self.hidden
         step = (2 * dim * hidden + 3 * hidden + 3 * dim) * table.dtype.itemsize
         steps = len(self.moduli) - 1
-        return LookupBytes(8 * len(self.moduli) + steps * step, (step if steps else 0) + 3 * vector_bytes(self, table))
+        vector = vector_bytes(self, table)
+        return LookupBytes(8 * len(self.moduli) + steps * step, 2 * vector, (step if steps else 0) + vector)
 
     def build(self, table: Table) -> PathModule:
         """A fresh module."""

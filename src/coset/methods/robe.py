@@ -75,8 +75,10 @@ class Robe(Method):
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """The place of every element, and what hashes it; the elements and their gradient."""
-        places = 8 * (table.embedding_dim + min(self.chunk, table.embedding_dim))
-        return LookupBytes(places, 3 * places + 2 * vector_bytes(self, table))
+        chunk = min(self.chunk, table.embedding_dim)
+        chunks = -(-table.embedding_dim // chunk)
+        places, vector = 8 * chunks * chunk, vector_bytes(self, table)
+        return LookupBytes(places, places + 16 * chunks + vector, 2 * vector)
 
     def build(self, table: Table) -> RobeModule:
         """A fresh module."""

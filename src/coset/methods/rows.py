@@ -137,20 +137,24 @@ class RowComposition:
         return stored
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """What a lookup takes for each id, beside the vector."""
-        size, count = table.dtype.itemsize, len(self.parts)
-        indices = 8 * sum(
+        """What a lookup takes for each id."""
+        size, count, projection = table.dtype.itemsize, len(self.parts), self.projection
+        found = sum(
             not (isinstance(part.partition, Partition) and part.partition.is_identity(table.num_embeddings))
             for part in self.parts
         )
-        rows = sum(part.width for part in self.parts) * size
-        products = (count - 1) * self.width * size if count > 1 else 0
-        kept = indices + (rows + products if self.operation == "mult" and count > 1 else 0)
-        wide = 0
-        if self.projection is not None:
-            kept += self.width * size
-            wide = (2 + self.projection.bias) * self.dim * size
-        return LookupBytes(kept, 2 * rows + 2 * self.dim * size + wide + (40 if indices else 0))
+        narrow, vector = self.width * size, self.dim * size
+        kept, forward, backward = 8 * found, (2 if count > 1 else 0) * narrow + (40 if found else 0), 0
+        if count > 1 and self.operation == "mult":
+            kept += (2 * count - 2) * narrow  # all rows, and all products but the last
+            backward = 2 * narrow
+        elif count > 1 and self.operation == "concat":
+            backward = narrow
+        if projection is not None:  # in chunks, which are a copy, and each of which has a gradient of the matrix
+            kept += narrow
+            forward += narrow + (1 + projection.bias) * vector
+            backward += vector + 2 * narrow + narrow * self.dim // _CHUNK
+        return LookupBytes(kept, forward + vector, backward + vector)
 
     def under(self, prefix: str) -> RowComposition:
         """The same composition, stored below `prefix`."""

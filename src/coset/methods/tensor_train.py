@@ -109,7 +109,8 @@ class TensorTrain(Method):
         slices = self.slices(table)
         left = slices[0][1] * slices[1][1] * self.rank
         numbers = (sum(prod(slice_) for slice_ in slices) + left) * table.dtype.itemsize
-        return LookupBytes(numbers + 24, numbers + 2 * vector_bytes(self, table) + 16)
+        vector = vector_bytes(self, table)
+        return LookupBytes(numbers + 24, vector + 40, numbers + vector)
 
     def build(self, table: Table) -> TrainModule:
         """A fresh module."""
