@@ -45,7 +45,8 @@ def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Ke
         "at work": max(of.ids * (found.backward + _SORTED) for of, found in each),
         "gradients": gradients + again,
     }
-    return [forward, backward, {"gradients": gradients, "at work": kept.beside * max(trained.values(), default=0)}]
+    beside = kept.beside * max(trained.values(), default=0)
+    return [forward, backward, {"vectors": vectors, "gradients": gradients, "at work": beside}]
 
 
 def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dict[str, int]]:
@@ -69,7 +70,7 @@ def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dic
         steps[name] = steps.get(name, 0) + of.ids * (arrays * of.width + each)
     gradients = sum(rows.values())
     backward = {"vectors": vectors, "gradients of vectors": vectors, "gradients": gradients}
-    return [backward, {"gradients": gradients, "at work": max(steps.values(), default=0)}]
+    return [backward, {"vectors": vectors, "gradients": gradients, "at work": max(steps.values(), default=0)}]
 
 
 def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:

@@ -144,12 +144,14 @@ class RowComposition:
             for part in self.parts
         )
         narrow, vector = self.width * size, self.dim * size
-        kept, forward, backward = 8 * found, (2 if count > 1 else 0) * narrow + (40 if found else 0), 0
+        kept, forward, backward = 8 * found, 40 if found else 0, 0
         if count > 1 and self.operation == "mult":
             kept += (2 * count - 2) * narrow  # all rows, and all products but the last
-            backward = 2 * narrow
-        elif count > 1 and self.operation == "concat":
-            backward = narrow
+            forward, backward = forward + narrow, 2 * narrow
+        elif count > 1 and self.operation == "add":
+            forward += (count + 1) * narrow
+        elif count > 1:
+            forward, backward = forward + narrow, narrow
         if projection is not None:  # in chunks, which are a copy, and each of which has a gradient of the matrix
             kept += narrow
             forward += narrow + (1 + projection.bias) * vector
