@@ -96,7 +96,9 @@ def test_every_optimizer_of_torch_is_known_or_left_out_for_a_reason() -> None:
         "LBFGS",  # keeps as many gradients as its history says
         "Muon",  # takes matrices of hidden layers alone
     }
-    there = {name for name, of in vars(torch.optim).items() if isinstance(of, type) and issubclass(of, torch.optim.Optimizer)}
+    there = {
+        name for name, of in vars(torch.optim).items() if isinstance(of, type) and issubclass(of, torch.optim.Optimizer)
+    }
     known = {type(make([torch.nn.Parameter(torch.zeros(2, 2))])).__name__ for make in TORCH.values()}
     assert there == known | left_out
     assert KNOWN_TORCH.keys() == TORCH.keys() | {"lazy_adam"}  # of the dot model's own loop
@@ -170,8 +172,10 @@ def test_a_collection_that_shares_arrays_and_tables(default: torch.dtype) -> Non
         torch.set_default_dtype(before)
     assert told.owners["shared.all"].parameters == 64 * 4
     assert told.index == 300 * 4
-    assert told.artifact == told.inference == sum(
-        value.numel() * value.element_size() for value in bags.state_dict().values()
+    assert (
+        told.artifact
+        == told.inference
+        == sum(value.numel() * value.element_size() for value in bags.state_dict().values())
     )
 
 
@@ -197,7 +201,9 @@ def test_tables_that_kernels_do_not_train_have_an_optimizer_of_torch() -> None:
 )
 @settings(max_examples=40, deadline=None)
 def test_any_collection(sizes: list[int], dim: int, choice: str, optimizer: str, dtype: torch.dtype) -> None:
-    make = {"full": lambda n: Full(), "hashing": lambda n: Hashing(-(-n // 3)), "low_rank": lambda n: LowRank(1)}[choice]
+    make = {"full": lambda n: Full(), "hashing": lambda n: Hashing(-(-n // 3)), "low_rank": lambda n: LowRank(1)}[
+        choice
+    ]
     given = [(Table(f"t{at}", n, dim, dtype=dtype), make(n)) for at, n in enumerate(sizes)]
     bags = EmbeddingBagCollection(given)
     told = predict(given, optimizer=optimizer, engine="fused", batch_size=50)
@@ -208,8 +214,7 @@ def test_any_collection(sizes: list[int], dim: int, choice: str, optimizer: str,
 
 def test_all_of_criteo_is_predicted_without_building_anything() -> None:
     given = [
-        (Table(f"C{at}", n, 128), Full() if n < 1000 else QuotientRemainder(-(-n // 4)))
-        for at, n in enumerate(CRITEO)
+        (Table(f"C{at}", n, 128), Full() if n < 1000 else QuotientRemainder(-(-n // 4))) for at, n in enumerate(CRITEO)
     ]
     options: dict[str, Any] = {"optimizer": "dense_adam", "engine": "fused", "batch_size": 2048}
     predict(given, **options)

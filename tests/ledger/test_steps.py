@@ -92,9 +92,7 @@ def test_the_fused_engine_takes_no_more_for_features_that_share_tables_and_bags(
     bags = EmbeddingBagCollection(given, features)
     optimizer = optimizers.Adam(bags, mode="dense")
     batch, per = 3000, {"a": 1, "b": 4, "c": 3, "d": 2, "e": 1}
-    told = predict(
-        given, features, optimizer="dense_adam", engine="fused", batch_size=batch, ids_per_bag=per
-    )
+    told = predict(given, features, optimizer="dense_adam", engine="fused", batch_size=batch, ids_per_bag=per)
     rows = {table.name: table.num_embeddings for table, _ in given}
     ids = {
         feature: (drawn(rows[features[feature]], batch * count), torch.arange(0, batch * count, count))
@@ -109,7 +107,9 @@ def test_the_fused_engine_takes_no_more_for_features_that_share_tables_and_bags(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("at", "method"), [pytest.param(at, *case.values, id=case.id) for at, case in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("at", "method"), [pytest.param(at, *case.values, id=case.id) for at, case in enumerate(CASES)]
+)
 def test_plain_torch_takes_no_more_than_predicted(at: int, method: Method) -> None:
     per = (1, 4)[at % 2]
     bags = EmbeddingBagCollection([(TABLE, method)])
@@ -120,7 +120,9 @@ def test_plain_torch_takes_no_more_than_predicted(at: int, method: Method) -> No
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["adagrad", "adam", "adamw", "rmsprop", "adadelta", "adamax", "nadam", "radam", "rprop"])
+@pytest.mark.parametrize(
+    "name", ["adagrad", "adam", "adamw", "rmsprop", "adadelta", "adamax", "nadam", "radam", "rprop"]
+)
 def test_dense_gradients_and_what_optimizers_put_beside_them(name: str) -> None:
     """A batch that is small beside its table."""
     table = Table("ids", 50_000, 16)

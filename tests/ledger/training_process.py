@@ -14,7 +14,7 @@ import torch
 
 from coset import EmbeddingBagCollection, Full, Table, optimizers, predict
 
-BATCH, STEPS = 4096, 4
+BATCH, STEPS = 4096, 2
 FUSED = {
     "row_wise_adagrad": optimizers.RowWiseAdagrad,
     "lazy_adam": optimizers.Adam,
@@ -29,10 +29,7 @@ def train(engine: str, optimizer: str, rows: int, dim: int) -> int:
     table = Table("ids", rows, dim)
     sparse = optimizer == "sparse_adam"
     model: torch.nn.Module
-    if sparse:
-        model = torch.nn.Embedding(rows, dim, sparse=True)
-    else:
-        model = EmbeddingBagCollection([(table, "full")])
+    model = torch.nn.Embedding(rows, dim, sparse=True) if sparse else EmbeddingBagCollection([(table, "full")])
     training = FUSED[optimizer](model) if engine == "fused" else PLAIN[optimizer](model.parameters())
     for _ in range(STEPS):
         ids = torch.randint(rows, (BATCH,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,8 +62,8 @@ class Ledger:
 
     * `parameters` and `index` are what lookups need, `inference` both together.
     * `optimizer` is what the optimizer keeps from step to step, in tensors.
-    * `step` is what one training step takes beside these at its worst moment, by purpose; see `predict`. Measured, it is
-      what there is of it now: gradients, and arrays that an optimizer of coset keeps to use again.
+    * `step` is what one training step takes beside these at its worst moment, by purpose; see `predict`. Measured, it
+      is what there is of it now: gradients, and arrays that an optimizer of coset keeps to use again.
     * `training` is all of this together, to be compared with the memory that a process has resident more than it would
       without tables. Memory that the system hands out counts there when it is first written to; the ledger counts it
       from the beginning.
@@ -211,7 +211,7 @@ def _size(size: int) -> str:
     return f"{format_size(size)} ({size:,})"
 
 
-def _columns(rows: list[tuple[str, ...]], left: int) -> list[str]:
+def _columns(rows: Sequence[tuple[str, ...]], left: int) -> list[str]:
     """The cells one below the other, the first `left` columns to the left and the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [

@@ -103,7 +103,7 @@ def _arrays_of(piece: Any) -> list[tuple[str, _Array]]:
 
 def _partials(of: Asked) -> int:
     """Numbers of the partial sums of the gradients of projections: those of every task."""
-    size = sum(
+    size: int = sum(
         1 + (piece.width + piece.projection.bias) * piece.dim for piece in of.pieces if piece.projection is not None
     )
     return size * -(-of.bags // CHUNK)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from coset.errors import InputError
 from coset.ledger.book import Ledger, Line, owner_of
@@ -47,7 +48,7 @@ def measure(
     lines: list[Line] = []
     places: dict[Any, int] = {}
     for key, tensor, kind, saved in _stored(model):
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise InputError(f"{key!r} has no shape yet; run a batch through the model first")
         state = states.pop(id(tensor), 0)
         if (at := places.setdefault(_memory(tensor), len(lines))) < len(lines):

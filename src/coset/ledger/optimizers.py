@@ -28,7 +28,7 @@ class Keeps:
         rows: numbers of the type of the parameter for each row; a parameter of one dimension is one row.
         steps: int32 numbers for each row.
         factored: a number for each row and each column in place of an array, where there are rows.
-        beside: arrays of the size of a dense parameter that a step makes and drops again, one parameter after the other.
+        beside: arrays of the size of a dense parameter that a step makes and drops, one parameter after the other.
         sparse: where it takes sparse gradients, how many arrays of the looked-up vectors, and how many bytes an id, a
             step makes and drops again; None where it takes none.
         only_sparse: whether it takes no others.
