@@ -101,7 +101,7 @@ def test_the_fused_engine_takes_no_more_for_features_that_share_tables_and_bags(
     found = taken(bags, optimizer, ids, tuple(optimizer.engines))
     held = optimizer.scratch_bytes()
     few = told.steps["steps to make up for"] - held["steps to make up for"]  # that were taken by now
-    assert found - PYTHON < told.step - few < 1.2 * found
+    assert found - 2 * PYTHON < told.step - few < 1.2 * found  # five features, more objects of Python
     assert 0 < held["vectors"] == told.steps["vectors"]
     assert 0 < held["steps to make up for"] < told.steps["steps to make up for"]
 
