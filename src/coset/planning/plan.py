@@ -1,0 +1,259 @@
+"""A plan: an `embedding_dim` and one method per table under one byte budget, as JSON that people read and edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from coset import settings
+from coset.errors import InputError, unknown
+from coset.files import read_json, write_json
+from coset.ledger import TableOptimizer, table_optimizer_bytes
+from coset.methods import Method, method
+from coset.schema import Component, Table
+from coset.sizes import format_size, parse_size
+
+PLAN_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What a table would get if it did not get what the plan chose: the next best candidate.
+
+    Args:
+        method: of the table.
+        bytes: that it takes.
+        loss: predicted, in the units of `Choice.loss`.
+    """
+
+    method: Method
+    bytes: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a plan says of one table.
+
+    Args:
+        num_embeddings: ids of the table that was planned for; 0 where a plan written by hand leaves it out.
+        method: that stores the table.
+        bytes: that it takes; an array shared with other tables is counted at the first of them.
+        loss: predicted share of what the table is worth to the model that this method loses, weighted by that worth.
+        why: one sentence with numbers.
+        instead: the next best, if there is one.
+    """
+
+    num_embeddings: int
+    method: Method
+    bytes: int = 0
+    loss: float = 0.0
+    why: str = ""
+    instead: Alternative | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An embedding dim and one method per table, under one byte budget.
+
+    In a file, all but `embedding_dim` and the method of every table may be left out, and is worked out by `fitted`.
+
+    Args:
+        embedding_dim: elements of a vector, the same for all tables of the model.
+        budget: what `bytes` may reach; 0 for a plan that has none.
+        tables: what is said of every table, by name.
+        bytes: what the budget bounds: tables, `other_bytes`, and `optimizer_bytes` where there is an optimizer.
+        other_bytes: what the model stores beside its tables, such as the biases per id of the dot model.
+        optimizer: of `coset.optimizers`, whose state is within the budget too; None leaves it out.
+        optimizer_bytes: of the state that it keeps for the tables.
+        loss: predicted for the whole model, the sum over its tables.
+        schema: version of the layout of the file.
+
+    Example:
+        >>> plan = Plan.from_json({"embedding_dim": 8, "tables": {"user": {"method": "full"}}})
+        >>> plan = plan.fitted([Table("user", 100, 8)])
+        >>> plan.bytes, plan.methods
+        (3200, {'user': Full()})
+    """
+
+    embedding_dim: int
+    budget: int
+    tables: Mapping[str, Choice]
+    bytes: int = 0
+    other_bytes: int = 0
+    optimizer: str | None = None
+    optimizer_bytes: int = 0
+    loss: float = 0.0
+    schema: int = PLAN_SCHEMA
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
+        settings.check(self, "plan")
+        for name in ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer_bytes"):
+            least = 1 if name == "embedding_dim" else 0
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"plan: {name} must be at least {least}, not {value}")
+        if not self.tables:
+            raise InputError("plan: tables must say something of at least one table")
+        if self.optimizer is not None and self.optimizer not in (known := get_args(TableOptimizer)):
+            raise unknown("optimizer of a plan", self.optimizer, known)
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The method of every table, by name."""
+        return {name: choice.method for name, choice in self.tables.items()}
+
+    def check(self, tables: Sequence[Table]) -> None:
+        """Raise an `InputError` that names the table unless this plan is one for `tables`, within its budget."""
+        self.fitted(tables)
+
+    def fitted(self, tables: Sequence[Table], other_bytes: int | None = None) -> Plan:
+        """The same choices for `tables`, with all sizes worked out anew; reasons of what was edited are dropped.
+
+        Args:
+            tables: of the model, each with the dim of the plan.
+            other_bytes: what that model stores beside them; what the plan says by default.
+
+        Raises:
+            InputError: a table is missing or unknown, its size or dim is another, its method does not fit it, or all
+                together are over the budget.
+        """
+        self._check_names(tables)
+        for table in tables:
+            self._check_table(table)
+        found = {table.name: self.tables[table.name] for table in tables}
+        each, components = own_bytes(tables, self.methods)
+        other = self.other_bytes if other_bytes is None else other_bytes
+        state = state_bytes(components, self.optimizer)
+        plan = replace(
+            self,
+            tables={
+                table.name: _renewed(found[table.name], table.num_embeddings, each[table.name]) for table in tables
+            },
+            bytes=sum(each.values()) + state + other,
+            other_bytes=other,
+            optimizer_bytes=state,
+        )
+        plan = replace(plan, loss=sum(choice.loss for choice in plan.tables.values()) if plan != self else self.loss)
+        plan._check_budget()
+        return plan
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values, keys always in one order; `from_json` gives an equal one back."""
+        head = {name: settings.plain(getattr(self, name)) for name in ("schema", *_HEAD)}
+        return head | {"tables": settings.plain(self.tables)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Plan:
+        """The plan that `to_json` wrote or a person did; `budget` may have a unit, and a method be just a name."""
+        if not isinstance(value, Mapping):
+            raise InputError(f"plan: expected a table of fields, not {value!r}")
+        given = dict(value)
+        _check_schema(given.get("schema", PLAN_SCHEMA))
+        given["budget"] = parse_size(given["budget"]) if given.get("budget") is not None else 0
+        if isinstance(tables := given.get("tables"), Mapping):
+            given["tables"] = {name: _choice(str(name), said) for name, said in tables.items()}
+        return settings.make(cls, given, "plan")
+
+    def save(self, path: Path | str) -> None:
+        """Write the plan to a file, as indented JSON."""
+        write_json(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Plan:
+        """The plan in a file; an `InputError` begins with the path."""
+        value = read_json(Path(path))
+        try:
+            return cls.from_json(value)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def _check_names(self, tables: Sequence[Table]) -> None:
+        names = [table.name for table in tables]
+        for name in self.tables:
+            if name not in names:
+                raise InputError(f"table {name!r}: the plan has it and the model does not; it has {', '.join(names)}")
+        for name in names:
+            if name not in self.tables:
+                raise InputError(f"table {name!r}: the plan says nothing of it; it has {', '.join(self.tables)}")
+            if names.count(name) > 1:
+                raise InputError(f"table {name!r}: there are several tables of this name")
+
+    def _check_table(self, table: Table) -> None:
+        choice, where = self.tables[table.name], f"table {table.name!r}"
+        if choice.num_embeddings and choice.num_embeddings != table.num_embeddings:
+            raise InputError(
+                f"{where}: the plan is for {choice.num_embeddings} ids and the table has {table.num_embeddings}; "
+                f"plan anew for this data"
+            )
+        if self.embedding_dim != table.embedding_dim:
+            raise InputError(
+                f"{where}: the plan has embedding_dim {self.embedding_dim} and the table {table.embedding_dim}"
+            )
+        if choice.method.needs_attributes and table.attributes is None:
+            raise InputError(f"{where}: {choice.method.name} needs attributes, and the table has none")
+        choice.method.check(table)
+
+    def _check_budget(self) -> None:
+        if self.budget and self.bytes > self.budget:
+            name, most = max(self.tables.items(), key=lambda item: item[1].bytes)
+            raise InputError(
+                f"plan: it takes {format_size(self.bytes)} ({self.bytes} bytes), {self.bytes - self.budget} bytes over "
+                f"its budget of {format_size(self.budget)}; the largest is table {name!r} with {most.bytes} bytes"
+            )
+
+
+_HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimizer_bytes", "loss")
+
+
+def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:
+    """Bytes of every table, and the components of all; a shared array is there once, at its first table."""
+    each: dict[str, int] = {}
+    found: list[Component] = []
+    shared: set[tuple[str, str]] = set()
+    for table in tables:
+        new = []
+        for component in methods[table.name].components(table):
+            name = (component.shared or "", component.key.rpartition(".")[2])
+            if component.shared is None or name not in shared:
+                new.append(component)
+            shared |= {name} if component.shared else set()
+        each[table.name] = sum(component.bytes for component in new)
+        found += new
+    return each, found
+
+
+def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
+    """Bytes of the state of an optimizer of tables; 0 for none."""
+    return 0 if optimizer is None else table_optimizer_bytes(components, optimizer)  # type: ignore[arg-type]
+
+
+def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
+    """`choice` with these sizes; what it says of itself is believed only if it was of this many bytes."""
+    if choice.bytes == size and choice.num_embeddings == num_embeddings:
+        return choice
+    return Choice(num_embeddings, choice.method, size, why="chosen by hand")
+
+
+def _check_schema(schema: Any) -> None:
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise InputError(f"plan: schema must be {PLAN_SCHEMA}, not {schema!r}")
+    if schema > PLAN_SCHEMA:
+        raise InputError(f"plan: it has schema {schema}, and this coset reads schema {PLAN_SCHEMA}; update coset")
+
+
+def _choice(name: str, said: Any) -> Choice:
+    """What a plan says of table `name`; a bare method is enough."""
+    where = f"plan: table {name!r}"
+    given = dict(said) if isinstance(said, Mapping) else {}
+    if "method" not in given:
+        raise InputError(f'{where} needs a method, such as {{"method": "full"}}, not {said!r}')
+    try:
+        given["method"] = method(given["method"])
+        if isinstance(instead := given.get("instead"), Mapping) and "method" in instead:
+            given["instead"] = {**instead, "method": method(instead["method"])}
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return settings.make(Choice, {"num_embeddings": 0} | given, where)
