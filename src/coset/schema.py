@@ -98,10 +98,16 @@ class Table:
         """Bytes of the uncompressed table."""
         return self.num_embeddings * self.embedding_dim * self.dtype.itemsize
 
+    def of_dim(self, embedding_dim: int) -> Table:
+        """The same table with vectors of another length."""
+        return self._with(slice(None), embedding_dim=embedding_dim)
+
     def block(self, start: int, stop: int) -> Table:
         """The table of the ids `start … stop - 1`, renumbered from 0."""
-        cut = slice(start, stop)
-        block = replace(self, num_embeddings=stop - start, frequencies=None, attributes=None)
+        return self._with(slice(start, stop), num_embeddings=stop - start)
+
+    def _with(self, cut: slice, **changes: int) -> Table:
+        block = replace(self, **changes, frequencies=None, attributes=None)  # type: ignore[arg-type]
         # Set past the checks: these columns have been looked through, and once is enough where blocks are many.
         if self.frequencies is not None:
             object.__setattr__(block, "frequencies", self.frequencies[cut])

@@ -20,6 +20,7 @@ from coset.schema import Component, LookupBytes, Table
 
 if TYPE_CHECKING:
     from coset.methods.rows import Composition
+    from coset.methods.traffic import Traffic
 
 M = TypeVar("M", bound="Method")
 
@@ -173,6 +174,11 @@ class Method(ABC):
     """Whether it fits only tables that carry `attributes`."""
     facts: ClassVar[Facts | None] = None
     """What `docs/methods.md` says of it; coset's own methods all have them."""
+    planned: ClassVar[bool] = False
+    """Whether a planner tries it when nobody says which methods to try."""
+    worth: ClassVar[float] = 0.2
+    """Of a method whose vectors are not composed of rows: how many bytes of a narrow table a byte of it is worth, as
+    far as measured; a planner has no other way to know."""
 
     def __post_init__(self) -> None:
         for field, hint in settings.fields(type(self)).items():
@@ -226,6 +232,17 @@ class Method(ABC):
         """One instance of every variant, fit for `table`: what the contract suite runs over."""
         sizes = cls.sizes(table)
         return [sizes[len(sizes) // 2]]
+
+    @classmethod
+    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+        """What a planner tries: a few dozens of sizes along the bytes, the smallest and the largest among them.
+
+        Args:
+            table: to be stored.
+            traffic: how often its ids occur.
+            fixed: fields that all candidates have.
+        """
+        return thinned(cls.sizes(table, **fixed))
 
     @classmethod
     def for_budget(cls, table: Table, max_bytes: int, **fixed: Any) -> Self:
@@ -288,6 +305,16 @@ def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
             f"table {table.name!r}: {smallest.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
         )
     return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
+
+
+def thinned(sizes: Sequence[M], count: int = 24) -> list[M]:
+    """At most `count` of `sizes`, the first and the last among them, at equal ratios of their places.
+
+    Example:
+        >>> thinned(range(1, 1001), 4)
+        [1, 10, 100, 1000]
+    """
+    return [sizes[place - 1] for place in spread(1, len(sizes), count)]
 
 
 def rising(candidates: Iterable[M], table: Table) -> list[M]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
@@ -22,13 +22,20 @@ from coset.methods.base import (
     register,
     rising,
     spread,
+    thinned,
     vector_bytes,
 )
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
+from coset.methods.low_rank import LowRank
 from coset.methods.rows import BlockedComposition, Composition
+from coset.methods.traffic import Traffic
 from coset.schema import Component, LookupBytes, Table
+
+
+_HOT_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0)
+"""Of the traffic: how much of it the hot ids carry that a planner tries to give rows of their own."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,8 @@ class Blocks(BlockMethod):
     bounds: tuple[int, ...]
     methods: tuple[Method, ...]
 
+    planned: ClassVar[bool] = True
+
     facts: ClassVar[Facts] = Facts(
         paper="blocks as in Ginart et al., 2019, arXiv 1909.11810",
         formula="that of the block of i",
@@ -237,6 +246,22 @@ class Blocks(BlockMethod):
 
         hot = (cls.hot(h, shared(h)) for h in spread(1, n - 1, 64))
         return rising([*hot, cls((), (Full(),))], table) if n > 1 else [cls((), (Full(),))]
+
+    @classmethod
+    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+        """Hot ids by the share of the traffic that they carry, in rows of their own of several widths; the others share
+        one row, or half as many rows as there are hot ids."""
+        n, dim = table.num_embeddings, table.embedding_dim
+        if fixed or not traffic.ordered:
+            yield from thinned(cls.sizes(table, **fixed))
+            return
+        yield cls((), (Hashing(1),))
+        widths = sorted({max(1, dim // part) for part in (1, 2, 4, 8)})
+        for hot in sorted({traffic.hot(share) for share in _HOT_SHARES} - {0, n}):
+            private = [Full() if width == dim else LowRank(width) for width in widths]
+            for one in private:
+                for shared in sorted({1, min(max(1, hot // 2), n - hot)}):
+                    yield cls((hot,), (one, Hashing(shared)))
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

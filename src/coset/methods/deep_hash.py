@@ -53,6 +53,8 @@ class DeepHash(Method):
     layers: int = 2
     seed: int = 0
 
+    worth: ClassVar[float] = 0.2
+
     facts: ClassVar[Facts] = Facts(
         paper="Kang et al., 2021, arXiv 2010.10784",
         formula="network(h_1(i) … h_k(i))",

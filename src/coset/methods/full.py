@@ -26,6 +26,7 @@ class Full(RowMethod):
     """
 
     row_per_id: ClassVar[bool] = True
+    planned: ClassVar[bool] = True
 
     facts: ClassVar[Facts] = Facts(
         paper="none: `torch.nn.Embedding`",

@@ -52,6 +52,8 @@ class HashEmbedding(Method):
     num_weights: int | None = None
     seed: int = 0
 
+    worth: ClassVar[float] = 0.3
+
     facts: ClassVar[Facts] = Facts(
         paper="Svenstrup et al., 2017, arXiv 1709.03933",
         formula="Σ_j w_ij · E[h_j(i)], k hashes into one array",

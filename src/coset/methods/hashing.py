@@ -41,6 +41,8 @@ class Hashing(RowMethod):
     hash: Literal["remainder", "multiply_shift"] = "remainder"
     seed: int = 0
 
+    planned: ClassVar[bool] = True
+
     facts: ClassVar[Facts] = Facts(
         paper="Weinberger et al., 2009, arXiv 0902.2206",
         formula="E[h(i)]",

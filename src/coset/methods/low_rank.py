@@ -42,6 +42,8 @@ class LowRank(RowMethod):
 
     rank: int
 
+    planned: ClassVar[bool] = True
+
     facts: ClassVar[Facts] = Facts(
         paper="Lan et al., 2019, arXiv 1909.11942",
         formula="E[i] · P",

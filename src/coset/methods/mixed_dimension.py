@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from coset.errors import InputError
-from coset.methods.base import Method, make, register
+from coset.methods.base import Method, make, register, thinned
 from coset.methods.blocks import BlockMethod
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.quotient_remainder import KERAS_UNIFORM_STD
 from coset.methods.rows import RowComposition, RowMethod, projected
+from coset.methods.traffic import Traffic
 from coset.partitions import naive
 from coset.schema import Table
 
@@ -57,6 +58,8 @@ class MixedDimension(BlockMethod):
     block_sizes: tuple[int, ...]
     block_dims: tuple[int, ...]
     layout: Literal["compact", "keras"] = "compact"
+
+    planned: ClassVar[bool] = True
 
     facts: ClassVar[Facts] = Facts(
         paper="Ginart et al., 2019, arXiv 1909.11810",
@@ -122,6 +125,24 @@ class MixedDimension(BlockMethod):
         return [method for method in ordered if method.bytes(table) <= limit] or ordered[:1]
 
     @classmethod
+    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+        """Widths by the popularity rule, λ · p_b^α, on the blocks that a half and nine tenths of the traffic make and
+        on the best five (`Traffic.cuts`)."""
+        if not traffic.ordered or "block_dims" in fixed:
+            return thinned(cls.sizes(table, **fixed))
+        dim = table.embedding_dim
+        cuts = [fixed.pop("block_sizes")] if "block_sizes" in fixed else [_quantiles(traffic), traffic.cuts(5)]
+        found: dict[Method, None] = {}
+        for sizes in cuts:
+            edges = np.cumsum([0, *sizes])
+            mean = np.diff(traffic.until(edges)) / np.diff(edges)
+            ratios = np.minimum.accumulate((np.maximum(mean, mean.max() * 1e-6) / mean[0]) ** _ALPHA)
+            for scale in np.geomspace(1, dim / ratios[-1], 16):
+                widths = np.clip(np.rint(scale * ratios), 1, dim).astype(int).tolist()
+                found[make(cls, {"block_sizes": tuple(sizes), "block_dims": tuple(widths)} | fixed)] = None
+        return found
+
+    @classmethod
     def examples(cls, table: Table) -> list[Self]:
         """One block, blocks of falling width, in both layouts."""
         n, dim = table.num_embeddings, table.embedding_dim
@@ -160,6 +181,12 @@ def _popularity_blocks(table: Table) -> list[int]:
         traffic = np.cumsum(np.asarray(table.frequencies, dtype=np.float64))
         edges = [int(np.searchsorted(traffic, share * traffic[-1])) + 1 for share in _SHARES]
     edges = sorted({0, *(edge for edge in edges if 0 < edge < n), n})
+    return [stop - start for start, stop in pairwise(edges)]
+
+
+def _quantiles(traffic: Traffic) -> list[int]:
+    """The blocks of `_popularity_blocks`, off the curve."""
+    edges = sorted({0, *(edge for edge in map(traffic.hot, _SHARES) if 0 < edge < traffic.ids), traffic.ids})
     return [stop - start for start, stop in pairwise(edges)]
 
 

@@ -50,6 +50,8 @@ class PathBased(Method):
     moduli: tuple[int, ...]
     hidden: int = 16
 
+    worth: ClassVar[float] = 0.5
+
     facts: ClassVar[Facts] = Facts(
         paper="Shi et al., 2019, arXiv 1909.02107",
         formula="f_k,p_k(i) ∘ … ∘ f_2,p_2(i) (E[p_1(i)]), f one hidden layer",

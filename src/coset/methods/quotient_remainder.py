@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
-from coset.methods.base import Sizes, make, register
+from coset.methods.base import Method, Sizes, make, register, thinned
 from coset.methods.facts import COMPOSED, Facts
 from coset.methods.rows import Operation, RowComposition, RowMethod, compose
+from coset.methods.traffic import Traffic
 from coset.partitions import quotient, remainder
 from coset.schema import Table
 
@@ -47,6 +48,8 @@ class QuotientRemainder(RowMethod):
     num_buckets: int
     operation: Operation = "mult"
     layout: Literal["compact", "keras"] = "compact"
+
+    planned: ClassVar[bool] = True
 
     facts: ClassVar[Facts] = Facts(
         paper="Shi et al., 2019, arXiv 1909.02107",
@@ -101,6 +104,13 @@ class QuotientRemainder(RowMethod):
         if fixed.get("layout") == "keras":
             most = max(least, min(most, n * halves // 2))
         return Sizes(range(least, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
+
+    @classmethod
+    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+        """Numbers of buckets for every operation that the dim allows."""
+        operations = ["mult", "concat"] if table.embedding_dim % 2 == 0 else ["mult"]
+        for operation in [fixed["operation"]] if "operation" in fixed else operations:
+            yield from thinned(cls.sizes(table, **{**fixed, "operation": operation}))
 
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:

@@ -51,6 +51,8 @@ class Robe(Method):
     array: str | None = None
     seed: int = 0
 
+    worth: ClassVar[float] = 0.2
+
     facts: ClassVar[Facts] = Facts(
         paper="Desai et al., 2021, arXiv 2108.02191",
         formula="chunks of Z elements at hashed offsets of one array",

@@ -52,6 +52,8 @@ class TensorTrain(Method):
     row_shape: tuple[int, ...] | None = None
     dim_shape: tuple[int, ...] | None = None
 
+    worth: ClassVar[float] = 0.05
+
     facts: ClassVar[Facts] = Facts(
         paper="Yin et al., 2021, arXiv 2101.11714",
         formula="G_1[i_1] · G_2[i_2] · G_3[i_3], matrix products of rank r",

@@ -1,0 +1,142 @@
+"""The planner: an embedding dim and a method for every table, of the least predicted loss within a byte budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coset.errors import InfeasibleBudget, InputError
+from coset.methods.traffic import Traffic
+from coset.planning.candidates import Candidate, classes
+from coset.planning.curves import Curve
+from coset.planning.offer import Offer
+from coset.planning.plan import Choice, Plan
+from coset.planning.proxy import Proxy, names_of
+from coset.schema import Table
+from coset.sizes import format_size, parse_size
+
+_NARROWEST = 4  # of the dims of the model that are tried unasked; narrower tables are low-rank ones
+
+
+def plan(
+    tables: Sequence[Table],
+    budget: int | str,
+    *,
+    methods: Sequence[str | Mapping[str, Any]] | None = None,
+    embedding_dims: Sequence[int] | None = None,
+    optimizer: str | None = None,
+    other_bytes: int | Callable[[int], int] = 0,
+    curves: Mapping[str, Curve] | None = None,
+    proxy: Proxy | None = None,
+) -> Plan:
+    """A dim for the model and a method for every table, together within `budget` and of the least predicted loss.
+
+    For every dim, candidates of all methods are laid out along their bytes (`Method.candidates`), judged by `Proxy`
+    and chosen by `knapsack.solve`. What a dim of a table is worth depends on what the others keep of it, so choosing is
+    repeated beside the choice before, and the best one kept.
+
+    Args:
+        tables: what to store, each with frequencies.
+        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state: a number, or text with a unit.
+        methods: those allowed, by name or as a table of fixed fields, such as
+            `{"method": "quotient_remainder", "operation": "add"}`; those that plan by default if None. Full tables are
+            always allowed.
+        embedding_dims: of the model, to choose among; by default that of the tables and its halves down to 4.
+        optimizer: of `coset.optimizers`, whose state is to be within the budget too.
+        other_bytes: what the model stores beside its tables, or a function that says how much at a dim.
+        curves: measured ones, by table, in the place of the predicted loss (`fit_curves`); for all tables or none.
+        proxy: other constants of the prediction.
+
+    Returns:
+        A plan, whose bytes are exactly those of the tables built by it.
+
+    Raises:
+        InfeasibleBudget: even the smallest candidates are over the budget; `floor` is what they take.
+        InputError: a table without frequencies, two of one name, an unknown method.
+
+    Example:
+        >>> import numpy as np
+        >>> counts = 1e6 / (1 + np.arange(100_000))
+        >>> user, age = Table("user", 100_000, 16, frequencies=counts), Table("age", 7, 16, frequencies=[1] * 7)
+        >>> found = plan([user, age], "1MB")
+        >>> found.bytes <= 1_000_000, found.tables["age"].method
+        (True, Full())
+    """
+    limit = parse_size(budget)
+    if not tables:
+        raise InputError("a plan needs at least one table")
+    names = names_of(tables)
+    for name in names if curves is not None else ():
+        if name not in curves:
+            raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
+    allowed = classes(methods)
+    proxy = proxy or Proxy()
+    traffic = {table.name: Traffic.of(table) for table in tables}
+    judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
+    best: tuple[float, Plan] | None = None
+    floors: dict[int, dict[str, int]] = {}
+    for dim in _dims(tables, embedding_dims):
+        other = other_bytes(dim) if callable(other_bytes) else other_bytes
+        wide = [table.of_dim(dim) for table in tables]
+        offer = Offer(wide, traffic, judges, allowed, optimizer, proxy.spectrum, curves)
+        chosen = offer.choose(limit - other)
+        if chosen is None:
+            smallest = offer.floors()
+            floors[other + sum(smallest.values())] = smallest
+            continue
+        loss = sum(offer.losses(chosen).values())
+        if best is None or loss < best[0] * (1 - 1e-6):
+            best = loss, _planned(wide, offer, chosen, dim, limit, other, optimizer)
+    if best is None:
+        floor = min(floors)
+        name, most = max(floors[floor].items(), key=lambda item: item[1])
+        raise InfeasibleBudget(
+            f"the smallest plan for these tables takes {format_size(floor)} ({floor} bytes, {most} of them for table "
+            f"{name!r}), but the budget is {limit} bytes",
+            floor,
+        )
+    return best[1]
+
+
+def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:
+    """Dims of the model to try, the narrowest first, which is taken where a wider one gains nothing."""
+    if given is not None:
+        if not given or any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in given):
+            raise InputError(f"embedding_dims must be a list of whole numbers of 1 or more, not {given!r}")
+        return sorted(set(given))
+    widest = max(table.embedding_dim for table in tables)
+    dims = [widest]
+    while dims[-1] % 2 == 0 and dims[-1] // 2 >= _NARROWEST:
+        dims.append(dims[-1] // 2)
+    return sorted(dims)
+
+
+def _planned(
+    tables: Sequence[Table], offer: Offer, chosen: Mapping[str, Candidate], dim: int, limit: int, other: int,
+    optimizer: str | None,
+) -> Plan:  # fmt: skip
+    """The plan that writes a choice down."""
+    found = offer.losses(chosen)
+    said = {
+        table.name: Choice(
+            table.num_embeddings, (one := chosen[table.name]).method, one.bytes, _rounded(found[table.name]),
+            _why(one, table), offer.instead(table.name, chosen, limit - other),
+        )
+        for table in tables
+    }  # fmt: skip
+    size, weight = sum(one.bytes for one in chosen.values()), sum(one.weight for one in chosen.values())
+    return Plan(dim, limit, said, weight + other, other, optimizer, weight - size, _rounded(sum(found.values())))
+
+
+def _why(one: Candidate, table: Table) -> str:
+    """One sentence with the numbers that the prediction is made of."""
+    ratio = table.full_bytes / one.bytes
+    size = "full" if ratio == 1 else f"{ratio:.3g} times fewer bytes than full"
+    meets = max(0.0, 1 - one.kept.alone)
+    shared = "no id shares its row" if meets < 5e-4 else f"{meets:.1%} of its traffic is that of others in shared rows"
+    return f"{size}: {shared}, and ids keep {one.kept.dims.sum():.1f} dims on average"
+
+
+def _rounded(loss: float) -> float:
+    """Six digits, which is more than a prediction has, so that plans can be compared line by line."""
+    return float(f"{loss:.6g}")

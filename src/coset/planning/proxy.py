@@ -1,0 +1,187 @@
+"""Predicted loss: how much of what a table could tell the model a method keeps, from frequencies alone.
+
+Vectors are taken to have a spectrum: dim k = 1, 2 … matters by λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id with c
+training rows learns the share
+
+    s_k(c) = c λ_k / (c λ_k + noise · T)        (T tables: the more there are, the less a row of data says of each)
+
+so that ids with few rows learn few dims, and width that they lose costs little. Where ids share a row, it becomes their
+mean weighted by traffic. Of vectors that have nothing to do with each other it keeps, on the traffic of an id, the share
+π = c / (traffic of the row). Of a method that composes rows of several arrays, sorted by what they keep alone, an id keeps
+1 - (1 - π₁) Π (1 - π_j)^complement by `mult` and `add`; by `concat`, each array keeps its own dims, the one that keeps
+most the first. Rows narrower than the dim keep the first dims. So the whole table keeps, of dim k,
+
+    A_k = Σ_i p_i π_i,k s_k(c_i)     on the dims that are stored (at most n, as n ids span no more), p_i of the traffic
+
+Models multiply vectors of tables, so what two of them tell together is G = Σ_k λ_k A_k B_k, and a model is worth the mean
+of G over all pairs of its tables (of one table, Σ_k λ_k A_k). The predicted loss is 1 - worth / worth of full tables of
+unlimited dim: 0 loses nothing, 1 keeps nothing but biases. A table's part of it is Shapley's: that of its pairs, each
+half with the others as they are and half with the others unlimited; the parts sum to the whole.
+
+The four constants were fitted to 48 rows of MovieLens-1M (`recipes/results/ml-1m-frontier` and `ml-1m-methods`), means
+of three seeds: full, narrow, low-rank, mixed-dimension, hashing, hot ids, quotient-remainder in all its forms, at 2 to 32
+times fewer bytes. There, MSE ≈ 0.720 + 0.107 · loss, with a root mean square error of 0.0065 in a range of 0.107.
+
+A method says of itself what this needs: its composition (`Method.descriptor`). One that is not composed of rows is
+taken for a narrow table of `Method.worth` of its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from coset import settings
+from coset.errors import InputError
+from coset.methods import Method
+from coset.methods.rows import BlockedComposition, Composition, RowComposition
+from coset.methods.traffic import Traffic
+from coset.schema import Table
+
+DIMS = 64
+"""Dims of the spectrum; wider vectors are taken to say no more."""
+
+
+class Kept(NamedTuple):
+    """What a method keeps of a table.
+
+    Args:
+        dims: A_k of every dim of the spectrum, shape `(DIMS,)`.
+        alone: share of the traffic that is an id's own, in the best of its rows.
+    """
+
+    dims: np.ndarray
+    alone: float
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The constants of the predicted loss; see the formula above.
+
+    Args:
+        decay, reach: of the spectrum: how fast dims matter less, and from which on.
+        noise: training rows, for each table of the model, with which an id learns half of the first dim.
+        complement: how much a second array helps to tell apart the ids that share a row of the first; 0 not at all.
+    """
+
+    decay: float = 2.3
+    reach: float = 3.0
+    noise: float = 0.4
+    complement: float = 0.5
+
+    def __post_init__(self) -> None:
+        settings.check(self, "proxy")
+        for name in ("decay", "reach", "noise"):
+            if (value := getattr(self, name)) <= 0:
+                raise InputError(f"proxy: {name} must be positive, not {value}")
+        if not 0 <= self.complement <= 1:
+            raise InputError(f"proxy: complement must be in 0 … 1, not {self.complement}")
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """λ_k, shape `(DIMS,)`."""
+        return np.asarray((1 + np.arange(DIMS) / self.reach) ** -self.decay)
+
+    def judge(self, traffic: Traffic, tables: int) -> Judge:
+        """What this predicts of methods for a table of such traffic, one of so many of a model."""
+        return Judge(self, traffic, tables)
+
+
+class Judge:
+    """Predictions for one table; what candidates have in common is worked out once."""
+
+    def __init__(self, proxy: Proxy, traffic: Traffic, tables: int) -> None:
+        self._proxy, self._traffic, self._tables = proxy, traffic, tables
+        self._span = min(DIMS, traffic.ids)
+        self._learned: dict[int, np.ndarray] = {}
+        self.unlimited = self._of_curve(traffic).sum(0) / traffic.total
+        """What the full table of unlimited dim keeps, shape `(DIMS,)`."""
+
+    def kept(self, method: Method, table: Table) -> Kept:
+        """What `method` keeps of `table`."""
+        composition = method.descriptor(table)
+        if composition is None:
+            return self._as_narrow(method, table)
+        dims, alone = self._composed(self._traffic, composition)
+        return Kept(dims / self._traffic.total, alone / self._traffic.total)
+
+    def _as_narrow(self, method: Method, table: Table) -> Kept:
+        row = table.num_embeddings * table.dtype.itemsize
+        width = min(table.embedding_dim, method.worth * method.bytes(table) / row)
+        share = np.clip(width - np.arange(DIMS), 0, 1)
+        return Kept(self.unlimited * share, min(1.0, width))
+
+    def _of_curve(self, traffic: Traffic) -> np.ndarray:
+        """`mass · s_k(c)` of every segment and dim; none beyond the number of ids of the table."""
+        if (found := self._learned.get(id(traffic))) is None:
+            met = traffic.counts[:, None] * self._proxy.spectrum
+            found = traffic.mass[:, None] * met / (met + self._proxy.noise * self._tables)
+            found[:, self._span :] = 0
+            self._learned[id(traffic)] = found
+        return found
+
+    def _composed(self, traffic: Traffic, composition: Composition) -> tuple[np.ndarray, float]:
+        if isinstance(composition, BlockedComposition):
+            edges = (0, *composition.bounds, traffic.ids)
+            parts = [
+                self._composed(traffic.block(start, stop), inner)
+                for start, stop, inner in zip(edges[:-1], edges[1:], composition.blocks, strict=True)
+            ]
+            return np.sum([dims for dims, _ in parts], axis=0), float(sum(alone for _, alone in parts))
+        return self._of_rows(traffic, composition)
+
+    def _of_rows(self, traffic: Traffic, composition: RowComposition) -> tuple[np.ndarray, float]:
+        shares = [traffic.own_share(part.partition) for part in composition.parts]
+        alone = [float(traffic.mass @ share) for share in shares]
+        order = sorted(range(len(shares)), key=lambda part: -alone[part])
+        learned = self._of_curve(traffic)
+        dims = np.zeros(DIMS)
+        if composition.operation == "concat":
+            start = 0
+            for part in order:
+                stop = start + composition.parts[part].width
+                dims[start:stop] = shares[part] @ learned[:, start:stop]
+                start = stop
+        else:
+            missed = 1 - shares[order[0]]
+            for part in order[1:]:
+                missed = missed * (1 - shares[part]) ** self._proxy.complement
+            width = min(composition.width, composition.dim)
+            dims[:width] = (1 - missed) @ learned[:, :width]
+        return dims, alone[order[0]]
+
+
+def losses(
+    kept: Mapping[str, np.ndarray], unlimited: Mapping[str, np.ndarray], spectrum: np.ndarray
+) -> dict[str, float]:
+    """The part of every table in the predicted loss of a model, whose sum is that loss.
+
+    Args:
+        kept: A_k by table name.
+        unlimited: the same of full tables of unlimited dim.
+        spectrum: λ_k.
+    """
+    prices = partners({name: (kept[name] + unlimited[name]) / 2 for name in kept}, spectrum)
+    whole = sum(float(unlimited[name] @ price) for name, price in partners(unlimited, spectrum).items())
+    twice = 2 if len(kept) > 1 else 1
+    return {name: twice * float((unlimited[name] - kept[name]) @ prices[name]) / max(whole, 1e-300) for name in kept}
+
+
+def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray) -> dict[str, np.ndarray]:
+    """What a dim of each table is worth beside the others: λ_k times the mean of what they keep of it."""
+    if len(kept) == 1:
+        return dict.fromkeys(kept, spectrum)
+    total = np.sum(list(kept.values()), axis=0)
+    return {name: spectrum * (total - one) / (len(kept) - 1) for name, one in kept.items()}
+
+
+def names_of(tables: Sequence[Table]) -> list[str]:
+    """The names of tables, no two alike."""
+    names = [table.name for table in tables]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"table {name!r}: there are several tables of this name")
+    return names
