@@ -33,8 +33,7 @@ from coset.methods.rows import BlockedComposition, Composition
 from coset.methods.traffic import Traffic
 from coset.schema import Component, LookupBytes, Table
 
-
-_HOT_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0)
+_HOT_SHARES = (0.2, 0.35, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0)
 """Of the traffic: how much of it the hot ids carry that a planner tries to give rows of their own."""
 
 
@@ -256,7 +255,7 @@ class Blocks(BlockMethod):
             yield from thinned(cls.sizes(table, **fixed))
             return
         yield cls((), (Hashing(1),))
-        widths = sorted({max(1, dim // part) for part in (1, 2, 4, 8)})
+        widths = sorted({max(1, dim // part) for part in (1, 2, 4)})
         for hot in sorted({traffic.hot(share) for share in _HOT_SHARES} - {0, n}):
             private = [Full() if width == dim else LowRank(width) for width in widths]
             for one in private:

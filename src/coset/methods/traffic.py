@@ -134,7 +134,7 @@ class Traffic:
 
     def _own_share(self, rows: RowMap) -> np.ndarray:
         if isinstance(rows, Codes):
-            return self._by_codes(rows)
+            return np.asarray(self._by_codes(rows))
         if isinstance(rows, Partition) and rows.is_identity(self.ids):
             return np.ones(len(self.counts))
         if isinstance(rows, Partition) and self.ordered:

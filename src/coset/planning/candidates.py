@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,31 +54,34 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
 
 def full(table: Table, judge: Judge, optimizer: str | None) -> Candidate:
     """The table as it is."""
-    return _candidate(Full(), table, judge, optimizer)
+    components = Full().components(table)
+    weight = table.full_bytes + state_bytes(components, optimizer)
+    return Candidate(Full(), table.full_bytes, weight, judge.kept(Full(), table))
 
 
 def candidates(
-    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None
+    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, limit: int
 ) -> list[Candidate]:
-    """Everything that may be chosen for a table, the full one first and no other as large.
+    """Everything that may be chosen for a table within a limit, and the smallest of all even if it is over.
 
     Methods that no choice of fields makes fit for the table are left out, and those that give several vectors an id,
     which is another model, and arrays that tables would share, whose one size no table can choose.
     """
-    found = [full(table, judge, optimizer)]
-    for method in dict.fromkeys(_methods(table, traffic, allowed)):
-        try:
-            method.check(table)
-            components = method.components(table)
-        except InputError:
+    found: list[tuple[int, int, Method]] = []
+    for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed)]):
+        if method.table_outputs > 1:
             continue
-        if method.table_outputs > 1 or any(component.shared for component in components):
-            continue
+        components = method.components(table)
         size = sum(component.bytes for component in components)
-        if size < table.full_bytes:
-            weight = size + state_bytes(components, optimizer)
-            found.append(Candidate(method, size, weight, judge.kept(method, table)))
-    return found
+        if any(component.shared for component in components) or (found and size >= table.full_bytes):
+            continue
+        found.append((size + state_bytes(components, optimizer), size, method))
+    least = min(weight for weight, _, _ in found)
+    return [
+        Candidate(method, size, weight, judge.kept(method, table))
+        for weight, size, method in found
+        if weight <= max(limit, least)
+    ]
 
 
 def _methods(table: Table, traffic: Traffic, allowed: Allowed) -> Iterator[Method]:
@@ -86,16 +89,13 @@ def _methods(table: Table, traffic: Traffic, allowed: Allowed) -> Iterator[Metho
         if cls.needs_attributes and table.attributes is None:
             continue
         try:
-            yield from _all(cls.candidates(table, traffic, **fixed))
+            found = list(cls.candidates(table, traffic, **fixed))
+            for method in found[:1]:
+                method.check(table)
         except Unsuitable:
             continue
-
-
-def _all(found: Iterable[Method]) -> list[Method]:
-    return list(found)
-
-
-def _candidate(method: Method, table: Table, judge: Judge, optimizer: str | None) -> Candidate:
-    components = method.components(table)
-    size = sum(component.bytes for component in components)
-    return Candidate(method, size, size + state_bytes(components, optimizer), judge.kept(method, table))
+        except InputError:
+            if fixed:  # what a person asked for fits other tables, but not this one
+                continue
+            raise
+        yield from found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -29,72 +30,78 @@ class Offer:
         allowed: methods.
         optimizer: whose state counts, if any.
         spectrum: what each dim matters.
+        limit: bytes of all tables together.
         curves: measured losses in the place of predicted ones.
     """
 
     def __init__(
         self, tables: Sequence[Table], traffic: Mapping[str, Traffic], judges: Mapping[str, Judge], allowed: Allowed,
-        optimizer: str | None, spectrum: np.ndarray, curves: Mapping[str, Curve] | None,
+        optimizer: str | None, spectrum: np.ndarray, curves: Mapping[str, Curve] | None, limit: int,
     ) -> None:  # fmt: skip
         self._tables = {table.name: table for table in tables}
         self._traffic, self._judges, self._allowed = traffic, judges, allowed
         self._optimizer, self._spectrum, self._curves = optimizer, spectrum, curves
         self._unlimited = {name: judges[name].unlimited for name in self._tables}
         self._full = {name: full(table, judges[name], optimizer) for name, table in self._tables.items()}
-        self._found: dict[str, list[Candidate]] = {}
+        self._limit, self._found = limit, dict[str, list[Candidate]]()
 
     def floors(self) -> dict[str, int]:
         """What the smallest candidate of every table takes."""
         return {name: min(one.weight for one in self._every(name)) for name in self._tables}
 
-    def choose(self, limit: int) -> Choice | None:
-        """The candidates of the least loss within a limit; None where even the smallest are over it."""
-        small = self._small(limit)
-        best = self._best({name: self._offered(name, small) for name in self._tables}, limit)
-        if best is None and small:
-            best = self._best({name: self._every(name) for name in self._tables}, limit)
-        return best
+    def full_loss(self) -> float:
+        """The loss of full tables, below which no choice of this dim can be."""
+        return sum(self.losses(self._full).values())
+
+    def choose(self) -> Choice | None:
+        """The candidates of the least loss within the limit; None where even the smallest are over it."""
+        if (small := self._small()) and (
+            best := self._best({name: self._offered(name, small) for name in self._tables})
+        ):
+            return best
+        return self._best({name: self._every(name) for name in self._tables})
 
     def losses(self, chosen: Choice) -> dict[str, float]:
         """The part of every table in the loss of a choice."""
         found = losses({name: one.kept.dims for name, one in chosen.items()}, self._unlimited, self._spectrum)
         return {name: self._measured(name, loss) for name, loss in found.items()}
 
-    def instead(self, name: str, chosen: Choice, limit: int) -> Alternative | None:
-        """The best candidate for a table of another method, beside the same choice for the others and within the same
-        limit; the next smaller size of the same method where no other is."""
+    def instead(self, name: str, chosen: Choice) -> Alternative | None:
+        """The best candidate of another method for a table, beside the same choice for the others and within the same
+        limit; another size of the same method where there is no other method."""
         mine = chosen[name]
-        room = limit - sum(one.weight for other, one in chosen.items() if other != name)
+        room = self._limit - sum(one.weight for other, one in chosen.items() if other != name)
         others = [one for one in self._every(name) if one.weight <= room and one.method != mine.method]
         others = [one for one in others if one.method.name != mine.method.name] or others
         if not others:
             return None
-        found = [self.losses({**chosen, name: one})[name] for one in others]
+        beside = {other: (one.kept.dims + self._unlimited[other]) / 2 for other, one in chosen.items()}
+        found = self._judged(name, np.stack([one.kept.dims for one in others]), partners(beside, self._spectrum)[name])
         at = int(np.argmin(found))
-        return Alternative(others[at].method, others[at].bytes, found[at])
+        return Alternative(others[at].method, others[at].bytes, float(found[at]))
 
     def _every(self, name: str) -> list[Candidate]:
         if name not in self._found:
             table = self._tables[name]
             self._found[name] = candidates(
-                table, self._traffic[name], self._judges[name], self._allowed, self._optimizer
+                table, self._traffic[name], self._judges[name], self._allowed, self._optimizer, self._limit
             )
         return self._found[name]
 
     def _offered(self, name: str, small: frozenset[str]) -> list[Candidate]:
         return [self._full[name]] if name in small else self._every(name)
 
-    def _small(self, limit: int) -> frozenset[str]:
+    def _small(self) -> frozenset[str]:
         """The smallest tables, as many as take little of the limit even if they are full."""
         taken, small = 0, []
         for name, one in sorted(self._full.items(), key=lambda item: item[1].weight):
             taken += one.weight
-            if taken * _SMALL > limit:
+            if taken * _SMALL > self._limit:
                 break
             small.append(name)
         return frozenset(small)
 
-    def _best(self, offered: Mapping[str, list[Candidate]], limit: int) -> Choice | None:
+    def _best(self, offered: Mapping[str, list[Candidate]]) -> Choice | None:
         """Chosen again and again beside the choice before, for as long as that helps."""
         beside = {name: one.kept.dims for name, one in self._full.items()}
         weights = {name: np.array([one.weight for one in found]) for name, found in offered.items()}
@@ -102,36 +109,28 @@ class Offer:
         best: tuple[float, Choice] | None = None
         for _ in range(_ROUNDS):
             prices = partners(beside, self._spectrum)
-            scale = self._scale()
-            groups = [
-                Group(
-                    weights[name],
-                    self._all_measured(name, scale * ((self._unlimited[name] - dims[name]) @ prices[name])),
-                )
-                for name in offered
-            ]
-            picks = solve(groups, limit)
-            if picks is None:
+            groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
+            if (picks := solve(groups, self._limit)) is None:
                 return None
             chosen = {name: offered[name][pick] for name, pick in zip(offered, picks, strict=True)}
             loss = sum(self.losses(chosen).values())
-            if best is not None and loss >= best[0] - 1e-12:
+            if best is not None and loss >= best[0] * (1 - 1e-9):
                 break
             best = loss, chosen
             beside = {name: one.kept.dims for name, one in chosen.items()}
         return None if best is None else best[1]
 
+    def _judged(self, name: str, dims: np.ndarray, price: np.ndarray) -> np.ndarray:
+        """Losses of candidates that keep `dims`, shape `(candidates, DIMS)`, where dims have this price."""
+        found = np.asarray((self._unlimited[name] - dims) @ price * self._scale)
+        return found if self._curves is None else np.array([self._curves[name](float(loss)) for loss in found])
+
+    @cached_property
     def _scale(self) -> float:
         """What makes parts of the loss of the whole of them."""
-        whole = sum(float(self._unlimited[name] @ price) for name, price in self._beside_unlimited.items())
+        alike = partners(self._unlimited, self._spectrum)
+        whole = sum(float(self._unlimited[name] @ price) for name, price in alike.items())
         return (2 if len(self._tables) > 1 else 1) / max(whole, 1e-300)
-
-    @property
-    def _beside_unlimited(self) -> dict[str, np.ndarray]:
-        return partners(self._unlimited, self._spectrum)
 
     def _measured(self, name: str, loss: float) -> float:
         return loss if self._curves is None else self._curves[name](loss)
-
-    def _all_measured(self, name: str, found: np.ndarray) -> np.ndarray:
-        return found if self._curves is None else np.array([self._curves[name](float(loss)) for loss in found])

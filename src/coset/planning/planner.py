@@ -16,6 +16,7 @@ from coset.schema import Table
 from coset.sizes import format_size, parse_size
 
 _NARROWEST = 4  # of the dims of the model that are tried unasked; narrower tables are low-rank ones
+_ALIKE = 1.01  # losses so near to each other are taken as one, and the narrower model chosen, whose layers are smaller
 
 
 def plan(
@@ -66,8 +67,8 @@ def plan(
     if not tables:
         raise InputError("a plan needs at least one table")
     names = names_of(tables)
-    for name in names if curves is not None else ():
-        if name not in curves:
+    for name in names:
+        if curves is not None and name not in curves:
             raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
     allowed = classes(methods)
     proxy = proxy or Proxy()
@@ -78,15 +79,17 @@ def plan(
     for dim in _dims(tables, embedding_dims):
         other = other_bytes(dim) if callable(other_bytes) else other_bytes
         wide = [table.of_dim(dim) for table in tables]
-        offer = Offer(wide, traffic, judges, allowed, optimizer, proxy.spectrum, curves)
-        chosen = offer.choose(limit - other)
+        offer = Offer(wide, traffic, judges, allowed, optimizer, proxy.spectrum, curves, limit - other)
+        if best is not None and offer.full_loss() > best[0] * _ALIKE:
+            break  # as would be that of any narrower model
+        chosen = offer.choose()
         if chosen is None:
             smallest = offer.floors()
             floors[other + sum(smallest.values())] = smallest
             continue
         loss = sum(offer.losses(chosen).values())
-        if best is None or loss < best[0] * (1 - 1e-6):
-            best = loss, _planned(wide, offer, chosen, dim, limit, other, optimizer)
+        if best is None or loss <= best[0] * _ALIKE:
+            best = min(loss, best[0] if best else loss), _planned(wide, offer, chosen, dim, limit, other, optimizer)
     if best is None:
         floor = min(floors)
         name, most = max(floors[floor].items(), key=lambda item: item[1])
@@ -99,16 +102,16 @@ def plan(
 
 
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:
-    """Dims of the model to try, the narrowest first, which is taken where a wider one gains nothing."""
+    """Dims of the model to try, the widest first."""
     if given is not None:
         if not given or any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in given):
             raise InputError(f"embedding_dims must be a list of whole numbers of 1 or more, not {given!r}")
-        return sorted(set(given))
+        return sorted(set(given), reverse=True)
     widest = max(table.embedding_dim for table in tables)
     dims = [widest]
     while dims[-1] % 2 == 0 and dims[-1] // 2 >= _NARROWEST:
         dims.append(dims[-1] // 2)
-    return sorted(dims)
+    return dims
 
 
 def _planned(
@@ -120,7 +123,7 @@ def _planned(
     said = {
         table.name: Choice(
             table.num_embeddings, (one := chosen[table.name]).method, one.bytes, _rounded(found[table.name]),
-            _why(one, table), offer.instead(table.name, chosen, limit - other),
+            _why(one, table), offer.instead(table.name, chosen),
         )
         for table in tables
     }  # fmt: skip
