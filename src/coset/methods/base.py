@@ -234,15 +234,16 @@ class Method(ABC):
         return [sizes[len(sizes) // 2]]
 
     @classmethod
-    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
-        """What a planner tries: a few dozens of sizes along the bytes, the smallest and the largest among them.
+    def candidates(cls, table: Table, traffic: Traffic, count: int = 24, **fixed: Any) -> Iterable[Method]:
+        """What a planner tries: sizes along the bytes, the smallest and the largest among them.
 
         Args:
             table: to be stored.
             traffic: how often its ids occur.
+            count: about how many there should be.
             fixed: fields that all candidates have.
         """
-        return thinned(cls.sizes(table, **fixed))
+        return thinned(cls.sizes(table, **fixed), count)
 
     @classmethod
     def for_budget(cls, table: Table, max_bytes: int, **fixed: Any) -> Self:
@@ -307,7 +308,7 @@ def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
     return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
 
 
-def thinned(sizes: Sequence[M], count: int = 24) -> list[M]:
+def thinned(sizes: Sequence[M], count: int) -> list[M]:
     """At most `count` of `sizes`, the first and the last among them, at equal ratios of their places.
 
     Example:

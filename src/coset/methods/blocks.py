@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,9 +33,6 @@ from coset.methods.low_rank import LowRank
 from coset.methods.rows import BlockedComposition, Composition
 from coset.methods.traffic import Traffic
 from coset.schema import Component, LookupBytes, Table
-
-_HOT_SHARES = (0.2, 0.35, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0)
-"""Of the traffic: how much of it the hot ids carry that a planner tries to give rows of their own."""
 
 
 @dataclass(frozen=True)
@@ -247,16 +245,18 @@ class Blocks(BlockMethod):
         return rising([*hot, cls((), (Full(),))], table) if n > 1 else [cls((), (Full(),))]
 
     @classmethod
-    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+    def candidates(cls, table: Table, traffic: Traffic, count: int = 24, **fixed: Any) -> Iterable[Method]:
         """Hot ids by the share of the traffic that they carry, in rows of their own of several widths; the others share
         one row, or half as many rows as there are hot ids."""
         n, dim = table.num_embeddings, table.embedding_dim
         if fixed or not traffic.ordered:
-            yield from thinned(cls.sizes(table, **fixed))
+            yield from thinned(cls.sizes(table, **fixed), count)
             return
         yield cls((), (Hashing(1),))
         widths = sorted({max(1, dim // part) for part in (1, 2, 4)})
-        for hot in sorted({traffic.hot(share) for share in _HOT_SHARES} - {0, n}):
+        # Finer where little is left behind, as nine tenths of the traffic are often a tenth of the ids.
+        shares = 1 - np.geomspace(1, 0.01, count // 2)
+        for hot in sorted({traffic.hot(float(share)) for share in (*shares, 1.0)} - {0, n}):
             private = [Full() if width == dim else LowRank(width) for width in widths]
             for one in private:
                 for shared in sorted({1, min(max(1, hot // 2), n - hot)}):

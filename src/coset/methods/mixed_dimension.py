@@ -125,11 +125,11 @@ class MixedDimension(BlockMethod):
         return [method for method in ordered if method.bytes(table) <= limit] or ordered[:1]
 
     @classmethod
-    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+    def candidates(cls, table: Table, traffic: Traffic, count: int = 24, **fixed: Any) -> Iterable[Method]:
         """Widths by the popularity rule, λ · p_b^α, on the blocks that a half and nine tenths of the traffic make and
         on the best five (`Traffic.cuts`)."""
         if not traffic.ordered or "block_dims" in fixed:
-            return thinned(cls.sizes(table, **fixed))
+            return thinned(cls.sizes(table, **fixed), count)
         dim = table.embedding_dim
         cuts = [fixed.pop("block_sizes")] if "block_sizes" in fixed else [_quantiles(traffic), traffic.cuts(5)]
         found: dict[Method, None] = {}
@@ -137,7 +137,7 @@ class MixedDimension(BlockMethod):
             edges = np.cumsum([0, *sizes])
             mean = np.diff(traffic.until(edges)) / np.diff(edges)
             ratios = np.minimum.accumulate((np.maximum(mean, mean.max() * 1e-6) / mean[0]) ** _ALPHA)
-            for scale in np.geomspace(1, dim / ratios[-1], 16):
+            for scale in np.geomspace(1, dim / ratios[-1], count):
                 widths = np.clip(np.rint(scale * ratios), 1, dim).astype(int).tolist()
                 found[make(cls, {"block_sizes": tuple(sizes), "block_dims": tuple(widths)} | fixed)] = None
         return found

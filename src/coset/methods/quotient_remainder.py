@@ -106,11 +106,11 @@ class QuotientRemainder(RowMethod):
         return Sizes(range(least, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
 
     @classmethod
-    def candidates(cls, table: Table, traffic: Traffic, **fixed: Any) -> Iterable[Method]:
+    def candidates(cls, table: Table, traffic: Traffic, count: int = 24, **fixed: Any) -> Iterable[Method]:
         """Numbers of buckets for every operation that the dim allows."""
         operations = ["mult", "concat"] if table.embedding_dim % 2 == 0 else ["mult"]
         for operation in [fixed["operation"]] if "operation" in fixed else operations:
-            yield from thinned(cls.sizes(table, **{**fixed, "operation": operation}))
+            yield from thinned(cls.sizes(table, **{**fixed, "operation": operation}), count)
 
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:

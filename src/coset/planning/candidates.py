@@ -60,7 +60,7 @@ def full(table: Table, judge: Judge, optimizer: str | None) -> Candidate:
 
 
 def candidates(
-    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, limit: int
+    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, limit: int, count: int
 ) -> list[Candidate]:
     """Everything that may be chosen for a table within a limit, and the smallest of all even if it is over.
 
@@ -68,7 +68,7 @@ def candidates(
     which is another model, and arrays that tables would share, whose one size no table can choose.
     """
     found: list[tuple[int, int, Method]] = []
-    for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed)]):
+    for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed, count)]):
         if method.table_outputs > 1:
             continue
         components = method.components(table)
@@ -84,12 +84,12 @@ def candidates(
     ]
 
 
-def _methods(table: Table, traffic: Traffic, allowed: Allowed) -> Iterator[Method]:
+def _methods(table: Table, traffic: Traffic, allowed: Allowed, count: int) -> Iterator[Method]:
     for cls, fixed in allowed:
         if cls.needs_attributes and table.attributes is None:
             continue
         try:
-            found = list(cls.candidates(table, traffic, **fixed))
+            found = list(cls.candidates(table, traffic, count, **fixed))
             for method in found[:1]:
                 method.check(table)
         except Unsuitable:

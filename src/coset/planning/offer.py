@@ -12,10 +12,12 @@ from coset.planning.candidates import Allowed, Candidate, candidates, full
 from coset.planning.curves import Curve
 from coset.planning.knapsack import Group, solve
 from coset.planning.plan import Alternative
-from coset.planning.proxy import Judge, losses, partners
+from coset.planning.proxy import DIMS, Judge, losses, partners
 from coset.schema import Table
 
 _ROUNDS = 5  # of choosing beside what the others have chosen; mostly the third changes nothing
+_BEGINNINGS = (64, 8, 4, 2, 1)  # dims that the others are first taken to keep
+_LEAST, _MOST, _TOGETHER = 32, 96, 400  # sizes of one method that are tried: the fewer tables, the more
 _SMALL = 64  # tables that together take no more than this part of the budget stay full without a question
 
 Choice = Mapping[str, Candidate]
@@ -84,7 +86,13 @@ class Offer:
         if name not in self._found:
             table = self._tables[name]
             self._found[name] = candidates(
-                table, self._traffic[name], self._judges[name], self._allowed, self._optimizer, self._limit
+                table,
+                self._traffic[name],
+                self._judges[name],
+                self._allowed,
+                self._optimizer,
+                self._limit,
+                min(_MOST, max(_LEAST, _TOGETHER // len(self._tables))),
             )
         return self._found[name]
 
@@ -102,22 +110,27 @@ class Offer:
         return frozenset(small)
 
     def _best(self, offered: Mapping[str, list[Candidate]]) -> Choice | None:
-        """Chosen again and again beside the choice before, for as long as that helps."""
-        beside = {name: one.kept.dims for name, one in self._full.items()}
+        """The best of what choosing leads to from several beginnings: that the others keep all dims, or only the first
+        few, as they will where the limit is low."""
         weights = {name: np.array([one.weight for one in found]) for name, found in offered.items()}
         dims = {name: np.stack([one.kept.dims for one in found]) for name, found in offered.items()}
         best: tuple[float, Choice] | None = None
-        for _ in range(_ROUNDS):
-            prices = partners(beside, self._spectrum)
-            groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
-            if (picks := solve(groups, self._limit)) is None:
-                return None
-            chosen = {name: offered[name][pick] for name, pick in zip(offered, picks, strict=True)}
-            loss = sum(self.losses(chosen).values())
-            if best is not None and loss >= best[0] * (1 - 1e-9):
-                break
-            best = loss, chosen
-            beside = {name: one.kept.dims for name, one in chosen.items()}
+        for width in _BEGINNINGS:
+            beside = {name: np.where(np.arange(DIMS) < width, one.kept.dims, 0) for name, one in self._full.items()}
+            before = float("inf")
+            for _ in range(_ROUNDS):
+                prices = partners(beside, self._spectrum)
+                groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
+                if (picks := solve(groups, self._limit)) is None:
+                    return None
+                chosen = {name: offered[name][pick] for name, pick in zip(offered, picks, strict=True)}
+                loss = sum(self.losses(chosen).values())
+                if loss >= before * (1 - 1e-9):
+                    break
+                if best is None or loss < best[0]:
+                    best = loss, chosen
+                before = loss
+                beside = {name: one.kept.dims for name, one in chosen.items()}
         return None if best is None else best[1]
 
     def _judged(self, name: str, dims: np.ndarray, price: np.ndarray) -> np.ndarray:
