@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -107,8 +108,10 @@ class Table:
         return self._with(slice(start, stop), num_embeddings=stop - start)
 
     def _with(self, cut: slice, **changes: int) -> Table:
-        block = replace(self, **changes, frequencies=None, attributes=None)  # type: ignore[arg-type]
-        # Set past the checks: these columns have been looked through, and once is enough where blocks are many.
+        # Past the checks: all of it has been looked through, and once is enough where blocks are many.
+        block = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(block, name, value)
         if self.frequencies is not None:
             object.__setattr__(block, "frequencies", self.frequencies[cut])
         if self.attributes is not None:

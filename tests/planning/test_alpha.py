@@ -103,7 +103,8 @@ def test_projections_count() -> None:
 def test_below_the_floor() -> None:
     tables = [Table("user", 1000, 16), Table("day", 7, 16)]
     floor = 4 * (1000 + 16 + 7 + 16)
-    assert sum(method.bytes(table) for table, method in zip(tables, alpha_rule(tables, budget=floor).values())) == floor
+    plan = alpha_rule(tables, budget=floor)
+    assert sum(plan[table.name].bytes(table) for table in tables) == floor
     with pytest.raises(InfeasibleBudget, match=str(floor)) as caught:
         alpha_rule(tables, budget=floor - 1)
     assert caught.value.floor == floor

@@ -175,6 +175,10 @@ class BlockedComposition:
     bounds: tuple[int, ...]
     blocks: tuple[Composition, ...]
 
+    def components(self, dtype: torch.dtype) -> list[Component]:
+        """The stored arrays of all blocks."""
+        return [component for block in self.blocks for component in block.components(dtype)]
+
     def under(self, prefix: str) -> BlockedComposition:
         """The same composition, stored below `prefix`."""
         return replace(self, blocks=tuple(block.under(prefix) for block in self.blocks))
@@ -214,12 +218,11 @@ def projected(table: Table, width: int) -> RowComposition:
     The projection begins at fixed cosine waves, not at random values, so single elements of a fresh vector deviate
     by 0.7 to 1.4 times `table.std`; only the root mean square of these is `table.std`.
     """
-    plain = compose(table, "add", [("rows", naive(table.num_embeddings))])
-    plain = replace(plain, parts=tuple(replace(part, width=width) for part in plain.parts))
-    if width == table.embedding_dim:
-        return plain
+    n, dim = table.num_embeddings, table.embedding_dim
+    rows = RowPart("rows", n, width, naive(n), table.std)
     # Σ over `width` products: width · std² · (1 / width) = std².
-    return replace(plain, projection=Projection("projection", std=width**-0.5))
+    projection = None if width == dim else Projection("projection", std=width**-0.5)
+    return RowComposition((rows,), "add", dim, projection)
 
 
 def concat_widths(table: Table, parts: int, given: Sequence[int] | None = None) -> list[int]:

@@ -56,7 +56,8 @@ class Traffic:
         ordered = bool((counts[1:] <= counts[:-1]).all())
         if not ordered:
             counts = np.sort(counts)[::-1]
-        edges = _edges(table.num_embeddings)
+        # An edge where ids end that occur at all, as what is behind them needs no room.
+        edges = np.union1d(_edges(table.num_embeddings), np.count_nonzero(counts))
         mass = np.add.reduceat(counts, edges[:-1], dtype=np.float64)
         if not mass.any():
             raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
@@ -139,7 +140,7 @@ class Traffic:
             return np.ones(len(self.counts))
         if isinstance(rows, Partition) and self.ordered:
             return self._arithmetic(rows)
-        return self._at_random(rows.rows(max(1, round(self.ids))))
+        return self._at_random(rows.rows(max(1, self.ids)))
 
     def _arithmetic(self, rows: Partition) -> np.ndarray:
         """One id of each segment stands for it; its row is `unit + j · modulus` over units of `divisor` ids."""
@@ -193,4 +194,5 @@ def _edges(n: int) -> np.ndarray:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """`part / whole`; 1 where there is no traffic."""
-    return np.divide(part, whole, out=np.ones(len(part)), where=whole > 0)
+    shares: np.ndarray = np.divide(part, whole, out=np.ones(len(part)), where=whole > 0)
+    return shares

@@ -27,8 +27,8 @@ def alpha_dims(
     """The width of every table or block, `base_dim · (popularity / largest popularity) ** alpha`, rounded.
 
     Ginart et al., 2019, arXiv 1909.11810. The popularity of a table of n ids is 1 / n, the mean share of the traffic of
-    its ids; so the smallest table has `base_dim`, and widths fall with n ** -alpha. That of a block is the mean frequency
-    in it.
+    its ids; so the smallest table has `base_dim`, and widths fall with n ** -alpha. That of a block is the mean
+    frequency in it.
 
     Args:
         popularity: positive numbers.
@@ -60,9 +60,9 @@ def alpha_rule(
         tables: all of one dim.
         alpha, rounding: see `alpha_dims`.
         base_dim: the width of the smallest table, by default the dim.
-        budget: in place of `base_dim`: bytes of all tables, projections counted, for which widths are the largest of the
-            rule. The paper's λ = budget / Σ n ** (1 - alpha) is what they are before rounding and without projections;
-            rounding it goes over the budget, so λ is the largest here that does not once rounded.
+        budget: in place of `base_dim`: bytes of all tables, projections counted, within which widths are the largest of
+            the rule. The paper's λ = budget / Σ n ** (1 - alpha) counts no projection, and rounding its widths may go
+            over the budget; here λ is the largest with which they do not, once rounded.
 
     Raises:
         InfeasibleBudget: rows of one element are over the budget already.

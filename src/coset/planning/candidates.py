@@ -9,6 +9,7 @@ from typing import Any
 from coset.errors import InputError, Unsuitable
 from coset.methods import Method, method_class, registered
 from coset.methods.full import Full
+from coset.methods.rows import Composition
 from coset.methods.traffic import Traffic
 from coset.planning.plan import state_bytes
 from coset.planning.proxy import Judge, Kept
@@ -56,7 +57,7 @@ def full(table: Table, judge: Judge, optimizer: str | None) -> Candidate:
     """The table as it is."""
     components = Full().components(table)
     weight = table.full_bytes + state_bytes(components, optimizer)
-    return Candidate(Full(), table.full_bytes, weight, judge.kept(Full(), table))
+    return Candidate(Full(), table.full_bytes, weight, judge.kept(Full(), table, Full().descriptor(table)))
 
 
 def candidates(
@@ -67,19 +68,20 @@ def candidates(
     Methods that no choice of fields makes fit for the table are left out, and those that give several vectors an id,
     which is another model, and arrays that tables would share, whose one size no table can choose.
     """
-    found: list[tuple[int, int, Method]] = []
+    found: list[tuple[int, int, Method, Composition | None]] = []
     for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed, count)]):
         if method.table_outputs > 1:
             continue
-        components = method.components(table)
+        composition = method.descriptor(table)
+        components = method.components(table) if composition is None else composition.components(table.dtype)
         size = sum(component.bytes for component in components)
         if any(component.shared for component in components) or (found and size >= table.full_bytes):
             continue
-        found.append((size + state_bytes(components, optimizer), size, method))
-    least = min(weight for weight, _, _ in found)
+        found.append((size + state_bytes(components, optimizer), size, method, composition))
+    least = min(weight for weight, *_ in found)
     return [
-        Candidate(method, size, weight, judge.kept(method, table))
-        for weight, size, method in found
+        Candidate(method, size, weight, judge.kept(method, table, composition))
+        for weight, size, method, composition in found
         if weight <= max(limit, least)
     ]
 

@@ -17,10 +17,14 @@ from coset.schema import Table
 
 _ROUNDS = 5  # of choosing beside what the others have chosen; mostly the third changes nothing
 _BEGINNINGS = (64, 8, 4, 2, 1)  # dims that the others are first taken to keep
-_LEAST, _MOST, _TOGETHER = 32, 96, 400  # sizes of one method that are tried: the fewer tables, the more
 _SMALL = 64  # tables that together take no more than this part of the budget stay full without a question
 
 Choice = Mapping[str, Candidate]
+
+
+def rounded(loss: float) -> float:
+    """Six digits, which is more than a prediction has, so that plans can be compared line by line."""
+    return float(f"{round(loss, 9):.6g}") + 0.0
 
 
 class Offer:
@@ -32,20 +36,23 @@ class Offer:
         allowed: methods.
         optimizer: whose state counts, if any.
         spectrum: what each dim matters.
+        reference: what each table keeps that loses nothing.
         limit: bytes of all tables together.
+        sizes: how many of every method are tried.
         curves: measured losses in the place of predicted ones.
     """
 
     def __init__(
         self, tables: Sequence[Table], traffic: Mapping[str, Traffic], judges: Mapping[str, Judge], allowed: Allowed,
-        optimizer: str | None, spectrum: np.ndarray, curves: Mapping[str, Curve] | None, limit: int,
+        optimizer: str | None, spectrum: np.ndarray, reference: Mapping[str, np.ndarray],
+        curves: Mapping[str, Curve] | None, limit: int, sizes: int,
     ) -> None:  # fmt: skip
         self._tables = {table.name: table for table in tables}
         self._traffic, self._judges, self._allowed = traffic, judges, allowed
         self._optimizer, self._spectrum, self._curves = optimizer, spectrum, curves
-        self._unlimited = {name: judges[name].unlimited for name in self._tables}
+        self._reference = reference
         self._full = {name: full(table, judges[name], optimizer) for name, table in self._tables.items()}
-        self._limit, self._found = limit, dict[str, list[Candidate]]()
+        self._limit, self._sizes, self._found = limit, sizes, dict[str, list[Candidate]]()
 
     def floors(self) -> dict[str, int]:
         """What the smallest candidate of every table takes."""
@@ -65,7 +72,7 @@ class Offer:
 
     def losses(self, chosen: Choice) -> dict[str, float]:
         """The part of every table in the loss of a choice."""
-        found = losses({name: one.kept.dims for name, one in chosen.items()}, self._unlimited, self._spectrum)
+        found = losses({name: one.kept.dims for name, one in chosen.items()}, self._reference, self._spectrum)
         return {name: self._measured(name, loss) for name, loss in found.items()}
 
     def instead(self, name: str, chosen: Choice) -> Alternative | None:
@@ -77,10 +84,10 @@ class Offer:
         others = [one for one in others if one.method.name != mine.method.name] or others
         if not others:
             return None
-        beside = {other: (one.kept.dims + self._unlimited[other]) / 2 for other, one in chosen.items()}
+        beside = {other: (one.kept.dims + self._reference[other]) / 2 for other, one in chosen.items()}
         found = self._judged(name, np.stack([one.kept.dims for one in others]), partners(beside, self._spectrum)[name])
         at = int(np.argmin(found))
-        return Alternative(others[at].method, others[at].bytes, float(found[at]))
+        return Alternative(others[at].method, others[at].bytes, rounded(float(found[at])))
 
     def _every(self, name: str) -> list[Candidate]:
         if name not in self._found:
@@ -92,7 +99,7 @@ class Offer:
                 self._allowed,
                 self._optimizer,
                 self._limit,
-                min(_MOST, max(_LEAST, _TOGETHER // len(self._tables))),
+                self._sizes,
             )
         return self._found[name]
 
@@ -135,14 +142,15 @@ class Offer:
 
     def _judged(self, name: str, dims: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Losses of candidates that keep `dims`, shape `(candidates, DIMS)`, where dims have this price."""
-        found = np.asarray((self._unlimited[name] - dims) @ price * self._scale)
+        # In steps finer than any prediction, so that of candidates that lose alike the smallest is taken.
+        found = np.round((self._reference[name] - dims) @ price * self._scale, 8)
         return found if self._curves is None else np.array([self._curves[name](float(loss)) for loss in found])
 
     @cached_property
     def _scale(self) -> float:
         """What makes parts of the loss of the whole of them."""
-        alike = partners(self._unlimited, self._spectrum)
-        whole = sum(float(self._unlimited[name] @ price) for name, price in alike.items())
+        alike = partners(self._reference, self._spectrum)
+        whole = sum(float(self._reference[name] @ price) for name, price in alike.items())
         return (2 if len(self._tables) > 1 else 1) / max(whole, 1e-300)
 
     def _measured(self, name: str, loss: float) -> float:

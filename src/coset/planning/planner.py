@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from coset.errors import InfeasibleBudget, InputError
+from coset.methods import Method
+from coset.methods.full import Full
 from coset.methods.traffic import Traffic
 from coset.planning.candidates import Candidate, classes
 from coset.planning.curves import Curve
-from coset.planning.offer import Offer
+from coset.planning.offer import Offer, rounded
 from coset.planning.plan import Choice, Plan
-from coset.planning.proxy import Proxy, names_of
+from coset.planning.proxy import Judge, Proxy, losses, names_of
 from coset.schema import Table
 from coset.sizes import format_size, parse_size
 
@@ -29,6 +33,7 @@ def plan(
     other_bytes: int | Callable[[int], int] = 0,
     curves: Mapping[str, Curve] | None = None,
     proxy: Proxy | None = None,
+    sizes: int | None = None,
 ) -> Plan:
     """A dim for the model and a method for every table, together within `budget` and of the least predicted loss.
 
@@ -38,7 +43,7 @@ def plan(
 
     Args:
         tables: what to store, each with frequencies.
-        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state: a number, or text with a unit.
+        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state; text may have a unit.
         methods: those allowed, by name or as a table of fixed fields, such as
             `{"method": "quotient_remainder", "operation": "add"}`; those that plan by default if None. Full tables are
             always allowed.
@@ -47,6 +52,8 @@ def plan(
         other_bytes: what the model stores beside its tables, or a function that says how much at a dim.
         curves: measured ones, by table, in the place of the predicted loss (`fit_curves`); for all tables or none.
         proxy: other constants of the prediction.
+        sizes: about how many of every method are tried for a table, 4 or more; by default 32, and more where there are
+            few tables.
 
     Returns:
         A plan, whose bytes are exactly those of the tables built by it.
@@ -71,15 +78,21 @@ def plan(
         if curves is not None and name not in curves:
             raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
     allowed = classes(methods)
+    sizes = min(96, max(32, 400 // len(tables))) if sizes is None else max(4, sizes)
     proxy = proxy or Proxy()
     traffic = {table.name: Traffic.of(table) for table in tables}
     judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
+    reference = {name: judge.unlimited for name, judge in judges.items()}
+    if curves is not None:
+        reference = _kept(tables, judges, {})
     best: tuple[float, Plan] | None = None
     floors: dict[int, dict[str, int]] = {}
     for dim in _dims(tables, embedding_dims):
         other = other_bytes(dim) if callable(other_bytes) else other_bytes
         wide = [table.of_dim(dim) for table in tables]
-        offer = Offer(wide, traffic, judges, allowed, optimizer, proxy.spectrum, curves, limit - other)
+        offer = Offer(
+            wide, traffic, judges, allowed, optimizer, proxy.spectrum, reference, curves, limit - other, sizes
+        )
         if best is not None and offer.full_loss() > best[0] * _ALIKE:
             break  # as would be that of any narrower model
         chosen = offer.choose()
@@ -99,6 +112,38 @@ def plan(
             floor,
         )
     return best[1]
+
+
+def predicted_losses(
+    tables: Sequence[Table], methods: Mapping[str, Method], proxy: Proxy | None = None
+) -> dict[str, float]:
+    """By how much every table loses more than the full one of its dim: what curves are fitted against (`Point`).
+
+    Args:
+        tables: each with frequencies.
+        methods: by table; full for those not named.
+        proxy: as for `plan`.
+
+    Example:
+        >>> from coset.methods.low_rank import LowRank
+        >>> tables = [Table("user", 50, 8, frequencies=[9] * 50), Table("movie", 20, 8, frequencies=[22] * 20)]
+        >>> {name: round(loss, 3) for name, loss in predicted_losses(tables, {"user": LowRank(2)}).items()}
+        {'user': 0.254, 'movie': 0.0}
+    """
+    proxy = proxy or Proxy()
+    names_of(tables)
+    judges = {table.name: proxy.judge(Traffic.of(table), len(tables)) for table in tables}
+    kept = _kept(tables, judges, methods)
+    return losses(kept, _kept(tables, judges, {}), proxy.spectrum)
+
+
+def _kept(tables: Sequence[Table], judges: Mapping[str, Judge], methods: Mapping[str, Method]) -> dict[str, np.ndarray]:
+    """What tables keep by these methods; full ones of their own dim by default."""
+    found = {}
+    for table in tables:
+        method = methods.get(table.name, Full())
+        found[table.name] = judges[table.name].kept(method, table, method.descriptor(table)).dims
+    return found
 
 
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:
@@ -122,13 +167,13 @@ def _planned(
     found = offer.losses(chosen)
     said = {
         table.name: Choice(
-            table.num_embeddings, (one := chosen[table.name]).method, one.bytes, _rounded(found[table.name]),
+            table.num_embeddings, (one := chosen[table.name]).method, one.bytes, rounded(found[table.name]),
             _why(one, table), offer.instead(table.name, chosen),
         )
         for table in tables
     }  # fmt: skip
     size, weight = sum(one.bytes for one in chosen.values()), sum(one.weight for one in chosen.values())
-    return Plan(dim, limit, said, weight + other, other, optimizer, weight - size, _rounded(sum(found.values())))
+    return Plan(dim, limit, said, weight + other, other, optimizer, weight - size, rounded(sum(found.values())))
 
 
 def _why(one: Candidate, table: Table) -> str:
@@ -138,8 +183,3 @@ def _why(one: Candidate, table: Table) -> str:
     meets = max(0.0, 1 - one.kept.alone)
     shared = "no id shares its row" if meets < 5e-4 else f"{meets:.1%} of its traffic is that of others in shared rows"
     return f"{size}: {shared}, and ids keep {one.kept.dims.sum():.1f} dims on average"
-
-
-def _rounded(loss: float) -> float:
-    """Six digits, which is more than a prediction has, so that plans can be compared line by line."""
-    return float(f"{loss:.6g}")

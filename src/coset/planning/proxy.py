@@ -1,26 +1,27 @@
 """Predicted loss: how much of what a table could tell the model a method keeps, from frequencies alone.
 
-Vectors are taken to have a spectrum: dim k = 1, 2 … matters by λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id with c
-training rows learns the share
+Vectors are taken to have a spectrum: dim k = 1, 2 … matters by λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id with
+c training rows learns the share
 
     s_k(c) = c λ_k / (c λ_k + noise · T)        (T tables: the more there are, the less a row of data says of each)
 
-so that ids with few rows learn few dims, and width that they lose costs little. Where ids share a row, it becomes their
-mean weighted by traffic. Of vectors that have nothing to do with each other it keeps, on the traffic of an id, the share
-π = c / (traffic of the row). Of a method that composes rows of several arrays, sorted by what they keep alone, an id keeps
-1 - (1 - π₁) Π (1 - π_j)^complement by `mult` and `add`; by `concat`, each array keeps its own dims, the one that keeps
-most the first. Rows narrower than the dim keep the first dims. So the whole table keeps, of dim k,
+so that ids with few rows learn few dims, and width that they lose costs little. Where ids share a row, it becomes
+their mean weighted by traffic. Of vectors that have nothing to do with each other it keeps, on the traffic of an id,
+the share π = c / (traffic of the row). Of a method that composes rows of several arrays, sorted by what they keep
+alone, an id keeps 1 - (1 - π₁) Π (1 - π_j)^complement by `mult` and `add`; by `concat`, each array keeps its own dims,
+the one that keeps most the first. Rows narrower than the dim keep the first dims. So the whole table keeps, of dim k,
 
-    A_k = Σ_i p_i π_i,k s_k(c_i)     on the dims that are stored (at most n, as n ids span no more), p_i of the traffic
+    A_k = Σ_i p_i π_i,k s_k(c_i)        (p_i of the traffic)
 
-Models multiply vectors of tables, so what two of them tell together is G = Σ_k λ_k A_k B_k, and a model is worth the mean
-of G over all pairs of its tables (of one table, Σ_k λ_k A_k). The predicted loss is 1 - worth / worth of full tables of
-unlimited dim: 0 loses nothing, 1 keeps nothing but biases. A table's part of it is Shapley's: that of its pairs, each
-half with the others as they are and half with the others unlimited; the parts sum to the whole.
+of the dims that are stored, but no more than it has ids, which span no more. Models multiply vectors of tables, so what
+two of them tell together is G = Σ_k λ_k A_k B_k, and a model is worth the mean of G over all pairs of its tables (of
+one table, Σ_k λ_k A_k). The predicted loss is 1 - worth / worth of full tables of unlimited dim: 0 loses nothing, 1
+keeps nothing but biases. A table's part of it is Shapley's: that of its pairs, half with the others as they are and
+half with the others unlimited; the parts sum to the whole.
 
 The four constants were fitted to 48 rows of MovieLens-1M (`recipes/results/ml-1m-frontier` and `ml-1m-methods`), means
-of three seeds: full, narrow, low-rank, mixed-dimension, hashing, hot ids, quotient-remainder in all its forms, at 2 to 32
-times fewer bytes. There, MSE ≈ 0.720 + 0.107 · loss, with a root mean square error of 0.0065 in a range of 0.107.
+of three seeds: full, narrow, low-rank, mixed-dimension, hashing, hot ids, quotient-remainder in all its forms, at 2 to
+65 times fewer bytes. There, MSE ≈ 0.720 + 0.107 · loss, with a root mean square error of 0.0065 in a range of 0.107.
 
 A method says of itself what this needs: its composition (`Method.descriptor`). One that is not composed of rows is
 taken for a narrow table of `Method.worth` of its bytes.
@@ -100,9 +101,8 @@ class Judge:
         self.unlimited = self._of_curve(traffic).sum(0) / traffic.total
         """What the full table of unlimited dim keeps, shape `(DIMS,)`."""
 
-    def kept(self, method: Method, table: Table) -> Kept:
-        """What `method` keeps of `table`."""
-        composition = method.descriptor(table)
+    def kept(self, method: Method, table: Table, composition: Composition | None) -> Kept:
+        """What `method`, whose descriptor is given, keeps of `table`."""
         if composition is None:
             return self._as_narrow(method, table)
         dims, alone = self._composed(self._traffic, composition)
