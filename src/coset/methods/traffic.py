@@ -14,6 +14,7 @@ _ALONE = 24  # so many of the first ids are a segment each …
 _RATIO = 1.06  # … and then a segment ends where its ids number so many times those before it
 _MEMBERS = 8  # ids of a row that are looked up one by one; the rest of the row is its share of the traffic behind them
 _TIMES = 48  # points of the quadrature over random meetings
+_NEARLY = 0.25  # of the traffic: so much more may the hottest ids have than the first ones, and ids still be in order
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -21,8 +22,9 @@ class Traffic:
     """The frequencies of a table as a piecewise linear curve over its ids.
 
     Segments grow with the rank of their ids, so 10 million ids are some 250 segments, and nothing but `of` looks at
-    every id. Where ids are not in order of popularity, the curve is that of the ids in order, and every partition and
-    block is taken to meet them at random.
+    every id. Frequencies that only nearly fall, as counts of ids that are in order of another day's popularity do, are
+    evened out within segments. Where ids are in no such order, the curve is that of the ids sorted by popularity, and
+    every partition and block is taken to meet them at random.
 
     Args:
         edges: first id of every segment and, last, the number of ids.
@@ -53,15 +55,16 @@ class Traffic:
                 f"them; give frequencies, counts of its ids in the training data"
             )
         counts = table.frequencies
-        ordered = bool((counts[1:] <= counts[:-1]).all())
-        if not ordered:
-            counts = np.sort(counts)[::-1]
+        if not counts.any():
+            raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
         # An edge where ids end that occur at all, as what is behind them needs no room.
         edges = np.union1d(_edges(table.num_embeddings), np.count_nonzero(counts))
-        mass = np.add.reduceat(counts, edges[:-1], dtype=np.float64)
-        if not mass.any():
-            raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
-        return cls(edges, np.concatenate([[0.0], np.cumsum(mass)]), ordered)
+        below = np.concatenate([[0.0], np.cumsum(np.add.reduceat(counts, edges[:-1], dtype=np.float64))])
+        if bool((counts[1:] <= counts[:-1]).all()):
+            return cls(edges, below)
+        ranked = _ranked(counts, edges)
+        nearly = float((ranked - below).max()) <= _NEARLY * below[-1]
+        return cls(edges, below) if nearly else cls(edges, ranked, ordered=False)
 
     @property
     def ids(self) -> int:
@@ -190,6 +193,19 @@ def _edges(n: int) -> np.ndarray:
     steps = int(np.ceil(np.log(n / _ALONE) / np.log(_RATIO)))
     later = np.unique(np.rint(np.geomspace(_ALONE, n, steps + 1)).astype(np.int64))
     return np.concatenate([np.arange(_ALONE), later])
+
+
+def _ranked(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Traffic of the most frequent ids, as many as each edge says."""
+    if counts.dtype.kind in "iu" and counts.max() < 1 << 24:  # without sorting, which takes a second for 10 million
+        number = np.bincount(counts.astype(np.int32, copy=False))
+        value = np.flatnonzero(number)[::-1]
+        number = number[value]
+    else:
+        value = np.sort(counts)[::-1].astype(np.float64)
+        number = np.ones(len(value), dtype=np.int64)
+    ids, traffic = (np.concatenate([[0.0], np.cumsum(column)]) for column in (number, number * value))
+    return np.asarray(np.interp(edges, ids, traffic))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
