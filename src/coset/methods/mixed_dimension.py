@@ -136,7 +136,7 @@ class MixedDimension(BlockMethod):
         for sizes in cuts:
             edges = np.cumsum([0, *sizes])
             mean = np.diff(traffic.until(edges)) / np.diff(edges)
-            ratios = np.minimum.accumulate((np.maximum(mean, mean.max() * 1e-6) / mean[0]) ** _ALPHA)
+            ratios = _ratios(mean)
             for scale in np.geomspace(1, dim / ratios[-1], count):
                 widths = np.clip(np.rint(scale * ratios), 1, dim).astype(int).tolist()
                 found[make(cls, {"block_sizes": tuple(sizes), "block_dims": tuple(widths)} | fixed)] = None
@@ -198,5 +198,10 @@ def _popularity_ratios(table: Table, block_sizes: Sequence[int]) -> np.ndarray:
     else:
         frequencies = np.asarray(table.frequencies, dtype=np.float64)
         mass = np.array([frequencies[a:b].mean() for a, b in pairwise(edges)])
-    mass = np.maximum(mass, mass.max() * 1e-6)
-    return np.minimum.accumulate((mass / mass[0]) ** _ALPHA)
+    return _ratios(mass)
+
+
+def _ratios(mean: np.ndarray) -> np.ndarray:
+    """Widths by the popularity rule of blocks of this mean frequency, relative to the first and never rising."""
+    mean = np.maximum(mean, mean.max() * 1e-6)
+    return np.asarray(np.minimum.accumulate((mean / mean[0]) ** _ALPHA))
