@@ -119,3 +119,13 @@ def test_components() -> None:
     order = Component("order", 10, 0, torch.int32, "index")
     assert (order.shape, order.numel, order.bytes) == ((10,), 10, 40)
     assert order.under("tables.user") == Component("tables.user.order", 10, 0, torch.int32, "index")
+
+
+def test_the_same_table_of_another_dim() -> None:
+    table = Table("movie", 6, 4, std=0.1, frequencies=np.arange(6))
+    wide = table.of_dim(16)
+    assert wide == Table("movie", 6, 16, std=0.1)
+    assert wide.frequencies is table.frequencies
+    assert table.embedding_dim == 4
+    with pytest.raises(InputError, match="embedding_dim"):
+        table.of_dim(0)

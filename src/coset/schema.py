@@ -48,11 +48,8 @@ class Table:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or "." in self.name:  # a dot would split torch's state keys
             raise InputError(f"a table needs a name, a string without dots, not {self.name!r}")
-        for what in ("num_embeddings", "embedding_dim"):
-            value = getattr(self, what)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"table {self.name!r}: {what} must be a positive integer, not {value!r}")
-            object.__setattr__(self, what, int(value))
+        self._set_whole("num_embeddings", self.num_embeddings)
+        self._set_whole("embedding_dim", self.embedding_dim)
         if isinstance(self.std, bool) or not isinstance(self.std, int | float | np.integer | np.floating):
             raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
         if not self.std > 0 or not np.isfinite(self.std):
@@ -75,6 +72,11 @@ class Table:
                         f"{codes.min() if codes.dtype.kind in 'iu' else codes.dtype}; number its values 0, 1, 2 …"
                     )
             object.__setattr__(self, "attributes", columns)
+
+    def _set_whole(self, what: str, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"table {self.name!r}: {what} must be a positive integer, not {value!r}")
+        object.__setattr__(self, what, int(value))
 
     def _column(self, what: str, values: Any) -> np.ndarray:
         """One number an id, as a numpy array of the type that it has."""
@@ -101,17 +103,15 @@ class Table:
 
     def of_dim(self, embedding_dim: int) -> Table:
         """The same table with vectors of another length."""
-        return self._with(slice(None), embedding_dim=embedding_dim)
+        # A copy, past the checks of columns: they have been looked through, and once is enough.
+        table = copy(self)
+        table._set_whole("embedding_dim", embedding_dim)
+        return table
 
     def block(self, start: int, stop: int) -> Table:
         """The table of the ids `start … stop - 1`, renumbered from 0."""
-        return self._with(slice(start, stop), num_embeddings=stop - start)
-
-    def _with(self, cut: slice, **changes: int) -> Table:
-        # Past the checks: all of it has been looked through, and once is enough where blocks are many.
-        block = copy(self)
-        for name, value in changes.items():
-            object.__setattr__(block, name, value)
+        cut, block = slice(start, stop), copy(self)  # as above
+        block._set_whole("num_embeddings", stop - start)
         if self.frequencies is not None:
             object.__setattr__(block, "frequencies", self.frequencies[cut])
         if self.attributes is not None:

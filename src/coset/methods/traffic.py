@@ -137,7 +137,7 @@ class Traffic:
         return self._shares[rows]
 
     def _own_share(self, rows: RowMap) -> np.ndarray:
-        if isinstance(rows, Codes):
+        if isinstance(rows, Codes) and self.ordered:
             return np.asarray(self._by_codes(rows))
         if isinstance(rows, Partition) and rows.is_identity(self.ids):
             return np.ones(len(self.counts))

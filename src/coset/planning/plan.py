@@ -41,7 +41,7 @@ class Choice:
         num_embeddings: ids of the table that was planned for; 0 where a plan written by hand leaves it out.
         method: that stores the table.
         bytes: that it takes; an array shared with other tables is counted at the first of them.
-        loss: predicted share of what the table is worth to the model that this method loses, weighted by that worth.
+        loss: the table's part of the predicted loss of the plan; in units of the metric, where curves were measured.
         why: one sentence with numbers.
         instead: the next best, if there is one.
     """
