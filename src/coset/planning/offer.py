@@ -19,7 +19,8 @@ _ROUNDS = 5  # of choosing beside what the others have chosen; mostly the third 
 _BEGINNINGS = (64, 8, 4, 2, 1)  # dims that the others are first taken to keep
 _SMALL = 64  # tables that together take no more than this part of the budget stay full without a question
 
-Choice = Mapping[str, Candidate]
+Chosen = Mapping[str, Candidate]
+"""A candidate for every table."""
 
 
 def rounded(loss: float) -> float:
@@ -62,7 +63,7 @@ class Offer:
         """The loss of full tables, below which no choice of this dim can be."""
         return sum(self.losses(self._full).values())
 
-    def choose(self) -> Choice | None:
+    def choose(self) -> Chosen | None:
         """The candidates of the least loss within the limit; None where even the smallest are over it."""
         if (small := self._small()) and (
             best := self._best({name: self._offered(name, small) for name in self._tables})
@@ -70,12 +71,16 @@ class Offer:
             return best
         return self._best({name: self._every(name) for name in self._tables})
 
-    def losses(self, chosen: Choice) -> dict[str, float]:
+    def losses(self, chosen: Chosen) -> dict[str, float]:
         """The part of every table in the loss of a choice."""
         found = losses({name: one.kept.dims for name, one in chosen.items()}, self._reference, self._spectrum)
         return {name: self._measured(name, loss) for name, loss in found.items()}
 
-    def instead(self, name: str, chosen: Choice) -> Alternative | None:
+    def learnable(self, name: str) -> float:
+        """Dims that the ids of a table can learn, on average over its traffic."""
+        return float(self._judges[name].unlimited.sum())
+
+    def instead(self, name: str, chosen: Chosen) -> Alternative | None:
         """The best candidate of another method for a table, beside the same choice for the others and within the same
         limit; another size of the same method where there is no other method."""
         mine = chosen[name]
@@ -93,13 +98,7 @@ class Offer:
         if name not in self._found:
             table = self._tables[name]
             self._found[name] = candidates(
-                table,
-                self._traffic[name],
-                self._judges[name],
-                self._allowed,
-                self._optimizer,
-                self._limit,
-                self._sizes,
+                table, self._traffic[name], self._judges[name], self._allowed, self._optimizer, self._limit, self._sizes
             )
         return self._found[name]
 
@@ -116,12 +115,12 @@ class Offer:
             small.append(name)
         return frozenset(small)
 
-    def _best(self, offered: Mapping[str, list[Candidate]]) -> Choice | None:
+    def _best(self, offered: Mapping[str, list[Candidate]]) -> Chosen | None:
         """The best of what choosing leads to from several beginnings: that the others keep all dims, or only the first
         few, as they will where the limit is low."""
         weights = {name: np.array([one.weight for one in found]) for name, found in offered.items()}
         dims = {name: np.stack([one.kept.dims for one in found]) for name, found in offered.items()}
-        best: tuple[float, Choice] | None = None
+        best: tuple[float, Chosen] | None = None
         for width in _BEGINNINGS:
             beside = {name: np.where(np.arange(DIMS) < width, one.kept.dims, 0) for name, one in self._full.items()}
             before = float("inf")

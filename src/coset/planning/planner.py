@@ -168,7 +168,7 @@ def _planned(
     said = {
         table.name: Choice(
             table.num_embeddings, (one := chosen[table.name]).method, one.bytes, rounded(found[table.name]),
-            _why(one, table), offer.instead(table.name, chosen),
+            _why(one, table, offer.learnable(table.name)), offer.instead(table.name, chosen),
         )
         for table in tables
     }  # fmt: skip
@@ -176,10 +176,12 @@ def _planned(
     return Plan(dim, limit, said, weight + other, other, optimizer, weight - size, rounded(sum(found.values())))
 
 
-def _why(one: Candidate, table: Table) -> str:
+def _why(one: Candidate, table: Table, learnable: float) -> str:
     """One sentence with the numbers that the prediction is made of."""
     ratio = table.full_bytes / one.bytes
-    size = "full" if ratio == 1 else f"{ratio:.3g} times fewer bytes than full"
-    meets = max(0.0, 1 - one.kept.alone)
-    shared = "no id shares its row" if meets < 5e-4 else f"{meets:.1%} of its traffic is that of others in shared rows"
-    return f"{size}: {shared}, and ids keep {one.kept.dims.sum():.1f} dims on average"
+    size = "full" if ratio == 1 else f"{ratio:.3g} times fewer bytes than full rows of {table.embedding_dim}"
+    others = max(0.0, 1 - one.kept.alone)
+    meets = (
+        "no traffic meets that of other ids" if others < 5e-4 else f"of the traffic of a row {others:.1%} is others'"
+    )
+    return f"{size}; {meets}; ids keep {one.kept.dims.sum():.1f} of the {learnable:.1f} dims that they can learn"
