@@ -1,0 +1,60 @@
+"""The command line: `coset inspect | prepare | train | compare | evaluate | bench`. No logic of its own."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from coset.cli.benchmarks import bench
+from coset.cli.data import inspect, prepare
+from coset.cli.models import compare, evaluate, train
+from coset.cli.output import fail, warn
+from coset.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    help="Memory-efficient embedding tables for recommender models: what they save, and what the saving costs.",
+)  # fmt: skip
+
+for _command in (inspect, prepare, train, compare, evaluate, bench):
+    app.command()(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from coset import __version__
+
+        typer.echo(f"coset {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one sentence and exit code 2, a warning one sentence."""
+    with warnings.catch_warnings():
+        warnings.showwarning = warn
+        _main()
+
+
+def _main() -> None:
+    try:
+        sys.exit(get_command(app).main(prog_name="coset", standalone_mode=False) or 0)
+    except InputError as error:
+        fail(str(error))
+    except OSError as error:  # a full disk, a folder that may not be written
+        fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        # A wrong call, such as an unknown option; typer's own class for it moved between versions.
+        if not hasattr(error, "format_message"):
+            raise
+        if sentence := error.format_message():
+            fail(f"{sentence} (see --help)")
+        sys.exit(2)  # no command was named: the help is printed already

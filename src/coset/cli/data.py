@@ -1,0 +1,94 @@
+"""What data hold, and making them ready: `coset inspect | prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coset.cli.given import columns_of
+from coset.cli.options import (
+    ItemAttributes,
+    ItemColumn,
+    Json,
+    RatingColumn,
+    Resume,
+    Separator,
+    Source,
+    UserAttributes,
+    UserColumn,
+)
+from coset.cli.output import progress_bar, show
+
+
+def inspect(
+    data: Source,
+    dim: Annotated[int, typer.Option(help="Embedding dim that bytes are counted for.")] = 64,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
+    as_json: Json = False,
+) -> None:
+    """Cardinalities, attributes, popularity, and what full tables would cost.
+
+    Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`
+    """
+    from coset.data.settings import DataSettings
+    from coset.experiments.inspect import inspect as look
+    from coset.experiments.inspect import inspection_table
+
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    found = look(DataSettings(data, **columns).load(), dim)
+    show(found, as_json, inspection_table)
+
+
+def prepare(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="`criteo-kaggle`, a file, or a folder of files.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for what is prepared.")],
+    schema: Annotated[str | None, typer.Option(help="`criteo-kaggle`, or a .toml file that says the columns.")] = None,
+    split: Annotated[str, typer.Option(help="`random`, `ordered` (the last rows validate) or `time`.")] = "random",
+    validation: Annotated[float, typer.Option(help="Share of the rows that validate.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Of a random split.")] = 0,
+    min_frequency: Annotated[int, typer.Option(help="Rarer categories share one id.")] = 1,
+    max_size: Annotated[int | None, typer.Option(help="Most categories of a feature with ids of their own.")] = None,
+    unseen: Annotated[str, typer.Option(help="Categories without an id: `shared` or `error`.")] = "shared",
+    hashes: Annotated[
+        list[str] | None, typer.Option("--hash", help="Buckets in place of vocabularies: 100000, or C3=100000.")
+    ] = None,
+    hash_seed: Annotated[int, typer.Option(help="Which hash function.")] = 0,
+    log: Annotated[bool, typer.Option(help="Numbers become sign(x) log(1 + |x|).")] = True,
+    standardise: Annotated[bool, typer.Option(help="Numbers get mean 0 and deviation 1.")] = True,
+    like: Annotated[
+        Path | None, typer.Option(help="Prepared data whose ids and means to take; all rows validate.")
+    ] = None,
+    skip_bad: Annotated[int, typer.Option(help="Leave out up to so many bad rows, to skipped.jsonl.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads; results do not depend on it.")] = None,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a click log of any size into columns and vocabularies to train on, resumable at any moment.
+
+    Examples: `coset prepare criteo-kaggle data/criteo --split ordered --validation 0.1429`,
+    `coset prepare clicks.csv.gz data/mine --schema mine.toml --min-frequency 5`
+    """
+    from coset import settings
+    from coset.data.clicks.prepare import prepare as run
+    from coset.data.clicks.report import prepared_table
+    from coset.data.clicks.settings import PrepareSettings, hashing_of
+
+    given = {
+        "split": split, "validation": validation, "seed": seed, "min_frequency": min_frequency, "max_size": max_size,
+        "unseen": unseen, "hashing": hashing_of(hashes or []), "hash_seed": hash_seed, "log": log,
+        "standardise": standardise,
+    }  # fmt: skip
+    chosen = settings.make(PrepareSettings, given, "prepare")
+    how = None if like is not None and chosen == PrepareSettings() else chosen
+    with progress_bar("") as progress:
+        found = run(
+            data, out, schema, how, like=like, resume=resume, skip_bad=skip_bad, threads=threads, progress=progress
+        )
+    show(found, as_json, prepared_table)

@@ -1,0 +1,185 @@
+"""Training and measuring models: `coset train | compare | evaluate`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coset.cli.given import changed_by, columns_of, load_or_twin, options_of, use_threads
+from coset.cli.options import (
+    Changes,
+    CheckpointEvery,
+    ClickModelName,
+    Dim,
+    EngineChoice,
+    Epochs,
+    FullBelow,
+    ItemAttributes,
+    ItemColumn,
+    Json,
+    Keep,
+    Out,
+    RatingColumn,
+    Resume,
+    SchemaFile,
+    Separator,
+    Source,
+    Subject,
+    TensorBoard,
+    Threads,
+    Tuning,
+    UserAttributes,
+    UserColumn,
+)
+from coset.cli.output import err, progress_bar, show
+from coset.errors import InputError
+
+
+def train(
+    subject: Subject,
+    row: Annotated[str | None, typer.Option(help="Which row of the recipe; its first by default.")] = None,
+    method: Annotated[str | None, typer.Option(help="For DATA: a method for all tables; full by default.")] = None,
+    budget: Annotated[str | None, typer.Option(help="For DATA: bytes of the whole model, as 240KB.")] = None,
+    collisions: Annotated[int | None, typer.Option(help="For DATA: ids a row, in place of a budget.")] = None,
+    full_below: FullBelow = None,
+    dim: Dim = None,
+    model: ClickModelName = None,
+    schema: SchemaFile = None,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
+    epochs: Epochs = None,
+    seed: Annotated[int, typer.Option(help="Of split, initial weights and order.")] = 0,
+    out: Out = None,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep: Keep = None,
+    tensorboard: TensorBoard = False,
+    changes: Changes = None,
+    tuning: Tuning = False,
+    threads: Threads = 1,
+    engine: EngineChoice = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train one model, resumable at every epoch; a click model, at every checkpoint.
+
+    Examples: `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
+    `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`
+    """
+    from coset.experiments.single import run_table, train_row
+    from coset.experiments.words import Words
+
+    if row is not None and method is not None:
+        raise InputError("--row chooses a row that is there and --method makes one; give one of them")
+    if method is not None and budget is None and collisions is None:
+        raise InputError(
+            f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"
+        )
+    if method is None and (budget is not None or collisions is not None):
+        raise InputError(f"--{'collisions' if budget is None else 'budget'} needs a --method to size")
+    words = Words(
+        columns_of(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        () if method is None else (method,), () if budget is None else (budget,),
+        () if collisions is None else (collisions,), full_below,
+    )  # fmt: skip
+    recipe = words.recipe(subject)
+    recipe = changed_by(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
+    row = row or method or recipe.rows[0].name
+    recipe = replace(recipe, only=(row,))
+    out = out or Path("runs") / re.sub(r"[^\w.=%-]+", "-", f"{recipe.name}-{row}-seed-{seed}")
+    options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
+    with progress_bar("") as progress:
+        data = recipe.load(out.parent, progress)
+    use_threads(threads)
+    with progress_bar() as progress:
+        metrics = train_row(recipe, out, data, options=options, progress=progress)
+    show(metrics | {"run": str(out)}, as_json, run_table)
+
+
+def compare(
+    subject: Subject,
+    methods: Annotated[str | None, typer.Option(help="For DATA: `all` (the default), or names with commas.")] = None,
+    budgets: Annotated[str | None, typer.Option(help="For DATA: sizes with commas; 25% by default.")] = None,
+    collisions: Annotated[str | None, typer.Option(help="For DATA: ids a row with commas; not with budgets.")] = None,
+    full_below: FullBelow = None,
+    dim: Dim = None,
+    model: ClickModelName = None,
+    schema: SchemaFile = None,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row of the recipe; repeatable.")] = None,
+    epochs: Epochs = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds; each sets split, weights and order.")] = None,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    out: Out = None,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep: Keep = None,
+    tensorboard: TensorBoard = False,
+    changes: Changes = None,
+    tuning: Tuning = False,
+    threads: Threads = 1,
+    engine: EngineChoice = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train every row with every seed: a table, results.json, losses.png and frontier.png.
+
+    Examples: `coset compare keras-example-corrected`,
+    `coset compare my.csv --methods all --budgets 470KB,240KB --seeds 3`,
+    `coset compare criteo-kaggle-dlrm --row full --row "hashing"`
+    """
+    from coset.experiments.compare import compare as run
+    from coset.experiments.report import table
+    from coset.experiments.words import Words, is_recipe, listed, numbers
+
+    wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
+    words = Words(
+        columns_of(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below,
+    )  # fmt: skip
+    recipe = words.recipe(subject)
+    recipe = changed_by(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
+    if row:
+        recipe = replace(recipe, only=tuple(row))
+    options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
+    with progress_bar("") as progress:
+        recipe, data, notes = load_or_twin(recipe, is_recipe(subject), out, progress)
+    out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
+    use_threads(threads)
+    with progress_bar() as progress:
+        results = run(recipe, out, data, options=options, progress=progress, notes=notes)
+    show(results, as_json, table)
+    written = "results.json, results.md, losses.png, frontier.png"
+    err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    data: Source,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    part: Annotated[
+        str | None, typer.Option(help="Of prepared clicks: `validation` (the default) or `training`.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Metrics of a finished run on any data of the same schema.
+
+    Examples: `coset evaluate runs/mine later.csv`, `coset evaluate runs/mine PREPARED`
+    """
+    from coset.experiments.single import evaluate_run, evaluation_table
+
+    show(evaluate_run(run, data, columns_of(user, item, rating, separator), part), as_json, evaluation_table)

@@ -1,0 +1,66 @@
+"""What commands print: one JSON object or a table on stdout, bars and sentences on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+err = Console(stderr=True)
+"""For all that is not the result of a command."""
+
+
+def show(found: dict[str, Any], as_json: bool, render: Any) -> None:
+    """Print what a command found: as one JSON object, or as `render` makes a table of it."""
+    if as_json:
+        print(json.dumps(found, allow_nan=False))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(render(found))
+
+
+def warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one sentence; takes the place of `warnings.showwarning`."""
+    print(f"coset: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def fail(sentence: str) -> NoReturn:
+    """Print what is wrong in one sentence, and end with code 2."""
+    print(f"coset: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+@contextmanager
+def progress_bar(verb: str = "training ") -> Iterator[Bar]:
+    """A bar on stderr while the block runs; `verb` stands before what it is told of."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        yield Bar(shown, verb)
+
+
+class Bar:
+    """A bar on stderr; where that is no terminal, a line for each run, or whatever else takes its time."""
+
+    def __init__(self, shown: Progress, verb: str) -> None:
+        self._shown = shown
+        self._verb = verb
+        self._task = shown.add_task("", total=None)
+        self._what = ""
+
+    def begin(self, steps: int) -> None:
+        """There will be this many steps in all."""
+        self._shown.update(self._task, total=steps)
+
+    def advance(self, steps: int, what: str) -> None:
+        """So many more are done; `what` is being worked on."""
+        if what != self._what and not err.is_terminal:
+            err.print(f"{self._verb}{what}", highlight=False, markup=False, soft_wrap=True)
+        self._what = what
+        self._shown.update(self._task, advance=steps, description=what)
