@@ -96,7 +96,8 @@ def trainer(recipe: str, name: str, ratings: Any, engine: Any) -> Any:
     import torch
 
     from coset.experiments.compare import encode
-    from coset.experiments.recipe import load_recipe, resolve
+    from coset.experiments.recipe import load_recipe
+    from coset.experiments.rows import resolve
     from coset.training.loop import Interactions, Trainer
 
     chosen = replace(load_recipe(recipe), only=(name,))

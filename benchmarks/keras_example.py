@@ -132,7 +132,8 @@ class Subject:
         import torch
 
         from coset.experiments.compare import encode
-        from coset.experiments.recipe import load_recipe, resolve
+        from coset.experiments.recipe import load_recipe
+        from coset.experiments.rows import resolve
         from coset.training.loop import Interactions
 
         self.recipe = replace(load_recipe(recipe), only=(row,))

@@ -16,7 +16,8 @@ from coset.errors import InputError
 from coset.experiments import report
 from coset.experiments.clicks import ClickSource, ClicksRecipe
 from coset.experiments.compare import compare, summary
-from coset.experiments.recipe import load_recipe, parse_recipe, recipe_for_clicks, resolve
+from coset.experiments.recipe import load_recipe, parse_recipe, recipe_for_clicks
+from coset.experiments.rows import resolve
 from coset.experiments.spread import student
 from coset.experiments.task import Options, Row
 

@@ -16,7 +16,8 @@ from coset.data import Encoded, Ratings, load_ratings, synthetic_ratings
 from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable
 from coset.experiments.compare import encode
-from coset.experiments.recipe import Recipe, Row, load_recipe, parse_recipe, recipe_for_data, resolve, shipped
+from coset.experiments.recipe import Recipe, Row, load_recipe, parse_recipe, recipe_for_data, shipped
+from coset.experiments.rows import resolve
 from coset.methods import registered
 from coset.training.run import predicted_components
 

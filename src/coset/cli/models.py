@@ -46,6 +46,7 @@ def train(
     budget: Annotated[str | None, typer.Option(help="For DATA: bytes of the whole model, as 240KB.")] = None,
     collisions: Annotated[int | None, typer.Option(help="For DATA: ids a row, in place of a budget.")] = None,
     full_below: FullBelow = None,
+    plan: Annotated[str | None, typer.Option(help="A file that `coset plan` wrote: a dim and methods.")] = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -71,13 +72,17 @@ def train(
     """Train one model, resumable at every epoch; a click model, at every checkpoint.
 
     Examples: `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
-    `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`
+    `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
+    `coset train movielens-1m --plan plan.json`
     """
     from coset.experiments.single import run_table, train_row
     from coset.experiments.words import Words
 
-    if row is not None and method is not None:
-        raise InputError("--row chooses a row that is there and --method makes one; give one of them")
+    if row is not None and (method is not None or plan is not None):
+        maker = "--method" if plan is None else "--plan"
+        raise InputError(f"--row chooses a row that is there and {maker} makes one; give one of them")
+    if plan is not None and (method, budget, collisions, full_below) != (None,) * 4:
+        raise InputError("--plan says the method and size of every table; leave out --method and what sizes it")
     if method is not None and budget is None and collisions is None:
         raise InputError(
             f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"
@@ -87,11 +92,11 @@ def train(
     words = Words(
         columns_of(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
         () if method is None else (method,), () if budget is None else (budget,),
-        () if collisions is None else (collisions,), full_below,
+        () if collisions is None else (collisions,), full_below, plan,
     )  # fmt: skip
     recipe = words.recipe(subject)
     recipe = changed_by(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
-    row = row or method or recipe.rows[0].name
+    row = row or words.planned or method or recipe.rows[0].name
     recipe = replace(recipe, only=(row,))
     out = out or Path("runs") / re.sub(r"[^\w.=%-]+", "-", f"{recipe.name}-{row}-seed-{seed}")
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard)

@@ -136,6 +136,10 @@ class ClicksRecipe(Recipe):
         """One for each feature."""
         return model.tables(encoded.features)
 
+    def dims(self, model: ModelChoice) -> Sequence[int]:
+        """That of the model, as its layers are made for it."""
+        return (model.embedding_dim,)
+
     def components(self, model: ModelChoice, methods: Mapping[str, Method], encoded: ClickData) -> list[Component]:
         """Those of the tables; layers are counted by themselves."""
         return model.components(encoded.features, methods)

@@ -10,7 +10,7 @@ from statistics import fmean, median, stdev
 from typing import Any, Protocol
 
 from coset import settings
-from coset.experiments.recipe import resolve
+from coset.experiments.rows import resolve
 from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
 from coset.files import claimed, read_json, write_json, write_text
@@ -164,6 +164,7 @@ def _result_row(
         "group": row.group,
         "embedding_dim": row.model.embedding_dim,
         "methods": _methods(recipe, row, encoded),
+        **({} if row.plan is None else {"plan": row.plan.to_json()}),
         **numbered,
         "model": settings.plain(row.model),
         "training": settings.plain(row.training),

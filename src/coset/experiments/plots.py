@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,12 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from coset.experiments.drawing import blank, save, style
 from coset.experiments.labels import Array, Mask, place_labels
 from coset.experiments.report import Results, Row, epochs, half_width, measures, metric, seeds
-from coset.files import replacing
 from coset.sizes import format_size
-
-DPI = 150
 
 
 @dataclass(frozen=True)
@@ -48,59 +44,27 @@ STYLES: Mapping[str, Style] = {
 TRAIN, VALIDATION, REFERENCE = "#E69F00", "#0072B2", "#999999"
 FLOOR, WARNING = "#009E73", "#B00020"
 
-_SETTINGS: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.7,
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "path.sketch": None,
-}
-
 
 def frontier(results: Results, path: Path) -> None:
     """Draw the validation score against bytes, every row named, as a PNG at `path`."""
-    _save(frontier_figure(results), path)
+    save(frontier_figure(results), path)
 
 
 def losses(results: Results, path: Path) -> None:
     """Draw the training and validation loss of every row by epoch, as a PNG at `path`."""
-    _save(losses_figure(results), path)
+    save(losses_figure(results), path)
 
 
 def frontier_figure(results: Results) -> Figure:
     """The figure that `frontier` saves."""
-    with _style():
+    with style():
         return _frontier(results)
 
 
 def losses_figure(results: Results) -> Figure:
     """The figure that `losses` saves."""
-    with _style():
+    with style():
         return _losses(results)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context(_SETTINGS):
-        yield
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with _style(), replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
-
-
-def _new(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _head(figure: Figure, results: Results, reading: str) -> None:
@@ -135,7 +99,7 @@ def _frontier(results: Results) -> Figure:
     said = measures(results)
     score = said["score"]
     rows = [row for row in results["rows"] if metric(row, score)[0] is not None]
-    figure = _new(10.5, 6.4 + 0.06 * max(0, len(rows) - 12))
+    figure = blank(10.5, 6.4 + 0.06 * max(0, len(rows) - 12))
     height = figure.get_figheight()
     bars_are = "95 % intervals over seeds" if said["interval"] else "std over seeds"
     repeated = any(metric(row, score)[1] is not None for row in rows)
@@ -364,7 +328,7 @@ def _losses(results: Results) -> Figure:
     lines = max(1, math.ceil(len(rows) / columns))
     width = max(7.5, 0.9 + 2.55 * columns)
     height = 1.55 + (1.95 if lines > 1 else 3.0) * lines
-    figure = _new(width, height)
+    figure = blank(width, height)
     said = measures(results)
     repeated = any(len(row["history"]) > 1 for row in rows)
     spread = "; bands: lowest to highest seed" if repeated else ""

@@ -73,6 +73,10 @@ class RatingsRecipe(Recipe):
         """That of the users and that of the items."""
         return tables_of(model, encoded.user, encoded.item) if model.embedding_dim else ()
 
+    def dims(self, model: DotSettings) -> Sequence[int]:
+        """All up to that of the model: nothing but its tables has a dim."""
+        return range(1, model.embedding_dim + 1)
+
     def components(self, model: DotSettings, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
         """Those of tables and biases."""
         return predicted_components(model, methods, encoded.user, encoded.item)

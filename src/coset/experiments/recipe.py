@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from coset import ledger, settings
+from coset import settings
 from coset.data.settings import DataSettings
-from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
-from coset.experiments.task import SCHEMA, Group, Recipe, Row, RowSettings, bytes_of, overridden
-from coset.methods import Method, method_class, registered
-from coset.planning.uniform import uniform
-from coset.schema import Table
+from coset.errors import InputError, unknown
+from coset.experiments.task import SCHEMA, Group, Recipe, Row, RowSettings
+from coset.methods import method_class, registered
 
 __all__ = [
     "SCHEMA",
@@ -29,7 +27,6 @@ __all__ = [
     "parse_recipe",
     "recipe_for_clicks",
     "recipe_for_data",
-    "resolve",
     "shipped",
 ]
 
@@ -38,6 +35,7 @@ TASKS = {
     "clicks": ("coset.experiments.clicks", "ClicksRecipe"),
 }
 """Kinds of recipes by their `task`, imported when one is read."""
+PLANNED = "the planner's choice of a dim and a method for each table, made of frequencies alone."
 
 
 def shipped() -> dict[str, Any]:
@@ -152,138 +150,16 @@ def _with_rows(
     if full_below is not None:
         size["full_below"] = full_below
     everything = list(methods or (["all"] if sized else [])) == ["all"]
+    planned: tuple[RowSettings, ...] = ()
     if everything:
         methods = [name for name, cls in registered().items() if not cls.row_per_id]
+        if not collisions:
+            planned = (RowSettings("planned", note=PLANNED, plan=True, budgets=size["budgets"]),)
     for name in methods:
         if name == "all":
             raise InputError("'all' stands for every method; leave the others out")
         if method_class(name).row_per_id:
             raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
     rows = tuple(RowSettings(name, method=name, **size) for name in methods)
-    return replace(base, name=Path(data.source).stem, title=title, data=data, rows=(*base.rows, *rows),
+    return replace(base, name=Path(data.source).stem, title=title, data=data, rows=(*base.rows, *planned, *rows),
                    skip_infeasible=everything)  # fmt: skip
-
-
-# -- from words to rows that can be run ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One row, not yet sized."""
-
-    name: str
-    model: Any
-    budget: Any = None
-    collisions: int | None = None
-
-
-def resolve(recipe: Any, encoded: Any) -> tuple[list[Row], list[str]]:
-    """The rows of `recipe`, with budgets turned into sizes for the tables of `encoded`, and notes on what is
-    left out: with `skip_infeasible`, rows whose budget lies below the floor of their method.
-
-    Raises:
-        InputError: a method that does not fit its table, two rows of one name, a budget below the floor.
-    """
-    rows: list[Row] = []
-    notes: list[str] = []
-    seen: list[str] = []
-    sized = 0
-    for given in recipe.rows:
-        model = overridden(recipe.model, given.model, f"row {given.name!r}: model")
-        training = overridden(recipe.training, given.training, f"row {given.name!r}: training")
-        vocabulary = recipe.numbered(given)
-        for case in _cases(given, model):
-            name = case.name
-            seen += [name, given.name]
-            if recipe.only and not {name, given.name} & set(recipe.only):
-                continue
-            try:
-                limit = None if case.budget is None else bytes_of(case.budget, _full_bytes(recipe, case.model, encoded))
-                chosen = _chosen(recipe, given, case, limit, encoded)
-                recipe.components(case.model, chosen, encoded)  # raises where one does not fit
-            except Unsuitable as error:
-                if not recipe.skip_infeasible:
-                    raise error.under(f"row {name!r}") from None
-                notes.append(f"left out {name}: {error}")
-                continue
-            except InputError as error:
-                raise InputError(f"row {name!r}: {error}") from None
-            group = _group(recipe, case.model, chosen)
-            sized += given.method is not None
-            rows.append(Row(name, given.note, group, case.model, chosen, training, vocabulary, limit))
-    for name in recipe.only:
-        if name not in seen:
-            raise unknown(f"row of recipe {recipe.name!r}", name, set(seen))
-    for name in (name for pair in recipe.contrasts for name in pair):
-        if name not in seen:
-            raise unknown(f"row in a contrast of recipe {recipe.name!r}", name, set(seen))
-    slugs = [row.slug for row in rows]
-    if double := [row.name for row in rows if slugs.count(row.slug) > 1]:
-        raise InputError(
-            f"recipe {recipe.name!r}: {' and '.join(map(repr, double[:2]))} are too much alike for two rows"
-        )
-    wanted = any(given.method is not None for given in recipe.rows) and not recipe.only
-    if not rows or (wanted and not sized):
-        raise InputError(f"recipe {recipe.name!r}: no method fits its budget ({'; '.join(notes)})")
-    return rows, notes
-
-
-def _cases(given: RowSettings, model: Any) -> Iterator[_Case]:
-    """The rows that `given` stands for."""
-    for budget in given.budgets:
-        yield _Case(given.name if len(given.budgets) == 1 else f"{given.name} {budget}", model, budget)
-    many = given.collisions or ()
-    for number in many:
-        yield _Case(given.name if len(many) == 1 else f"{given.name} c={number}", model, collisions=number)
-    for dim in given.embedding_dims:
-        name = given.name if len(given.embedding_dims) == 1 else f"{given.name} d={dim}"
-        yield _Case(name, overridden(model, {"embedding_dim": dim}, f"row {given.name!r}: model"))
-    if not given.budgets and not given.embedding_dims and not many:
-        yield _Case(given.name, model)
-
-
-def _chosen(recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, encoded: Any) -> Mapping[str, Method]:
-    """A method for each table that does not stay full."""
-    if given.method is None:
-        return given.methods
-    if not case.model.embedding_dim:
-        raise InputError("a budget sizes tables, and a model of embedding_dim = 0 has none")
-    fixed = {"method": given.method} if isinstance(given.method, str) else dict(given.method)
-    if "method" not in fixed:
-        raise InputError(f'a method with fields is written {{ method = "<name>", … }}, not {fixed!r}')
-    cls = method_class(str(fixed.pop("method")))
-    every = recipe.tables(case.model, encoded)
-    tables = [table for table in every if table.num_embeddings >= (given.full_below or 0)]
-    if case.collisions is not None:
-        return {table.name: cls.for_collisions(table, case.collisions, **fixed) for table in tables}
-    assert limit is not None
-    besides = _full_bytes(recipe, case.model, encoded) - sum(table.full_bytes for table in tables)
-    return _within(cls, tables, limit, besides, len(every) > len(tables), fixed) if tables else {}
-
-
-def _within(
-    cls: type[Method], tables: Sequence[Table], limit: int, besides: int, some_full: bool, fixed: Mapping[str, Any]
-) -> dict[str, Method]:
-    """Sizes of a method for these tables, where `besides` bytes of the limit are taken already."""
-    try:
-        return uniform(tables, cls, limit - besides, **fixed)
-    except InfeasibleBudget as error:
-        floor = error.floor + besides
-        what = "what stays full" if some_full else "biases"
-        raise InfeasibleBudget(
-            f"{cls.name} needs a budget of at least {floor} bytes here ({error.floor} for the tables, "
-            f"{besides} for {what}), not {limit}",
-            floor,
-        ) from None
-
-
-def _full_bytes(recipe: Recipe, model: Any, encoded: Any) -> int:
-    return ledger.inference_bytes(recipe.components(model, {}, encoded))
-
-
-def _group(recipe: Recipe, model: Any, methods: Mapping[str, Method]) -> Group:
-    if model.embedding_dim == 0:
-        return "bias"
-    if not all(method.row_per_id for method in methods.values()):
-        return "compressed"
-    return "full" if model.embedding_dim >= recipe.model.embedding_dim else "narrow"

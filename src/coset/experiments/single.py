@@ -11,8 +11,9 @@ from rich.text import Text
 
 from coset.errors import InputError
 from coset.experiments.compare import Progress, Silent, counted, encode
-from coset.experiments.recipe import kind_of, resolve
+from coset.experiments.recipe import kind_of
 from coset.experiments.report import NOTHING
+from coset.experiments.rows import resolve
 from coset.experiments.task import Options
 from coset.files import read_json
 from coset.sizes import format_size

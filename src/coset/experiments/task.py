@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from coset import settings
 from coset.data.vocabulary import Order
 from coset.errors import InputError, unknown
+from coset.experiments.planning import Planning
 from coset.methods import Method
+from coset.planning.plan import Plan
 from coset.schema import Component, Table
 from coset.sizes import parse_size
 
@@ -38,6 +40,8 @@ class RowSettings:
         method: one method for all tables, sized by `budgets` or `collisions`: a name, or a table with its fixed fields.
         budgets: bytes of the whole model, one row each.
         collisions: ids for each row of the largest component, one row of the comparison each.
+        plan: a file with a plan; or `true`, or what it may choose from (see `coset.experiments.planning.Planning`),
+            for a plan of its own within each of `budgets`.
         full_below: tables of fewer ids than this stay full; goes with `method`.
         embedding_dims: dims of the model, one row each.
         model, training: what differs from the recipe's own `[model]` and `[training]`.
@@ -56,9 +60,13 @@ class RowSettings:
     # `None` rather than empty, so that what was written down before there were these still compares equal.
     collisions: tuple[int, ...] | None = None
     full_below: int | None = None
+    plan: Any = None
 
     def __post_init__(self) -> None:
         where = f"row {self.name!r}"
+        if self.plan is not None:
+            self._check_planned(where)
+            return
         if not (self.method is None or isinstance(self.method, str | Mapping)):
             raise InputError(f"{where}: method must be a name or a table of fields, not {self.method!r}")
         if (self.method is None) == bool(self.budgets or self.collisions):
@@ -75,6 +83,28 @@ class RowSettings:
             raise InputError(f"{where}: full_below goes with a method and is 0 or more")
         for budget in self.budgets:
             bytes_of(budget, full=0)
+
+    def _check_planned(self, where: str) -> None:
+        sized = self.method, self.methods, self.embedding_dims, self.collisions, self.full_below
+        if any(word is not None and word != () and word != {} for word in sized):
+            raise InputError(
+                f"{where}: a plan says every method and the dim; leave out method, methods, embedding_dims, collisions "
+                f"and full_below"
+            )
+        if isinstance(self.plan, str):
+            if self.budgets:
+                raise InputError(
+                    f"{where}: the plan {self.plan} has its budget; leave out budgets, or write plan = true"
+                )
+        elif Planning.of(self.plan, f"{where}: plan") and not self.budgets:
+            raise InputError(f"{where}: a plan needs budgets, or the name of a file that has one")
+        for budget in self.budgets:
+            bytes_of(budget, full=0)
+
+    @property
+    def sized(self) -> bool:
+        """Whether methods are found for a size, and so may not fit."""
+        return self.method is not None or self.plan is not None
 
     def without(self, section: str, names: Iterable[str]) -> RowSettings:
         """The same rows, with no word of their own on these fields of `model` or `training`."""
@@ -94,6 +124,7 @@ class Row:
     training: Any
     vocabulary: Any
     budget: int | None = None
+    plan: Plan | None = None
 
     @property
     def slug(self) -> str:
@@ -243,6 +274,10 @@ class Recipe(ABC):
     @abstractmethod
     def tables(self, model: Any, encoded: Any) -> Sequence[Table]:
         """The tables that a model needs for these data; none where it has none."""
+
+    @abstractmethod
+    def dims(self, model: Any) -> Sequence[int]:
+        """What a plan may make of the dim of a model."""
 
     @abstractmethod
     def components(self, model: Any, methods: Mapping[str, Method], encoded: Any) -> list[Component]:

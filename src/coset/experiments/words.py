@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coset.data.clicks.logs import BUILT_IN, TWIN
 from coset.errors import InputError, unknown
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
+from coset.experiments.task import RowSettings
 
 CLICKS = (*BUILT_IN, TWIN)
 """Built-in data sets of clicks."""
@@ -27,6 +28,7 @@ class Words:
         model: of clicks: which.
         dim: embedding dim of the full model.
         methods, budgets, collisions, full_below: of data: see `recipe_for_data`.
+        plan: a file with a plan, which becomes a further row.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +39,12 @@ class Words:
     budgets: Sequence[str] = ()
     collisions: Sequence[int] = ()
     full_below: int | None = None
+    plan: str | None = None
+
+    @property
+    def planned(self) -> str | None:
+        """Name of the row of the plan."""
+        return None if self.plan is None else f"by {Path(self.plan).name}"
 
     def recipe(self, subject: str) -> Any:
         """The recipe of that name or file, or a comparison on the data of that name, file or folder.
@@ -44,6 +52,12 @@ class Words:
         Raises:
             InputError: there is no such recipe nor such data, or words that do not go with it.
         """
+        found = self._of(subject)
+        if self.planned is None:
+            return found
+        return replace(found, rows=(*found.rows, RowSettings(self.planned, plan=self.plan)))
+
+    def _of(self, subject: str) -> Any:
         if is_recipe(subject):
             return self._known(subject)
         if self.schema is not None or is_clicks(subject):

@@ -1,0 +1,82 @@
+"""From a byte budget to tables: `coset plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coset.cli.given import changed_by, columns_of, load_or_twin
+from coset.cli.options import (
+    Changes,
+    ClickModelName,
+    Dim,
+    Epochs,
+    ItemAttributes,
+    ItemColumn,
+    Json,
+    Out,
+    RatingColumn,
+    SchemaFile,
+    Separator,
+    Subject,
+    Threads,
+    UserAttributes,
+    UserColumn,
+)
+from coset.cli.output import err, progress_bar, show
+
+
+def plan(
+    subject: Subject,
+    budget: Annotated[str, typer.Option(help="Bytes of the whole model, as 2MB, or a share of the full one, as 25%.")],
+    methods: Annotated[str | None, typer.Option(help="Names with commas, of those that may be chosen.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Whose state is within the budget, too.")] = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure losses by short trainings first.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the plan.")] = None,
+    dim: Dim = None,
+    model: ClickModelName = None,
+    schema: SchemaFile = None,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    user_attribute: UserAttributes = None,
+    item_attribute: ItemAttributes = None,
+    epochs: Epochs = None,
+    seed: Annotated[int, typer.Option(help="Of the split whose training part frequencies are of.")] = 0,
+    changes: Changes = None,
+    threads: Threads = 1,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Choose a dim, and a method and size for each table, within a budget of bytes; `coset train --plan` trains it.
+
+    Examples: `coset plan movielens-1m --budget 240KB -o plan.json`,
+    `coset plan PREPARED --budget 25% --optimizer row_wise_adagrad --out plans/mine`
+    """
+    from coset.cli.given import use_threads
+    from coset.experiments.plan_picture import picture
+    from coset.experiments.plan_report import plan_table
+    from coset.experiments.planned import make_plan
+    from coset.experiments.planning import Planning
+    from coset.experiments.words import Words, is_recipe, listed
+
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
+    how = Planning(tuple(listed(methods)), (), optimizer, calibrate)
+    with progress_bar("") as progress:
+        recipe, data, _ = load_or_twin(recipe, is_recipe(subject), out, progress)
+    use_threads(threads)
+    beside = Path("runs") if out is None else out.parent
+    with progress_bar() as progress:
+        chosen, found = make_plan(recipe, data, budget, how, beside, progress)
+    if output is not None:
+        chosen.save(output)
+    if out is not None:
+        picture(found, out / "plan.png")
+    show(found, as_json, plan_table)
+    for written in (output, None if out is None else out / "plan.png"):
+        if written is not None:
+            err.print(f"written to {written}", soft_wrap=True, highlight=False, markup=False)

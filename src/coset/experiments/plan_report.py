@@ -1,0 +1,107 @@
+"""A plan in words: what it chose for each table, why, and what full tables would cost.
+
+A pure function of what `coset plan --json` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from coset.experiments.planning import ABOUT
+from coset.sizes import format_size
+
+_BAR = 24
+
+
+def plan_table(found: Mapping[str, Any]) -> Group:
+    """What `coset.experiments.planned.described` gave, for the terminal."""
+    about = found[ABOUT]
+    label = "SYNTHETIC DATA: " if about["synthetic"] else ""
+    grid = Grid(
+        title=Text(
+            f"{label}{about['dataset']}: a plan of {format_size(found['bytes'])} "
+            f"within {format_size(found['budget'])}, embedding_dim {found['embedding_dim']}"
+        ),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("feature", "ids", "full", "method", "bytes", "of full", "next best"):
+        grid.add_column(heading, justify="left" if heading in ("feature", "method", "next best") else "right")
+    for name, choice in found["tables"].items():
+        full = about["features"][name]["full_bytes"]
+        grid.add_row(
+            Text(name), f"{choice['num_embeddings']:,}", format_size(full), Text(method_words(choice["method"])),
+            format_size(choice["bytes"]), f"{choice['bytes'] / full:.1%}", Text(_instead(choice["instead"])),
+        )  # fmt: skip
+    return Group(grid, _bars(found), Text("\n".join(_reasons(found))), Text("\n".join(_totals(found))))
+
+
+def method_words(method: Mapping[str, Any]) -> str:
+    """A method with its size, as its JSON says them; long lists are cut.
+
+    Example:
+        >>> method_words({"method": "low_rank", "version": 1, "rank": 5})
+        'low_rank rank=5'
+    """
+    fields = [f"{key}={_short(value)}" for key, value in method.items() if key not in ("method", "version")]
+    return " ".join([method["method"], *fields])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "method" in value:
+        return f"({method_words(value)})"
+    if isinstance(value, list):
+        shown = [_short(each) for each in value[:4]]
+        return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"
+    return str(value)
+
+
+def _instead(instead: Mapping[str, Any] | None) -> str:
+    if instead is None:
+        return "–"
+    return f"{method_words(instead['method'])}, {format_size(instead['bytes'])}"
+
+
+def _bars(found: Mapping[str, Any]) -> Grid:
+    """Bytes of every table before and after, drawn to one scale."""
+    features = found[ABOUT]["features"]
+    most = max(of["full_bytes"] for of in features.values())
+    grid = Grid(
+        title="bytes, full and planned", title_justify="left", box=None, padding=(0, 1, 0, 0), show_header=False
+    )
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column()
+    for name, choice in found["tables"].items():
+        full = features[name]["full_bytes"]
+        for what, size, mark in (("", full, "░"), (name, choice["bytes"], "█")):
+            grid.add_row(Text(what), format_size(size), mark * max(1, round(_BAR * size / most)))
+    return grid
+
+
+def _reasons(found: Mapping[str, Any]) -> list[str]:
+    said = [f"{name}: {choice['why']}" for name, choice in found["tables"].items() if choice["why"]]
+    return ["", *said, ""] if said else [""]
+
+
+def _totals(found: Mapping[str, Any]) -> list[str]:
+    tables = sum(choice["bytes"] for choice in found["tables"].values())
+    parts = [f"tables {format_size(tables)}"]
+    if found["other_bytes"]:
+        parts.append(f"biases and the like {format_size(found['other_bytes'])}")
+    if found["optimizer"] is not None:
+        parts.append(f"state of {found['optimizer']} {format_size(found['optimizer_bytes'])}")
+    full = found[ABOUT]["full"]
+    return [
+        f"{' + '.join(parts)} = {format_size(found['bytes'])} ({found['bytes']:,} bytes) of {found['budget']:,}; "
+        f"full tables of dim {full['embedding_dim']} make it {format_size(full['bytes'])}, "
+        f"{found[ABOUT]['ratio']:.1f} times as much.",
+        f"Predicted loss, as a share of what the tables are worth to the model: {found['loss']:.4g}.",
+    ]

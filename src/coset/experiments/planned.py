@@ -1,0 +1,77 @@
+"""The plan that `coset plan` makes for the model of a recipe, and what it says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coset import ledger
+from coset.experiments.compare import Progress
+from coset.experiments.planning import ABOUT, Planning, plan_for
+from coset.experiments.task import bytes_of
+from coset.methods.full import Full
+from coset.planning.plan import Plan, own_bytes, state_bytes
+from coset.schema import Table
+
+_POINTS = 64
+
+
+def make_plan(
+    recipe: Any, data: Any, budget: str, how: Planning, beside: Path, progress: Progress | None = None
+) -> tuple[Plan, dict[str, Any]]:
+    """The best plan for the model of `recipe` within a budget, and what `described` says of it.
+
+    Args:
+        data: what the recipe's `load` gave.
+        budget: `"240KB"`, or a share of the model with full tables, `"25%"`.
+        how: what may be chosen, and whether losses are measured first.
+        beside: where the runs that measure them are put.
+
+    Raises:
+        InfeasibleBudget: below the smallest model there is.
+    """
+    encoded = recipe.encoded(data, recipe.first_seed)
+    limit = bytes_of(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
+    plan = plan_for(recipe, recipe.model, encoded, limit, how)
+    return plan, described(recipe, data, encoded, plan)
+
+
+def described(recipe: Any, data: Any, encoded: Any, plan: Plan) -> dict[str, Any]:
+    """A plan as plain JSON values, and under `about` what it is for.
+
+    That is the data set, the bytes of the model with full tables of the largest dim (`full`), with the state of the
+    plan's optimizer if it has one, their `ratio` to those of the plan, and of every table its bytes in full and its
+    `traffic`: for numbers of its most frequent ids, the share of all lookups that these make up.
+    """
+    tables = recipe.tables(recipe.model, encoded)
+    each, components = own_bytes(tables, {table.name: Full() for table in tables})
+    whole = ledger.inference_bytes(recipe.components(recipe.model, {}, encoded))
+    full = whole + state_bytes(components, plan.optimizer)
+    facts = recipe.facts(data, encoded)
+    about = {
+        "dataset": facts["dataset"],
+        "synthetic": facts["synthetic"],
+        "full": {"embedding_dim": recipe.model.embedding_dim, "bytes": full},
+        "ratio": full / plan.bytes,
+        "features": {table.name: {"full_bytes": each[table.name], "traffic": traffic(table)} for table in tables},
+    }
+    return {**plan.to_json(), ABOUT: about}
+
+
+def traffic(table: Table) -> list[list[float]]:
+    """Pairs of a number of the most frequent ids and the share of all lookups that they make up; empty where nothing is
+    known of frequencies.
+
+    Example:
+        >>> traffic(Table("page", 3, 4, frequencies=[1, 6, 1]))
+        [[0, 0.0], [1, 0.75], [2, 0.875], [3, 1.0]]
+    """
+    if table.frequencies is None or not table.frequencies.sum():
+        return []
+    ordered = np.sort(table.frequencies)[::-1]
+    shares = np.concatenate([[0.0], np.cumsum(ordered, dtype=np.float64) / ordered.sum(dtype=np.float64)])
+    n = table.num_embeddings
+    at = sorted({0, n, *np.geomspace(1, n, _POINTS).round().astype(int).tolist()})
+    return [[int(ids), float(shares[ids])] for ids in at]

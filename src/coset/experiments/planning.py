@@ -1,0 +1,104 @@
+"""Plans for the models of recipes: made for a budget, or read from a file and held against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coset import ledger, settings
+from coset.errors import InputError
+from coset.files import read_json
+from coset.planning.plan import Plan
+from coset.planning.planner import plan as solve
+
+if TYPE_CHECKING:
+    from coset.experiments.task import Recipe
+
+ABOUT = "about"
+"""Where `coset plan --json` says, beside the plan, what it is for."""
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a plan may choose from.
+
+    Args:
+        methods: names of methods; those that the planner takes by itself, by default.
+        embedding_dims: dims of the model; by default all that its kind of recipe allows.
+        optimizer: of `coset.optimizers`, whose state is within the budget, too.
+        calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
+    """
+
+    methods: tuple[str, ...] = ()
+    embedding_dims: tuple[int, ...] = ()
+    optimizer: str | None = None
+    calibrate: bool = False
+
+    @staticmethod
+    def of(said: Any, where: str) -> Planning:
+        """What a recipe says: `true`, or a table of fields.
+
+        Raises:
+            InputError: anything else; the message begins with `where`.
+
+        Example:
+            >>> Planning.of({"methods": ["full", "low_rank"]}, "plan").methods
+            ('full', 'low_rank')
+        """
+        if said is True:
+            return Planning()
+        if not isinstance(said, Mapping):
+            raise InputError(
+                f"{where} must be true, a table of what it may choose from, or the name of a file, not {said!r}"
+            )
+        return settings.make(Planning, said, where)
+
+
+def plan_for(recipe: Recipe, model: Any, encoded: Any, budget: int, how: Planning, curves: Any = None) -> Plan:
+    """The best plan within a budget for a model of a recipe.
+
+    Args:
+        model: what the recipe calls its model, with the largest dim that the plan may choose.
+        encoded: `recipe.encoded(data, seed)`, whose training part says the frequencies.
+        budget: bytes of the whole model, as results count them.
+        how: what it may choose from.
+        curves: of losses that were measured; see `coset.planning.curves`.
+
+    Raises:
+        InfeasibleBudget: below the smallest model there is; the message says how large that is.
+        InputError: the model has no tables, or `how` does not suit them.
+    """
+    tables = recipe.tables(model, encoded)
+    if not tables:
+        raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
+    return solve(
+        tables, budget,
+        methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
+        optimizer=how.optimizer, other_bytes=besides(recipe, model, encoded), curves=curves,
+    )  # fmt: skip
+
+
+def besides(recipe: Recipe, model: Any, encoded: Any) -> int:
+    """Bytes of a model that are not those of its tables, such as one bias an id."""
+    whole = ledger.inference_bytes(recipe.components(model, {}, encoded))
+    return whole - sum(table.full_bytes for table in recipe.tables(model, encoded))
+
+
+def read_plan(path: Path | str) -> Plan:
+    """The plan in a file, written by `coset plan`, printed by it as JSON, or made by hand.
+
+    Raises:
+        InputError: no such file, or no plan in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such plan")
+    value = read_json(path)
+    if isinstance(value, Mapping):
+        value = {name: said for name, said in value.items() if name != ABOUT}
+    try:
+        return Plan.from_json(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
