@@ -33,17 +33,25 @@ def inspect(
     item_attribute: ItemAttributes = None,
     as_json: Json = False,
 ) -> None:
-    """Cardinalities, attributes, popularity, and what full tables would cost.
+    """Cardinalities, attributes, popularity, and what full tables would cost, with the state of optimizers.
 
-    Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`
+    Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`,
+    `coset inspect PREPARED --dim 16`
     """
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
     from coset.experiments.inspect import inspection_table
+    from coset.experiments.words import is_clicks
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
-    found = look(DataSettings(data, **columns).load(), dim)
-    show(found, as_json, inspection_table)
+    if not is_clicks(data):
+        show(look(DataSettings(data, **columns).load(), dim), as_json, inspection_table)
+        return
+    from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks, load_clicks
+
+    with progress_bar("") as progress:
+        clicks = load_clicks(data, columns, progress)
+    show(inspect_clicks(clicks, dim), as_json, clicks_inspection_table)
 
 
 def prepare(

@@ -47,15 +47,18 @@ def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
         ] if len(values) <= 20 else None,
         "embedding_dim": embedding_dim,
         "features": features,
-        "bytes": {key: sum(feature["bytes"][key] for feature in features) for key in features[0]["bytes"]},
+        "bytes": together(features),
     }  # fmt: skip
+
+
+def together(features: list[dict[str, Any]]) -> dict[str, int]:
+    """The bytes of all features."""
+    return {key: sum(of["bytes"][key] for of in features) for key in features[0]["bytes"]}
 
 
 def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> dict[str, Any]:
     name = vocabulary.name
-    ordered = np.sort(vocabulary.frequencies)[::-1]
-    traffic = np.cumsum(ordered) / ordered.sum()
-    n = len(ordered)
+    n = vocabulary.num_embeddings
     components = Full().components(Table(name, n, embedding_dim))
     table = ledger.inference_bytes(components)
     codes = {} if attributes is None else attributes.codes(vocabulary)
@@ -63,13 +66,23 @@ def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_di
         "name": name,
         "num_embeddings": n,
         "attributes": {column: int(of.max()) + 1 for column, of in codes.items()},
+        **popularity(vocabulary.frequencies),
+        "bytes": {"table": table}
+        | {f"table_and_{name}": table + ledger.optimizer_bytes(components, name) for name in _OPTIMIZERS},
+    }
+
+
+def popularity(frequencies: np.ndarray) -> dict[str, Any]:
+    """What `inspect` says of how often ids occur."""
+    ordered = np.sort(frequencies)[::-1]
+    traffic = np.cumsum(ordered) / ordered.sum()
+    n = len(ordered)
+    return {
         "most": int(ordered[0]),
         "median": float(np.median(ordered)),
         "least": int(ordered[-1]),
         "traffic_of_top": {f"{share:.0%}": float(traffic[max(1, round(n * share)) - 1]) for share in (0.01, 0.1, 0.5)},
         "histogram": _histogram(ordered),
-        "bytes": {"table": table}
-        | {f"table_and_{name}": table + ledger.optimizer_bytes(components, name) for name in _OPTIMIZERS},
     }
 
 

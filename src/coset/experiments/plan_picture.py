@@ -21,6 +21,7 @@ from coset.experiments.planning import ABOUT
 from coset.sizes import format_size
 
 _BEFORE, _AFTER, _WARNING = "#BBBBBB", "#D55E00", "#B00020"
+_LINEAR = 40  # up to so many times the smallest size, bytes are drawn to a linear scale
 _NAMED = 10  # so many curves get a name; of more tables, those with the most bytes
 
 
@@ -47,7 +48,7 @@ def _figure(found: Mapping[str, Any]) -> Figure:
         drawn.text(1 - 0.15 / width, 1 - 0.15 / height, "SYNTHETIC DATA", va="top", ha="right", color=_WARNING,
                    size=12, weight="bold")  # fmt: skip
     room = {"bottom": 0.6 / height, "top": 1 - 0.95 / height}
-    grid = drawn.add_gridspec(1, 2, left=0.1, right=0.98, wspace=0.18, width_ratios=(3, 2), **room)
+    grid = drawn.add_gridspec(1, 2, left=0.1, right=0.965, wspace=0.18, width_ratios=(3, 2), **room)
     _bars(drawn.add_subplot(grid[0]), found)
     _curves(drawn.add_subplot(grid[1]), found)
     return drawn
@@ -60,13 +61,16 @@ def _bars(axes: Axes, found: Mapping[str, Any]) -> None:
     after = [choice["bytes"] for choice in tables.values()]
     axes.barh(places - 0.2, before, 0.36, color=_BEFORE, label="full", gid="before")
     axes.barh(places + 0.2, after, 0.36, color=_AFTER, label="planned", gid="after")
-    axes.set_xscale("log")
     low, high = min(*before, *after), max(before)
-    axes.set_xlim(max(0.5, low / 3), high * 30)
+    if high > _LINEAR * low:
+        axes.set_xscale("log")
+        axes.set_xlim(max(0.5, low / 3), high * 30)
+    else:
+        axes.set_xlim(0, high * 1.05)
     for place, choice in zip(places, tables.values(), strict=True):
         words = method_words(choice["method"])
         text = f"{words if len(words) < 40 else words[:38] + ' …'}, {format_size(choice['bytes'])}"
-        axes.text(choice["bytes"] * 1.15, place + 0.2, text, va="center", size=7.5)
+        axes.annotate(text, (choice["bytes"], place + 0.2), (5, 0), textcoords="offset points", va="center", size=7.5)
     axes.set_yticks(places, list(tables))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -1,0 +1,95 @@
+"""What a prepared click log holds, and what full tables for it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from coset import ledger
+from coset.data.clicks import ClickData
+from coset.errors import InputError
+from coset.experiments.clicks import ClickSource
+from coset.experiments.inspect import popularity, together
+from coset.experiments.report import NOTHING
+from coset.methods.full import Full
+from coset.schema import Table
+from coset.sizes import format_size
+
+_TABLE_OPTIMIZERS: tuple[ledger.TableOptimizer, ...] = ("adagrad", "row_wise_adagrad", "lazy_adam")
+_UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None, "histogram": None}
+
+
+def load_clicks(source: str, columns: Mapping[str, Any], progress: Any = None) -> ClickData:
+    """A prepared folder, or a built-in log, which is prepared below `runs` first.
+
+    Raises:
+        InputError: there are no such data, or columns are named, which are of ratings.
+    """
+    if any(columns.values()):
+        raise InputError(f"{source} is a click log; names of columns are for ratings")
+    return ClickSource(source).load(Path("runs"), progress)
+
+
+def inspect_clicks(data: ClickData, embedding_dim: int) -> dict[str, Any]:
+    """Cardinalities, popularity and the bytes of full tables of prepared clicks, as plain JSON values.
+
+    As `inspect` says of ratings; bytes are with the state of coset's own optimizers, and what popularity says is left
+    out (null) of features whose frequencies are not known.
+    """
+    features = []
+    for of in data.features:
+        said = popularity(of.frequencies) if of.frequencies is not None and of.frequencies.any() else dict(_UNKNOWN)
+        components = Full().components(Table(of.name, of.num_embeddings, embedding_dim))
+        table = ledger.inference_bytes(components)
+        state = {f"table_and_{name}": table + ledger.table_optimizer_bytes(components, name)
+                 for name in _TABLE_OPTIMIZERS}  # fmt: skip
+        features.append({
+            "name": of.name, "num_embeddings": of.num_embeddings, "multi_hot": of.multi_hot, **said,
+            "bytes": {"table": table, **state},
+        })  # fmt: skip
+    return {
+        "dataset": data.name,
+        "synthetic": data.synthetic,
+        "noise_floor": data.facts.get("best_log_loss"),
+        "rows": sum(data.parts.values()),
+        "parts": dict(data.parts),
+        "numeric": list(data.numeric),
+        "embedding_dim": embedding_dim,
+        "features": features,
+        "bytes": together(features),
+    }
+
+
+def clicks_inspection_table(found: dict[str, Any]) -> Grid:
+    """What `inspect_clicks` found, for the terminal."""
+    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
+    parts = ", ".join(f"{rows:,} {part}" for part, rows in found["parts"].items())
+    grid = Grid(
+        title=Text(
+            f"{label}{found['dataset']}: {found['rows']:,} rows ({parts}), {len(found['numeric'])} numbers a row"
+        ),
+        title_justify="left",
+        caption=f"full tables of dim {found['embedding_dim']}, float32, and with the state of coset's optimizers",
+        caption_justify="left",
+    )
+    headings = ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %")
+    sizes = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
+             "+ Adam": "table_and_lazy_adam"}  # fmt: skip
+    for heading in (*headings, *sizes):
+        grid.add_column(heading, justify="left" if heading == "feature" else "right")
+    for of in found["features"]:
+        known = [NOTHING] * 6
+        if of["traffic_of_top"] is not None:
+            counts = f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}"
+            known = [*counts, *(f"{share:.0%}" for share in of["traffic_of_top"].values())]
+        name = f"{of['name']} (lists)" if of["multi_hot"] else of["name"]
+        grid.add_row(Text(name), f"{of['num_embeddings']:,}", *known,
+                     *(format_size(of["bytes"][size]) for size in sizes.values()))  # fmt: skip
+    grid.add_section()
+    ids = sum(of["num_embeddings"] for of in found["features"])
+    grid.add_row("together", f"{ids:,}", *[""] * 6, *(format_size(found["bytes"][size]) for size in sizes.values()))
+    return grid
