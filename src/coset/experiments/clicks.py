@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from coset import settings
-from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
+from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_sample, write_synthetic
 from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
 from coset.data.clicks.schema import load_schema
@@ -25,6 +25,8 @@ from coset.schema import Component, Table
 from coset.training.clicks.run import FinishedClickRun, Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
+
+_TRIAL_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,12 @@ class ClicksRecipe(Recipe):
             resume=options.resume, engine=options.engine, saving=Saving(**options.checkpoints),
             tensorboard=options.tensorboard, on_step=on_step,
         )  # fmt: skip
+
+    def trial(self, data: ClickData, beside: Path) -> tuple[ClicksRecipe, ClickData]:
+        """One epoch on the first rows of the training part, 200,000 at most, the last 5 % of which validate."""
+        folder = beside / "calibration" / f"sample-{data.fingerprint['digest'][:12]}"
+        sample = ClickData.open(folder) if (folder / PREPARED).exists() else write_sample(folder, data, _TRIAL_ROWS)
+        return self.override("training", {"epochs": 1, "patience": None}), sample
 
     def facts(self, data: ClickData, encoded: ClickData) -> dict[str, Any]:
         """Sizes of both parts and of every feature; the last evaluation is reported, or the best where training may

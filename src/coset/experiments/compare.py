@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any, Protocol
+from typing import Any
 
 from coset import settings
+from coset.experiments.calibrate import calibration
+from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
 from coset.files import claimed, read_json, write_json, write_text
 from coset.methods.full import Full
 from coset.training.folder import refuse_others
-
-
-class Progress(Protocol):
-    """What a comparison tells of itself while it runs."""
-
-    def begin(self, steps: int) -> None:
-        """There will be this many steps in all."""
-
-    def advance(self, steps: int, what: str) -> None:
-        """So many more are done; `what` is being trained."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def begin(self, steps: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int, what: str) -> None:
-        """Nothing."""
 
 
 def compare(
@@ -67,7 +48,7 @@ def compare(
     out = Path(out)
     options = options or Options(resume, engine)
     first = encode(recipe, data, recipe.first_seed)
-    rows, left_out = resolve(recipe, first)
+    rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))
     with claimed(out, "compare.json", options.resume):
         _remember(recipe, out, data)
         runs = _run_all(recipe, rows, out, data, first, options, progress or Silent())
@@ -108,20 +89,6 @@ def _run_all(
 
 def _seeds(recipe: Recipe) -> range:
     return range(recipe.first_seed, recipe.first_seed + recipe.seeds)
-
-
-@contextmanager
-def counted(progress: Progress, what: str, steps: int) -> Iterator[Any]:
-    """A callback for the steps of one run; steps that an earlier process did are told of at the end."""
-    told = 0
-
-    def on_step(done: int) -> None:
-        nonlocal told
-        told += done
-        progress.advance(done, what)
-
-    yield on_step
-    progress.advance(steps - told, what)
 
 
 def _results(

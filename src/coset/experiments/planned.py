@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from coset import ledger
-from coset.experiments.compare import Progress
+from coset.experiments.calibrate import calibrate
 from coset.experiments.planning import ABOUT, Planning, plan_for
+from coset.experiments.progress import Progress
 from coset.experiments.task import bytes_of
 from coset.methods.full import Full
 from coset.planning.plan import Plan, own_bytes, state_bytes
@@ -34,7 +35,8 @@ def make_plan(
     """
     encoded = recipe.encoded(data, recipe.first_seed)
     limit = bytes_of(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
-    plan = plan_for(recipe, recipe.model, encoded, limit, how)
+    curves = calibrate(recipe, recipe.model, data, how, beside, progress) if how.calibrate else None
+    plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
     return plan, described(recipe, data, encoded, plan)
 
 

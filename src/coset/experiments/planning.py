@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from coset import ledger, settings
 from coset.errors import InputError
 from coset.files import read_json
+from coset.planning.curves import Curve
 from coset.planning.plan import Plan
 from coset.planning.planner import plan as solve
 
@@ -56,7 +57,9 @@ class Planning:
         return settings.make(Planning, said, where)
 
 
-def plan_for(recipe: Recipe, model: Any, encoded: Any, budget: int, how: Planning, curves: Any = None) -> Plan:
+def plan_for(
+    recipe: Recipe, model: Any, encoded: Any, budget: int, how: Planning, curves: Mapping[str, Curve] | None = None
+) -> Plan:
     """The best plan within a budget for a model of a recipe.
 
     Args:
@@ -64,7 +67,7 @@ def plan_for(recipe: Recipe, model: Any, encoded: Any, budget: int, how: Plannin
         encoded: `recipe.encoded(data, seed)`, whose training part says the frequencies.
         budget: bytes of the whole model, as results count them.
         how: what it may choose from.
-        curves: of losses that were measured; see `coset.planning.curves`.
+        curves: of losses that were measured, by table.
 
     Raises:
         InfeasibleBudget: below the smallest model there is; the message says how large that is.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from coset import settings
 from coset.data import Encoded, Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
@@ -17,6 +19,8 @@ from coset.models.dot import DotSettings
 from coset.schema import Component, Table
 from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
 from coset.training.settings import TrainingSettings
+
+_TRIAL_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,17 @@ class RatingsRecipe(Recipe):
             self.spec(row, seed), folder, data,
             encoded=shared, resume=options.resume, engine=options.engine, on_step=on_step,
         )  # fmt: skip
+
+    def trial(self, data: Ratings, beside: Path) -> tuple[RatingsRecipe, Ratings]:
+        """A third of the epochs on the training part, of a million ratings at most, 5 % of which validate."""
+        parts = self.split.split(len(data), self.first_seed)
+        if self.split.tuning:
+            parts = parts.tuning(self.split.tuning, self.first_seed)
+        rows = parts.training
+        if len(rows) > _TRIAL_ROWS:
+            rows = np.sort(np.random.default_rng([self.first_seed, 4]).permutation(rows)[:_TRIAL_ROWS])
+        shorter = self.override("training", {"epochs": -(-self.training.epochs // 3)})
+        return shorter.override("split", {"validation": 0.05, "tuning": 0.0}), data.select(rows)
 
     def facts(self, data: Ratings, encoded: Encoded) -> dict[str, Any]:
         """Sizes of both parts and both vocabularies; the last epoch is reported."""

@@ -16,6 +16,10 @@ from coset.planning.uniform import uniform
 from coset.schema import Table
 
 
+Calibration = Callable[[Any, Planning], Any]
+"""Measures what a plan for a model may choose from."""
+
+
 @dataclass(frozen=True)
 class _Case:
     """One row, not yet sized."""
@@ -26,12 +30,12 @@ class _Case:
     collisions: int | None = None
 
 
-def resolve(recipe: Any, encoded: Any, calibrated: Callable[[Any], Any] | None = None) -> tuple[list[Row], list[str]]:
+def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) -> tuple[list[Row], list[str]]:
     """The rows of `recipe`, with budgets turned into sizes for the tables of `encoded`, and notes on what is
     left out: with `skip_infeasible`, rows whose budget lies below the floor of their method.
 
     Args:
-        calibrated: gives the measured curves of a model, for plans that want them.
+        calibrated: measures losses of a model, for plans that want them.
 
     Raises:
         InputError: a method that does not fit its table, two rows of one name, a budget below the floor.
@@ -104,7 +108,7 @@ def _of_dim(given: RowSettings, model: Any, dim: int) -> Any:
 
 def _planned(
     recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, encoded: Any,
-    calibrated: Callable[[Any], Any] | None,
+    calibrated: Calibration | None,
 ) -> Plan:  # fmt: skip
     """The plan of a row: that of its file, if it is one for these tables, or the best within its budget."""
     if isinstance(given.plan, str):
@@ -115,7 +119,7 @@ def _planned(
     if how.calibrate and calibrated is None:
         raise InputError("there is nothing here to calibrate a plan with")
     assert limit is not None
-    curves = calibrated(case.model) if how.calibrate and calibrated is not None else None
+    curves = calibrated(case.model, how) if how.calibrate and calibrated is not None else None
     return plan_for(recipe, case.model, encoded, limit, how, curves)
 
 

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from coset.errors import InputError
-from coset.experiments.compare import Progress, Silent, counted, encode
+from coset.experiments.calibrate import calibration
+from coset.experiments.compare import encode
+from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.recipe import kind_of
 from coset.experiments.report import NOTHING
 from coset.experiments.rows import resolve
@@ -36,7 +38,7 @@ def train_row(
         InputError: a row that does not fit the data, or an `out` that cannot be used.
     """
     encoded = encode(recipe, data, recipe.first_seed)
-    row, *others = resolve(recipe, encoded)[0]
+    row, *others = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0]
     if others and recipe.only:
         names = ", ".join(repr(of.name) for of in (row, *others))
         raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")

@@ -303,6 +303,11 @@ class Recipe(ABC):
         """
 
     @abstractmethod
+    def trial(self, data: Any, beside: Path) -> tuple[Self, Any]:
+        """A cheaper experiment that foretells this one and its data, which are all of the training part; what has to be
+        written for it is written below `beside`."""
+
+    @abstractmethod
     def facts(self, data: Any, encoded: Any) -> dict[str, Any]:
         """What results say of data and protocol: `dataset`, `synthetic`, `noise_floor`, `split` and `protocol`."""
 

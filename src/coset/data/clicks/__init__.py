@@ -5,7 +5,7 @@ prepare            a log (`logs`) → a folder of columns of numbers, in two ste
 read               the first: text or Parquet (`source`, `text`, `parquet`, `block`) → numbers of categories
                    (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)
-write              such a folder out of chunks of rows; `synthetic` such a folder, made up
+write              such a folder out of chunks of rows; `synthetic` such a folder, made up; `sample` part of one
 store              such a folder, opened; `batch` what a model is trained on at one step, in the order of `order`, read
                    ahead by `stream`
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coset.data.clicks.batch import ClickBatch
+    from coset.data.clicks.sample import write_sample
     from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
     from coset.data.clicks.settings import PrepareSettings
     from coset.data.clicks.store import ClickData, ClickPart, Feature
@@ -39,6 +40,7 @@ _HOMES = {
     "Feature": "store",
     "PrepareSettings": "settings",
     "load_schema": "schema",
+    "write_sample": "sample",
     "write_synthetic": "synthetic",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "Feature",
     "PrepareSettings",
     "load_schema",
+    "write_sample",
     "write_synthetic",
 ]
 

@@ -1,0 +1,161 @@
+"""Short trainings that measure what each table loses by each method, for plans to be made of more than frequencies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from coset import settings
+from coset.errors import Unsuitable
+from coset.experiments.planning import Planning
+from coset.experiments.progress import Progress, Silent, counted
+from coset.experiments.rows import resolve
+from coset.experiments.task import Options, Recipe, Row, RowSettings
+from coset.methods import Method, method_class, registered
+from coset.methods.full import Full
+from coset.methods.traffic import Traffic
+from coset.planning.curves import Curve, Point, fit_curves
+from coset.planning.proxy import Proxy, losses
+from coset.schema import Table
+
+SHARES = (0.4, 0.12)
+"""Sizes that each method is measured at, as shares of the bytes of the full table."""
+LARGE = 0.02
+"""A table is measured by itself if it has this share of the bytes of all tables."""
+TABLES = 6
+"""So many tables are measured by themselves at most, the largest."""
+_ROUNDS = 8
+
+
+def calibration(
+    recipe: Recipe, data: Any, beside: Path, progress: Progress | None = None
+) -> Callable[[Any, Planning], dict[str, Curve]]:
+    """`calibrate` for any model and choice, each measured once."""
+
+    @cache
+    def measured(model: Any, how: Planning) -> dict[str, Curve]:
+        return calibrate(recipe, model, data, how, beside, progress)
+
+    return measured
+
+
+def calibrate(
+    recipe: Recipe, model: Any, data: Any, how: Planning, beside: Path, progress: Progress | None = None
+) -> dict[str, Curve]:
+    """Train `model` for a short time with full tables, with narrower ones, and with one table at a time stored by each
+    method at a few sizes.
+
+    Nothing of the validation part is read: what is measured is the loss on a slice of the training part, by the first
+    seed. Every training is a run in a folder below `beside`, named by all that it depends on, so that one which was
+    stopped goes on, and one which is done is not repeated.
+
+    Args:
+        model: of the recipe, with the largest dim that a plan may choose.
+        data: what the recipe's `load` gave.
+        how: which methods and dims a plan may choose.
+        beside: the folder of the folder for runs.
+    """
+    trial, data = recipe.trial(data, beside)
+    trial = replace(trial, model=model, rows=(RowSettings("full"),), contrasts=(), only=(), skip_infeasible=False)
+    encoded = trial.encoded(data, trial.first_seed)
+    tables = trial.tables(model, encoded)
+    wanted = [RowSettings("full"), *_narrow(trial, model, how), *_one_by_one(tables, how)]
+    rows = resolve(replace(trial, rows=tuple(wanted)), encoded)[0]
+    folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
+    found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
+    predicted = [_predicted(trial.tables(row.model, encoded), row.methods) for row in rows]
+    measured = [loss - found[0] for loss in found]
+    return _fitted(rows, predicted, measured)
+
+
+def _fitted(
+    rows: Sequence[Row], predicted: Sequence[Mapping[str, float]], measured: Sequence[float]
+) -> dict[str, Curve]:
+    """A curve for each table, of the points of rows; the first row is that of full tables.
+
+    What is measured is the difference to full tables, which lose something themselves, as their dim is limited. Curves
+    begin at 0 all the same, as what they say of the full tables is added, again and again. What a narrow model loses is
+    the loss of all tables together, each of which has the part that is predicted. Tables that were not measured by
+    themselves have the mean of the others.
+    """
+    first, *others = predicted
+    points: dict[str, list[Point]] = {name: [] for name in first}
+    for row, parts, more in zip(rows[1:], others, measured[1:], strict=True):
+        whole = sum(parts.values())
+        for name in row.methods or first:
+            share = 1.0 if row.methods else parts[name] / whole
+            points[name].append(Point(parts[name], more * share))
+    alone = {name for row in rows for name in row.methods} or set(first)
+    curves = {name: Curve(0.0) for name in first}
+    for _ in range(_ROUNDS):
+        shifted = {
+            name: [Point(one.predicted, one.measured + curves[name](first[name])) for one in points[name]]
+            for name in first if name in alone
+        }  # fmt: skip
+        fitted = fit_curves(shifted)
+        power = next(iter(fitted.values())).power
+        mean = Curve(sum(curve.scale for curve in fitted.values()) / len(fitted), power)
+        curves = {name: fitted.get(name, mean) for name in first}
+    return curves
+
+
+def _predicted(tables: Sequence[Table], methods: Mapping[str, Method]) -> dict[str, float]:
+    """The part of each table in the predicted loss of a model."""
+    proxy = Proxy()
+    judges = {table.name: proxy.judge(Traffic.of(table), len(tables)) for table in tables}
+    kept = {table.name: judges[table.name].kept(methods.get(table.name, Full()), table).dims for table in tables}
+    return losses(kept, {name: judge.unlimited for name, judge in judges.items()}, proxy.spectrum)
+
+
+def _train(
+    trial: Recipe, rows: list[Row], folder: Path, data: Any, encoded: Any, progress: Progress
+) -> Iterator[float]:
+    steps = [trial.steps(row, encoded) for row in rows]
+    progress.begin(sum(steps))
+    for row, count in zip(rows, steps, strict=True):
+        with counted(progress, f"{row.name}, to calibrate", count) as on_step:
+            metrics = trial.execute(
+                row, trial.first_seed, folder / row.slug, data, encoded, Options(resume=True), on_step
+            )
+        yield float(metrics["history"][metrics.get("reported", -1)][trial.measures.score])
+
+
+def _narrow(trial: Recipe, model: Any, how: Planning) -> list[RowSettings]:
+    """Full tables at a quarter and a half of the largest dim, of those that a plan may choose."""
+    dims = how.embedding_dims or trial.dims(model)
+    wanted = sorted({max(1, max(dims) // part) for part in (2, 4, 8)} & set(dims) - {model.embedding_dim})
+    return [RowSettings(f"narrow d={dim}", embedding_dims=(dim,)) for dim in wanted]
+
+
+def _one_by_one(tables: Any, how: Planning) -> Iterator[RowSettings]:
+    """Each large table at each size of each method, the others full."""
+    whole = sum(table.full_bytes for table in tables)
+    large = sorted((table for table in tables if table.full_bytes >= LARGE * whole), key=lambda of: -of.full_bytes)
+    names = how.methods or [name for name, cls in registered().items() if cls.planned]
+    for table in large[:TABLES]:
+        for name in names:
+            cls = method_class(name)
+            if not cls.row_per_id:
+                for chosen in dict.fromkeys(_sizes(cls, table)):
+                    digest = hashlib.sha256(json.dumps(chosen.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+                    yield RowSettings(f"{table.name} {name} {digest}", methods={table.name: chosen})
+
+
+def _sizes(cls: type[Method], table: Table) -> Iterator[Method]:
+    for share in SHARES:
+        try:
+            yield cls.for_budget(table, int(share * table.full_bytes))
+        except Unsuitable:
+            continue
+
+
+def _digest(trial: Recipe, data: Any) -> str:
+    """Of all that the runs have in common."""
+    sections = {name: settings.plain(getattr(trial, name)) for name in trial.sections if name != "data"}
+    common = {**sections, "seed": trial.first_seed, "data": trial.fingerprint(data)}
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]
