@@ -78,8 +78,9 @@ class RatingsRecipe(Recipe):
         return tables_of(model, encoded.user, encoded.item) if model.embedding_dim else ()
 
     def dims(self, model: DotSettings) -> Sequence[int]:
-        """All up to that of the model: nothing but its tables has a dim."""
-        return range(1, model.embedding_dim + 1)
+        """All up to 16, and some 16 more up to that of the model: nothing but its tables has a dim."""
+        widest = model.embedding_dim
+        return sorted({*range(1, min(widest, 16) + 1), *range(widest, 16, -max(1, widest // 16))})
 
     def components(self, model: DotSettings, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
         """Those of tables and biases."""

@@ -15,7 +15,6 @@ from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
 from coset.schema import Table
 
-
 Calibration = Callable[[Any, Planning], Any]
 """Measures what a plan for a model may choose from."""
 
