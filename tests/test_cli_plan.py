@@ -41,7 +41,7 @@ def test_the_real_command_plans_within_the_budget(csv: Path) -> None:
 def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     found = coset("plan", csv, "--budget", "3KB", "-o", "plan.json", "--out", "plans/mine")
     assert found.code == 0, found.err
-    for word in ("userId", "movieId", "next best", "bytes in full", "biases", "of 3,000", "times as much", "dims on"):
+    for word in ("user", "item", "next best", "full and planned", "biases", "of 3,000", "times as much", "dims on"):
         assert word in found.out, word
     assert "written to plan.json" in found.err
     pixels = imread("plans/mine/plan.png")
@@ -65,8 +65,8 @@ def test_what_is_printed_as_json_is_a_plan_to_train(coset: Coset, csv: Path) -> 
     assert (about["dataset"], about["synthetic"]) == ("small", False)
     assert about["full"] == {"embedding_dim": 8, "bytes": 100 * 8 * 4 + 101 * 4}
     assert about["ratio"] == about["full"]["bytes"] / printed.json["bytes"] >= 2.5
-    assert about["features"]["userId"]["full_bytes"] == 60 * 8 * 4
-    curve = np.array(about["features"]["userId"]["traffic"])
+    assert about["features"]["user"]["full_bytes"] == 60 * 8 * 4
+    curve = np.array(about["features"]["user"]["traffic"])
     assert curve[0].tolist() == [0, 0]
     assert curve[-1].tolist() == [60, 1]
     assert (np.diff(curve, axis=0) > 0).all()
@@ -222,7 +222,7 @@ def edited(**changes: Any) -> str:
     plan = json.loads(Path("plan.json").read_text())
     for name, value in changes.items():
         if name == "user":
-            plan["tables"]["userId"] |= value
+            plan["tables"]["user"] |= value
         else:
             plan[name] = value
     return json.dumps(plan)
@@ -232,11 +232,11 @@ def edited(**changes: Any) -> str:
     ("changes", "parts"),
     [
         ({"schema": 2}, ["schema 2", "update coset"]),
-        ({"budget": 500}, ["over its budget", "userId"]),
-        ({"user": {"num_embeddings": 61}}, ["table 'userId'", "61 ids", "60"]),
-        ({"user": {"method": {"method": "low_rank", "rank": 0}}}, ["userId", "rank"]),
-        ({"tables": {"userId": {"method": "full"}}}, ["table 'movieId'"]),
-        ({"tables": {"userId": {"method": "ful"}}}, ["userId", "did you mean 'full'"]),
+        ({"budget": 500}, ["over its budget", "user"]),
+        ({"user": {"num_embeddings": 61}}, ["table 'user'", "61 ids", "60"]),
+        ({"user": {"method": {"method": "low_rank", "rank": 0}}}, ["user", "rank"]),
+        ({"tables": {"user": {"method": "full"}}}, ["table 'item'"]),
+        ({"tables": {"user": {"method": "ful"}}}, ["user", "did you mean 'full'"]),
         ({"more": 1}, ["more"]),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_plan_that_does_not_fit_is_one_sentence(
 def test_a_plan_of_other_data_names_the_table(coset: Coset, csv: Path, clicks: Any) -> None:
     assert coset("plan", csv, "--budget", "3KB", "-o", "plan.json").code == 0
     sentence = coset("train", clicks.folder, *SMALL, "--plan", "plan.json", "--out", "run").sentence
-    assert "table 'userId': the plan has it and the model does not" in sentence
+    assert "table 'user': the plan has it and the model does not" in sentence
     Path("not.json").write_text("[1]")
     assert "not.json: plan: expected a table of fields" in coset("train", csv, "--plan", "not.json").sentence
 

@@ -80,7 +80,8 @@ def clicks_inspection_table(found: dict[str, Any]) -> Grid:
     sizes = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
              "+ Adam": "table_and_lazy_adam"}  # fmt: skip
     for heading in (*headings, *sizes):
-        grid.add_column(heading, justify="left" if heading == "feature" else "right")
+        first = heading == "feature"
+        grid.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for of in found["features"]:
         known = [NOTHING] * 6
         if of["traffic_of_top"] is not None:

@@ -6,6 +6,7 @@ A pure function of what `coset plan --json` prints.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 from rich import box
@@ -13,7 +14,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from coset import settings
 from coset.experiments.planning import ABOUT
+from coset.methods import method_class
 from coset.sizes import format_size
 
 _BAR = 24
@@ -32,8 +35,9 @@ def plan_table(found: Mapping[str, Any]) -> Group:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for heading in ("feature", "ids", "full", "method", "bytes", "of full", "next best"):
-        grid.add_column(heading, justify="left" if heading in ("feature", "method", "next best") else "right")
+    grid.add_column("feature", no_wrap=True)
+    for heading in ("ids", f"full, dim {about['full']['embedding_dim']}", "method", "bytes", "of full", "next best"):
+        grid.add_column(heading, justify="left" if heading in ("method", "next best") else "right")
     for name, choice in found["tables"].items():
         full = about["features"][name]["full_bytes"]
         grid.add_row(
@@ -44,14 +48,19 @@ def plan_table(found: Mapping[str, Any]) -> Group:
 
 
 def method_words(method: Mapping[str, Any]) -> str:
-    """A method with its size, as its JSON says them; long lists are cut.
+    """A method with its size, as its JSON says them; what is so by default is left out, and long lists are cut.
 
     Example:
-        >>> method_words({"method": "low_rank", "version": 1, "rank": 5})
-        'low_rank rank=5'
+        >>> method_words({"method": "hashing", "version": 1, "num_buckets": 100, "hash": "remainder", "seed": 7})
+        'hashing num_buckets=100 seed=7'
     """
-    fields = [f"{key}={_short(value)}" for key, value in method.items() if key not in ("method", "version")]
-    return " ".join([method["method"], *fields])
+    usual = {of.name: of.default for of in fields(method_class(method["method"]))}
+    said = [
+        f"{key}={_short(value)}"
+        for key, value in method.items()
+        if key not in ("method", "version") and value != settings.plain(usual.get(key, MISSING))
+    ]
+    return " ".join([method["method"], *said])
 
 
 def _short(value: Any) -> str:
