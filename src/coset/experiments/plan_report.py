@@ -112,5 +112,12 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
         f"{' + '.join(parts)} = {format_size(found['bytes'])} ({found['bytes']:,} bytes) of {found['budget']:,}; "
         f"full tables of dim {full['embedding_dim']} make it {format_size(full['bytes'])}, "
         f"{found[ABOUT]['ratio']:.1f} times as much.",
-        f"Predicted loss, as a share of what the tables are worth to the model: {found['loss']:.4g}.",
+        _loss(found),
     ]
+
+
+def _loss(found: Mapping[str, Any]) -> str:
+    unit = found[ABOUT]["losses_are"]
+    if unit == "share":
+        return f"Predicted loss: {found['loss']:.2%} of what the tables are worth to the model."
+    return f"Predicted by short trainings: {unit} higher by {found['loss']:.4f} than with full tables of unlimited dim."

@@ -37,15 +37,16 @@ def make_plan(
     limit = bytes_of(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
     curves = calibrate(recipe, recipe.model, data, how, beside, progress) if how.calibrate else None
     plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
-    return plan, described(recipe, data, encoded, plan)
+    return plan, described(recipe, data, encoded, plan, how.calibrate)
 
 
-def described(recipe: Any, data: Any, encoded: Any, plan: Plan) -> dict[str, Any]:
+def described(recipe: Any, data: Any, encoded: Any, plan: Plan, calibrated: bool = False) -> dict[str, Any]:
     """A plan as plain JSON values, and under `about` what it is for.
 
     That is the data set, the bytes of the model with full tables of the largest dim (`full`), with the state of the
     plan's optimizer if it has one, their `ratio` to those of the plan, and of every table its bytes in full and its
-    `traffic`: for numbers of its most frequent ids, the share of all lookups that these make up.
+    `traffic`: for numbers of its most frequent ids, the share of all lookups that these make up. `losses_are` says in
+    what losses are: `"share"` of what the tables are worth to the model, or where they were `calibrated`, the score.
     """
     tables = recipe.tables(recipe.model, encoded)
     each, components = own_bytes(tables, {table.name: Full() for table in tables})
@@ -57,6 +58,7 @@ def described(recipe: Any, data: Any, encoded: Any, plan: Plan) -> dict[str, Any
         "synthetic": facts["synthetic"],
         "full": {"embedding_dim": recipe.model.embedding_dim, "bytes": full},
         "ratio": full / plan.bytes,
+        "losses_are": recipe.measures.label if calibrated else "share",
         "features": {table.name: {"full_bytes": each[table.name], "traffic": traffic(table)} for table in tables},
     }
     return {**plan.to_json(), ABOUT: about}

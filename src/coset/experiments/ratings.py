@@ -108,14 +108,14 @@ class RatingsRecipe(Recipe):
         )  # fmt: skip
 
     def trial(self, data: Ratings, beside: Path) -> tuple[RatingsRecipe, Ratings]:
-        """A third of the epochs on the training part, of a million ratings at most, 5 % of which validate."""
+        """A quarter of the epochs on the training part, of a million ratings at most, 5 % of which validate."""
         parts = self.split.split(len(data), self.first_seed)
         if self.split.tuning:
             parts = parts.tuning(self.split.tuning, self.first_seed)
         rows = parts.training
         if len(rows) > _TRIAL_ROWS:
             rows = np.sort(np.random.default_rng([self.first_seed, 4]).permutation(rows)[:_TRIAL_ROWS])
-        shorter = self.override("training", {"epochs": -(-self.training.epochs // 3)})
+        shorter = self.override("training", {"epochs": -(-self.training.epochs // 4)})
         return shorter.override("split", {"validation": 0.05, "tuning": 0.0}), data.select(rows)
 
     def facts(self, data: Ratings, encoded: Encoded) -> dict[str, Any]:
