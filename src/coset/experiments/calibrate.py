@@ -108,7 +108,10 @@ def _predicted(tables: Sequence[Table], methods: Mapping[str, Method]) -> dict[s
     """The part of each table in the predicted loss of a model."""
     proxy = Proxy()
     judges = {table.name: proxy.judge(Traffic.of(table), len(tables)) for table in tables}
-    kept = {table.name: judges[table.name].kept(methods.get(table.name, Full()), table).dims for table in tables}
+    kept = {
+        table.name: judges[table.name].kept(one := methods.get(table.name, Full()), table, one.descriptor(table)).dims
+        for table in tables
+    }
     return losses(kept, {name: judge.unlimited for name, judge in judges.items()}, proxy.spectrum)
 
 
