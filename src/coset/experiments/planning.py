@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coset import ledger, settings
-from coset.errors import InputError
+from coset.errors import InputError, Unsuitable
 from coset.files import read_json
 from coset.planning.curves import Curve
 from coset.planning.plan import Plan
@@ -71,11 +71,17 @@ def plan_for(
 
     Raises:
         InfeasibleBudget: below the smallest model there is; the message says how large that is.
+        Unsuitable: a table of which no frequencies are known.
         InputError: the model has no tables, or `how` does not suit them.
     """
     tables = recipe.tables(model, encoded)
     if not tables:
         raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
+    for table in tables:
+        if table.frequencies is None or not table.frequencies.any():
+            raise Unsuitable(
+                f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
+            )
     return solve(
         tables, budget,
         methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
