@@ -79,7 +79,7 @@ def _instead(instead: Mapping[str, Any] | None) -> str:
 
 
 def _bars(found: Mapping[str, Any]) -> Grid:
-    """Bytes of every table before and after, drawn to one scale."""
+    """Bytes of every table, drawn to one scale: those that are planned, and those that full ones take beyond them."""
     features = found[ABOUT]["features"]
     most = max(of["full_bytes"] for of in features.values())
     grid = Grid(
@@ -87,11 +87,13 @@ def _bars(found: Mapping[str, Any]) -> Grid:
     )
     grid.add_column()
     grid.add_column(justify="right")
+    grid.add_column(justify="right")
     grid.add_column()
     for name, choice in found["tables"].items():
-        full = features[name]["full_bytes"]
-        for what, size, mark in (("", full, "░"), (name, choice["bytes"], "█")):
-            grid.add_row(Text(what), format_size(size), mark * max(1, round(_BAR * size / most)))
+        full, planned = features[name]["full_bytes"], choice["bytes"]
+        solid = max(1, round(_BAR * planned / most))
+        bar = "█" * solid + "░" * (round(_BAR * full / most) - solid)
+        grid.add_row(Text(name), format_size(full), f"→ {format_size(planned)}", bar)
     return grid
 
 
