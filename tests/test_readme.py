@@ -38,9 +38,10 @@ def test_the_table_is_that_of_the_committed_results() -> None:
     assert block("table", "keras-example-corrected") == whole.split("\n\n")[0].strip()
 
 
-def test_the_verdicts_are_those_of_the_committed_results() -> None:
-    found = results("ml-1m-frontier")
-    assert block("verdicts", "ml-1m-frontier") == report.best_compressed(found, found["budgets"]).strip()
+@pytest.mark.parametrize("name", ["ml-1m-frontier", "ml-1m-planned"])
+def test_the_verdicts_are_those_of_the_committed_results(name: str) -> None:
+    found = results(name)
+    assert block("verdicts", name) == report.best_compressed(found, found["budgets"]).strip()
 
 
 def test_the_contrasts_are_those_of_the_committed_results() -> None:
