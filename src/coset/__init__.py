@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
+    from coset.planning.compress import compress_
+    from coset.planning.expand import expand_
     from coset.schema import Component, Table
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
@@ -26,6 +28,8 @@ _HOMES = {
     "Ledger": "ledger",
     "Method": "methods",
     "Table": "schema",
+    "compress_": "planning.compress",
+    "expand_": "planning.expand",
     "measure": "ledger",
     "method": "methods",
     "predict": "ledger",
@@ -41,6 +45,8 @@ __all__ = [
     "Ledger",
     "Method",
     "Table",
+    "compress_",
+    "expand_",
     "measure",
     "method",
     "predict",

@@ -170,6 +170,8 @@ class Method(ABC):
     version: ClassVar[int]
     row_per_id: ClassVar[bool] = False
     """Whether each id owns one bare row, so that torch's `max_norm` and `scale_grad_by_freq` make sense."""
+    by_popularity: ClassVar[bool] = False
+    """Whether it takes ids to be in order of popularity, so that those of another order need an `order`."""
     needs_attributes: ClassVar[bool] = False
     """Whether it fits only tables that carry `attributes`."""
     facts: ClassVar[Facts | None] = None

@@ -39,6 +39,8 @@ from coset.schema import Component, LookupBytes, Table
 class BlockMethod(Method):
     """A method that cuts the ids into ranges and hands each to another method: its file only says how to cut."""
 
+    by_popularity: ClassVar[bool] = True
+
     @abstractmethod
     def blocks(self, table: Table) -> list[tuple[Table, Method]]:
         """The table of each range, in order, and the method that stores it."""

@@ -1,0 +1,238 @@
+"""`compress_`: the tables of any torch model made smaller in place, and fitted to what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InputError, unknown
+from coset.ledger import inference_bytes
+from coset.methods import Method
+from coset.methods.full import Full
+from coset.planning.rules import PlanLike, is_left, left_alone, methods_of
+from coset.planning.sites import Holders, Site, named, sites
+from coset.planning.swap import check_plain, swap_all, take_over
+from coset.schema import Table
+from coset.tables import Embedding, EmbeddingBag
+from coset.tables.fitted import Compression, Fitted, counted, fit_
+
+KINDS = (nn.Embedding, nn.EmbeddingBag)
+
+
+def compress_(
+    model: nn.Module,
+    plan: PlanLike,
+    *,
+    frequencies: Mapping[str, Any] | None = None,
+    fit: bool = True,
+    full_below: int = 0,
+    leave: Sequence[str] = (),
+    seed: int = 0,
+) -> Compression:
+    """Swap the `nn.Embedding` and `nn.EmbeddingBag` of a model for coset's, in place, fitted to their weights.
+
+    Everything else stays: options, device, type, mode, frozen weights, hooks of modules, modules that several parents
+    share, and weights that several of these modules hold together. What cannot be kept is refused by the name of the
+    module, and then the model is as it was. Make the optimizer afterwards: the parameters are new ones.
+
+    Args:
+        model: any model that holds such modules.
+        plan: a `Plan`, whose tables have the names of the modules; rules, a mapping from names of modules and patterns
+            such as `"*.items"` to methods, of which an exact name counts first, and then the first pattern that matches
+            (`"*"` is the default; a module that none is about stays as it is); one method for all, or a function from
+            `Table` to `Method`; or a budget for all tables together, `"1MB"`, `"25%"` or a number of bytes, which
+            gives each the same share by `low_rank`. What gets a bare row an id (`"full"`) stays as it is.
+        frequencies: how often each id occurs, by name of the module. The fit weighs ids by it, and a method that wants
+            ids in order of popularity gets their order, 4 bytes an id, where they do not come in it.
+        fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
+            the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`).
+        full_below: tables of fewer ids stay as they are; a budget counts them.
+        leave: names or patterns of modules that stay as they are; a budget does not count them.
+        seed: of fresh values, which some fits begin with.
+
+    Returns:
+        What became of every table: bytes before and after, and the error that is left.
+
+    Raises:
+        InputError: a plan that does not fit the model, an option that a method cannot offer (`sparse`; `max_norm` and
+            `scale_grad_by_freq` but for `full`), a weight that some other module holds as well, or a budget that no
+            table fits in. The message names the module.
+
+    Example:
+        >>> model = nn.ModuleDict({"user": nn.Embedding(1000, 16), "genre": nn.Embedding(20, 16)})
+        >>> report = compress_(model, {"*": {"method": "low_rank", "rank": 4}}, full_below=100)
+        >>> report.bytes_before, report.bytes_after, model["user"].method
+        (65280, 17536, LowRank(rank=4))
+    """
+    every = sites(model, KINDS)
+    counts = _counts(model, every, frequencies or {})
+    for pattern in leave:
+        if not any(left_alone(site.name, [place.name for place in site.places], [pattern]) for site in every):
+            raise unknown("module to leave as it is", pattern, [site.name for site in every])
+    chosen = [site for site in every if not left_alone(site.name, [at.name for at in site.places], leave)]
+    tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
+    small = {name for name, (_, table) in tables.items() if table.num_embeddings < full_below}
+    methods = methods_of(plan, model, tables, small)
+    going = {name: of for name, of in methods.items() if name not in small and not is_left(of)}
+    holders = Holders(model)
+    groups = [_together(tables[name][0], going, tables, holders) for name in going]
+    groups = [group for at, group in enumerate(groups) if group not in groups[:at]]
+    found: dict[str, Fitted] = {}
+    pairs: list[tuple[Site, nn.Module]] = []
+    with torch.random.fork_rng(devices=_devices(model)), torch.enable_grad():
+        torch.manual_seed(seed)
+        for group in groups:
+            name = group[0].name
+            made, found[name] = _made(group, tables[name][1], going[name], fit)
+            pairs += zip(group, made, strict=True)
+    swap_all(pairs)
+    tied = {site.name for group in groups for site in group[1:]}
+    return Compression(tuple(found.get(site.name) or _as_it_is(site) for site in every if site.name not in tied))
+
+
+def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) -> list[Table]:
+    """The tables of the `nn.Embedding` and `nn.EmbeddingBag` in a model, to plan for; each is named by its module, with
+    a slash for every dot.
+
+    Args:
+        model: any model that holds such modules.
+        frequencies: how often each id occurs, by name of the module.
+
+    Example:
+        >>> model = nn.Sequential(nn.Sequential(nn.Embedding(1000, 16)))
+        >>> [(table.name, table.full_bytes) for table in tables_of(model)]
+        [('0/0', 64000)]
+    """
+    every = sites(model, KINDS)
+    counts = _counts(model, every, frequencies or {})
+    return [_table(site, counts.get(site.name)) for site in every]
+
+
+def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any]) -> dict[str, Any]:
+    """Frequencies by the first name of each module."""
+    found = {}
+    for name, given in frequencies.items():
+        if (site := named(model, every, name)) is None:
+            raise unknown("module with frequencies", name, [of.name for of in every])
+        found[site.name] = given
+    return found
+
+
+def _table(site: Site, frequencies: Any) -> Table:
+    """What is stored in the module, of the deviation that its weight has."""
+    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    size = 0.0 if weight.is_meta else float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
+    std = size / weight.numel() ** 0.5
+    std = std if 0 < std < float("inf") else 1.0
+    try:
+        return Table(site.table_name, len(weight), weight.shape[1], std, weight.dtype, frequencies)
+    except InputError as error:
+        raise InputError(f"module {site.name!r}: {error}") from None
+
+
+def _together(
+    site: Site, going: Mapping[str, Method], tables: Mapping[str, tuple[Site, Table]], holders: Holders
+) -> list[Site]:
+    """The sites that hold one weight with this one, this one included, after a check that they may all be swapped."""
+    of_module = {id(of.module): of for of, _ in tables.values()}
+    check_plain(site, KINDS)
+    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    group = []
+    for module, where in holders.of(weight):
+        other = of_module.get(id(module))
+        if other is None or other.name not in going:
+            raise InputError(
+                f"module {site.name!r}: its weight is tied to {where!r}, which would be untied; leave this module as "
+                f"it is, or give both the same method"
+            )
+        if going[other.name] != going[site.name]:
+            raise InputError(
+                f"module {site.name!r}: its weight is tied to that of {other.name!r}, which is to be stored by another "
+                f"method; give both the same"
+            )
+        group.append(other)
+    holders.refuse_hidden(site, {"weight": weight})
+    _check_options(site, going[site.name])
+    return group
+
+
+def _check_options(site: Site, method: Method) -> None:
+    module: Any = site.module
+    where = f"module {site.name!r}"
+    if module.sparse:
+        raise InputError(f"{where}: sparse gradients are not offered by coset's tables; set sparse=False first")
+    for option in ("max_norm", "scale_grad_by_freq"):
+        if getattr(module, option):
+            raise InputError(f"{where}: {option} needs a row for each id, which {method.name!r} has not; use 'full'")
+    padding, weight = module.padding_idx, module.weight.detach()
+    if isinstance(module, nn.Embedding) and padding is not None and not weight.is_meta and bool(weight[padding].any()):
+        raise InputError(
+            f"{where}: the row of its padding_idx {padding} is not zero, and a method whose rows are shared reads it "
+            f"as zeros; set it to zero first"
+        )
+
+
+def _made(group: Sequence[Site], table: Table, method: Method, fit: bool) -> tuple[list[nn.Module], Fitted]:
+    """The new modules of a group that shares its weight, and what became of it."""
+    old: Any = group[0].module
+    weight: Tensor = old.weight
+    if fit and weight.is_meta:
+        raise InputError(f"module {group[0].name!r}: its weight is on the meta device, with no values; use fit=False")
+    try:
+        new = [_built(site.module, table, method) for site in group]
+        for other in new[1:]:
+            other.tables = new[0].tables
+        error, relative = fit_(new[0], weight, _weighed(group, table)) if fit else (None, None)
+    except InputError as wrong:
+        raise InputError(f"module {group[0].name!r}: {wrong}") from None
+    for site, made in zip(group, new, strict=True):
+        take_over(made, site.module)
+    new[0].requires_grad_(weight.requires_grad)
+    size = inference_bytes(new[0].components())
+    note = f"with {', '.join(site.name for site in group[1:])}" if len(group) > 1 else ""
+    return new, Fitted(
+        group[0].name, table.num_embeddings, table.embedding_dim, method, weight.nbytes, size, error, relative, note
+    )
+
+
+def _built(old: Any, table: Table, method: Method) -> Any:
+    options = {"padding_idx": old.padding_idx, "order": _order(table, method), "device": old.weight.device}
+    if isinstance(old, nn.EmbeddingBag):
+        return EmbeddingBag.from_table(
+            table, method, mode=old.mode, include_last_offset=old.include_last_offset, **options
+        )
+    return Embedding.from_table(table, method, **options)
+
+
+def _order(table: Table, method: Method) -> np.ndarray | None:
+    """Ranks by frequency, for a method that wants ids in that order where they are not."""
+    if not method.by_popularity or table.frequencies is None or not np.any(np.diff(table.frequencies) > 0):
+        return None
+    order = np.empty(table.num_embeddings, np.int64)
+    order[np.argsort(-np.asarray(table.frequencies, np.float64), kind="stable")] = np.arange(table.num_embeddings)
+    return order
+
+
+def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
+    """How much each id counts in the fit: not at all where it is padding, which is never read."""
+    paddings = {getattr(site.module, "padding_idx", None) for site in group}
+    share = counted(table.frequencies)
+    if len(paddings) > 1 or None in paddings or table.num_embeddings == 1:
+        return share
+    share = torch.ones(table.num_embeddings, dtype=torch.float64) if share is None else share.clone()
+    share[paddings.pop()] = 0
+    return share if bool(share.any()) else None
+
+
+def _as_it_is(site: Site) -> Fitted:
+    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    n, dim = weight.shape
+    return Fitted(site.name, n, dim, Full(), weight.nbytes, weight.nbytes, 0.0, 0.0, "left as it is")
+
+
+def _devices(model: nn.Module) -> list[torch.device]:
+    return list({p.device for p in model.parameters() if p.device.type == "cuda"})

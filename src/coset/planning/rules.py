@@ -1,0 +1,146 @@
+"""What a plan may be for any model: a `Plan`, rules by name and pattern, one method, or a byte budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.methods import Method, method
+from coset.methods.low_rank import LowRank
+from coset.planning.plan import Plan
+from coset.planning.sites import Site, named
+from coset.planning.uniform import uniform
+from coset.schema import Table
+from coset.sizes import parse_size
+from coset.tables import MethodLike
+
+Rule = MethodLike | Callable[[Table], Method]
+PlanLike = Plan | Mapping[str, Any] | Method | str | int | Callable[[Table], Method]
+
+
+def methods_of(
+    plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str] = frozenset()
+) -> dict[str, Method]:
+    """The method of each table, by the name of its module; tables of which nothing is said are left out.
+
+    Args:
+        plan: see `coset.compress_`.
+        tables: the modules that may be made smaller, and their tables, by name of the module.
+        small: those of them that stay full.
+
+    Raises:
+        InputError: names that are no modules, sizes that are not theirs, methods that do not fit them.
+    """
+    if isinstance(plan, Plan):
+        return _of_plan(plan, tables)
+    if isinstance(plan, Mapping) and "method" not in plan:
+        return _of_rules(plan, model, tables, small)
+    if _is_budget(plan):
+        return _of_budget(plan, tables, small)
+    return {name: _made(plan, name, table) for name, (_, table) in tables.items() if name not in small}
+
+
+def budget_bytes(budget: Any, full: int) -> int:
+    """Bytes of a budget: `"240KB"`, or a share of the bytes `full`, `"25%"`.
+
+    Example:
+        >>> budget_bytes("1.5KB", 10_000), budget_bytes("25%", 10_000)
+        (1500, 2500)
+    """
+    if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget.strip())):
+        return int(full * float(share[1]) / 100)
+    return parse_size(budget)
+
+
+def _is_budget(plan: Any) -> bool:
+    return (isinstance(plan, int) and not isinstance(plan, bool)) or (
+        isinstance(plan, str) and plan.strip()[:1] in set("0123456789.-+")
+    )
+
+
+def _of_plan(plan: Plan, tables: Mapping[str, tuple[Site, Table]]) -> dict[str, Method]:
+    """A plan knows tables by the names of modules, with their dots or with a slash for each."""
+    given = {name.replace(".", "/"): choice for name, choice in plan.tables.items()}
+    known = {site.table_name: name for name, (site, _) in tables.items()}
+    for name in given:
+        if name not in known:
+            raise unknown("module of the plan", name.replace("/", "."), list(tables))
+    for name, of in known.items():
+        if name not in given:
+            raise InputError(f"module {of!r}: the plan says nothing of it; plan it too, or leave it as it is (leave=)")
+    fitted = replace(plan, tables=given).fitted([table for _, table in tables.values()])
+    return {known[name]: of for name, of in fitted.methods.items()}
+
+
+def _of_rules(
+    rules: Mapping[str, Any], model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str]
+) -> dict[str, Method]:
+    """An exact name counts before patterns, and of these the first that matches."""
+    sites = [site for site, _ in tables.values()]
+    exact: dict[str, Any] = {}
+    patterns: dict[str, Any] = {}
+    for key, rule in rules.items():
+        if not isinstance(key, str):
+            raise InputError(f"a rule is for the name of a module or a pattern, not for {key!r}")
+        if site := named(model, sites, key):
+            exact[site.name] = rule
+        elif set(key) & set("*?["):
+            patterns[key] = rule
+        else:
+            raise unknown("module with a table", key, list(tables))
+    found: dict[str, Method] = {}
+    for name, (site, table) in tables.items():
+        ways = [place.name for place in site.places]
+        matching = (rule for key, rule in patterns.items() if any(fnmatchcase(way, key) for way in ways))
+        rule = exact[name] if name in exact else next(matching, None)
+        if rule is not None and name not in small:
+            found[name] = _made(rule, name, table)
+    for key in patterns:
+        if not any(fnmatchcase(place.name, key) for site in sites for place in site.places):
+            raise unknown("module with a table that matches", key, list(tables))
+    return found
+
+
+def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str]) -> dict[str, Method]:
+    """The same share of bytes for every table; small ones take theirs first, and a tied weight is counted once."""
+    weights = {name: id(site.module.weight) for name, (site, _) in tables.items()}
+    first = {weights[name]: name for name in reversed(list(tables))}
+    whole = {name: tables[name][1] for name in tables if first[weights[name]] == name}
+    left = budget_bytes(budget, sum(table.full_bytes for table in whole.values()))
+    kept = sum(table.full_bytes for name, table in whole.items() if name in small)
+    going = [table for name, table in whole.items() if name not in small]
+    try:
+        found = uniform(going, LowRank, left - kept) if going else {}
+    except InfeasibleBudget as error:
+        raise InfeasibleBudget(f"the tables of this model: {error}", error.floor + kept) from None
+    return {
+        name: found[whole[first[weights[name]]].name]
+        for name in tables
+        if first[weights[name]] not in small
+    }  # fmt: skip
+
+
+def _made(rule: Any, name: str, table: Table) -> Method:
+    try:
+        chosen = rule(table) if callable(rule) and not isinstance(rule, type) else rule
+        made = method(chosen)
+        made.check(table)
+    except InputError as error:
+        raise InputError(f"module {name!r}: {error}") from None
+    return made
+
+
+def is_left(chosen: Method | None) -> bool:
+    """Whether a module stays as it is: no rule is about it, or a bare row an id is what it stores already."""
+    return chosen is None or chosen.row_per_id
+
+
+def left_alone(name: str, ways: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns names a module."""
+    return any(fnmatchcase(way, pattern) for way in (name, *ways) for pattern in patterns)

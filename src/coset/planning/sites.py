@@ -1,0 +1,129 @@
+"""Where modules of some kinds stand in a model, and what else holds on to them or to their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from coset.errors import InputError
+
+# What torch itself keeps on every module; none of it refers to a module but these children.
+_OF_TORCH = frozenset(vars(nn.Module())) | {"_modules", "_parameters", "_buffers"}
+_DEPTH = 3  # of lists and dicts within an attribute that are looked through
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place where a module stands: `parent._modules[key]`, called `name` in the model."""
+
+    parent: nn.Module
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module of a model, and all its places, of which several are there where parents share it."""
+
+    module: nn.Module
+    places: tuple[Place, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the first place; what errors and reports call it."""
+        return self.places[0].name
+
+    @property
+    def table_name(self) -> str:
+        """The name without dots, which tables do not have."""
+        return self.name.replace(".", "/")
+
+
+def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
+    """The modules of these kinds in `model`, in the order of their first places.
+
+    Raises:
+        InputError: the model itself is of such a kind, so that nothing holds it in which it could be swapped.
+    """
+    if isinstance(model, kinds):
+        raise InputError(
+            f"the model is itself a {type(model).__name__}, which nothing holds; put it into one, such as nn.Sequential"
+        )
+    found: dict[int, tuple[nn.Module, list[Place]]] = {}
+    for name, parent in model.named_modules():
+        if isinstance(parent, kinds):
+            continue  # what is inside belongs to it
+        for key, child in parent._modules.items():
+            if isinstance(child, kinds):
+                place = Place(parent, key, f"{name}.{key}".lstrip("."))
+                found.setdefault(id(child), (child, []))[1].append(place)
+    return [Site(module, tuple(places)) for module, places in found.values()]
+
+
+def named(model: nn.Module, found: list[Site], name: str) -> Site | None:
+    """The site that `name` leads to, by whatever way; None where there is none."""
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        return None
+    return next((site for site in found if site.module is module), None)
+
+
+class Holders:
+    """Who holds which tensors and modules of a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._of_tensor: dict[int, list[tuple[nn.Module, str]]] = {}
+        self._of_memory: dict[int, list[tuple[int, str]]] = {}
+        self._of_object: dict[int, list[tuple[nn.Module, str]]] = {}
+        for name, module in model.named_modules():
+            for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    where = f"{name}.{key}".lstrip(".")
+                    self._of_tensor.setdefault(id(tensor), []).append((module, where))
+                    if (memory := _memory(tensor)) is not None:
+                        self._of_memory.setdefault(memory, []).append((id(tensor), where))
+            for key, value in vars(module).items():
+                if key not in _OF_TORCH:
+                    for held in _held(value):
+                        self._of_object.setdefault(id(held), []).append((module, f"{name}.{key}".lstrip(".")))
+
+    def of(self, tensor: Tensor) -> list[tuple[nn.Module, str]]:
+        """The modules that register a tensor, with its name in each."""
+        return self._of_tensor.get(id(tensor), [])
+
+    def refuse_hidden(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
+        """Raise an `InputError` where something would go on using the old module, or the memory of its tensors."""
+        for held in (site.module, *tensors.values()):
+            for module, where in self._of_object.get(id(held), []):
+                if module is not site.module:
+                    raise InputError(
+                        f"module {site.name!r}: {where!r} refers to it, past the modules of torch, and would go on "
+                        f"using the old table; leave this module as it is, or look it up by its name"
+                    )
+        for tensor in tensors.values():
+            for other, where in self._of_memory.get(_memory(tensor) or 0, []):
+                if other != id(tensor):
+                    raise InputError(
+                        f"module {site.name!r}: its weight lies in the memory of {where!r}, so the two change "
+                        f"together; leave this module as it is, or give it memory of its own"
+                    )
+
+
+def _memory(tensor: Tensor) -> int | None:
+    """Where a tensor lies; None where it lies nowhere."""
+    if tensor.is_meta or not tensor.numel() or tensor.is_sparse:
+        return None
+    return tensor.untyped_storage().data_ptr() or None
+
+
+def _held(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """Tensors and modules in an attribute, or in lists and dicts there."""
+    if isinstance(value, nn.Module | Tensor):
+        yield value
+    elif depth and isinstance(value, list | tuple | set | frozenset | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _held(item, depth - 1)

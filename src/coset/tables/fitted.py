@@ -1,0 +1,170 @@
+"""What became of tables that were made smaller: the bytes before and after, and what the fit left over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coset.methods import Method, TableModule
+from coset.sizes import format_size
+from coset.tables.owner import Tables
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One table that was made smaller, or left as it is.
+
+    Args:
+        name: of the table, or of the module of the model.
+        num_embeddings: number of its ids.
+        embedding_dim: elements of a vector.
+        method: that stores it now.
+        bytes_before, bytes_after: of what is stored.
+        error: root mean square difference of an element from what it was, each id weighted by its frequency; None where
+            nothing was fitted.
+        relative: `error` over the root mean square of the elements as they were; None where these are all zero as well.
+        note: a word about it, such as why it is left as it is.
+    """
+
+    name: str
+    num_embeddings: int
+    embedding_dim: int
+    method: Method
+    bytes_before: int
+    bytes_after: int
+    error: float | None = None
+    relative: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**vars(self), "method": self.method.to_json()}
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What became of all tables of a model; printed, it is a table.
+
+    Args:
+        tables: one by one, in the order of the model.
+
+    Example:
+        >>> from coset import Full
+        >>> print(Compression((Fitted("user", 100, 8, Full(), 3200, 3200, 0.0, 0.0, "left as it is"),)))
+        table  ids  dim  method  before  after  error  relative
+        user   100    8  Full()   3.2KB  3.2KB      0         0  left as it is
+        all                       3.2KB  3.2KB
+    """
+
+    tables: tuple[Fitted, ...]
+
+    @property
+    def bytes_before(self) -> int:
+        """Of all tables."""
+        return sum(of.bytes_before for of in self.tables)
+
+    @property
+    def bytes_after(self) -> int:
+        """Of all tables."""
+        return sum(of.bytes_after for of in self.tables)
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The method of every table, by name; as rules they give a fresh model of the same kind the same tables."""
+        return {of.name: of.method for of in self.tables}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "bytes_before": self.bytes_before,
+            "bytes_after": self.bytes_after,
+            "tables": [of.to_json() for of in self.tables],
+        }
+
+    def __str__(self) -> str:
+        heads = ("table", "ids", "dim", "method", "before", "after", "error", "relative", "")
+        lines = [heads, *(_line(of) for of in self.tables)]
+        lines.append(("all", "", "", "", format_size(self.bytes_before), format_size(self.bytes_after), "", "", ""))
+        widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+        left = (0, 3, 8)  # columns of words; numbers stand to the right
+        return "\n".join(
+            "  ".join(
+                word.ljust(width) if column in left else word.rjust(width)
+                for column, (word, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+
+def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
+    """Fit the tables of a collection to those of another one, of the same names; each id counts by the frequencies
+    that its new table has.
+
+    A table that keeps its method keeps its values to the bit.
+
+    Raises:
+        InputError: a table whose vectors have another shape, or whose array is shared with other tables.
+
+    Example:
+        >>> from coset import EmbeddingCollection, LowRank, Table
+        >>> table = Table("user", 100, 8)
+        >>> old, new = EmbeddingCollection([(table, "full")]), EmbeddingCollection([(table, LowRank(2))])
+        >>> [(of.bytes_before, of.bytes_after) for of in fit_tables_(new, old)]
+        [(3200, 864)]
+    """
+    shared = bytes_by_table(new), bytes_by_table(old)
+    found = []
+    for name, module in ((name, new.tables[name]) for name in shared[0]):
+        before: TableModule = old.tables[name]
+        table, method = module.table, module.method
+        same = method == before.method and not any(module._shareable_within())
+        if same:
+            module.load_state_dict(before.state_dict())
+            left: tuple[float, float | None] = 0.0, 0.0
+        else:
+            left = fit_(module, before.materialize(), counted(table.frequencies))
+        found.append(
+            Fitted(name, table.num_embeddings, table.embedding_dim, method, shared[1][name], shared[0][name],
+                   *left, "left as it is" if same else "")
+        )  # fmt: skip
+    return tuple(found)
+
+
+def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float, float | None]:
+    """Fit a table to `weight`, and say what is left: `Fitted.error` and `Fitted.relative`."""
+    error = float(module.fit_(weight, frequencies)) ** 0.5
+    power = weight.detach().double().square().flatten(1).mean(-1).cpu()
+    share = torch.ones_like(power) if frequencies is None else frequencies.double().cpu()
+    scale = float((power * share).sum() / share.sum()) ** 0.5
+    return error, error / scale if scale else (None if error else 0.0)
+
+
+def counted(frequencies: Any) -> Tensor | None:
+    """Frequencies as a tensor; None where no id has any, so that all count alike."""
+    if frequencies is None:
+        return None
+    found = torch.as_tensor(frequencies).double()
+    return found if bool(found.any()) else None
+
+
+def bytes_by_table(tables: Tables) -> dict[str, int]:
+    """Bytes of every table of a collection by name; an array that several share is counted at the first of them."""
+    found: dict[str, int] = {}
+    seen: set[str] = set()
+    for name in tables._names:
+        module: TableModule = tables.tables[name]
+        components = module.method.components(module.table)
+        found[name] = sum(of.bytes for of in components if of.shared is None or of.shared not in seen)
+        seen |= {of.shared for of in components if of.shared is not None}
+    return found
+
+
+def _line(of: Fitted) -> tuple[str, ...]:
+    error, relative = ("–" if value is None else f"{value:.3g}" for value in (of.error, of.relative))
+    return (
+        of.name, f"{of.num_embeddings:,}", str(of.embedding_dim), repr(of.method), format_size(of.bytes_before),
+        format_size(of.bytes_after), error, relative, of.note,
+    )  # fmt: skip
