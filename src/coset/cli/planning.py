@@ -1,17 +1,19 @@
-"""From a byte budget to tables: `coset plan`."""
+"""From a byte budget to tables: `coset plan | compress`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coset.cli.given import changed_by, columns_of, load_or_twin
+from coset.cli.given import changed_by, columns_of, load_or_twin, use_threads
 from coset.cli.options import (
     Changes,
     ClickModelName,
     Dim,
+    EngineChoice,
     Epochs,
     ItemAttributes,
     ItemColumn,
@@ -56,7 +58,6 @@ def plan(
     Examples: `coset plan movielens-1m --budget 240KB -o plan.json`,
     `coset plan PREPARED --budget 25% --optimizer row_wise_adagrad --out plans/mine`
     """
-    from coset.cli.given import use_threads
     from coset.experiments.plan_picture import picture
     from coset.experiments.plan_report import plan_table
     from coset.experiments.planned import make_plan
@@ -80,3 +81,27 @@ def plan(
     for written in (output, None if out is None else out / "plan.png"):
         if written is not None:
             err.print(f"written to {written}", soft_wrap=True, highlight=False, markup=False)
+
+
+def compress(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    budget: Annotated[str | None, typer.Option(help="Bytes of the new model, as 1MB; or a share, as 25%.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan for its tables, in place of a new one.")] = None,
+    finetune: Annotated[int, typer.Option(metavar="N", help="Epochs to train on after the fit.")] = 0,
+    out: Out = None,
+    threads: Threads = 1,
+    engine: EngineChoice = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a finished run smaller, fitted to what it has learned: a new run, with metrics before and after.
+
+    Examples: `coset compress runs/mine --budget 1MB`, `coset compress runs/mine --budget 25% --finetune 1`
+    """
+    from coset.experiments.compress import compress_run, compression_tables
+
+    said = "compressed" if budget is None else re.sub(r"[^\w.%]+", "-", budget)
+    out = out or run.with_name(f"{run.name}-{said}")
+    use_threads(threads)
+    with progress_bar("") as progress:
+        found = compress_run(run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress)
+    show(found, as_json, compression_tables)

@@ -22,6 +22,7 @@ from coset.errors import InputError
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
 from coset.methods import Method
 from coset.schema import Component, Table
+from coset.training.clicks.compress import CompressibleClicks
 from coset.training.clicks.run import FinishedClickRun, Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
@@ -206,6 +207,11 @@ class ClicksRecipe(Recipe):
             metrics = finished.evaluate(data, chosen)
         return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "part": chosen,
                 "rows": data.parts[chosen], **metrics}  # fmt: skip
+
+    @classmethod
+    def compressible(cls, run: Path) -> CompressibleClicks:
+        """A click model."""
+        return CompressibleClicks(run)
 
 
 def _to_evaluate(finished: FinishedClickRun, source: str, folder: Path) -> ClickData:

@@ -17,6 +17,7 @@ from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSe
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
+from coset.training.compress import CompressibleRatings
 from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
 from coset.training.settings import TrainingSettings
 
@@ -151,3 +152,8 @@ class RatingsRecipe(Recipe):
         errors = finished.evaluate(ratings)
         return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
                 "mse": errors.mse, "mae": errors.mae}  # fmt: skip
+
+    @classmethod
+    def compressible(cls, run: Path) -> CompressibleRatings:
+        """A dot model."""
+        return CompressibleRatings(run)

@@ -16,7 +16,7 @@ from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.recipe import kind_of
 from coset.experiments.report import NOTHING
 from coset.experiments.rows import resolve
-from coset.experiments.task import Options
+from coset.experiments.task import Options, Recipe
 from coset.files import read_json
 from coset.sizes import format_size
 
@@ -65,12 +65,19 @@ def evaluate_run(run: Path, source: str, columns: Mapping[str, Any], part: str |
     Raises:
         InputError: no run there, one that is not finished, or data that do not fit it.
     """
-    run = Path(run)
-    if not (run / "run.json").is_file():
+    return kind_of_run(run).evaluate_run(Path(run), source, columns, part)
+
+
+def kind_of_run(run: Path) -> type[Recipe]:
+    """The class of the recipes that the run in a folder is of.
+
+    Raises:
+        InputError: no run there.
+    """
+    if not (Path(run) / "run.json").is_file():
         raise InputError(f"{run}: no run here (a run has a run.json)")
-    about = read_json(run / "run.json")
-    task = about.get("task", "ratings") if isinstance(about, dict) else "ratings"
-    return kind_of(task).evaluate_run(run, source, columns, part)
+    about = read_json(Path(run) / "run.json")
+    return kind_of(about.get("task", "ratings") if isinstance(about, dict) else "ratings")
 
 
 HEADINGS = {

@@ -23,6 +23,7 @@ from coset.methods import Method
 from coset.planning.plan import Plan
 from coset.schema import Component, Table
 from coset.sizes import parse_size
+from coset.training.compressible import CompressibleRun
 
 S = TypeVar("S")
 SCHEMA = 1
@@ -322,6 +323,11 @@ class Recipe(ABC):
             columns: names of its columns, where they are given.
             part: of prepared data.
         """
+
+    @classmethod
+    @abstractmethod
+    def compressible(cls, run: Path) -> CompressibleRun:
+        """The finished run in the folder `run` with its data, to be made smaller."""
 
 
 def overridden(base: S, changes: Mapping[str, Any], where: str) -> S:

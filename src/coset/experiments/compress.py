@@ -1,0 +1,144 @@
+"""A finished run made smaller: planned, fitted to what it has learned, and perhaps trained on for a few epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from coset.errors import InputError, unknown
+from coset.experiments.compare import Progress, Silent, counted
+from coset.experiments.report import NOTHING
+from coset.experiments.single import HEADINGS, kind_of_run
+from coset.files import claimed
+from coset.methods import Method
+from coset.methods.low_rank import LowRank
+from coset.planning.plan import Plan
+from coset.planning.rules import budget_bytes
+from coset.planning.uniform import uniform
+from coset.sizes import format_size
+from coset.training.compressible import CompressibleRun
+from coset.training.fused import ENGINES
+
+
+def compress_run(
+    run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
+    engine: Any = "auto", progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Make a finished run smaller, write it as a new finished run, and return its metrics before and after.
+
+    Args:
+        run: its folder.
+        out: the folder of the new one.
+        budget: what its `bytes` may reach: tables, and biases where there are any; a size or a share, as `25%`.
+        plan: a file with a plan for its tables, in place of a new one; a budget must hold it then.
+        finetune: epochs to train on after the fit.
+        engine: of that training.
+
+    Raises:
+        InputError: no budget and no plan, a budget below what is feasible, a plan that does not fit the run, a run
+            that is not finished, data that are no longer there, or an `out` that holds something.
+    """
+    if budget is None and plan is None:
+        raise InputError("give a --budget to plan for, or a --plan")
+    if finetune < 0:
+        raise InputError(f"--finetune must be 0 epochs or more, not {finetune}")
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    progress = progress or Silent()
+    opened = kind_of_run(run).compressible(Path(run))
+    size = opened.bytes
+    most = None if budget is None else budget_bytes(budget, size)
+    started = perf_counter()
+    chosen = _planned(opened, most, plan)
+    planned = perf_counter() - started
+    with claimed(out, "run.json", resume=False):
+        before = opened.evaluate()
+        started = perf_counter()
+        fitted = opened.compress(chosen)
+        seconds = {"plan": planned, "fit": perf_counter() - started, "finetune": 0.0}
+        history: list[dict[str, Any]] = [{"epoch": 0, **opened.evaluate(), "seconds": seconds["fit"]}]
+        if finetune:
+            steps = finetune * opened.steps_per_epoch
+            progress.begin(steps)
+            with counted(progress, "fine-tuning", steps) as on_step:
+                started = perf_counter()
+                history += opened.finetune(finetune, engine, on_step)
+                seconds["finetune"] = perf_counter() - started
+        how = {"from": Path(run).name, "bytes_before": size, "finetune": finetune}
+        opened.save(out, how, history)
+    return {
+        "run": str(out),
+        "from": str(run),
+        "dataset": opened.dataset,
+        "synthetic": opened.synthetic,
+        "budget": most,
+        "bytes_before": size,
+        "bytes": opened.bytes,
+        "tables": [of.to_json() for of in fitted],
+        "before": before,
+        "fitted": _metrics(history[0]),
+        "finetuned": _metrics(history[-1]) if finetune else None,
+        "seconds": seconds,
+    }
+
+
+def _planned(opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:
+    if plan is None:
+        assert most is not None
+        return uniform(opened.tables, LowRank, most - opened.other_bytes)
+    found = Plan.load(plan)
+    try:
+        found = found.fitted(opened.tables, opened.other_bytes)
+    except InputError as error:
+        raise InputError(f"{plan}: {error}") from None
+    if most is not None and found.bytes > most:
+        raise InputError(f"{plan}: the plan takes {format_size(found.bytes)} ({found.bytes} bytes), over the budget of "
+                         f"{most} bytes")  # fmt: skip
+    return found.methods
+
+
+def _metrics(epoch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in epoch.items() if name.startswith("val_")}
+
+
+def compression_tables(found: dict[str, Any]) -> Any:
+    """What became of a run, as tables for the terminal."""
+    from rich.console import Group
+
+    return Group(_tables(found), _quality(found))
+
+
+def _tables(found: dict[str, Any]) -> Table:
+    title = f"{found['from']} on {found['dataset']}: {format_size(found['bytes_before'])} → "
+    title = f"{'SYNTHETIC DATA: ' if found['synthetic'] else ''}{title}{format_size(found['bytes'])}"
+    table = Table(title=Text(title), title_justify="left")
+    for heading in ("table", "ids", "method", "before", "after", "error", "relative"):
+        table.add_column(heading, justify="left" if heading in ("table", "method") else "right")
+    for of in found["tables"]:
+        fields = {name: value for name, value in of["method"].items() if name not in ("method", "version")}
+        how = " ".join([of["method"]["method"], *(f"{name}={value}" for name, value in fields.items())])
+        table.add_row(
+            of["name"], f"{of['num_embeddings']:,}", how, format_size(of["bytes_before"]),
+            format_size(of["bytes_after"]), f"{of['error']:.3g}", _number(of["relative"], ".1%"),
+        )  # fmt: skip
+    return table
+
+
+def _quality(found: dict[str, Any]) -> Table:
+    table = Table(caption=Text(f"run: {found['run']}"))
+    shown = [name for name in HEADINGS if f"val_{name}" in found["before"]]
+    for heading in ("", *(f"val {HEADINGS[name]}" for name in shown)):
+        table.add_column(heading, justify="right" if heading else "left")
+    for heading in ("before", "fitted", "finetuned"):
+        if found[heading] is not None:
+            table.add_row(heading, *(_number(found[heading][f"val_{name}"], ".4f") for name in shown))
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)

@@ -1,0 +1,109 @@
+"""A finished run on ratings, made smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coset import ledger
+from coset.errors import InputError
+from coset.files import read_json, write_json
+from coset.methods import Method
+from coset.tables.fitted import Fitted, fit_tables_
+from coset.training import checkpoint
+from coset.training.compressible import FINETUNE_SHARE, CompressibleRun
+from coset.training.folder import host, versions
+from coset.training.loop import Interactions, Trainer
+from coset.training.metrics import evaluate
+from coset.training.run import FinishedRun, fingerprint, tables_of
+
+
+class CompressibleRatings(CompressibleRun):
+    """A dot model, with the ratings of its run.
+
+    Args:
+        folder: of the finished run.
+
+    Raises:
+        InputError: no finished run there, a run without tables, or its data are no longer what they were.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        run = FinishedRun.load(folder)
+        if run.model.embeddings is None:
+            raise InputError(f"{folder}: a model of biases alone has no tables to make smaller")
+        ratings = run.spec.data.load()
+        self._about = read_json(Path(folder) / "run.json")
+        if fingerprint(ratings) != self._about["data"]:
+            raise InputError(f"{run.spec.data.source}: holds other data than those that {folder} was trained with")
+        encoded = run.spec.prepare(ratings)
+        whole = Interactions(encoded.users, encoded.items, encoded.targets)
+        self._training, self._validation = (
+            whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
+        )
+        self._run, self._model, self._spec = run, run.model, run.spec
+        self._scale = checkpoint.load(Path(folder) / "model.safetensors", "model")[1]["scale"]
+        self.tables = tables_of(run.spec.model, run.user, run.item)
+        self.other_bytes = self.bytes - ledger.inference_bytes(run.model.embeddings.components())
+        self.dataset, self.synthetic = ratings.name, ratings.synthetic
+        self.steps_per_epoch = -(-len(self._training) // run.spec.training.batch_size)
+        self._engine: str = run.metrics.get("engine", "plain")
+
+    @property
+    def bytes(self) -> int:
+        """Tables, biases and the mean."""
+        return ledger.inference_bytes(self._model.components())
+
+    def compress(self, methods: Mapping[str, Method]) -> tuple[Fitted, ...]:
+        """Biases and the mean are kept."""
+        self._spec = replace(self._spec, methods=dict(methods))
+        model = self._spec.build(self._run.user, self._run.item, **self._scale)
+        assert model.embeddings is not None
+        assert self._model.embeddings is not None
+        fitted = fit_tables_(model.embeddings, self._model.embeddings)
+        kept = {name: value for name, value in self._model.state_dict().items() if not name.startswith("embeddings.")}
+        model.load_state_dict({**model.state_dict(), **kept})
+        self._model = model.eval()
+        return fitted
+
+    def evaluate(self) -> dict[str, Any]:
+        """Errors."""
+        found = evaluate(self._model, self._validation.users, self._validation.items, self._validation.targets)
+        return {"val_mse": found.mse, "val_mae": found.mae}
+
+    def finetune(self, epochs: int, engine: Any, on_step: Callable[[int], None]) -> list[dict[str, Any]]:
+        """L2 and the order of ratings are those of the run."""
+        training = self._spec.training
+        settings = replace(
+            training, epochs=epochs, learning_rate=FINETUNE_SHARE * training.learning_rate, schedule="cosine"
+        )
+        trainer = Trainer(self._model, self._training, self._validation, settings, self._spec.seed, engine=engine)
+        while not trainer.done:
+            trainer.run_epoch(on_step)
+        self._engine = trainer.engine
+        return list(trainer.history)
+
+    def save(self, folder: Path, how: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+        """As a training does, but without checkpoints."""
+        about = {**self._about, "spec": self._spec.to_json(), "compressed": dict(how)}
+        components = self._model.components()
+        user, item = self._run.user, self._run.item
+        write_json(folder / "run.json", about)
+        user.save(folder / "user.safetensors")
+        item.save(folder / "item.safetensors")
+        header = {"scale": self._scale, "run": about, "versions": versions()}
+        checkpoint.save(folder / "model.safetensors", "model", self._model.state_dict(), header)
+        metrics = {
+            "parameters": ledger.parameters(components),
+            "bytes": ledger.inference_bytes(components),
+            "vocabulary_bytes": user.bytes + item.bytes,
+            "engine": self._engine,
+            "history": list(history),
+            "host": host(),
+            "versions": versions(),
+        }
+        write_json(folder / "metrics.json", metrics)
