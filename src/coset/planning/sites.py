@@ -52,15 +52,17 @@ def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
         raise InputError(
             f"the model is itself a {type(model).__name__}, which nothing holds; put it into one, such as nn.Sequential"
         )
-    found: dict[int, tuple[nn.Module, list[Place]]] = {}
-    for name, parent in model.named_modules():
+    every = dict(model.named_modules())
+    found: dict[int, tuple[nn.Module, list[Place]]] = {id(of): (of, []) for of in every.values()}
+    for name, parent in every.items():
         if isinstance(parent, kinds):
             continue  # what is inside belongs to it
         for key, child in parent._modules.items():
             if isinstance(child, kinds):
                 place = Place(parent, key, f"{name}.{key}".lstrip("."))
-                found.setdefault(id(child), (child, []))[1].append(place)
-    return [Site(module, tuple(places)) for module, places in found.values()]
+                # The name by which torch calls a module is that of its first place.
+                found[id(child)][1].insert(0 if every.get(place.name) is child else len(found[id(child)][1]), place)
+    return [Site(module, tuple(places)) for module, places in found.values() if places]
 
 
 def named(model: nn.Module, found: list[Site], name: str) -> Site | None:

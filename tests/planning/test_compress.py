@@ -1,0 +1,402 @@
+"""Tables of any torch model made smaller in place: what stays, what is fitted, how rules choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import coset
+from coset import LowRank, MixedDimension, QuotientRemainder, compress_, expand_
+from coset.errors import InfeasibleBudget
+from coset.ledger import inference_bytes, measure
+from coset.planning.compress import tables_of
+from coset.planning.plan import Plan
+
+
+def low_rank_weight(n: int, dim: int, rank: int, seed: int = 0) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(n, rank, generator=draw) @ torch.randn(rank, dim, generator=draw)
+
+
+class Towers(nn.Module):
+    """Two towers and a head, with tables on two levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = nn.Embedding(200, 8)
+        self.items = nn.ModuleDict({"movie": nn.Embedding(300, 8), "tags": nn.EmbeddingBag(100, 8, mode="sum")})
+        self.genre = nn.Embedding(12, 8)
+        self.head = nn.Linear(8, 1)
+
+    def forward(self, user: Tensor, movie: Tensor, tags: Tensor, genre: Tensor) -> Tensor:
+        item = self.items["movie"](movie) + self.items["tags"](tags) + self.genre(genre)
+        scores: Tensor = self.head(self.user(user) * item)
+        return scores
+
+
+def towers(rank: int | None = None) -> Towers:
+    torch.manual_seed(0)
+    model = Towers()
+    if rank is not None:
+        for seed, of in enumerate((model.user, *model.items.values())):
+            of.weight.data = low_rank_weight(*of.weight.shape, rank, seed)
+    return model
+
+
+IDS = (
+    torch.tensor([0, 5, 7]),
+    torch.tensor([299, 0, 4]),
+    torch.tensor([[1, 2], [99, 0], [3, 3]]),
+    torch.tensor([0, 1, 11]),
+)
+
+
+def test_what_a_table_can_hold_is_kept_and_the_rest_of_the_model_too() -> None:
+    model = towers(rank=3)
+    before, head = model(*IDS), model.head
+    report = compress_(model, LowRank(3), full_below=50)
+    torch.testing.assert_close(model(*IDS), before, rtol=1e-4, atol=1e-4)
+    assert model.head is head
+    assert isinstance(model.genre, nn.Embedding)
+    assert [of.name for of in report.tables] == ["user", "items.movie", "items.tags", "genre"]
+    assert all(of.relative is not None and of.relative < 1e-6 for of in report.tables)
+    tables = (model.user, *model.items.values(), model.genre)
+    assert report.bytes_after == sum(inference_bytes(measure(of)) for of in tables)
+    assert report.bytes_before == 612 * 8 * 4
+    text = str(report)
+    assert "items.tags" in text
+    assert "left as it is" in text
+    assert report.to_json()["tables"][0]["method"] == {"method": "low_rank", "version": 1, "rank": 3}
+    expand_(model)
+    torch.testing.assert_close(model(*IDS), before, rtol=1e-4, atol=1e-4)
+    assert [type(of) for of in (model.user, *model.items.values())] == [nn.Embedding, nn.Embedding, nn.EmbeddingBag]
+
+
+def test_the_model_goes_on_learning() -> None:
+    model = towers()
+    compress_(model, {"*": LowRank(2)})
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(30):
+        loss = (model(*IDS) - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+
+
+# -- rules --------------------------------------------------------------------------------------------------------
+
+
+def methods(model: nn.Module) -> dict[str, Any]:
+    return {
+        name: of.method for name, of in model.named_modules() if isinstance(of, coset.Embedding | coset.EmbeddingBag)
+    }
+
+
+def test_an_exact_name_counts_before_patterns_and_the_first_of_these() -> None:
+    model = towers()
+    rules = {
+        "items.*": LowRank(2),
+        "*": {"method": "low_rank", "rank": 3},
+        "items.tags": "full",
+        "genre": lambda t: LowRank(1),
+    }
+    compress_(model, rules)
+    assert methods(model) == {"user": LowRank(3), "items.movie": LowRank(2), "genre": LowRank(1)}
+
+
+def test_no_rule_is_about_some_and_others_are_left_on_purpose() -> None:
+    model = towers()
+    report = compress_(model, {"items.*": LowRank(2)}, leave=["items.tags"])
+    assert methods(model) == {"items.movie": LowRank(2)}
+    assert [of.note for of in report.tables] == ["left as it is", "", "left as it is", "left as it is"]
+    model = towers()
+    compress_(model, {"user": LowRank(2)}, full_below=201)
+    assert methods(model) == {}
+
+
+def test_a_function_sizes_each_table_for_itself() -> None:
+    model = towers()
+    compress_(model, lambda table: QuotientRemainder.for_collisions(table, 4))
+    assert methods(model)["user"] == QuotientRemainder(50)
+    assert methods(model)["genre"] == QuotientRemainder(3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 25_000), st.sampled_from([0, 50, 150]))
+def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full_below: int) -> None:
+    model = towers()
+    floor = 600 * 4 + 3 * 32 + 12 * 32 if full_below else 612 * 4 + 4 * 32
+    floor = floor if full_below < 150 else 500 * 4 + 2 * 32 + 112 * 32
+    if budget < floor:
+        with pytest.raises(InfeasibleBudget, match="the tables of this model") as caught:
+            compress_(model, budget, full_below=full_below, fit=False)
+        assert caught.value.floor == floor
+        budget = floor
+    report = compress_(model, budget, full_below=full_below, fit=False)
+    tables = (model.user, *model.items.values(), model.genre)
+    assert report.bytes_after == sum(inference_bytes(measure(of)) for of in tables) <= budget
+
+
+def test_a_share_is_a_budget() -> None:
+    report = compress_(towers(), "50%", leave=["genre"])
+    assert 0.4 * 600 * 32 < report.bytes_after - 12 * 32 <= 0.5 * 600 * 32
+
+
+def test_a_plan_names_its_tables_as_the_model_does() -> None:
+    model = towers()
+    chosen = {"user": LowRank(2), "items.movie": coset.Hashing(30), "items/tags": coset.Full(), "genre": coset.Full()}
+    tables = {name: {"method": of.to_json()} for name, of in chosen.items()}
+    planned = Plan.from_json({"embedding_dim": 8, "tables": tables})
+    compress_(model, planned)
+    assert {name: type(of).__name__ for name, of in methods(model).items()} == {
+        "user": "LowRank",
+        "items.movie": "Hashing",
+    }
+    assert [table.name for table in tables_of(towers())] == ["user", "items/movie", "items/tags", "genre"]
+
+
+# -- options ------------------------------------------------------------------------------------------------------
+
+BAGS = st.fixed_dictionaries({
+    "mode": st.sampled_from(["sum", "mean", "max"]), "include_last_offset": st.booleans(),
+    "padding_idx": st.sampled_from([None, 0, 5, -1]),
+})  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(BAGS, st.booleans())
+def test_bags_pool_as_before(options: dict[str, Any], weighted: bool) -> None:
+    bag = nn.EmbeddingBag(20, 6, **options)
+    bag.weight.data = low_rank_weight(20, 6, 2)
+    if bag.padding_idx is not None:
+        bag.weight.data[bag.padding_idx] = 7.0  # never read
+    model = nn.ModuleList([bag])
+    ids, offsets = torch.tensor([0, 1, 5, 19, 3, 3]), torch.tensor([0, 2, 2, 6])
+    weights = torch.linspace(0.5, 2, 6) if weighted and options["mode"] == "sum" else None
+    if not options["include_last_offset"]:
+        offsets = offsets[:-1]
+    before = bag(ids, offsets, weights)
+    compress_(model, LowRank(2))
+    torch.testing.assert_close(model[0](ids, offsets, weights), before, rtol=1e-4, atol=1e-4)
+    expand_(model)
+    assert (model[0].mode, model[0].include_last_offset, model[0].padding_idx) == (
+        bag.mode, bag.include_last_offset, bag.padding_idx,
+    )  # fmt: skip
+    torch.testing.assert_close(model[0](ids, offsets, weights), before, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_stays_zero_without_a_gradient_and_takes_no_part_in_the_fit() -> None:
+    model = nn.Sequential(nn.Embedding(10, 4, padding_idx=3))
+    mean = model[0].weight.detach().sum(0) / 9
+    compress_(model, coset.Hashing(1))
+    torch.testing.assert_close(model(torch.tensor([8]))[0], mean)
+    assert not model(torch.tensor([3])).any()
+    model(torch.tensor([3])).sum().backward()
+    assert not any(p.grad.any() for p in model.parameters())
+    expand_(model)
+    assert model[0].padding_idx == 3
+    torch.testing.assert_close(model[0].weight[8], mean)
+    assert not model[0].weight[3].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_type_mode_and_frozen_weights_stay(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Embedding(40, 4, dtype=dtype)).eval()
+    model[0].weight.requires_grad_(False)
+    model[0].mark = "mine"
+    for change in (lambda: compress_(model, LowRank(2)), lambda: expand_(model)):
+        change()
+        assert not model[0].training
+        assert not any(p.requires_grad for p in model.parameters())
+        assert model[0].mark == "mine"
+        assert model(torch.tensor([1])).dtype == dtype
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_hooks_stay_and_their_handles_still_remove_them() -> None:
+    model = nn.Sequential(nn.Embedding(40, 4))
+    told: list[str] = []
+    handles = [
+        model[0].register_forward_pre_hook(lambda *_: told.append("pre")),
+        model[0].register_forward_hook(lambda *_, **__: told.append("post"), with_kwargs=True),
+        model[0].register_full_backward_hook(lambda *_: told.append("back")),
+    ]
+    for change in (lambda: compress_(model, LowRank(2)), lambda: expand_(model)):
+        change()
+        told.clear()
+        model(torch.tensor([1, 2])).sum().backward()
+        assert told == ["pre", "post", "back"]
+    compress_(model, LowRank(2))
+    for handle in handles:
+        handle.remove()
+    told.clear()
+    model(torch.tensor([1, 2])).sum().backward()
+    assert told == []
+
+
+def test_the_generator_of_torch_is_not_touched_and_results_are_the_same_bits() -> None:
+    found = []
+    for _ in range(2):
+        model = towers()
+        state = torch.get_rng_state()
+        compress_(model, {"*": coset.TensorTrain(2)})
+        assert torch.equal(torch.get_rng_state(), state)
+        found.append(model.state_dict())
+        expand_(model)
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.rand(3)
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_a_saved_state_fits_a_fresh_model_of_the_same_methods() -> None:
+    model = towers()
+    report = compress_(model, "40%")
+    other = towers()
+    with torch.no_grad():
+        other.user.weight.zero_()
+    fresh = compress_(other, report.methods, fit=False)
+    assert fresh.tables[0].error is None
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model(*IDS), other(*IDS))
+
+
+def test_without_a_fit_values_are_fresh_of_the_deviation_that_the_weights_have() -> None:
+    model = nn.Sequential(nn.Embedding(5000, 16))
+    with torch.no_grad():
+        model[0].weight.mul_(0.3)
+    compress_(model, QuotientRemainder(500), fit=False)
+    assert model[0].materialize().std().item() == pytest.approx(0.3, rel=0.1)
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Embedding(50, 4))
+    compress_(model, LowRank(2), fit=False)
+    assert all(p.is_meta for p in model.parameters())
+
+
+# -- frequencies --------------------------------------------------------------------------------------------------
+
+
+def test_frequent_ids_are_met_best() -> None:
+    errors = []
+    for counts in (None, np.array([1000.0] * 20 + [1.0] * 180)):
+        model = towers()
+        weight = model.user.weight.detach().clone()
+        compress_(model, {"user": LowRank(3)}, frequencies=None if counts is None else {"user": counts})
+        errors.append((model.user.materialize() - weight)[:20].square().mean().item())
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_a_method_that_wants_ids_by_popularity_gets_their_order() -> None:
+    counts = np.arange(200)  # the last ids are the hot ones
+    method = MixedDimension(block_sizes=(20, 180), block_dims=(8, 1))
+    model = towers()
+    weight = model.user.weight.detach().clone()
+    report = compress_(model, {"user": method}, frequencies={"user": counts})
+    torch.testing.assert_close(model.user.materialize()[180:], weight[180:])
+    table = next(table for table in tables_of(towers()) if table.name == "user")
+    assert report.tables[0].bytes_after == method.bytes(table) + 4 * 200
+    falling = compress_(towers(), {"user": method}, frequencies={"user": counts[::-1].copy()})
+    assert falling.tables[0].bytes_after == method.bytes(table)
+
+
+# -- sharing ------------------------------------------------------------------------------------------------------
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Sequential(nn.Embedding(50, 4))
+        self.right = nn.ModuleDict({"same": self.left[0]})
+        self.tied = nn.EmbeddingBag(50, 4)
+        self.tied.weight = self.left[0].weight
+
+
+def test_shared_modules_and_tied_weights_stay_so() -> None:
+    model = Shared()
+    report = compress_(model, {"right.same": LowRank(2), "tied": LowRank(2)})
+    assert model.right["same"] is model.left[0]
+    assert [id(p) for p in model.tied.parameters()] == [id(p) for p in model.left[0].parameters()]
+    assert len(list(model.parameters())) == 2
+    assert [(of.name, of.note) for of in report.tables] == [("left.0", "with tied")]
+    with torch.no_grad():
+        next(model.left[0].parameters()).zero_()
+    assert not model.tied(torch.tensor([[1, 2]])).any()
+    expand_(model)
+    assert model.right["same"] is model.left[0]
+    assert model.tied.weight is model.left[0].weight
+    assert type(model.tied) is nn.EmbeddingBag
+
+
+def test_a_tied_weight_is_counted_once_by_a_budget() -> None:
+    model = Shared()
+    assert compress_(model, 50 * 2 * 4 + 2 * 4 * 4).bytes_after == 50 * 2 * 4 + 2 * 4 * 4
+    assert len(list(model.parameters())) == 2
+
+
+# -- random trees -------------------------------------------------------------------------------------------------
+
+LEAVES = st.one_of(
+    st.tuples(st.just("table"), st.integers(1, 40), st.integers(1, 6)),
+    st.tuples(st.just("bag"), st.integers(1, 40), st.integers(1, 6)),
+    st.tuples(st.just("linear"), st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(st.just("again"), st.integers(0, 10), st.just(0)),
+)
+TREES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4), max_leaves=12)
+
+
+def build(tree: Any, made: list[nn.Module]) -> nn.Module:
+    """A module of nested lists; `again` is a module that stands somewhere else already."""
+    if isinstance(tree, list):
+        return nn.ModuleList([build(of, made) for of in tree])
+    kind, first, second = tree
+    if kind == "again" and made:
+        return made[first % len(made)]
+    module: nn.Module
+    if kind == "table":
+        module = nn.Embedding(first, second)
+    elif kind == "bag":
+        module = nn.EmbeddingBag(first, second)
+    else:
+        module = nn.Linear(first or 1, second or 1)
+    made.append(module)
+    return module
+
+
+def shape(model: nn.Module) -> list[tuple[str, int]]:
+    """Which paths lead to one module: the number of the first path that does."""
+    first: dict[int, int] = {}
+    return [(name, first.setdefault(id(of), len(first))) for name, of in model.named_modules(remove_duplicate=False)
+            if "tables" not in name.split(".")]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(TREES)
+def test_any_tree_of_modules_is_made_smaller_and_expanded(tree: Any) -> None:
+    model = nn.ModuleList([build(tree, [])])
+    before, kept = shape(model), {name: of for name, of in model.named_modules() if isinstance(of, nn.Linear)}
+    expected = {
+        name: of.weight.detach().clone()
+        for name, of in model.named_modules()
+        if isinstance(of, nn.Embedding | nn.EmbeddingBag)
+    }
+    report = compress_(model, lambda table: LowRank(table.embedding_dim) if table.num_embeddings % 2 else LowRank(1))
+    assert shape(model) == before
+    assert not [of for of in model.modules() if type(of) in (nn.Embedding, nn.EmbeddingBag)]
+    assert {of.name for of in report.tables} == set(expected)
+    found = expand_(model)
+    assert found.bytes_before == report.bytes_after
+    assert shape(model) == before
+    for name, weight in expected.items():
+        now = model.get_submodule(name).weight
+        assert now.shape == weight.shape
+        if weight.shape[0] % 2 or weight.shape[1] == 1:
+            torch.testing.assert_close(now.detach(), weight, rtol=1e-4, atol=1e-5)
+    assert {name: of for name, of in model.named_modules() if isinstance(of, nn.Linear)} == kept
