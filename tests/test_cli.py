@@ -17,7 +17,7 @@ from coset.data import DataNotFound, movielens
 from coset.data.download import DownloadFailed
 
 Coset = Callable[..., Any]
-COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "bench")
+COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "compress", "bench")
 
 
 def tree(folder: Path) -> dict[str, bytes]:
