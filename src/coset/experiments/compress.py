@@ -16,10 +16,8 @@ from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
 from coset.files import claimed
 from coset.methods import Method
-from coset.methods.low_rank import LowRank
 from coset.planning.plan import Plan
-from coset.planning.rules import budget_bytes
-from coset.planning.uniform import uniform
+from coset.planning.rules import budget_bytes, within
 from coset.sizes import format_size
 from coset.training.compressible import CompressibleRun
 from coset.training.fused import ENGINES
@@ -90,7 +88,7 @@ def compress_run(
 def _planned(opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:
     if plan is None:
         assert most is not None
-        return uniform(opened.tables, LowRank, most - opened.other_bytes)
+        return within(opened.tables, most, opened.other_bytes)
     found = Plan.load(plan)
     try:
         found = found.fitted(opened.tables, opened.other_bytes)

@@ -44,8 +44,9 @@ def compress_(
         plan: a `Plan`, whose tables have the names of the modules; rules, a mapping from names of modules and patterns
             such as `"*.items"` to methods, of which an exact name counts first, and then the first pattern that matches
             (`"*"` is the default; a module that none is about stays as it is); one method for all, or a function from
-            `Table` to `Method`; or a budget for all tables together, `"1MB"`, `"25%"` or a number of bytes, which
-            gives each the same share by `low_rank`. What gets a bare row an id (`"full"`) stays as it is.
+            `Table` to `Method`; or a budget for all tables together, `"1MB"`, `"25%"` or a number of bytes,
+            which is planned for (`planning.planner.plan`) or, without frequencies or where dims differ, gives each
+            table the same share by `low_rank`. What gets a bare row an id (`"full"`) stays as it is.
         frequencies: how often each id occurs, by name of the module. The fit weighs ids by it, and a method that wants
             ids in order of popularity gets their order, 4 bytes an id, where they do not come in it.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that

@@ -14,11 +14,13 @@ from coset.errors import InfeasibleBudget, InputError, unknown
 from coset.methods import Method, method
 from coset.methods.low_rank import LowRank
 from coset.planning.plan import Plan
+from coset.planning.planner import plan as best_plan
 from coset.planning.sites import Site, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
 from coset.sizes import parse_size
 from coset.tables import MethodLike
+from coset.tables.fitted import counted
 
 Rule = MethodLike | Callable[[Table], Method]
 PlanLike = Plan | Mapping[str, Any] | Method | str | int | Callable[[Table], Method]
@@ -56,6 +58,26 @@ def budget_bytes(budget: Any, full: int) -> int:
     if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget.strip())):
         return int(full * float(share[1]) / 100)
     return parse_size(budget)
+
+
+def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
+    """Methods for tables of a model that is there already, so that their dims stay: those of the planner; where it has
+    no frequencies to go by, or tables differ in their dims, low rank that gives every table the same share.
+
+    Args:
+        tables: what to store.
+        budget: for all of them and `other_bytes`.
+
+    Raises:
+        InfeasibleBudget: the budget is below what is feasible.
+    """
+    dims = {table.embedding_dim for table in tables}
+    if len(dims) == 1 and all(counted(table.frequencies) is not None for table in tables):
+        return best_plan(tables, budget, embedding_dims=list(dims), other_bytes=other_bytes).methods
+    try:
+        return uniform(tables, LowRank, budget - other_bytes)
+    except InfeasibleBudget as error:
+        raise InfeasibleBudget(str(error), error.floor + other_bytes) from None
 
 
 def _is_budget(plan: Any) -> bool:
@@ -116,9 +138,9 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
     kept = sum(table.full_bytes for name, table in whole.items() if name in small)
     going = [table for name, table in whole.items() if name not in small]
     try:
-        found = uniform(going, LowRank, left - kept) if going else {}
+        found = within(going, left, kept) if going else {}
     except InfeasibleBudget as error:
-        raise InfeasibleBudget(f"the tables of this model: {error}", error.floor + kept) from None
+        raise error.under("the tables of this model") from None
     return {
         name: found[whole[first[weights[name]]].name]
         for name in tables
