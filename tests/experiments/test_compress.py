@@ -58,7 +58,7 @@ def test_a_run_is_fitted_trained_on_and_written(run: Path, small_csv: Path, tmp_
     assert written["bytes"] == found["bytes"]
     assert written["history"][-1]["val_mse"] == found["finetuned"]["val_mse"]
     small = FinishedRun.load(tmp_path / "small")
-    assert {type(of) for of in small.spec.methods.values()} == {LowRank}
+    assert not any(of.row_per_id for of in small.spec.methods.values())
     before = evaluate_run(run, str(small_csv), {}), evaluate_run(tmp_path / "small", str(small_csv), {})
     assert abs(before[0]["mse"] - before[1]["mse"]) < 0.2
     assert json.loads((tmp_path / "small" / "run.json").read_text())["compressed"]["finetune"] == 2
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         ({}, "give a --budget to plan for, or a --plan"),
         ({"budget": "40%", "finetune": -1}, "--finetune must be 0 epochs or more"),
         ({"budget": "40%", "engine": "warp"}, "unknown engine 'warp'"),
-        ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'user': the plan has it"),
+        ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the plan says nothing"),
         ({"plan": tmp_path / "none.json"}, "no such file"),
         ({"budget": "1XB"}, "unknown unit 'XB'"),
     ]
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
             compress_run(run, out, **options)
         assert not out.exists()
     with pytest.raises(InfeasibleBudget):
-        compress_run(run, out, budget="500")
+        compress_run(run, out, budget="300")
     with pytest.raises(InputError, match="no run here"):
         compress_run(tmp_path / "nowhere", out, budget="40%")
     with pytest.raises(InputError, match="exists already"):
@@ -131,7 +131,7 @@ def test_a_click_run(coset: Any, clicks: Any, tmp_path: Path) -> None:
     assert found["before"]["val_logloss"] == done.json["history"][-1]["val_logloss"]
     assert found["bytes"] <= 0.4 * found["bytes_before"] == 0.4 * done.json["bytes"]
     again = coset("evaluate", "small", clicks.folder, "--json").json
-    assert again["logloss"] == found["finetuned"]["val_logloss"]
+    assert again["logloss"] == pytest.approx(found["finetuned"]["val_logloss"], rel=1e-6)
     assert again["logloss"] < found["before"]["val_logloss"] + 0.05
     old, new = FinishedClickRun.load(Path("full")).model, FinishedClickRun.load(Path("small")).model
     assert old.state_dict().keys() != new.state_dict().keys()
@@ -146,7 +146,7 @@ def test_a_click_run(coset: Any, clicks: Any, tmp_path: Path) -> None:
 def test_the_command(coset: Any, run: Path) -> None:
     found = coset("compress", run, "--budget", "40%", "--finetune", 1, "--out", "small")
     assert found.code == 0, found.err
-    assert all(word in found.out for word in ("low_rank rank=", "before", "fitted", "finetuned", "val MSE"))
+    assert all(word in found.out for word in ("relative", "before", "fitted", "finetuned", "val MSE"))
     assert coset("compress", run, "--out", "x").sentence == "give a --budget to plan for, or a --plan"
     assert "exists already" in coset("compress", run, "--budget", "40%", "--out", "small").sentence
 
@@ -167,6 +167,7 @@ def test_movielens_at_a_quarter_of_its_bytes(tmp_path: Path) -> None:
     assert found["bytes"] == scratch["bytes"] <= 0.25 * found["bytes_before"]
     assert found["finetuned"]["val_mse"] <= scratch["history"][-1]["val_mse"] + 0.003
     assert found["fitted"]["val_mse"] < found["before"]["val_mse"] + 0.04
+    # Of the epochs alone, as loading the kernels takes as long as an epoch of so few ratings.
     seconds = (
         found["seconds"]["fit"] + json.loads((tmp_path / "small/metrics.json").read_text())["history"][1]["seconds"]
     )

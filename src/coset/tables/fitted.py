@@ -146,7 +146,7 @@ def counted(frequencies: Any) -> Tensor | None:
     """Frequencies as a tensor; None where no id has any, so that all count alike."""
     if frequencies is None:
         return None
-    found = torch.as_tensor(frequencies).double()
+    found = torch.tensor(frequencies, dtype=torch.float64)  # a copy: those of prepared data may not be written to
     return found if bool(found.any()) else None
 
 

@@ -15,11 +15,15 @@ from coset.files import read_json, write_json
 from coset.methods import Method
 from coset.tables.fitted import Fitted, fit_tables_
 from coset.training import checkpoint
-from coset.training.compressible import FINETUNE_SHARE, CompressibleRun
+from coset.training.compressible import CompressibleRun
 from coset.training.folder import host, versions
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import evaluate
 from coset.training.run import FinishedRun, fingerprint, tables_of
+
+FINETUNE_SHARE = 0.5
+"""Of the learning rate of the run, where fine-tuning begins; it falls to 0 as a cosine does. Chosen on 5 % of the
+training part of MovieLens-1M, where a quarter does as well and all of it worse."""
 
 
 class CompressibleRatings(CompressibleRun):

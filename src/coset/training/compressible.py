@@ -11,11 +11,6 @@ from coset.methods import Method
 from coset.schema import Table
 from coset.tables.fitted import Fitted
 
-FINETUNE_SHARE = 0.5
-"""Of the learning rate of the run, where fine-tuning begins; it falls to 0 as a cosine does. Chosen on 5 % of the
-training part of MovieLens-1M, where a quarter of the run's rate does as well and all of it worse."""
-
-
 class CompressibleRun(ABC):
     """A finished run, opened with its data.
 

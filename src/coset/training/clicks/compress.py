@@ -18,8 +18,12 @@ from coset.training import checkpoint
 from coset.training.clicks.loop import ClickTrainer, evaluate
 from coset.training.clicks.run import FinishedClickRun, described
 from coset.training.clicks.spec import components
-from coset.training.compressible import FINETUNE_SHARE, CompressibleRun
+from coset.training.compressible import CompressibleRun
 from coset.training.folder import host, peak_resident_bytes, versions
+
+FINETUNE_SHARE = 0.1
+"""Of the learning rates of the run, where fine-tuning begins; they fall to 0 as a cosine does. Chosen on a synthetic twin
+of 150,000 rows, at 4, 10 and 33 times fewer bytes: from a fifth on, rows that are read again are learned by heart."""
 
 
 class CompressibleClicks(CompressibleRun):
