@@ -18,6 +18,7 @@ from coset.experiments.recipe import load_recipe
 from coset.experiments.single import evaluate_run
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
+from coset.methods.robe import Robe
 from coset.models.dot import DotSettings
 from coset.planning.plan import Plan
 from coset.training.clicks.run import FinishedClickRun
@@ -103,6 +104,9 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         with pytest.raises(InputError, match=words):
             compress_run(run, out, **options)
         assert not out.exists()
+    shared = plan_file(tmp_path / "c.json", **dict.fromkeys(names, Robe(size=60, array="all")))
+    with pytest.raises(InputError, match="table 'user': its array is shared with other tables"):
+        compress_run(run, tmp_path / "shared", plan=shared)
     with pytest.raises(InfeasibleBudget):
         compress_run(run, out, budget="300")
     with pytest.raises(InputError, match="no run here"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import coset
+import coset.optimizers
 from coset import LowRank, MixedDimension, QuotientRemainder, compress_, expand_
 from coset.errors import InfeasibleBudget
 from coset.ledger import inference_bytes, measure
@@ -144,6 +145,30 @@ def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full
     report = compress_(model, budget, full_below=full_below, fit=False)
     tables = (model.user, *model.items.values(), model.genre)
     assert report.bytes_after == sum(inference_bytes(measure(of)) for of in tables) <= budget
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1000, 25_000), st.sampled_from([0, 50]), st.booleans(), st.booleans())
+def test_a_budget_is_planned_for_where_frequencies_are_known(budget: int, few: int, falling: bool, wide: bool) -> None:
+    model = towers()
+    if wide:
+        model.user = nn.Embedding(200, 16)
+    tables = {"user": model.user, "items.movie": model.items["movie"], "items.tags": model.items["tags"]}
+    tables["genre"] = model.genre
+    counts = {name: 1000 / (1 + np.arange(of.num_embeddings)) for name, of in tables.items()}
+    if not falling:
+        counts = {name: of[::-1] for name, of in counts.items()}
+    floor = 0
+    try:
+        report = compress_(model, budget, frequencies=counts, full_below=few)
+    except InfeasibleBudget as error:
+        floor = error.floor
+    if floor:
+        assert budget < floor < 6000
+        return
+    stored = sum(inference_bytes(measure(model.get_submodule(name))) for name in tables)
+    assert report.bytes_after == stored <= budget
+    assert isinstance(model.genre, nn.Embedding) or not few
 
 
 def test_a_share_is_a_budget() -> None:
@@ -339,6 +364,18 @@ def test_a_tied_weight_is_counted_once_by_a_budget() -> None:
     model = Shared()
     assert compress_(model, 50 * 2 * 4 + 2 * 4 * 4).bytes_after == 50 * 2 * 4 + 2 * 4 * 4
     assert len(list(model.parameters())) == 2
+
+
+def test_what_an_optimizer_of_coset_trains_is_expanded_as_of_its_last_step() -> None:
+    model = nn.Sequential(nn.Embedding(40, 4))
+    compress_(model, LowRank(2))
+    optimizer = coset.optimizers.Adam(model, lr=0.1, mode="dense")
+    for ids in ([1, 2], [3], [4]):
+        model(torch.tensor(ids)).sum().backward()
+        optimizer.step()
+    now = model(torch.arange(40)).detach().clone()
+    expand_(model)
+    torch.testing.assert_close(model(torch.arange(40)).detach(), now)
 
 
 # -- random trees -------------------------------------------------------------------------------------------------

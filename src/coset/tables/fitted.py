@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -142,11 +143,12 @@ def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float
     return error, error / scale if scale else (None if error else 0.0)
 
 
-def counted(frequencies: Any) -> Tensor | None:
+def counted(frequencies: np.ndarray | None) -> Tensor | None:
     """Frequencies as a tensor; None where no id has any, so that all count alike."""
     if frequencies is None:
         return None
-    found = torch.tensor(frequencies, dtype=torch.float64)  # a copy: those of prepared data may not be written to
+    # A copy, as those of prepared data may not be written to, and others may be views that run backwards.
+    found = torch.from_numpy(np.array(frequencies, dtype=np.float64))
     return found if bool(found.any()) else None
 
 

@@ -11,6 +11,7 @@ from coset.methods import Method
 from coset.schema import Table
 from coset.tables.fitted import Fitted
 
+
 class CompressibleRun(ABC):
     """A finished run, opened with its data.
 
