@@ -273,7 +273,7 @@ def test_the_generator_of_torch_is_not_touched_and_results_are_the_same_bits() -
     for _ in range(2):
         model = towers()
         state = torch.get_rng_state()
-        compress_(model, {"*": coset.TensorTrain(2)})
+        compress_(model, {"user": coset.TensorTrain(2)})
         assert torch.equal(torch.get_rng_state(), state)
         found.append(model.state_dict())
         expand_(model)
