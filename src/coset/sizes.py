@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 
 from coset.errors import InputError
 
@@ -35,6 +36,18 @@ def parse_size(text: str | int | float) -> int:
     if size > _LARGEST:
         raise InputError(f"size {text!r}: larger than {_LARGEST} bytes, the largest that a file can have")
     return size
+
+
+def budget_bytes(budget: Any, full: int) -> int:
+    """Bytes of a budget: `"240KB"`, or a share of the bytes `full`, `"25%"`.
+
+    Example:
+        >>> budget_bytes("1.5KB", 10_000), budget_bytes("25%", 10_000)
+        (1500, 2500)
+    """
+    if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget.strip())):
+        return int(full * float(share[1]) / 100)
+    return parse_size(budget)
 
 
 def format_size(size: int) -> str:

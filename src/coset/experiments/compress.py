@@ -17,8 +17,8 @@ from coset.experiments.single import HEADINGS, kind_of_run
 from coset.files import claimed
 from coset.methods import Method
 from coset.planning.plan import Plan
-from coset.planning.rules import budget_bytes, within
-from coset.sizes import format_size
+from coset.planning.rules import within
+from coset.sizes import budget_bytes, format_size
 from coset.training.compressible import CompressibleRun
 from coset.training.fused import ENGINES
 

@@ -11,10 +11,10 @@ from coset import ledger
 from coset.experiments.calibrate import calibrate
 from coset.experiments.planning import ABOUT, Planning, plan_for
 from coset.experiments.progress import Progress
-from coset.experiments.task import bytes_of
 from coset.methods.full import Full
 from coset.planning.plan import Plan, own_bytes, state_bytes
 from coset.schema import Table
+from coset.sizes import budget_bytes
 
 _POINTS = 64
 
@@ -34,7 +34,7 @@ def make_plan(
         InfeasibleBudget: below the smallest model there is.
     """
     encoded = recipe.encoded(data, recipe.first_seed)
-    limit = bytes_of(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
+    limit = budget_bytes(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
     curves = calibrate(recipe, recipe.model, data, how, beside, progress) if how.calibrate else None
     plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
     return plan, described(recipe, data, encoded, plan, how.calibrate)

@@ -9,11 +9,12 @@ from typing import Any
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.experiments.planning import Planning, besides, plan_for, read_plan
-from coset.experiments.task import Group, Recipe, Row, RowSettings, bytes_of, overridden
+from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
 from coset.schema import Table
+from coset.sizes import budget_bytes
 
 Calibration = Callable[[Any, Planning], Any]
 """Measures what a plan for a model may choose from."""
@@ -53,7 +54,9 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
             if recipe.only and not {name, given.name} & set(recipe.only):
                 continue
             try:
-                limit = None if case.budget is None else bytes_of(case.budget, _full_bytes(recipe, case.model, encoded))
+                limit = (
+                    None if case.budget is None else budget_bytes(case.budget, _full_bytes(recipe, case.model, encoded))
+                )
                 plan = None if given.plan is None else _planned(recipe, given, case, limit, encoded, calibrated)
                 if plan is not None:
                     case = replace(case, model=_of_dim(given, case.model, plan.embedding_dim))

@@ -22,7 +22,7 @@ from coset.experiments.planning import Planning
 from coset.methods import Method
 from coset.planning.plan import Plan
 from coset.schema import Component, Table
-from coset.sizes import parse_size
+from coset.sizes import budget_bytes
 from coset.training.compressible import CompressibleRun
 
 S = TypeVar("S")
@@ -83,7 +83,7 @@ class RowSettings:
         if self.full_below is not None and (self.method is None or self.full_below < 0):
             raise InputError(f"{where}: full_below goes with a method and is 0 or more")
         for budget in self.budgets:
-            bytes_of(budget, full=0)
+            budget_bytes(budget, full=0)
 
     def _check_planned(self, where: str) -> None:
         sized = self.method, self.methods, self.embedding_dims, self.collisions, self.full_below
@@ -100,7 +100,7 @@ class RowSettings:
         elif Planning.of(self.plan, f"{where}: plan") and not self.budgets:
             raise InputError(f"{where}: a plan needs budgets, or the name of a file that has one")
         for budget in self.budgets:
-            bytes_of(budget, full=0)
+            budget_bytes(budget, full=0)
 
     @property
     def sized(self) -> bool:
@@ -336,10 +336,3 @@ def overridden(base: S, changes: Mapping[str, Any], where: str) -> S:
         changed: S = base.changed(changes, where)
         return changed
     return settings.make(type(base), {**settings.plain(base), **changes}, where)
-
-
-def bytes_of(budget: Any, full: int) -> int:
-    """Bytes of a budget: `"240KB"`, or a share of the bytes `full` of the full model, `"25%"`."""
-    if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget)):
-        return int(full * float(share[1]) / 100)
-    return parse_size(budget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -18,7 +17,7 @@ from coset.planning.planner import plan as best_plan
 from coset.planning.sites import Site, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
-from coset.sizes import parse_size
+from coset.sizes import budget_bytes
 from coset.tables import MethodLike
 from coset.tables.fitted import counted
 
@@ -46,18 +45,6 @@ def methods_of(
     if _is_budget(plan):
         return _of_budget(plan, tables, small)
     return {name: _made(plan, name, table) for name, (_, table) in tables.items() if name not in small}
-
-
-def budget_bytes(budget: Any, full: int) -> int:
-    """Bytes of a budget: `"240KB"`, or a share of the bytes `full`, `"25%"`.
-
-    Example:
-        >>> budget_bytes("1.5KB", 10_000), budget_bytes("25%", 10_000)
-        (1500, 2500)
-    """
-    if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget.strip())):
-        return int(full * float(share[1]) / 100)
-    return parse_size(budget)
 
 
 def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
