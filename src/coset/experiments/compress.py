@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coset.errors import InputError, unknown
-from coset.experiments.compare import Progress, Silent, counted
+from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
 from coset.files import claimed

@@ -227,7 +227,7 @@ def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[d
 
 def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
     """Bytes of the state of an optimizer of tables; 0 for none."""
-    return 0 if optimizer is None else table_optimizer_bytes(components, optimizer)  # type: ignore[arg-type]
+    return 0 if optimizer is None else table_optimizer_bytes(components, optimizer)
 
 
 def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
