@@ -36,6 +36,9 @@ def plan(
     methods: Annotated[str | None, typer.Option(help="Names with commas, of those that may be chosen.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Whose state is within the budget, too.")] = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure losses by short trainings first.")] = False,
+    alpha: Annotated[
+        float | None, typer.Option(help="The alpha-power rule, as 0.3, in place of predicted losses.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the plan.")] = None,
     dim: Dim = None,
     model: ClickModelName = None,
@@ -66,7 +69,7 @@ def plan(
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
     recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
-    how = Planning(tuple(listed(methods)), (), optimizer, calibrate)
+    how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
     with progress_bar("") as progress:
         recipe, data, _ = load_or_twin(recipe, is_recipe(subject), out, progress)
     use_threads(threads)

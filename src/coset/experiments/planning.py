@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from coset import ledger, settings
 from coset.errors import InputError, Unsuitable
 from coset.files import read_json
+from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
-from coset.planning.plan import Plan
+from coset.planning.plan import Choice, Plan
 from coset.planning.planner import plan as solve
+from coset.schema import Table
 
 if TYPE_CHECKING:
     from coset.experiments.task import Recipe
@@ -30,12 +32,20 @@ class Planning:
         embedding_dims: dims of the model; by default all that its kind of recipe allows.
         optimizer: of `coset.optimizers`, whose state is within the budget, too.
         calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
+        alpha: no choice by losses, but the alpha-power rule by table with this exponent (`coset.planning.alpha`).
     """
 
     methods: tuple[str, ...] = ()
     embedding_dims: tuple[int, ...] = ()
     optimizer: str | None = None
     calibrate: bool = False
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and (self.methods or self.embedding_dims or self.optimizer or self.calibrate):
+            raise InputError(
+                "a plan by alpha follows a rule: leave out methods, embedding_dims, optimizer and calibrate"
+            )
 
     @staticmethod
     def of(said: Any, where: str) -> Planning:
@@ -77,6 +87,9 @@ def plan_for(
     tables = recipe.tables(model, encoded)
     if not tables:
         raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
+    other = besides(recipe, model, encoded)
+    if how.alpha is not None:
+        return _by_alpha(tables, budget, how.alpha, other)
     for table in tables:
         if table.frequencies is None or not table.frequencies.any():
             raise Unsuitable(
@@ -85,8 +98,17 @@ def plan_for(
     return solve(
         tables, budget,
         methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
-        optimizer=how.optimizer, other_bytes=besides(recipe, model, encoded), curves=curves,
+        optimizer=how.optimizer, other_bytes=other, curves=curves,
     )  # fmt: skip
+
+
+def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) -> Plan:
+    methods = alpha_rule(tables, alpha, budget=max(0, budget - other))
+    said = {
+        table.name: Choice(table.num_embeddings, methods[table.name], why=f"the alpha-power rule, α = {alpha:g}")
+        for table in tables
+    }
+    return Plan(tables[0].embedding_dim, budget, said, other_bytes=other).fitted(tables)
 
 
 def besides(recipe: Recipe, model: Any, encoded: Any) -> int:
