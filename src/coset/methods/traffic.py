@@ -59,7 +59,7 @@ class Traffic:
             raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
         # An edge where ids end that occur at all, as what is behind them needs no room.
         edges = np.union1d(_edges(table.num_embeddings), np.count_nonzero(counts))
-        below = np.concatenate([[0.0], np.cumsum(np.add.reduceat(counts, edges[:-1], dtype=np.float64))])
+        below = _below(counts, edges)
         if bool((counts[1:] <= counts[:-1]).all()):
             return cls(edges, below)
         ranked = _ranked(counts, edges)
@@ -197,15 +197,18 @@ def _edges(n: int) -> np.ndarray:
 
 def _ranked(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Traffic of the most frequent ids, as many as each edge says."""
-    if counts.dtype.kind in "iu" and counts.max() < 1 << 24:  # without sorting, which takes a second for 10 million
-        number = np.bincount(counts.astype(np.int32, copy=False))
-        value = np.flatnonzero(number)[::-1]
-        number = number[value]
-    else:
-        value = np.sort(counts)[::-1].astype(np.float64)
-        number = np.ones(len(value), dtype=np.int64)
-    ids, traffic = (np.concatenate([[0.0], np.cumsum(column)]) for column in (number, number * value))
+    if counts.dtype.kind not in "iu" or counts.max() >= 1 << 24:
+        return _below(np.sort(counts)[::-1], edges)
+    number = np.bincount(counts.astype(np.int32, copy=False))  # sorting 10 million takes a second
+    value = np.flatnonzero(number)[::-1]
+    ids = np.concatenate([[0], np.cumsum(number[value])])
+    traffic = np.concatenate([[0.0], np.cumsum(number[value] * value, dtype=np.float64)])
     return np.asarray(np.interp(edges, ids, traffic))
+
+
+def _below(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Traffic of all ids below each edge."""
+    return np.concatenate([[0.0], np.cumsum(np.add.reduceat(counts, edges[:-1], dtype=np.float64))])
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
