@@ -15,7 +15,7 @@ import coset
 import coset.optimizers
 from coset import LowRank, MixedDimension, QuotientRemainder, compress_, expand_
 from coset.errors import InfeasibleBudget
-from coset.ledger import inference_bytes, measure
+from coset.ledger import components_of, inference_bytes
 from coset.planning.compress import tables_of
 from coset.planning.plan import Plan
 
@@ -68,7 +68,7 @@ def test_what_a_table_can_hold_is_kept_and_the_rest_of_the_model_too() -> None:
     assert [of.name for of in report.tables] == ["user", "items.movie", "items.tags", "genre"]
     assert all(of.relative is not None and of.relative < 1e-6 for of in report.tables)
     tables = (model.user, *model.items.values(), model.genre)
-    assert report.bytes_after == sum(inference_bytes(measure(of)) for of in tables)
+    assert report.bytes_after == sum(inference_bytes(components_of(of)) for of in tables)
     assert report.bytes_before == 612 * 8 * 4
     text = str(report)
     assert "items.tags" in text
@@ -144,7 +144,7 @@ def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full
         budget = floor
     report = compress_(model, budget, full_below=full_below, fit=False)
     tables = (model.user, *model.items.values(), model.genre)
-    assert report.bytes_after == sum(inference_bytes(measure(of)) for of in tables) <= budget
+    assert report.bytes_after == sum(inference_bytes(components_of(of)) for of in tables) <= budget
 
 
 @settings(max_examples=15, deadline=None)
@@ -166,7 +166,7 @@ def test_a_budget_is_planned_for_where_frequencies_are_known(budget: int, few: i
     if floor:
         assert budget < floor < 6000
         return
-    stored = sum(inference_bytes(measure(model.get_submodule(name))) for name in tables)
+    stored = sum(inference_bytes(components_of(model.get_submodule(name))) for name in tables)
     assert report.bytes_after == stored <= budget
     assert isinstance(model.genre, nn.Embedding) or not few
 

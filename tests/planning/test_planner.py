@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coset.errors import InfeasibleBudget, InputError
-from coset.ledger import inference_bytes, measure, table_optimizer_bytes
+from coset.ledger import components_of, inference_bytes, table_optimizer_bytes
 from coset.methods import registered
 from coset.methods.full import Full
 from coset.planning.curves import Curve, Point, fit_curves
@@ -35,7 +35,7 @@ some_tables = st.lists(st.tuples(sizes, st.sampled_from([0.0, 0.7, 1.0, 1.5])), 
 def built(plan: Plan, tables) -> int:
     """Bytes of the real tables."""
     wide = [table.of_dim(plan.embedding_dim) for table in tables]
-    return inference_bytes(measure(EmbeddingCollection([(table, plan.methods[table.name]) for table in wide])))
+    return inference_bytes(components_of(EmbeddingCollection([(table, plan.methods[table.name]) for table in wide])))
 
 
 @settings(max_examples=1000, deadline=None)
