@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,8 @@ def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     assert spec["model"]["embedding_dim"] == plan.embedding_dim
     assert spec["methods"] == {name: method.to_json() for name, method in plan.methods.items()}
     assert coset("evaluate", "run", csv, "--json").json["rows"] == 3000
+    refused = coset("train", csv, "--plan", "plan.json", "--dim", plan.embedding_dim + 1, "--out", "other").sentence
+    assert f"is of embedding_dim {plan.embedding_dim}, and --dim says" in refused
 
 
 def test_what_is_printed_as_json_is_a_plan_to_train(coset: Coset, csv: Path) -> None:
@@ -73,6 +76,19 @@ def test_what_is_printed_as_json_is_a_plan_to_train(coset: Coset, csv: Path) -> 
     Path("printed.json").write_text(printed.out)
     run = coset("train", csv, "--plan", "printed.json", "--epochs", 1, "--out", "run", "--json")
     assert run.json["bytes"] == printed.json["bytes"]
+
+
+def test_a_plan_by_alpha_says_so_and_what_it_is_to_lose(coset: Coset, csv: Path) -> None:
+    found = coset("plan", csv, "--budget", "3KB", "--alpha", "0.3", "--json").json
+    assert found["bytes"] <= 3000
+    assert found["loss"] > 0
+    assert {of["why"] for of in found["tables"].values()} == {"the alpha-power rule, α = 0.3"}
+    assert "Predicted loss" in coset("plan", csv, "--budget", "3KB", "--alpha", "0.3").out
+
+
+def test_a_folder_wins_over_a_recipe_of_its_name(coset: Coset, clicks: Any, tmp_path: Path) -> None:
+    shutil.copytree(clicks.folder, tmp_path / "clicks")
+    assert coset("plan", "clicks", "--budget", "50%", *SMALL, "--json").json["about"]["dataset"] == "small"
 
 
 def test_the_same_words_make_the_same_plan(coset: Coset, csv: Path) -> None:
@@ -209,6 +225,7 @@ def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -
         (("train", "small.csv", "--plan", "p.json", "--row", "full"), ["--row", "--plan"]),
         (("train", "small.csv", "--plan", "p.json", "--method", "hashing"), ["--plan", "--method"]),
         (("train", "small.csv", "--plan", "p.json", "--budget", "3KB"), ["--plan"]),
+        (("plan", "small.csv", "--budget", "3KB", "--alpha", "0.3", "--calibrate"), ["alpha", "calibrate"]),
     ],
 )
 @pytest.mark.usefixtures("csv")
@@ -252,7 +269,7 @@ def test_a_plan_that_does_not_fit_is_one_sentence(
 
 def test_a_plan_of_other_data_names_the_table(coset: Coset, csv: Path, clicks: Any) -> None:
     assert coset("plan", csv, "--budget", "3KB", "-o", "plan.json").code == 0
-    sentence = coset("train", clicks.folder, *SMALL, "--plan", "plan.json", "--out", "run").sentence
+    sentence = coset("train", clicks.folder, *SMALL[2:], "--plan", "plan.json", "--out", "run").sentence
     assert "table 'user': the plan has it and the model does not" in sentence
     Path("not.json").write_text("[1]")
     assert "not.json: plan: expected a table of fields" in coset("train", csv, "--plan", "not.json").sentence

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from coset.methods import Method, method, registered
     from coset.planning.compress import compress_
     from coset.planning.expand import expand_
+    from coset.planning.plan import Plan
+    from coset.planning.planner import plan
     from coset.schema import Component, Table
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
@@ -27,11 +29,13 @@ _HOMES = {
     "EmbeddingCollection": "tables",
     "Ledger": "ledger",
     "Method": "methods",
+    "Plan": "planning.plan",
     "Table": "schema",
     "compress_": "planning.compress",
     "expand_": "planning.expand",
     "measure": "ledger",
     "method": "methods",
+    "plan": "planning.planner",
     "predict": "ledger",
     "registered": "methods",
 }
@@ -44,11 +48,13 @@ __all__ = [
     "EmbeddingCollection",
     "Ledger",
     "Method",
+    "Plan",
     "Table",
     "compress_",
     "expand_",
     "measure",
     "method",
+    "plan",
     "predict",
     "registered",
 ]

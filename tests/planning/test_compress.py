@@ -18,6 +18,7 @@ from coset.errors import InfeasibleBudget
 from coset.ledger import components_of, inference_bytes
 from coset.planning.compress import tables_of
 from coset.planning.plan import Plan
+from coset.planning.planner import plan
 
 
 def low_rank_weight(n: int, dim: int, rank: int, seed: int = 0) -> Tensor:
@@ -358,6 +359,16 @@ def test_shared_modules_and_tied_weights_stay_so() -> None:
     assert model.right["same"] is model.left[0]
     assert model.tied.weight is model.left[0].weight
     assert type(model.tied) is nn.EmbeddingBag
+
+
+def test_a_tied_weight_is_planned_for_once() -> None:
+    model = Shared()
+    tables = tables_of(model, {"left.0": [3] * 50})
+    assert [(table.name, table.num_embeddings) for table in tables] == [("left/0", 50)]
+    found = plan(tables, 50 * 2 * 4 + 2 * 4 * 4, embedding_dims=[4])
+    report = compress_(model, found)
+    assert [(of.name, of.note) for of in report.tables] == [("left.0", "with tied")]
+    assert [id(p) for p in model.tied.parameters()] == [id(p) for p in model.left[0].parameters()]
 
 
 def test_a_tied_weight_is_counted_once_by_a_budget() -> None:

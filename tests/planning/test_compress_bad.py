@@ -82,11 +82,14 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "in a list": (bad(lambda m: setattr(m, "all", [m.fine, {"x": (m.inner["bad"],)}])), "'all' refers to it"),
     "weight in a list": (bad(lambda m: setattr(m, "all", [m.inner["bad"].weight])), "'all' refers to it"),
     "memory": (bad(lambda m: setattr(m.head.weight, "data", m.inner["bad"].weight.data)), "memory of 'head.weight'"),
+    "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "made of others"),
+    "complex": (bad(lambda m: m.inner["bad"].to(torch.complex64)), "holds floating-point numbers"),
     "nan": (bad(lambda m: m.inner["bad"].weight.data.fill_(float("nan"))), "NaN or infinite"),
     "meta": (bad(lambda m: m.inner["bad"].to("meta")), "use fit=False"),
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:Complex modules")  # torch's, of what is made here
 @pytest.mark.parametrize("case", MODULES)
 def test_a_module_that_cannot_be_kept_is_named_and_nothing_changes(case: str) -> None:
     make, words = MODULES[case]

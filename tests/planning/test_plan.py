@@ -22,7 +22,7 @@ PLAN = Plan(
     4000,
     {
         "user": Choice(100, LowRank(4), 1728, 0.125, "few rows", Alternative(Hashing(50), 1600, 0.25)),
-        "movie": Choice(50, Full(), 1600),
+        "movie": Choice(50, Full(), 1600, 0.0, "full"),
     },
     bytes=3328,
     loss=0.125,
@@ -65,6 +65,16 @@ def test_an_edited_table_is_worked_out_anew_and_others_keep_their_reasons() -> N
     assert plan.tables["user"] == PLAN.tables["user"]
     assert plan.tables["movie"] == Choice(50, LowRank(2), 4 * (100 + 16), why="chosen by hand")
     assert plan.bytes == 1728 + 4 * 116
+    assert plan.loss is None  # as that of one table is not known
+
+
+def test_reasons_are_of_the_method_and_not_of_its_bytes() -> None:
+    given = PLAN.to_json()
+    given["tables"]["user"]["bytes"] = 5
+    assert Plan.from_json(given).fitted(TABLES) == PLAN
+    given["tables"]["user"]["method"] = {"method": "hashing", "num_buckets": 54}  # of as many bytes
+    edited = Plan.from_json(given).fitted(TABLES).tables["user"]
+    assert edited == Choice(100, Hashing(54), 1728, why="chosen by hand")
 
 
 def test_an_edit_over_the_budget_is_refused() -> None:

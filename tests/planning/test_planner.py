@@ -166,13 +166,35 @@ def test_measured_curves_move_bytes_to_the_table_that_needs_them() -> None:
     assert moved.bytes <= 60_000
 
 
+def test_curves_are_read_where_they_were_fitted() -> None:
+    """What the planner says of its choice is the curve at what is predicted of that choice."""
+    tables, curves = [zipf("user", 2000), zipf("item", 500)], {"user": Curve(0.3, 0.5), "item": Curve(0.1, 2.0)}
+    found = plan(tables, 60_000, embedding_dims=[16], curves=curves)
+    predicted = predicted_losses(tables, found.methods)
+    for name, choice in found.tables.items():
+        assert choice.loss == pytest.approx(curves[name](predicted[name]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "said"),
+    [
+        ({"method": "quotient_remainder", "operaton": "add"}, "did you mean 'operation'"),
+        ({"method": "quotient_remainder", "operation": "bogus"}, "must be one of"),
+        ({"method": "full", "x": 1}, "unknown field of method 'full' 'x'"),
+    ],
+)
+def test_mistyped_fields_of_allowed_methods_are_told_of(fixed, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        plan([zipf("user", 2000)], 60_000, methods=[fixed])
+
+
 def test_points_of_trainings_become_curves() -> None:
     tables = [zipf("user", 2000), zipf("item", 500)]
     points = {}
     for table in tables:
         smaller = plan(tables, 60_000, embedding_dims=[16]).methods[table.name]
-        predicted = predicted_losses(tables, {table.name: smaller})
-        assert [name for name, loss in predicted.items() if abs(loss) > 1e-12] in ([table.name], [])
+        full, predicted = predicted_losses(tables, {}), predicted_losses(tables, {table.name: smaller})
+        assert [name for name in predicted if predicted[name] > full[name] + 1e-12] in ([table.name], [])
         points[table.name] = [Point(predicted[table.name] + 1e-6, 0.02)]
     found = plan(tables, 60_000, embedding_dims=[16], curves=fit_curves(points))
     assert found.bytes <= 60_000

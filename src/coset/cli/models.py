@@ -75,6 +75,7 @@ def train(
     `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
     `coset train movielens-1m --plan plan.json`
     """
+    from coset.experiments.planning import read_plan
     from coset.experiments.single import run_table, train_row
     from coset.experiments.words import Words
 
@@ -83,6 +84,8 @@ def train(
         raise InputError(f"--row chooses a row that is there and {maker} makes one; give one of them")
     if plan is not None and (method, budget, collisions, full_below) != (None,) * 4:
         raise InputError("--plan says the method and size of every table; leave out --method and what sizes it")
+    if plan is not None and dim not in (None, planned := read_plan(plan).embedding_dim):
+        raise InputError(f"--plan {plan} is of embedding_dim {planned}, and --dim says {dim}; leave --dim out")
     if method is not None and budget is None and collisions is None:
         raise InputError(
             f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"

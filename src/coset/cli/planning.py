@@ -103,7 +103,7 @@ def compress(
     from coset.experiments.compress import compress_run, compression_tables
 
     said = "compressed" if budget is None else re.sub(r"[^\w.%]+", "-", budget)
-    out = out or run.with_name(f"{run.name}-{said}")
+    out = out or run.resolve().with_name(f"{run.name}-{said}")
     use_threads(threads)
     with progress_bar("") as progress:
         found = compress_run(run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress)

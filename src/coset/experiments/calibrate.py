@@ -17,10 +17,8 @@ from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Row, RowSettings
 from coset.methods import Method, method_class, registered
-from coset.methods.full import Full
-from coset.methods.traffic import Traffic
 from coset.planning.curves import Curve, Point, fit_curves
-from coset.planning.proxy import Proxy, losses
+from coset.planning.planner import predicted_losses
 from coset.schema import Table
 
 SHARES = (0.4, 0.12)
@@ -68,7 +66,7 @@ def calibrate(
     rows = resolve(replace(trial, rows=tuple(wanted)), encoded)[0]
     folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
     found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
-    predicted = [_predicted(trial.tables(row.model, encoded), row.methods) for row in rows]
+    predicted = [predicted_losses(trial.tables(row.model, encoded), row.methods) for row in rows]
     measured = [loss - found[0] for loss in found]
     return _fitted(rows, predicted, measured)
 
@@ -102,17 +100,6 @@ def _fitted(
         mean = Curve(sum(curve.scale for curve in fitted.values()) / len(fitted), power)
         curves = {name: fitted.get(name, mean) for name in first}
     return curves
-
-
-def _predicted(tables: Sequence[Table], methods: Mapping[str, Method]) -> dict[str, float]:
-    """The part of each table in the predicted loss of a model."""
-    proxy = Proxy()
-    judges = {table.name: proxy.judge(Traffic.of(table), len(tables)) for table in tables}
-    kept = {
-        table.name: judges[table.name].kept(one := methods.get(table.name, Full()), table, one.descriptor(table)).dims
-        for table in tables
-    }
-    return losses(kept, {name: judge.unlimited for name, judge in judges.items()}, proxy.spectrum)
 
 
 def _train(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coset.errors import InputError, unknown
+from coset.experiments.plan_report import method_words
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
@@ -47,6 +48,8 @@ def compress_run(
         raise InputError(f"--finetune must be 0 epochs or more, not {finetune}")
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists already; choose another --out")
     progress = progress or Silent()
     opened = kind_of_run(run).compressible(Path(run))
     size = opened.bytes
@@ -118,8 +121,7 @@ def _tables(found: dict[str, Any]) -> Table:
     for heading in ("table", "ids", "method", "before", "after", "error", "relative"):
         table.add_column(heading, justify="left" if heading in ("table", "method") else "right")
     for of in found["tables"]:
-        fields = {name: value for name, value in of["method"].items() if name not in ("method", "version")}
-        how = " ".join([of["method"]["method"], *(f"{name}={value}" for name, value in fields.items())])
+        how = method_words(of["method"])
         table.add_row(
             of["name"], f"{of['num_embeddings']:,}", how, format_size(of["bytes_before"]),
             format_size(of["bytes_after"]), f"{of['error']:.3g}", _number(of["relative"], ".1%"),

@@ -120,6 +120,8 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
 
 def _loss(found: Mapping[str, Any]) -> str:
     unit = found[ABOUT]["losses_are"]
+    if found["loss"] is None:
+        return "Nothing is predicted of methods that were chosen by hand."
     if unit == "share":
         return f"Predicted loss: {found['loss']:.2%} of what the tables are worth to the model."
     return f"Predicted by short trainings: {unit} higher by {found['loss']:.4f} than with full tables of unlimited dim."

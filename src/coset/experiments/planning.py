@@ -12,8 +12,10 @@ from coset.errors import InputError, Unsuitable
 from coset.files import read_json
 from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
-from coset.planning.plan import Choice, Plan
+from coset.planning.offer import rounded
+from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import plan as solve
+from coset.planning.planner import predicted_losses
 from coset.schema import Table
 
 if TYPE_CHECKING:
@@ -87,14 +89,14 @@ def plan_for(
     tables = recipe.tables(model, encoded)
     if not tables:
         raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
-    other = besides(recipe, model, encoded)
-    if how.alpha is not None:
-        return _by_alpha(tables, budget, how.alpha, other)
     for table in tables:
         if table.frequencies is None or not table.frequencies.any():
             raise Unsuitable(
                 f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
             )
+    other = besides(recipe, model, encoded)
+    if how.alpha is not None:
+        return _by_alpha(tables, budget, how.alpha, other)
     return solve(
         tables, budget,
         methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
@@ -104,11 +106,16 @@ def plan_for(
 
 def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) -> Plan:
     methods = alpha_rule(tables, alpha, budget=max(0, budget - other))
+    loss, (each, _) = predicted_losses(tables, methods), own_bytes(tables, methods)
     said = {
-        table.name: Choice(table.num_embeddings, methods[table.name], why=f"the alpha-power rule, α = {alpha:g}")
+        table.name: Choice(
+            table.num_embeddings, methods[table.name], each[table.name], rounded(loss[table.name]),
+            f"the alpha-power rule, α = {alpha:g}",
+        )
         for table in tables
-    }
-    return Plan(tables[0].embedding_dim, budget, said, other_bytes=other).fitted(tables)
+    }  # fmt: skip
+    taken = sum(each.values()) + other
+    return Plan(tables[0].embedding_dim, budget, said, taken, other, loss=rounded(sum(loss.values())))
 
 
 def besides(recipe: Recipe, model: Any, encoded: Any) -> int:

@@ -121,8 +121,8 @@ class Words:
 
 
 def is_recipe(subject: str) -> bool:
-    """Whether this names a recipe."""
-    return subject.endswith(".toml") or subject in shipped()
+    """Whether this names a recipe; a path of data wins."""
+    return subject.endswith(".toml") or (subject in shipped() and not Path(subject).exists())
 
 
 def is_clicks(subject: str) -> bool:

@@ -154,9 +154,16 @@ class TableModule(nn.Module, ABC):
             raise InputError(f"table {name!r}: frequencies must be finite, not negative, and not all zero")
         return weight.detach(), (share / share.sum()).to(weight.device)
 
+    @torch.no_grad()
     def _error(self, weight: Tensor, share: Tensor) -> float:
-        gap = self.materialize().double() - weight.double()
-        return float((gap.pow(2).flatten(1).mean(-1) * share).sum())
+        total, step = 0.0, self.ids_at_once  # a large table is not there twice in float64
+        for at in range(0, len(weight), step):
+            part = slice(at, min(at + step, len(weight)))
+            gap = (
+                self.lookup(torch.arange(part.start, part.stop, device=weight.device)).double() - weight[part].double()
+            )
+            total += float((gap.pow(2).flatten(1).mean(-1) * share[part]).sum())
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

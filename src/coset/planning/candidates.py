@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
-from coset.errors import InputError, Unsuitable
-from coset.methods import Method, method_class, registered
+from coset import settings
+from coset.errors import InputError, Unsuitable, unknown
+from coset.methods import Method, from_json, method_class, registered
 from coset.methods.full import Full
 from coset.methods.rows import Composition
 from coset.methods.traffic import Traffic
 from coset.planning.plan import state_bytes
 from coset.planning.proxy import Judge, Kept
 from coset.schema import Table
+
+_READERS: settings.Readers = {Method: from_json}
 
 Allowed = Sequence[tuple[type[Method], Mapping[str, Any]]]
 """Classes of methods, each with the fields that are fixed."""
@@ -40,7 +44,7 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
     """The methods that are allowed; those that plan by default where none are named.
 
     Raises:
-        InputError: an unknown name, or fields without one.
+        InputError: an unknown name, a field that the method has not or of a wrong type, or fields without a name.
     """
     if methods is None:
         return [(cls, {}) for cls in registered().values() if cls.planned]
@@ -49,7 +53,14 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
         fixed = {"method": one} if isinstance(one, str) else dict(one)
         if not isinstance(name := fixed.pop("method", None), str):
             raise InputError(f'a method to plan with is a name or a table {{"method": "<name>", …}}, not {one!r}')
-        found.append((method_class(name), fixed))
+        cls = method_class(name)
+        known, words = settings.fields(cls), set(signature(cls.sizes).parameters) - {"table", "fixed"}
+        for field, value in fixed.items():
+            if field not in {*known, *words}:
+                raise unknown(f"field of method {name!r}", field, [*known, *words])
+            if field in known:
+                settings.checked(known[field], value, f"method {name!r}: {field}", _READERS)
+        found.append((cls, fixed))
     return found
 
 

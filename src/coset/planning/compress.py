@@ -14,7 +14,7 @@ from coset.ledger import inference_bytes
 from coset.methods import Method
 from coset.methods.full import Full
 from coset.planning.rules import PlanLike, is_left, left_alone, methods_of
-from coset.planning.sites import Holders, Site, named, sites
+from coset.planning.sites import Holders, Site, first_of_weights, named, sites
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.schema import Table
 from coset.tables import Embedding, EmbeddingBag
@@ -97,7 +97,7 @@ def compress_(
 
 def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) -> list[Table]:
     """The tables of the `nn.Embedding` and `nn.EmbeddingBag` in a model, to plan for; each is named by its module, with
-    a slash for every dot.
+    a slash for every dot. A weight that several of them hold is there once, under the first name.
 
     Args:
         model: any model that holds such modules.
@@ -110,7 +110,8 @@ def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) ->
     """
     every = sites(model, KINDS)
     counts = _counts(model, every, frequencies or {})
-    return [_table(site, counts.get(site.name)) for site in every]
+    first = first_of_weights(every)
+    return [_table(site, counts.get(site.name)) for site in every if first[site.name] == site.name]
 
 
 def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +126,13 @@ def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any])
 
 def _table(site: Site, frequencies: Any) -> Table:
     """What is stored in the module, of the deviation that its weight has."""
+    if "weight" not in site.module._parameters:
+        raise InputError(f"module {site.name!r}: it may compute something of its own, its weight being made of others")
     weight: Tensor = site.module.weight  # type: ignore[assignment]
+    if not weight.numel() or not weight.is_floating_point():
+        raise InputError(
+            f"module {site.name!r}: a table has floating-point numbers, not {tuple(weight.shape)} of {weight.dtype}"
+        )
     size = 0.0 if weight.is_meta else float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
     std = size / weight.numel() ** 0.5
     std = std if 0 < std < float("inf") else 1.0

@@ -52,7 +52,8 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
     """A curve for every table, by least squares: a power on a fixed grid, common to all tables, and a scale each.
 
     A few trainings of a table are too few for a power of its own; all of them together tell one. A scale is never
-    negative, and that of a table whose points all say less than nothing is 0: it may be stored as small as it gets.
+    negative; where all points of a table say less than nothing, which may be noise, it has a hundredth of the largest
+    scale, so that bytes which no other table needs more still go where the proxy wants them.
 
     Args:
         points: by table name; a predicted loss of 0 says nothing and is left out.
@@ -86,4 +87,6 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
 
     # Of powers that fit alike the one nearest 1: the proxy is believed unless the points speak against it.
     power = min(_POWERS, key=lambda power: (round(fitted(power)[0], 15), abs(np.log(power))))
-    return {name: Curve(float(f"{scale:.6g}"), float(f"{power:.6g}")) for name, scale in fitted(power)[1].items()}
+    scales = fitted(power)[1]
+    least = max(scales.values()) / 100 or 1e-9
+    return {name: Curve(float(f"{max(scale, least):.6g}"), float(f"{power:.6g}")) for name, scale in scales.items()}

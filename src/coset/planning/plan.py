@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,17 +43,24 @@ class Choice:
         num_embeddings: ids of the table that was planned for; 0 where a plan written by hand leaves it out.
         method: that stores the table.
         bytes: that it takes; an array shared with other tables is counted at the first of them.
-        loss: the table's part of the predicted loss of the plan; in units of the metric, where curves were measured.
+        loss: the table's part of the predicted loss of the plan; in units of the metric, where curves were measured;
+            None where the method was chosen by hand.
         why: one sentence with numbers.
         instead: the next best, if there is one.
+        digest: of the method that `loss`, `why` and `instead` are about; made here where there is none.
     """
 
     num_embeddings: int
     method: Method
     bytes: int = 0
-    loss: float = 0.0
+    loss: float | None = None
     why: str = ""
     instead: Alternative | None = None
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.why and not self.digest:
+            object.__setattr__(self, "digest", _digest(self.method))
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Plan:
         other_bytes: what the model stores beside its tables, such as the biases per id of the dot model.
         optimizer: of `coset.optimizers`, whose state is within the budget too; None leaves it out.
         optimizer_bytes: of the state that it keeps for the tables.
-        loss: predicted for the whole model, the sum over its tables.
+        loss: predicted for the whole model, the sum over its tables; None where that of one is not known.
         schema: version of the layout of the file.
 
     Example:
@@ -85,7 +94,7 @@ class Plan:
     other_bytes: int = 0
     optimizer: str | None = None
     optimizer_bytes: int = 0
-    loss: float = 0.0
+    loss: float | None = None
     schema: int = PLAN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -136,7 +145,11 @@ class Plan:
             other_bytes=other,
             optimizer_bytes=state,
         )
-        plan = replace(plan, loss=sum(choice.loss for choice in plan.tables.values()) if plan != self else self.loss)
+        losses = [choice.loss for choice in plan.tables.values()]
+        if any(loss is None for loss in losses):
+            plan = replace(plan, loss=None)
+        elif plan.methods != self.methods or plan.loss is None:
+            plan = replace(plan, loss=sum(loss for loss in losses if loss is not None))
         plan._check_budget()
         return plan
 
@@ -231,10 +244,14 @@ def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
 
 
 def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
-    """`choice` with these sizes; what it says of itself is believed only if it was of this many bytes."""
-    if choice.bytes == size and choice.num_embeddings == num_embeddings:
-        return choice
+    """`choice` with these sizes; what it says of itself is believed only if it is about this method."""
+    if choice.digest == _digest(choice.method) and choice.num_embeddings in (0, num_embeddings):
+        return replace(choice, num_embeddings=num_embeddings, bytes=size)
     return Choice(num_embeddings, choice.method, size, why="chosen by hand")
+
+
+def _digest(method: Method) -> str:
+    return hashlib.sha256(json.dumps(method.to_json(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _check_schema(schema: Any) -> None:

@@ -14,7 +14,7 @@ from coset.methods import Method, method
 from coset.methods.low_rank import LowRank
 from coset.planning.plan import Plan
 from coset.planning.planner import plan as best_plan
-from coset.planning.sites import Site, named
+from coset.planning.sites import Site, first_of_weights, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
 from coset.sizes import budget_bytes
@@ -80,11 +80,13 @@ def _of_plan(plan: Plan, tables: Mapping[str, tuple[Site, Table]]) -> dict[str, 
     for name in given:
         if name not in known:
             raise unknown("module of the plan", name.replace("/", "."), list(tables))
+    first = first_of_weights([site for site, _ in tables.values()])
     for name, of in known.items():
-        if name not in given:
+        if name not in given and first[of] == of:
             raise InputError(f"module {of!r}: the plan says nothing of it; plan it too, or leave it as it is (leave=)")
-    fitted = replace(plan, tables=given).fitted([table for _, table in tables.values()])
-    return {known[name]: of for name, of in fitted.methods.items()}
+    fitted = replace(plan, tables=given).fitted([table for _, table in tables.values() if table.name in given])
+    found = {known[name]: of for name, of in fitted.methods.items()}
+    return {name: found[name if name in found else first[name]] for name in tables}
 
 
 def _of_rules(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,12 @@ class Site:
     def table_name(self) -> str:
         """The name without dots, which tables do not have."""
         return self.name.replace(".", "/")
+
+
+def first_of_weights(sites: Sequence[Site]) -> dict[str, str]:
+    """By the name of each site, that of the first one which holds the same weight: its own, but for tied ones."""
+    first: dict[int, str] = {}
+    return {site.name: first.setdefault(id(site.module.weight), site.name) for site in sites}
 
 
 def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
