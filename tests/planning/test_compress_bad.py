@@ -83,7 +83,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "weight in a list": (bad(lambda m: setattr(m, "all", [m.inner["bad"].weight])), "'all' refers to it"),
     "memory": (bad(lambda m: setattr(m.head.weight, "data", m.inner["bad"].weight.data)), "memory of 'head.weight'"),
     "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "made of others"),
-    "complex": (bad(lambda m: m.inner["bad"].to(torch.complex64)), "holds floating-point numbers"),
+    "complex": (bad(lambda m: m.inner["bad"].to(torch.complex64)), "has floating-point numbers"),
     "nan": (bad(lambda m: m.inner["bad"].weight.data.fill_(float("nan"))), "NaN or infinite"),
     "meta": (bad(lambda m: m.inner["bad"].to("meta")), "use fit=False"),
 }  # fmt: skip
