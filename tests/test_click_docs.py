@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "click-models.md"
+from coset.experiments import report
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "click-models.md"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the page speaks to a Unix shell")
@@ -36,3 +40,12 @@ def test_the_page_from_top_to_bottom(coset: Callable[..., Any], tmp_path: Path) 
             assert done.returncode == 0, done.stderr
             assert float(done.stdout.splitlines()[0]) > 0.6
     assert (tmp_path / "runs" / "compared" / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["criteo-twin-dcn", "criteo-twin-dlrm"])
+def test_the_tables_of_the_twin_are_those_of_the_committed_results(name: str) -> None:
+    found = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", PAGE.read_text("utf-8"), re.DOTALL)
+    assert found
+    results = json.loads((ROOT / "recipes" / "results" / name / "results.json").read_text("utf-8"))
+    (table,) = (part for part in report.markdown(results).split("\n\n") if part.startswith("| name"))
+    assert found[1].strip() == table.strip()
