@@ -12,12 +12,12 @@ from rich.text import Text
 
 from coset.errors import InputError, unknown
 from coset.experiments.plan_report import method_words
+from coset.experiments.planning import read_plan
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
 from coset.files import claimed
 from coset.methods import Method
-from coset.planning.plan import Plan
 from coset.planning.rules import within
 from coset.sizes import budget_bytes, format_size
 from coset.training.compressible import CompressibleRun
@@ -92,7 +92,7 @@ def _planned(opened: CompressibleRun, most: int | None, plan: Path | None) -> Ma
     if plan is None:
         assert most is not None
         return within(opened.tables, most, opened.other_bytes)
-    found = Plan.load(plan)
+    found = read_plan(plan)
     try:
         found = found.fitted(opened.tables, opened.other_bytes)
     except InputError as error:
