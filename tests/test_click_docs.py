@@ -42,9 +42,13 @@ def test_the_page_from_top_to_bottom(coset: Callable[..., Any], tmp_path: Path) 
     assert (tmp_path / "runs" / "compared" / "results.json").exists()
 
 
-@pytest.mark.parametrize("name", ["criteo-twin-dcn", "criteo-twin-dlrm"])
-def test_the_tables_of_the_twin_are_those_of_the_committed_results(name: str) -> None:
-    found = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", PAGE.read_text("utf-8"), re.DOTALL)
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("click-models", "criteo-twin-dcn"), ("click-models", "criteo-twin-dlrm"), ("planning", "criteo-twin-planned")],
+)
+def test_the_tables_of_the_twin_are_those_of_the_committed_results(page: str, name: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    found = re.search(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", text, re.DOTALL)
     assert found
     results = json.loads((ROOT / "recipes" / "results" / name / "results.json").read_text("utf-8"))
     (table,) = (part for part in report.markdown(results).split("\n\n") if part.startswith("| name"))
