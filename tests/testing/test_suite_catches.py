@@ -14,7 +14,8 @@ from torch import nn
 from coset import tables
 from coset.errors import InfeasibleBudget, InputError
 from coset.methods import Sizes, registered
-from coset.methods.rows import RowMethod, RowModule, compose
+from coset.methods.composition import compose
+from coset.methods.rows import RowMethod, RowModule
 from coset.partitions import Partition, quotient, remainder
 from coset.testing import CHECKS, Case, check_method, uncovered
 from coset.testing.cases import ROOMY

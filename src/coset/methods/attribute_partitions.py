@@ -10,8 +10,9 @@ import numpy as np
 
 from coset.errors import InputError, Unsuitable, unknown
 from coset.methods.base import make, register
+from coset.methods.composition import Operation, RowComposition, compose, concat_widths
 from coset.methods.facts import COMPOSED, Facts
-from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
+from coset.methods.rows import RowMethod
 from coset.partitions import Codes, colliding_ids, tie_breaker
 from coset.schema import Table
 

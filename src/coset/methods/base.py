@@ -19,7 +19,7 @@ from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, LookupBytes, Table
 
 if TYPE_CHECKING:
-    from coset.methods.rows import Composition
+    from coset.methods.composition import Composition
     from coset.methods.traffic import Traffic
 
 M = TypeVar("M", bound="Method")

@@ -26,11 +26,11 @@ from coset.methods.base import (
     thinned,
     vector_bytes,
 )
+from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
-from coset.methods.rows import BlockedComposition, Composition
 from coset.methods.traffic import Traffic
 from coset.schema import Component, LookupBytes, Table
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from coset.methods.base import make, register
+from coset.methods.composition import RowComposition, projected
 from coset.methods.facts import Facts
-from coset.methods.rows import RowComposition, RowMethod, projected
+from coset.methods.rows import RowMethod
 from coset.schema import Table
 
 

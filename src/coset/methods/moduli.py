@@ -10,7 +10,8 @@ from typing import Any, Self, get_args
 
 from coset.errors import InputError
 from coset.methods.base import make
-from coset.methods.rows import Operation, RowComposition, RowMethod, compose, concat_widths
+from coset.methods.composition import Operation, RowComposition, compose, concat_widths
+from coset.methods.rows import RowMethod
 from coset.partitions import Partition
 from coset.schema import Table
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods.base import TableModule
-from coset.methods.rows import BlockedComposition, Composition, Projection, RowComposition, RowPart
+from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}

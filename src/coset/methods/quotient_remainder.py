@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
 from coset.methods.base import Method, Sizes, make, register, thinned
+from coset.methods.composition import Operation, RowComposition, compose
 from coset.methods.facts import COMPOSED, Facts
-from coset.methods.rows import Operation, RowComposition, RowMethod, compose
+from coset.methods.rows import RowMethod
 from coset.methods.traffic import Traffic
 from coset.partitions import quotient, remainder
 from coset.schema import Table

@@ -10,8 +10,8 @@ from typing import Any
 from coset import settings
 from coset.errors import InputError, Unsuitable, unknown
 from coset.methods import Method, from_json, method_class, registered
+from coset.methods.composition import Composition
 from coset.methods.full import Full
-from coset.methods.rows import Composition
 from coset.methods.traffic import Traffic
 from coset.planning.plan import state_bytes
 from coset.planning.proxy import Judge, Kept

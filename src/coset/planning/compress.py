@@ -128,7 +128,7 @@ def _table(site: Site, frequencies: Any) -> Table:
     """What is stored in the module, of the deviation that its weight has."""
     if "weight" not in site.module._parameters:
         raise InputError(f"module {site.name!r}: it may compute something of its own, its weight being made of others")
-    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    weight = site.weight
     if not weight.numel() or not weight.is_floating_point():
         raise InputError(
             f"module {site.name!r}: a table has floating-point numbers, not {tuple(weight.shape)} of {weight.dtype}"
@@ -148,7 +148,7 @@ def _together(
     """The sites that hold one weight with this one, this one included, after a check that they may all be swapped."""
     of_module = {id(of.module): of for of, _ in tables.values()}
     check_plain(site, KINDS)
-    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    weight = site.weight
     group = []
     for module, where in holders.of(weight):
         other = of_module.get(id(module))
@@ -237,7 +237,7 @@ def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
 
 
 def _as_it_is(site: Site) -> Fitted:
-    weight: Tensor = site.module.weight  # type: ignore[assignment]
+    weight = site.weight
     n, dim = weight.shape
     return Fitted(site.name, n, dim, Full(), weight.nbytes, weight.nbytes, 0.0, 0.0, "left as it is")
 

@@ -38,7 +38,7 @@ import numpy as np
 from coset import settings
 from coset.errors import InputError
 from coset.methods import Method
-from coset.methods.rows import BlockedComposition, Composition, RowComposition
+from coset.methods.composition import BlockedComposition, Composition, RowComposition
 from coset.methods.traffic import Traffic
 from coset.schema import Table
 

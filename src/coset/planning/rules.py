@@ -120,9 +120,8 @@ def _of_rules(
 
 def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str]) -> dict[str, Method]:
     """The same share of bytes for every table; small ones take theirs first, and a tied weight is counted once."""
-    weights = {name: id(site.module.weight) for name, (site, _) in tables.items()}
-    first = {weights[name]: name for name in reversed(list(tables))}
-    whole = {name: tables[name][1] for name in tables if first[weights[name]] == name}
+    first = first_of_weights([site for site, _ in tables.values()])
+    whole = {name: tables[name][1] for name in tables if first[name] == name}
     left = budget_bytes(budget, sum(table.full_bytes for table in whole.values()))
     kept = sum(table.full_bytes for name, table in whole.items() if name in small)
     going = [table for name, table in whole.items() if name not in small]
@@ -130,11 +129,7 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
         found = within(going, left, kept) if going else {}
     except InfeasibleBudget as error:
         raise error.under("the tables of this model") from None
-    return {
-        name: found[whole[first[weights[name]]].name]
-        for name in tables
-        if first[weights[name]] not in small
-    }  # fmt: skip
+    return {name: found[whole[first[name]].name] for name in tables if first[name] not in small}
 
 
 def _made(rule: Any, name: str, table: Table) -> Method:

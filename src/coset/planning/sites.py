@@ -37,6 +37,12 @@ class Site:
         return self.places[0].name
 
     @property
+    def weight(self) -> nn.Parameter:
+        """What the module holds."""
+        found: nn.Parameter = self.module.weight  # type: ignore[assignment]
+        return found
+
+    @property
     def table_name(self) -> str:
         """The name without dots, which tables do not have."""
         return self.name.replace(".", "/")
@@ -45,7 +51,7 @@ class Site:
 def first_of_weights(sites: Sequence[Site]) -> dict[str, str]:
     """By the name of each site, that of the first one which holds the same weight: its own, but for tied ones."""
     first: dict[int, str] = {}
-    return {site.name: first.setdefault(id(site.module.weight), site.name) for site in sites}
+    return {site.name: first.setdefault(id(site.weight), site.name) for site in sites}
 
 
 def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coset.methods.rows import BlockedComposition, RowComposition, RowPart
+from coset.methods.composition import BlockedComposition, RowComposition, RowPart
 from coset.partitions import Partition
 
 Array = NDArray[Any]

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from coset.errors import InfeasibleBudget
 from coset.methods import Method, TableModule, from_json
-from coset.methods.rows import BlockedComposition, RowPart
+from coset.methods.composition import BlockedComposition, RowPart
 from coset.partitions import Codes, Partition
 from coset.schema import Table
 from coset.testing.cases import ROOMY, SMALL, Case, arrays, difference, equal

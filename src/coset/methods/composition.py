@@ -1,0 +1,217 @@
+"""How vectors are composed of rows, as data: which arrays there are, which partition picks the row of an id in each,
+and the operation that makes one vector of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from coset.errors import InputError
+from coset.partitions import Codes, Partition, RowMap, naive
+from coset.schema import Component, LookupBytes, Table
+
+Operation = Literal["mult", "add", "concat"]
+Distribution = Literal["normal", "uniform", "nested"]
+"""Law of initial values. `nested`, for projections, draws nothing: the first cosine waves of the discrete cosine
+transform, which are orthogonal and the same in every table and under every seed, so that narrow blocks begin in one
+common subspace and can meet each other. Few waves do not reach all elements alike; only their average is `std`."""
+
+CHUNK = 32
+"""Vectors that a projection widens in one product of matrices."""
+_FACTOR_STD = 0.7
+"""Deviation of the factors of `mult` other than the largest; see `compose`."""
+
+
+@dataclass(frozen=True)
+class RowPart:
+    """One stored array, the partition that picks its rows, and the law of its initial values.
+
+    Args:
+        name: of the submodule that holds it; `key` is its key in the module's state. Parts of one name are the same
+            array, read by several partitions.
+        rows: number of rows; more than the partition reaches only when a published layout wants it.
+        width: elements of a row.
+        partition: id → row.
+        std: standard deviation of the initial values, mean 0.
+        distribution: their law.
+    """
+
+    name: str
+    rows: int
+    width: int
+    partition: RowMap
+    std: float
+    distribution: Distribution = "normal"
+
+    @property
+    def key(self) -> str:
+        """Key of the array in the module's state."""
+        return f"{self.name}.weight"
+
+    def components(self, dtype: torch.dtype) -> Iterator[Component]:
+        """The array, and the column of codes where there is one."""
+        yield Component(self.key, self.rows, self.width, dtype)
+        if isinstance(self.partition, Codes):
+            codes = self.partition.codes
+            yield Component(f"{self.name}.codes", len(codes), 0, torch.tensor(codes[:0]).dtype, "index")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A matrix, shape `(width, dim)`, that widens composed rows; with `bias`, a vector `(dim,)` of zeros to add."""
+
+    name: str
+    std: float
+    distribution: Distribution = "nested"
+    bias: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the matrix in the module's state."""
+        return f"{self.name}.weight"
+
+    @property
+    def bias_key(self) -> str | None:
+        """Key of the bias in the module's state, if there is one."""
+        return f"{self.name}.bias" if self.bias else None
+
+
+@dataclass(frozen=True)
+class RowComposition:
+    """How a vector of `dim` elements is made: rows of `parts`, one `operation`, perhaps a projection; in the end it
+    may be cut into `outputs` vectors of equal length."""
+
+    parts: tuple[RowPart, ...]
+    operation: Operation
+    dim: int
+    projection: Projection | None = None
+    outputs: int = 1
+
+    @property
+    def width(self) -> int:
+        """Elements of the composed rows, before the projection."""
+        widths = [part.width for part in self.parts]
+        return sum(widths) if self.operation == "concat" else widths[0]
+
+    def components(self, dtype: torch.dtype) -> list[Component]:
+        """The stored arrays."""
+        distinct = {part.name: part for part in self.parts}.values()
+        stored = [component for part in distinct for component in part.components(dtype)]
+        if self.projection is not None:
+            stored.append(Component(self.projection.key, self.width, self.dim, dtype))
+            if self.projection.bias_key is not None:
+                stored.append(Component(self.projection.bias_key, self.dim, 0, dtype))
+        return stored
+
+    def lookup_bytes(self, table: Table) -> LookupBytes:
+        """What a lookup takes for each id."""
+        size, count, projection = table.dtype.itemsize, len(self.parts), self.projection
+        found = sum(
+            not (isinstance(part.partition, Partition) and part.partition.is_identity(table.num_embeddings))
+            for part in self.parts
+        )
+        narrow, vector = self.width * size, self.dim * size
+        kept, forward, backward = 8 * found, 40 if found else 0, 0
+        if count > 1 and self.operation == "mult":
+            kept += (2 * count - 2) * narrow  # all rows, and all products but the last
+            forward, backward = forward + narrow, 2 * narrow
+        elif count > 1 and self.operation == "add":
+            forward += (count + 1) * narrow
+        elif count > 1:
+            forward, backward = forward + narrow, narrow
+        if projection is not None:  # in chunks, which are a copy, and each of which has a gradient of the matrix
+            kept += narrow
+            forward += narrow + (1 + projection.bias) * vector
+            backward += vector + 2 * narrow + narrow * self.dim // CHUNK
+        return LookupBytes(kept, forward + vector, backward + vector)
+
+    def under(self, prefix: str) -> RowComposition:
+        """The same composition, stored below `prefix`."""
+        return replace(
+            self,
+            parts=tuple(replace(part, name=f"{prefix}.{part.name}") for part in self.parts),
+            projection=self.projection and replace(self.projection, name=f"{prefix}.{self.projection.name}"),
+        )
+
+
+@dataclass(frozen=True)
+class BlockedComposition:
+    """A composition for each block of ids: block b has the ids from `bounds[b - 1]` up to `bounds[b]`,
+    renumbered from 0."""
+
+    bounds: tuple[int, ...]
+    blocks: tuple[Composition, ...]
+
+    def components(self, dtype: torch.dtype) -> list[Component]:
+        """The stored arrays of all blocks."""
+        return [component for block in self.blocks for component in block.components(dtype)]
+
+    def under(self, prefix: str) -> BlockedComposition:
+        """The same composition, stored below `prefix`."""
+        return replace(self, blocks=tuple(block.under(prefix) for block in self.blocks))
+
+
+Composition = RowComposition | BlockedComposition
+
+
+def compose(
+    table: Table, operation: Operation, partitions: Sequence[tuple[str, RowMap]], widths: Sequence[int] | None = None
+) -> RowComposition:
+    """The composition with a reachable-rows part for each named partition.
+
+    Every element of a fresh composed vector has mean 0 and deviation `table.std` (a projection, see `projected`,
+    keeps that on average over elements only). In `concat` every part has that deviation, in the sum of k parts
+    std / √k. In a product the part with the most rows has a small deviation and the
+    others one near 1: were all of them small, so would be every gradient, and a little L2 would hold them at 0.
+    """
+    k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
+    widths = concat_widths(table, k, widths) if operation == "concat" else [dim] * k
+    rows = [partition.rows(n) for _, partition in partitions]
+    stds = [table.std / k**0.5 if operation == "add" else table.std] * k
+    if operation == "mult":
+        largest = rows.index(max(rows))
+        stds = [table.std / _FACTOR_STD ** (k - 1) if part == largest else _FACTOR_STD for part in range(k)]
+    parts = [
+        RowPart(name, size, width, partition, std)
+        for (name, partition), size, width, std in zip(partitions, rows, widths, stds, strict=True)
+    ]
+    return RowComposition(tuple(parts), operation, dim)
+
+
+def projected(table: Table, width: int) -> RowComposition:
+    """Narrow rows of `width` elements, one an id, and a projection to `table.embedding_dim`; where the width is
+    the dim already, the rows alone.
+
+    The projection begins at fixed cosine waves, not at random values, so single elements of a fresh vector deviate
+    by 0.7 to 1.4 times `table.std`; only the root mean square of these is `table.std`.
+    """
+    n, dim = table.num_embeddings, table.embedding_dim
+    rows = RowPart("rows", n, width, naive(n), table.std)
+    # Σ over `width` products: width · std² · (1 / width) = std².
+    projection = None if width == dim else Projection("projection", std=width**-0.5)
+    return RowComposition((rows,), "add", dim, projection)
+
+
+def concat_widths(table: Table, parts: int, given: Sequence[int] | None = None) -> list[int]:
+    """Widths of the parts of a concatenation: those `given`, or equal ones, of which the first are larger by 1 where
+    the dim does not divide.
+
+    Raises:
+        InputError: there are more parts than elements, or the widths given do not sum to the dim.
+    """
+    dim = table.embedding_dim
+    each, more = divmod(dim, parts)
+    if not each:
+        raise InputError(
+            f"table {table.name!r}: concat of {parts} parts needs an embedding_dim of at least {parts}, not {dim}"
+        )
+    equal = [each + 1] * more + [each] * (parts - more)
+    if given is not None and (len(given) != parts or sum(given) != dim):
+        raise InputError(
+            f"table {table.name!r}: concat of {parts} parts needs {parts} widths that sum to embedding_dim {dim}, not "
+            f"{list(given)}; {equal} would do"
+        )
+    return equal if given is None else list(given)
