@@ -8,6 +8,7 @@ from math import prod
 from typing import Any, ClassVar, Self, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from coset.errors import InputError
@@ -34,8 +35,8 @@ class TensorTrain(Method):
 
     Bytes: `(n_1 · d_1 · r + n_2 · r · d_2 · r + n_3 · r · d_3) · itemsize`. Operations: three rows read and
     `d_1 · d_2 · r² + dim · r` multiplications. Vectors are unique almost surely. The fit to a trained table is
-    alternating least squares. Prefer it at ratios of hundreds, for tables of millions of ids and wide vectors; at small
-    ratios it costs more time than it saves bytes.
+    TT-SVD, then alternating least squares. Prefer it at ratios of hundreds, for tables of millions of ids and wide
+    vectors; at small ratios it costs more time than it saves bytes.
 
     Args:
         rank: r, the width of the joints.
@@ -170,33 +171,74 @@ class TrainModule(TableModule):
             for core, partition, slice_ in zip(self._cores, self.partitions, self.slices, strict=True)
         ]
 
+    @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """Alternating least squares: each core in turn solved exactly, slice by slice, with the others held."""
-        if self.slices[0][2] > _MOST_RANK:
-            super()._fit(weight, share)
-            return
+        """TT-SVD, which knows no weights, and from there on alternating least squares: each core in turn solved
+        exactly, slice by slice, with the others held."""
         ids = torch.arange(len(weight), device=weight.device)
         digits = [partition(ids) for partition in self.partitions]
-        cores = [core.weight.detach().double().view(-1, *slice_)
-                 for core, slice_ in zip(self._cores, self.slices, strict=True)]  # fmt: skip
-        elements = [slice_[1] for slice_ in self.slices]
-        target = weight.double().view(-1, *elements)
-        error = float("inf")
-        for _ in range(_SWEEPS):
-            for number in (2, 1, 0):
-                for row in range(len(cores[number])):
-                    at = torch.nonzero(digits[number] == row).squeeze(-1)
-                    if len(at):
-                        others = [core[digit[at]] for core, digit in zip(cores, digits, strict=True)]
-                        cores[number][row] = _solved(number, others, target[at], share[at], cores[number][row])
-            found = [core[digit] for core, digit in zip(cores, digits, strict=True)]
-            whole = torch.einsum("nxar,nrbs,nscy->nabc", *found)
-            previous, error = error, float(((whole - target).square().flatten(1).mean(-1) * share).sum())
-            if previous - error <= 1e-7 * error:
-                break
-        with torch.no_grad():
-            for core, values in zip(self._cores, cores, strict=True):
-                core.weight.copy_(values.flatten(1))
+        target = weight.double().view(-1, *(elements for _, elements, _ in self.slices))
+        cores = _decomposed(target, digits, [len(core.weight) for core in self._cores], rank := self.slices[0][2])
+        if rank <= _MOST_RANK:
+            _alternate(cores, target, digits, share)
+        self._keep(cores)
+        if rank > _MOST_RANK:
+            with torch.enable_grad():
+                super()._fit(weight, share)
+
+    def _keep(self, cores: list[Tensor]) -> None:
+        """These cores, scaled among themselves as fresh ones are, so that training goes on as well."""
+        rank = self.slices[0][2]
+        first, second = cores[0].square().mean().sqrt(), cores[1].square().mean().sqrt() * rank**0.5
+        scales = (1 / first, 1 / second, first * second) if bool(first * second > 0) else (1.0, 1.0, 1.0)
+        for core, values, scale in zip(self._cores, cores, scales, strict=True):
+            core.weight.copy_(values.flatten(1) * scale)
+
+
+def _decomposed(target: Tensor, digits: list[Tensor], rows: list[int], rank: int) -> list[Tensor]:
+    """The cores by TT-SVD (Oseledets, 2011, SIAM J. Sci. Comput. 33): the table as an array of a digit and a piece of
+    the vector along each of three sides, of which one after another is split off by its leading singular vectors. Ids
+    that there are not count as zeros."""
+    _, d_1, d_2, d_3 = target.shape
+    n_1, n_2, n_3 = rows
+    whole = target.new_zeros(*rows, d_1, d_2, d_3)
+    whole[tuple(digits)] = target
+    first, rest = _split(whole.permute(0, 3, 1, 4, 2, 5).reshape(n_1 * d_1, -1), rank)
+    second, third = _split(rest.reshape(rank * n_2 * d_2, n_3 * d_3), rank)
+    return [
+        first.view(n_1, 1, d_1, rank),
+        second.view(rank, n_2, d_2, rank).transpose(0, 1).contiguous(),
+        third.view(rank, n_3, d_3, 1).transpose(0, 1).contiguous(),
+    ]
+
+
+def _split(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """`(left, right)` whose product comes nearest to `matrix`, of shapes `(rows, rank)` and `(rank, columns)`."""
+    if len(matrix) <= matrix.shape[1]:
+        left = torch.linalg.eigh(matrix @ matrix.t()).eigenvectors[:, -rank:]
+        right = left.t() @ matrix
+    else:
+        right = torch.linalg.eigh(matrix.t() @ matrix).eigenvectors[:, -rank:].t()
+        left = matrix @ right.t()
+    more = rank - left.shape[1]
+    return F.pad(left, (0, more)), F.pad(right, (0, 0, 0, more))
+
+
+def _alternate(cores: list[Tensor], target: Tensor, digits: list[Tensor], share: Tensor) -> None:
+    """Changes the cores until a sweep over all slices wins nothing more."""
+    error = float("inf")
+    for _ in range(_SWEEPS):
+        for number in (2, 1, 0):
+            for row in range(len(cores[number])):
+                at = torch.nonzero(digits[number] == row).squeeze(-1)
+                if len(at):
+                    others = [core[digit[at]] for core, digit in zip(cores, digits, strict=True)]
+                    cores[number][row] = _solved(number, others, target[at], share[at], cores[number][row])
+        found = [core[digit] for core, digit in zip(cores, digits, strict=True)]
+        whole = torch.einsum("nxar,nrbs,nscy->nabc", *found)
+        previous, error = error, float(((whole - target).square().flatten(1).mean(-1) * share).sum())
+        if previous - error <= 1e-4 * error:
+            break
 
 
 def _solved(number: int, slices: list[Tensor], target: Tensor, share: Tensor, held: Tensor) -> Tensor:
