@@ -88,7 +88,7 @@ class TableModule(nn.Module, ABC):
         """The whole table, shape `(num_embeddings, *vector_shape)`, detached; `chunk` ids at a time."""
         bring_up_to_date(self.parameters())
         n, step, device = self.table.num_embeddings, chunk or self.ids_at_once, self.device
-        return torch.cat([self.lookup(torch.arange(at, min(at + step, n), device=device)) for at in range(0, n, step)])
+        return every_vector(self.lookup, n, step, device)
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Change the parameters so that the table is as near to a full one as the method allows.
@@ -305,6 +305,17 @@ class Method(ABC):
 def vector_bytes(method: Method, table: Table) -> int:
     """Bytes of what one id of `table` gives."""
     return prod(method.vector_shape(table)) * table.dtype.itemsize
+
+
+def every_vector(lookup: Callable[[Tensor], Tensor], n: int, step: int, device: torch.device) -> Tensor:
+    """What `lookup` gives for the ids 0 … n-1, asked for `step` at a time."""
+    whole: Tensor | None = None  # filled, as pieces put together at the end would be there twice
+    for at in range(0, n, step):
+        vectors = lookup(torch.arange(at, min(at + step, n), device=device))
+        whole = vectors.new_empty(n, *vectors.shape[1:]) if whole is None else whole
+        whole[at : at + len(vectors)] = vectors
+    assert whole is not None, "a table has ids"
+    return whole
 
 
 def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:

@@ -1,15 +1,111 @@
-"""Least squares for arrays that ids read in several places, so that no row can be solved for alone."""
+"""Least squares: the small arrays whose rows, put together, come nearest to a trained table, ids weighted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
+_AT_ONCE = 2**24
+_RESTARTS = 8
+
+
+def columns_at_once(target: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The columns of a table in float64, a few at a time: where each column is a problem of its own, a large table need
+    not be there several times over."""
+    count = max(1, _AT_ONCE // len(target))
+    for at in range(0, target.shape[1], count):
+        columns = slice(at, min(at + count, target.shape[1]))
+        yield columns, target[:, columns].double()
+
+
+def alternating(
+    target: Tensor, share: Tensor, rows: Sequence[Tensor], stored: Sequence[int], mult: bool
+) -> list[Tensor]:
+    """The arrays whose rows, one of each an id, have the sums, or the products, that come nearest to `target`.
+
+    By alternating least squares: each array in turn is solved exactly with the others held. Begins with those of fewest
+    rows at a constant, so that the first solved one is a weighted mean. Products of three and more have local minima;
+    each element is a problem of its own, so other beginnings are tried for the elements that are not found yet.
+
+    Args:
+        target: one row an id, shape `(n, width)`, float64.
+        share: how much each id counts, shape `(n,)`.
+        rows: which row of each array an id reads, shape `(n,)` each.
+        stored: number of rows of each array.
+        mult: products, not sums.
+
+    Returns:
+        Shape `(stored, width)` each.
+    """
+    shapes = [(size, target.shape[1]) for size in stored]
+    parts, error = descend([target.new_full(shape, float(mult)) for shape in shapes], target, share, rows, mult)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(_RESTARTS if mult and len(parts) > 2 else 0):
+        worse = error > 1e-3 * (share[:, None] * target.square()).sum(0)
+        if not bool(worse.any()):
+            break
+        begun = [torch.randn(shape, generator=generator, dtype=target.dtype).to(target) for shape in shapes]
+        others, found = descend([part[:, worse] for part in begun], target[:, worse], share, rows, mult)
+        better = found < error[worse]
+        at = torch.nonzero(worse).squeeze(-1)[better]
+        error[at] = found[better]
+        for part, other in zip(parts, others, strict=True):
+            part[:, at] = other[:, better]
+    return _balanced(parts) if mult else parts
+
+
+def descend(
+    parts: list[Tensor], target: Tensor, share: Tensor, rows: Sequence[Tensor], mult: bool, sweeps: int = 50
+) -> tuple[list[Tensor], Tensor]:
+    """The parts that alternating leads to from `parts`, and the weighted squared error left in each element."""
+    order = sorted(range(len(parts)), key=lambda at: -len(parts[at]))
+    error = target.new_full((target.shape[1],), float("inf"))
+    for _ in range(sweeps):
+        for at in order:
+            others = [parts[o][rows[o]] for o in order if o != at]
+            if mult:
+                rest = reduce(torch.mul, others, torch.ones_like(target))
+                over = sum_by(rest * target * share[:, None], rows[at], len(parts[at]))
+                under = sum_by(rest.square() * share[:, None], rows[at], len(parts[at]))
+                parts[at] = torch.where(under > 0, over / under.clamp_min(1e-300), parts[at])
+            else:
+                rest = reduce(torch.add, others, torch.zeros_like(target))
+                parts[at] = _weighted_mean(target - rest, share, rows[at], len(parts[at]))
+        whole = reduce(torch.mul if mult else torch.add, [p[row] for p, row in zip(parts, rows, strict=True)])
+        previous, error = error, ((whole - target).square() * share[:, None]).sum(0)
+        if float(previous.sum() - error.sum()) <= 1e-9 * float(error.sum()):
+            break
+    return parts, error
+
+
+def principal(target: Tensor, share: Tensor, rank: int, centred: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """`(narrow, basis, centre)` with `narrow @ basis + centre` the best approximation of `target` of that rank, ids
+    weighted; where not `centred`, the centre is zeros.
+
+    Through the (dim × dim) weighted Gram matrix, whose leading eigenvectors span the best subspace; so the cost in
+    memory does not grow with the number of ids, but for the narrow rows.
+    """
+    count = max(1, _AT_ONCE // target.shape[1])
+    pieces = list(zip(target.split(count), share.split(count), strict=True))
+    centre = torch.zeros(target.shape[1], dtype=torch.float64, device=target.device)
+    if centred:
+        for piece, part in pieces:
+            centre += part @ piece.double()
+    gram = torch.zeros(len(centre), len(centre), dtype=torch.float64, device=target.device)
+    for piece, part in pieces:
+        apart = piece.double() - centre
+        gram += apart.t() @ (apart * part[:, None])
+    _, vectors = torch.linalg.eigh(gram)
+    basis = vectors[:, -rank:].flip(-1).t()
+    narrow = torch.cat([((piece.double() - centre) @ basis.t()).to(target.dtype) for piece, _ in pieces])
+    return narrow, basis, centre
+
 
 def fitted_rows(target: Tensor, share: Tensor, rows: Tensor, stored: int, factors: Tensor | None = None) -> Tensor:
-    """The array of `stored` rows whose weighted sums come nearest to `target`.
+    """The array of `stored` rows, several of them an id, whose weighted sums come nearest to `target`.
 
     Args:
         target: one row an id, shape `(n, width)`, float64.
@@ -50,3 +146,22 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps:
             break
         way = left + size / previous.clamp_min(1e-300) * way
     return found
+
+
+def sum_by(values: Tensor, place: Tensor, places: int) -> Tensor:
+    """Sums of the values that meet in each place, shape `(places, *values.shape[1:])`."""
+    return values.new_zeros(places, *values.shape[1:]).index_add_(0, place, values)
+
+
+def _weighted_mean(values: Tensor, share: Tensor, row: Tensor, rows: int) -> Tensor:
+    """Mean of the values that meet in each row, weighted by `share`; rows of no weight take the plain mean."""
+    weight = share[:, None] + 1e-12 * share.max()
+    total = sum_by(weight, row, rows)
+    return sum_by(values * weight, row, rows) / total.clamp_min(1e-300)
+
+
+def _balanced(parts: list[Tensor]) -> list[Tensor]:
+    """The same products, with all factors of one element at the same root mean square."""
+    norms = [part.square().mean(0).sqrt().clamp_min(1e-30) for part in parts]
+    middle = torch.stack(norms).log().mean(0).exp()
+    return [part * (middle / norm) for part, norm in zip(parts, norms, strict=True)]

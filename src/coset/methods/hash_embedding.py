@@ -12,7 +12,7 @@ from torch import Tensor
 from coset.errors import InputError
 from coset.methods.base import Method, Sizes, TableModule, make, register, vector_bytes
 from coset.methods.facts import Facts
-from coset.methods.fitting import fitted_rows
+from coset.methods.fitting import fitted_rows, sum_by
 from coset.methods.rows import Rows
 from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words
 from coset.schema import Component, LookupBytes, Table
@@ -182,8 +182,8 @@ class HashEmbeddingModule(TableModule):
         for _ in range(_SWEEPS):
             array = fitted_rows(target, share, rows, stored, factors[places])
             read = array[rows]
-            normal = _sum_by(share[:, None, None] * (read @ read.transpose(1, 2)), places, len(factors))
-            moment = _sum_by(share[:, None] * (read @ target.unsqueeze(-1)).squeeze(-1), places, len(factors))
+            normal = sum_by(share[:, None, None] * (read @ read.transpose(1, 2)), places, len(factors))
+            moment = sum_by(share[:, None] * (read @ target.unsqueeze(-1)).squeeze(-1), places, len(factors))
             # Towards the weights that there are, where the rows leave them open or no id that counts reads them.
             ridge = 1e-9 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-300
             eye = torch.eye(k, dtype=target.dtype, device=target.device) * ridge
@@ -193,7 +193,3 @@ class HashEmbeddingModule(TableModule):
             if previous - error <= 1e-6 * error:
                 break
         return array, factors, error
-
-
-def _sum_by(values: Tensor, place: Tensor, places: int) -> Tensor:
-    return values.new_zeros(places, *values.shape[1:]).index_add_(0, place, values)

@@ -137,8 +137,12 @@ class RobeModule(TableModule):
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
         """Every element of the array becomes the mean of all that read it, weighted by frequency: least squares."""
-        places = self._places(torch.arange(len(weight), device=weight.device)).reshape(-1)
-        each = share.repeat_interleave(self.table.embedding_dim)
-        mass = each.new_zeros(self.size).index_add_(0, places, each)
-        total = each.new_zeros(self.size).index_add_(0, places, each * weight.double().reshape(-1))
+        mass = torch.zeros(self.size, dtype=torch.float64, device=weight.device)
+        total = torch.zeros_like(mass)
+        for start in range(0, len(weight), self.ids_at_once):
+            part = weight[start : start + self.ids_at_once].double()
+            places = self._places(torch.arange(start, start + len(part), device=weight.device)).reshape(-1)
+            each = share[start : start + len(part)].repeat_interleave(self.table.embedding_dim)
+            mass.index_add_(0, places, each)
+            total.index_add_(0, places, each * part.reshape(-1))
         self.array.weight.copy_((total / mass.clamp_min(1e-300)).unsqueeze(-1))

@@ -20,11 +20,9 @@ from coset.errors import InputError
 from coset.kernels.room import in_large_pages
 from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, Projection, RowComposition, RowPart
-from coset.methods.fitting import fitted_rows
+from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
-
-_RESTARTS = 8
 
 
 class Rows(nn.Module):
@@ -148,76 +146,32 @@ class RowModule(TableModule):
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        target = weight.double().flatten(1)
+        target, parts = weight.flatten(1), self._parts
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
-            if affine.bias is not None:
-                centre = share @ target
-                affine.bias.copy_(centre)
-                target = target - centre
-            target, basis = _principal(target, share, affine.weight.shape[0])
+            target, basis, centre = principal(target, share, len(affine.weight), centred=affine.bias is not None)
             affine.weight.copy_(basis)
-        rows = [self._row_of(part, torch.arange(len(target), device=target.device)) for part in self._parts]
+            if affine.bias is not None:
+                affine.bias.copy_(centre)
+        ids = torch.arange(len(target), device=target.device)
+        rows = [self._row_of(part, ids) for part in parts]
         if self.composition.operation == "concat":
-            pieces = torch.split(target, [part.width for part in self._parts], dim=-1)
-            fitted = [
-                _weighted_mean(piece, share, row, part.rows)
-                for piece, row, part in zip(pieces, rows, self._parts, strict=True)
-            ]
-        elif len({part.name for part in self._parts}) < len(self._parts):
-            fitted = [fitted_rows(target, share, torch.stack(rows, dim=1), self._parts[0].rows)] * len(rows)
+            pieces = torch.split(target, [part.width for part in parts], dim=-1)
+            for part, piece, row in zip(parts, pieces, rows, strict=True):
+                self._fit_parts([part], piece, share, [row])
         else:
-            fitted = self._alternate(target, share, rows)
-        for part, values in zip(self._parts, fitted, strict=True):
-            self._rows(part).weight.copy_(values)
+            self._fit_parts(parts, target, share, rows)
 
-    def _alternate(self, target: Tensor, share: Tensor, rows: list[Tensor]) -> list[Tensor]:
-        """Alternating least squares: each part in turn solved exactly with the others held.
-
-        Begins with the parts of fewest rows at a constant, so that the first solved part is a weighted mean. Products
-        of three and more have local minima; each element is a problem of its own, so other beginnings are tried for
-        the elements that are not found yet.
-        """
-        mult = self.composition.operation == "mult"
-        shapes = [(part.rows, part.width) for part in self._parts]
-        parts, error = self._descend([target.new_full(shape, float(mult)) for shape in shapes], target, share, rows)
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(_RESTARTS if mult and len(parts) > 2 else 0):
-            worse = error > 1e-3 * (share[:, None] * target.square()).sum(0)
-            if not bool(worse.any()):
-                break
-            begun = [torch.randn(shape, generator=generator, dtype=target.dtype).to(target) for shape in shapes]
-            others, found = self._descend([part[:, worse] for part in begun], target[:, worse], share, rows)
-            better = found < error[worse]
-            at = torch.nonzero(worse).squeeze(-1)[better]
-            error[at] = found[better]
-            for part, other in zip(parts, others, strict=True):
-                part[:, at] = other[:, better]
-        return _balanced(parts) if mult else parts
-
-    def _descend(
-        self, parts: list[Tensor], target: Tensor, share: Tensor, rows: list[Tensor], sweeps: int = 50
-    ) -> tuple[list[Tensor], Tensor]:
-        """The parts that alternating leads to from `parts`, and the weighted squared error left in each element."""
-        mult = self.composition.operation == "mult"
-        order = sorted(range(len(parts)), key=lambda at: -len(parts[at]))
-        error = target.new_full((target.shape[1],), float("inf"))
-        for _ in range(sweeps):
-            for at in order:
-                others = [parts[o][rows[o]] for o in order if o != at]
-                if mult:
-                    rest = reduce(torch.mul, others, torch.ones_like(target))
-                    over = _sum_by(rest * target * share[:, None], rows[at], len(parts[at]))
-                    under = _sum_by(rest.square() * share[:, None], rows[at], len(parts[at]))
-                    parts[at] = torch.where(under > 0, over / under.clamp_min(1e-300), parts[at])
-                else:
-                    rest = reduce(torch.add, others, torch.zeros_like(target))
-                    parts[at] = _weighted_mean(target - rest, share, rows[at], len(parts[at]))
-            whole = reduce(torch.mul if mult else torch.add, [p[row] for p, row in zip(parts, rows, strict=True)])
-            previous, error = error, ((whole - target).square() * share[:, None]).sum(0)
-            if float(previous.sum() - error.sum()) <= 1e-9 * float(error.sum()):
-                break
-        return parts, error
+    def _fit_parts(self, parts: Sequence[RowPart], target: Tensor, share: Tensor, rows: list[Tensor]) -> None:
+        """The arrays of these parts, whose rows are summed or multiplied."""
+        mult, one = self.composition.operation == "mult", len({part.name for part in parts}) < len(parts)
+        for columns, some in columns_at_once(target):
+            if one:
+                fitted = [fitted_rows(some, share, torch.stack(rows, dim=1), parts[0].rows)] * len(parts)
+            else:
+                fitted = alternating(some, share, rows, [part.rows for part in parts], mult)
+            for part, values in zip(parts, fitted, strict=True):
+                self._rows(part).weight[:, columns] = values
 
 
 class Affine(nn.Module):
@@ -250,32 +204,3 @@ def _draw_(weight: Tensor, std: float, distribution: Distribution) -> None:
         element = torch.arange(weight.shape[1], device=weight.device)
         values = torch.cos(torch.pi / weight.shape[1] * (element + 0.5) * wave)
         weight.copy_(values * torch.where(wave == 0, 1.0, 2**0.5) * std)
-
-
-def _sum_by(values: Tensor, row: Tensor, rows: int) -> Tensor:
-    return torch.zeros(rows, values.shape[1], dtype=values.dtype, device=values.device).index_add_(0, row, values)
-
-
-def _weighted_mean(values: Tensor, share: Tensor, row: Tensor, rows: int) -> Tensor:
-    """Mean of the values that meet in each row, weighted by `share`; rows of no weight take the plain mean."""
-    weight = share[:, None] + 1e-12 * share.max()
-    total = _sum_by(weight, row, rows)
-    return _sum_by(values * weight, row, rows) / total.clamp_min(1e-300)
-
-
-def _principal(target: Tensor, share: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """`(narrow, basis)` with `narrow @ basis` the best approximation of `target` of that rank, ids weighted.
-
-    Through the (dim × dim) weighted Gram matrix, whose leading eigenvectors span the best subspace; so the cost
-    in memory does not grow with the number of ids. Each pair is scaled to equal length on both sides.
-    """
-    _, vectors = torch.linalg.eigh(target.t() @ (target * share[:, None]))
-    basis = vectors[:, -rank:].flip(-1).t()
-    return target @ basis.t(), basis
-
-
-def _balanced(parts: list[Tensor]) -> list[Tensor]:
-    """The same products, with all factors of one element at the same root mean square."""
-    norms = [part.square().mean(0).sqrt().clamp_min(1e-30) for part in parts]
-    middle = torch.stack(norms).log().mean(0).exp()
-    return [part * (middle / norm) for part, norm in zip(parts, norms, strict=True)]

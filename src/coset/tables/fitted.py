@@ -137,7 +137,8 @@ def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
 def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float, float | None]:
     """Fit a table to `weight`, and say what is left: `Fitted.error` and `Fitted.relative`."""
     error = float(module.fit_(weight, frequencies)) ** 0.5
-    power = weight.detach().double().square().flatten(1).mean(-1).cpu()
+    pieces = weight.detach().split(65536)  # a large table is not there once more in float64
+    power = torch.cat([piece.double().square().flatten(1).mean(-1) for piece in pieces]).cpu()
     share = torch.ones_like(power) if frequencies is None else frequencies.double().cpu()
     scale = float((power * share).sum() / share.sum()) ** 0.5
     return error, error / scale if scale else (None if error else 0.0)

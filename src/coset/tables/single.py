@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.methods import TableModule
+from coset.methods.base import every_vector
 from coset.methods.owners import bring_up_to_date
 from coset.methods.program import Lookup
 from coset.methods.rows import Rows
@@ -90,7 +91,7 @@ class _SingleTable(Tables):
         It reads what is stored and changes nothing; with `max_norm`, rows that no lookup has scaled yet are longer.
         """
         n, step, device = self.num_embeddings, chunk or self._module.ids_at_once, self._module.device
-        return torch.cat([self._read(torch.arange(at, min(at + step, n), device=device)) for at in range(0, n, step)])
+        return every_vector(self._read, n, step, device)
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
         """Come as near to the full table `weight` as the method allows; see `TableModule.fit_`."""
