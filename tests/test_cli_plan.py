@@ -61,6 +61,21 @@ def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     assert f"is of embedding_dim {plan.embedding_dim}, and --dim says" in refused
 
 
+def test_a_folder_for_what_is_written_holds_the_plan_too(coset: Coset, csv: Path) -> None:
+    found = coset("plan", csv, "--budget", "3KB", "--out", "plans/mine", "--json")
+    assert sorted(path.name for path in Path("plans/mine").iterdir()) == ["plan.json", "plan.png"]
+    assert Plan.load("plans/mine/plan.json").bytes == found.json["bytes"]
+
+
+def test_where_a_plan_cannot_be_written_is_said_before_it_is_made(coset: Coset, csv: Path) -> None:
+    Path("taken").mkdir()
+    assert coset("plan", "no-data.csv", "--budget", "3KB", "-o", "taken").sentence == (
+        "taken: is a folder; give the name of a file"
+    )
+    said = coset("plan", "no-data.csv", "--budget", "3KB", "--out", csv).sentence
+    assert said.endswith(f"plan.json: cannot be written, as {csv} is no folder")
+
+
 def test_what_is_printed_as_json_is_a_plan_to_train(coset: Coset, csv: Path) -> None:
     printed = coset("plan", csv, "--budget", "40%", "--dim", 8, "--methods", "low_rank,hashing", "--json")
     assert {of["method"]["method"] for of in printed.json["tables"].values()} <= {"full", "low_rank", "hashing"}

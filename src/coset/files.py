@@ -69,6 +69,19 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def check_writable(path: Path) -> None:
+    """Raise an `InputError` where no file can be written at `path`, so that long work is not for nothing; folders on
+    the way may be missing."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"{path}: cannot be written, as {above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written, as {above} may not be written to")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace the file at `path` by `value` as JSON; a value that JSON has no word for (NaN) is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -39,7 +39,9 @@ def plan(
     alpha: Annotated[
         float | None, typer.Option(help="The alpha-power rule, as 0.3, in place of predicted losses.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the plan.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for the plan; plan.json in --out if there is one.")
+    ] = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -66,7 +68,13 @@ def plan(
     from coset.experiments.planned import make_plan
     from coset.experiments.planning import Planning
     from coset.experiments.words import Words, is_recipe, listed
+    from coset.files import check_writable
 
+    image = None if out is None else out / "plan.png"
+    output = output if out is None else output or out / "plan.json"
+    written = [path for path in (output, image) if path is not None]
+    for path in written:
+        check_writable(path)
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
     recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
@@ -78,12 +86,11 @@ def plan(
         chosen, found = make_plan(recipe, data, budget, how, beside, progress)
     if output is not None:
         chosen.save(output)
-    if out is not None:
-        picture(found, out / "plan.png")
+    if image is not None:
+        picture(found, image)
     show(found, as_json, plan_table)
-    for written in (output, None if out is None else out / "plan.png"):
-        if written is not None:
-            err.print(f"written to {written}", soft_wrap=True, highlight=False, markup=False)
+    for path in written:
+        err.print(f"written to {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def compress(
