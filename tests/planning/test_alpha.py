@@ -129,6 +129,9 @@ def test_blocks_by_popularity() -> None:
         ({"base_dim": 17}, "1 … 16"),
         ({"budget": "1 parsec"}, "parsec"),
         ({"alpha": 1.5}, "0 … 1"),
+        ({"alpha": "0.3"}, "0 … 1, not '0.3'"),
+        ({"alpha": None}, "0 … 1, not None"),
+        ({"base_dim": "8"}, "1 … 16"),
         ({"rounding": "up"}, "'power_of_two'"),
     ],
 )

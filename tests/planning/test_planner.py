@@ -214,12 +214,16 @@ def test_the_same_plan_every_time() -> None:
         ({"methods": [{"rank": 3}]}, "a method to plan with"),
         ({"embedding_dims": []}, "embedding_dims"),
         ({"embedding_dims": [0]}, "embedding_dims"),
+        ({"embedding_dims": 8}, "embedding_dims must be a list"),
+        ({"sizes": "many"}, "sizes must be a whole number"),
         ({"optimizer": "adagrd"}, "did you mean 'adagrad'"),
         ({"curves": {"user": Curve(1.0)}}, "'movie'.*no measured curve"),
         ({"proxy": None, "tables": []}, "at least one table"),
         ({"tables": [zipf("user", 5), Table("movie", 10, 16)]}, "'movie'.*no frequencies"),
         ({"tables": [Table("movie", 3, 16, frequencies=[0, 0, 0])]}, "'movie'.*all zero"),
         ({"tables": [zipf("user", 5), zipf("user", 5)]}, "'user'.*several tables"),
+        ({"tables": zipf("user", 5)}, "a list of coset.Table"),
+        ({"tables": ["user"]}, "a list of coset.Table"),
     ],
 )
 def test_bad_input(given, said: str) -> None:

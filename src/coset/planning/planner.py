@@ -69,9 +69,11 @@ def plan(
         (True, Full())
     """
     limit = parse_size(budget)
+    names = names_of(tables)
     if not tables:
         raise InputError("a plan needs at least one table")
-    names = names_of(tables)
+    if sizes is not None and (isinstance(sizes, bool) or not isinstance(sizes, int)):
+        raise InputError(f"sizes must be a whole number, not {sizes!r}")
     for name in names:
         if curves is not None and name not in curves:
             raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
@@ -140,7 +142,11 @@ def predicted_losses(
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:
     """Dims of the model to try, the widest first."""
     if given is not None:
-        if not given or any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in given):
+        if (
+            not isinstance(given, Sequence)
+            or not given
+            or any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in given)
+        ):
             raise InputError(f"embedding_dims must be a list of whole numbers of 1 or more, not {given!r}")
         return sorted(set(given), reverse=True)
     widest = max(table.embedding_dim for table in tables)

@@ -180,6 +180,8 @@ def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray) -> dict[str, 
 
 def names_of(tables: Sequence[Table]) -> list[str]:
     """The names of tables, no two alike."""
+    if isinstance(tables, Table) or not all(isinstance(table, Table) for table in tables):
+        raise InputError(f"tables must be a list of coset.Table, not {tables!r}")
     names = [table.name for table in tables]
     for name in names:
         if names.count(name) > 1:
