@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import floor, log2
-from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -134,7 +133,7 @@ def _shape(popularity: Sequence[float] | np.ndarray, alpha: float) -> np.ndarray
     given = np.asarray(popularity, dtype=np.float64)
     if not given.size or not np.isfinite(given).all() or given.min() <= 0:
         raise InputError(f"the alpha rule needs positive popularities, not {given.tolist()}")
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha <= 1:
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 <= alpha <= 1:
         raise InputError(f"the alpha rule needs an alpha in 0 … 1, not {alpha!r}")
     return np.asarray((given / given.max()) ** alpha)
 
@@ -145,7 +144,7 @@ def _widths(
 ) -> list[int]:  # fmt: skip
     if base_dim is not None and budget is not None:
         raise InputError("the alpha rule is sized by base_dim or by a budget; give one of them")
-    if base_dim is not None and not (isinstance(base_dim, Real) and 0 < base_dim <= dim):
+    if base_dim is not None and not (isinstance(base_dim, int | float | np.number) and 0 < base_dim <= dim):
         raise InputError(f"the alpha rule needs a base_dim in 1 … {dim}, the dim of the model, not {base_dim!r}")
     if rounding not in get_args(Rounding):
         raise InputError(f"rounding must be one of {', '.join(map(repr, get_args(Rounding)))}, not {rounding!r}")
