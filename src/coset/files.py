@@ -89,7 +89,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON in the file at `path`; `InputError` names the file when it is missing or not JSON."""
-    return _read(path, lambda: json.loads(Path(path).read_text(encoding="utf-8")), "JSON")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        return found
+
+    return _read(path, lambda: json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=once), "JSON")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.ao import quantization
 
 import coset
 from coset import EmbeddingBagCollection, Full, QuotientRemainder, Table, optimizers
@@ -106,6 +107,17 @@ def test_odd_tensors() -> None:
         assert measure(nn.Embedding(10**9, 128)).parameters == 512 * 10**9
 
 
+@pytest.mark.filterwarnings("ignore:.*(TypedStorage|torch.ao.quantization|quantiz):")
+def test_what_quantized_modules_pack_away_is_counted() -> None:
+    """A byte an element, and of tables a scale and a zero of each row; of layers the bias, a scale and a zero."""
+    bags = nn.Sequential(nn.EmbeddingBag(1000, 16, mode="sum"), nn.EmbeddingBag(1000, 16, mode="sum"))
+    bags.qconfig = quantization.float_qparams_weight_only_qconfig
+    found = measure(quantization.convert(quantization.prepare(bags)))
+    assert (found.parameters, len(found.lines)) == (2 * 1000 * (16 + 8), 2)
+    layers = quantization.quantize_dynamic(nn.Sequential(nn.Linear(30, 20), nn.Linear(20, 10)), {nn.Linear})
+    assert measure(layers).parameters == (30 * 20 + 20 * 4 + 12) + (20 * 10 + 10 * 4 + 12)
+
+
 def test_measuring_changes_nothing() -> None:
     """Nor does it bring the rows of dense Adam to the last step, as `state_dict` does."""
     bags = EmbeddingBagCollection([(Table("movie", 50, 4), "full")])
@@ -128,6 +140,8 @@ def test_bad_input() -> None:
         measure(nn.LazyLinear(3))
     with pytest.raises(InputError, match="measure takes optimizers of torch's or coset's, not str"):
         measure(nn.Linear(1, 1), ["adam"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="measure takes a module of torch, not int"):
+        measure(5)  # type: ignore[arg-type]
 
 
 def test_both_are_at_the_top() -> None:

@@ -73,6 +73,14 @@ def test_vectors_are_unique_though_rows_are_few():
     assert len(vectors.unique(dim=0)) == 5000
 
 
+def test_a_fit_bears_ids_that_count_next_to_nothing():
+    module = TensorTrain(2, (100, 1, 1), (1, 1, 8)).build(Table("item", 100, 8))
+    shares = torch.ones(100, dtype=torch.float64)
+    shares[0] = 1e300
+    assert module.fit_(torch.randn(100, 8, generator=torch.Generator().manual_seed(0)), shares) < 1e-10
+    assert torch.isfinite(module.materialize()).all()
+
+
 @pytest.mark.parametrize("shape", [(19, 18, 17), (1, 1, 1), (6039, 1, 1)])
 def test_shapes_of_too_few_ids_are_refused(shape):
     for act in ("check", "components", "build"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,18 @@ def test_cuts_are_the_best_there_are() -> None:
     assert cost([0, *np.cumsum(sizes).tolist()]) == pytest.approx(min(map(cost, every)))
     assert curve.cuts(1) == [8]
     assert traffic([5.0]).cuts(4) == [1]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_shares_that_are_none(share: float) -> None:
+    with pytest.raises(InputError, match="in 0 … 1"):
+        traffic(COUNTS).hot(share)
+
+
+@pytest.mark.parametrize("blocks", [0, -1, 2.5, "x", None])
+def test_numbers_of_blocks_that_are_none(blocks: Any) -> None:
+    with pytest.raises(InputError, match="a whole number of 1 or more"):
+        traffic(COUNTS).cuts(blocks)
 
 
 def test_what_has_no_traffic() -> None:

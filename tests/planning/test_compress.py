@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import coset
 import coset.optimizers
 from coset import LowRank, MixedDimension, QuotientRemainder, compress_, expand_
-from coset.errors import InfeasibleBudget
+from coset.errors import InfeasibleBudget, InputError
 from coset.ledger import components_of, inference_bytes
 from coset.planning.compress import tables_of
 from coset.planning.plan import Plan
@@ -149,16 +149,22 @@ def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1000, 25_000), st.sampled_from([0, 50]), st.booleans(), st.booleans())
-def test_a_budget_is_planned_for_where_frequencies_are_known(budget: int, few: int, falling: bool, wide: bool) -> None:
+@given(
+    st.integers(1000, 25_000), st.sampled_from([0, 50]), st.sampled_from(["down", "up", "nearly", "any"]), st.booleans()
+)
+def test_a_budget_is_planned_for_where_frequencies_are_known(budget: int, few: int, order: str, wide: bool) -> None:
     model = towers()
     if wide:
         model.user = nn.Embedding(200, 16)
     tables = {"user": model.user, "items.movie": model.items["movie"], "items.tags": model.items["tags"]}
     tables["genre"] = model.genre
     counts = {name: 1000 / (1 + np.arange(of.num_embeddings)) for name, of in tables.items()}
-    if not falling:
-        counts = {name: of[::-1] for name, of in counts.items()}
+    draw = np.random.default_rng(budget)
+    ordered = {
+        "down": lambda of: of, "up": lambda of: of[::-1], "any": draw.permutation,
+        "nearly": lambda of: of * draw.uniform(0.9, 1.1, len(of)),
+    }  # fmt: skip
+    counts = {name: ordered[order](of) for name, of in counts.items()}
     floor = 0
     try:
         report = compress_(model, budget, frequencies=counts, full_below=few)
@@ -188,6 +194,46 @@ def test_a_plan_names_its_tables_as_the_model_does() -> None:
         "items.movie": "Hashing",
     }
     assert [table.name for table in tables_of(towers())] == ["user", "items/movie", "items/tags", "genre"]
+
+
+@pytest.mark.parametrize("noise", [0.05, 3.0])
+def test_a_plan_takes_what_it_says_in_whatever_order_ids_come(noise: float) -> None:
+    """The plan is for ids as they come, so none of its tables gets an order, which it has not counted."""
+    draw = np.random.default_rng(0)
+    counts = 1e4 / (1 + np.arange(1000)) * draw.lognormal(0, noise, 1000)
+    for budget in range(4000, 32_000, 4000):
+        model = nn.ModuleDict({"a": nn.Embedding(1000, 8)})
+        found = plan(tables_of(model, {"a": counts}), budget, embedding_dims=[8])
+        report = compress_(model, found, frequencies={"a": counts}, fit=False)
+        assert report.bytes_after == found.bytes <= budget
+
+
+def test_what_stays_full_for_being_small_is_within_the_budget_of_a_plan() -> None:
+    def model() -> nn.Module:
+        return nn.ModuleDict({"a": nn.Embedding(1000, 8), "b": nn.Embedding(100, 8)})
+
+    found = plan(tables_of(model(), {"a": [9] * 1000, "b": [50] * 100}), 10_000, embedding_dims=[8])
+    assert found.tables["b"].bytes < 3200
+    with pytest.raises(InputError, match=r"over its budget of 10KB.*'(a|b)'"):
+        compress_(model(), found, full_below=101)
+    assert compress_(model(), found, full_below=100).bytes_after == found.bytes
+
+
+def test_a_plan_says_nothing_of_what_is_left() -> None:
+    model = towers()
+    said = {"method": LowRank(2).to_json()}
+    planned = Plan.from_json({"embedding_dim": 8, "tables": {of.name: said for of in tables_of(model)}})
+    report = compress_(model, planned, leave=["items.*"])
+    assert [(of.name, of.note) for of in report.tables] == [
+        ("user", ""), ("items.movie", "left as it is"), ("items.tags", "left as it is"), ("genre", ""),
+    ]  # fmt: skip
+    assert type(model.items["movie"]) is nn.Embedding
+    report = compress_(towers(), {"user": LowRank(2), "genre": LowRank(2)}, leave=["genre"])
+    assert {of.name for of in report.tables if of.note != "left as it is"} == {"user"}
+
+
+def test_a_number_of_numpy_is_a_budget() -> None:
+    assert compress_(towers(), np.int64(9000), fit=False).bytes_after <= 9000
 
 
 # -- options ------------------------------------------------------------------------------------------------------
@@ -351,7 +397,7 @@ def test_shared_modules_and_tied_weights_stay_so() -> None:
     assert model.right["same"] is model.left[0]
     assert [id(p) for p in model.tied.parameters()] == [id(p) for p in model.left[0].parameters()]
     assert len(list(model.parameters())) == 2
-    assert [(of.name, of.note) for of in report.tables] == [("left.0", "with tied")]
+    assert [(of.name, of.tied) for of in report.tables] == [("left.0", ("tied",))]
     with torch.no_grad():
         next(model.left[0].parameters()).zero_()
     assert not model.tied(torch.tensor([[1, 2]])).any()
@@ -367,7 +413,7 @@ def test_a_tied_weight_is_planned_for_once() -> None:
     assert [(table.name, table.num_embeddings) for table in tables] == [("left/0", 50)]
     found = plan(tables, 50 * 2 * 4 + 2 * 4 * 4, embedding_dims=[4])
     report = compress_(model, found)
-    assert [(of.name, of.note) for of in report.tables] == [("left.0", "with tied")]
+    assert [(of.name, of.tied) for of in report.tables] == [("left.0", ("tied",))]
     assert [id(p) for p in model.tied.parameters()] == [id(p) for p in model.left[0].parameters()]
 
 
@@ -375,6 +421,24 @@ def test_a_tied_weight_is_counted_once_by_a_budget() -> None:
     model = Shared()
     assert compress_(model, 50 * 2 * 4 + 2 * 4 * 4).bytes_after == 50 * 2 * 4 + 2 * 4 * 4
     assert len(list(model.parameters())) == 2
+
+
+def test_a_saved_state_of_tied_weights_fits_a_fresh_model_of_the_same_methods() -> None:
+    first, second = Shared(), Shared()
+    report = compress_(first, LowRank(2))
+    compress_(second, report.methods, fit=False)
+    second.load_state_dict(first.state_dict())
+    assert second.tied.tables is second.left[0].tables
+    torch.testing.assert_close(second.tied(torch.tensor([[1, 2]])), first.tied(torch.tensor([[1, 2]])), rtol=0, atol=0)
+
+
+def test_frequencies_of_a_tied_weight_may_be_of_any_of_its_names() -> None:
+    rising = np.arange(50)
+    whole = tables_of(Shared(), {"left.0": rising})[0].frequencies
+    assert tables_of(Shared(), {"tied": rising})[0].frequencies.tolist() == whole.tolist()
+    assert tables_of(Shared(), {"right.same": rising, "tied": rising})[0].frequencies.tolist() == (2 * whole).tolist()
+    with pytest.raises(InputError, match=r"'left\.0'.*under two of its names"):
+        tables_of(Shared(), {"right.same": rising, "left.0": rising})
 
 
 def test_what_an_optimizer_of_coset_trains_is_expanded_as_of_its_last_step() -> None:

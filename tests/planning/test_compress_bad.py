@@ -140,6 +140,14 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     "itself": (lambda: (nn.Embedding(3, 3), LowRank(1), {}), "the model is itself a Embedding"),
     "tied, one": (lambda: (*tied(a=LowRank(2)), {}), "module 'a': its weight is tied to 'b.weight'"),
     "tied, two ways": (lambda: (*tied(a=LowRank(2), b=LowRank(3)), {}), "'a': its weight is tied to that of 'b'"),
+    "shared, two ways": (
+        lambda: (nn.ModuleList([one := nn.Embedding(9, 4), one]), {"0": LowRank(2), "1": LowRank(3)}, {}),
+        "module '0': two rules are about it",
+    ),
+    "shares for counts": (
+        lambda: (Model(), "4KB", {"frequencies": {"fine": [1 / 30] * 30, "inner.bad": [1 / 20] * 20}}),
+        "its frequencies sum to 1; give counts",
+    ),
     "plan, dim": (lambda: (Model(), planned(embedding_dim=8), {}), "table 'fine': the plan has embedding_dim 8"),
     "plan, more": (
         lambda: (Model(), planned(tables=PLAN["tables"] | {"other": {"method": "full"}}), {}),

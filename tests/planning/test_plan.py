@@ -12,6 +12,7 @@ from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
 from coset.methods.robe import Robe
+from coset.methods.tensor_train import TensorTrain
 from coset.planning.plan import PLAN_SCHEMA, Alternative, Choice, Plan
 from coset.schema import Table
 
@@ -42,6 +43,27 @@ def test_a_plan_that_fits_stays_as_it_is() -> None:
     PLAN.check(TABLES)
     assert PLAN.fitted(TABLES) == PLAN
     assert PLAN.methods == {"user": LowRank(4), "movie": Full()}
+
+
+def test_reasons_without_the_method_that_they_are_about_are_dropped() -> None:
+    said = PLAN.to_json()
+    for of in said["tables"].values():
+        del of["digest"]
+    assert {of.why for of in Plan.from_json(said).fitted(TABLES).tables.values()} == {"chosen by hand"}
+    assert PLAN.fitted(TABLES).tables["user"].why == "few rows"
+
+
+def test_state_is_not_counted_of_what_kernels_do_not_train() -> None:
+    plan = Plan(8, 0, {"user": Choice(100, TensorTrain(2)), "movie": Choice(50, Full())}, optimizer="adagrad")
+    with pytest.raises(InputError, match="'user': adagrad trains what is composed of rows, which tensor_train is not"):
+        plan.fitted(TABLES)
+
+
+def test_a_table_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    full = '{"method": "full"}'
+    (tmp_path / "plan.json").write_text(f'{{"embedding_dim": 8, "tables": {{"user": {full}, "user": {full}}}}}')
+    with pytest.raises(InputError, match=r"plan\.json.*'user' is there twice"):
+        Plan.load(tmp_path / "plan.json")
 
 
 def test_written_by_hand() -> None:

@@ -83,6 +83,9 @@ def test_one_byte_below_the_floor() -> None:
     with pytest.raises(InfeasibleBudget) as again:
         plan(tables, caught.value.floor - 1)
     assert again.value.floor == caught.value.floor
+    with pytest.raises(InfeasibleBudget, match="5000 of them beside the tables") as more:
+        plan(tables, 10, other_bytes=5000)
+    assert more.value.floor == caught.value.floor + 5000
 
 
 def test_more_bytes_lose_less() -> None:
@@ -216,6 +219,15 @@ def test_the_same_plan_every_time() -> None:
         ({"embedding_dims": [0]}, "embedding_dims"),
         ({"embedding_dims": 8}, "embedding_dims must be a list"),
         ({"sizes": "many"}, "sizes must be a whole number"),
+        ({"methods": "low_rank"}, "methods must be a list of names"),
+        ({"methods": [Full()]}, "methods must be a list of names"),
+        ({"other_bytes": "1KB"}, "other_bytes must be a whole number"),
+        ({"proxy": 3}, "proxy must be a Proxy, not 3"),
+        ({"curves": {"user": 3, "movie": 3}}, "'user': its curve must be a Curve"),
+        ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[0.2, 0.5, 0.3])]}, "'movie'.*sum to 1; give"),
+        ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[1e308] * 3)]}, "'movie'.*sum to inf; give"),
+        ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[5e-324] * 3)]}, "'movie'.*; give counts"),
+        ({"methods": ["tensor_train"], "optimizer": "row_wise_adagrad"}, "'user': row_wise_adagrad trains what is"),
         ({"optimizer": "adagrd"}, "did you mean 'adagrad'"),
         ({"curves": {"user": Curve(1.0)}}, "'movie'.*no measured curve"),
         ({"proxy": None, "tables": []}, "at least one table"),

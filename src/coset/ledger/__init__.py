@@ -13,7 +13,7 @@ measuring    `measure`: the ledger of a model that is there
 from __future__ import annotations
 
 from coset.ledger.book import Ledger, Line, Sums
-from coset.ledger.components import components_of, inference_bytes, parameters, together
+from coset.ledger.components import bytes_by_table, components_of, inference_bytes, parameters, together
 from coset.ledger.measuring import measure
 from coset.ledger.optimizers import Engine, Optimizer, TableOptimizer, optimizer_bytes, table_optimizer_bytes
 from coset.ledger.prediction import predict
@@ -25,6 +25,7 @@ __all__ = [
     "Optimizer",
     "Sums",
     "TableOptimizer",
+    "bytes_by_table",
     "components_of",
     "inference_bytes",
     "measure",

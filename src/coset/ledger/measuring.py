@@ -14,6 +14,8 @@ from coset.errors import InputError
 from coset.ledger.book import Ledger, Line, owner_of
 from coset.schema import Kind
 
+_BY_ROW = torch.per_channel_affine, torch.per_channel_affine_float_qparams
+
 
 def measure(
     model: nn.Module, optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None
@@ -21,7 +23,8 @@ def measure(
     """What a model of any kind takes in bytes now.
 
     Parameters and buffers are counted by their elements, tied ones once, under their first name; buffers that
-    `state_dict` leaves out are marked, and no part of the artifact. The optimizer's state is all tensors that it holds,
+    `state_dict` leaves out are marked, and no part of the artifact. What torch's quantized modules pack away is counted
+    by the tensors of their state. The optimizer's state is all tensors that it holds,
     counts of steps included; numbers of Python's are not counted. Torch makes the state of a parameter in the first
     step in which it has a gradient. The step's part is what there is of it now: gradients, and what optimizers of
     coset keep to use again.
@@ -32,7 +35,7 @@ def measure(
             counted as `(not of the model)`.
 
     Raises:
-        InputError: a parameter that has no shape yet (of a lazy module).
+        InputError: no module, or a parameter that has no shape yet (of a lazy module).
 
     Example:
         >>> model = torch.nn.Embedding(1000, 16)
@@ -43,11 +46,13 @@ def measure(
         >>> found.parameters, found.optimizer, found.step
         (64000, 128004, 64000)
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"measure takes a module of torch, not {type(model).__name__}")
     optimizers = _listed(optimizer)
     states = _states(optimizers)
     lines: list[Line] = []
     places: dict[Any, int] = {}
-    for key, tensor, kind, saved in _stored(model):
+    for key, tensor, kind, saved in list(_stored(model)):  # all at once, as a tensor that is gone leaves its address
         if is_lazy(tensor):
             raise InputError(f"{key!r} has no shape yet; run a batch through the model first")
         state = states.pop(id(tensor), 0)
@@ -70,7 +75,11 @@ def measure(
 
 
 def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of the elements of a tensor; of those that it stores, where it is sparse."""
+    """Bytes of the elements of a tensor; of those that it stores, where it is sparse, and with scales where these are
+    of its rows."""
+    if tensor.is_quantized and tensor.qscheme() in _BY_ROW:
+        scales = (tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points())
+        return tensor.numel() * tensor.element_size() + sum(map(tensor_bytes, scales))
     if tensor.layout == torch.sparse_coo:
         return tensor_bytes(tensor._indices()) + tensor_bytes(tensor._values())
     return tensor.numel() * tensor.element_size()
@@ -89,6 +98,18 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind, bool]]:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 yield f"{prefix}{name}", buffer, "index", name not in module._non_persistent_buffers_set
+        if type(module).__module__.startswith("torch.ao.nn."):
+            yield from _packed(module, prefix)
+
+
+def _packed(module: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor, Kind, bool]]:
+    """What a quantized module keeps in objects of its kernels, and writes into its state as tensors."""
+    state: dict[str, Any] = {}
+    module._save_to_state_dict(state, prefix, keep_vars=True)
+    known = {f"{prefix}{name}" for name in (*module._parameters, *module._buffers)}
+    for name, value in state.items():
+        for number, tensor in enumerate(_tensors(value) if name not in known else ()):
+            yield f"{name}.{number}" if number else name, tensor, "parameter", True
 
 
 def _memory(tensor: Tensor) -> Any:

@@ -253,6 +253,9 @@ def _solved(number: int, slices: list[Tensor], target: Tensor, share: Tensor, he
     else:
         before = torch.einsum("nxar,nrbs->nabs", first, second).flatten(1, 2)
         behind, wanted = one, target.flatten(1, 2).unsqueeze(-1)
+    if not bool(share.max() > 0):
+        return held
+    share = share / share.max()  # that of an id may be next to nothing beside the others'
     # The slice X has shape (p, e, q); the model is before (a, p) · X · behind (q, c), for each id.
     weight = share[:, None, None]
     left = (before.transpose(1, 2) @ before * weight).flatten(1)

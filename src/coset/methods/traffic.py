@@ -15,6 +15,7 @@ _RATIO = 1.06  # … and then a segment ends where its ids number so many times 
 _MEMBERS = 8  # ids of a row that are looked up one by one; the rest of the row is its share of the traffic behind them
 _TIMES = 48  # points of the quadrature over random meetings
 _NEARLY = 0.25  # of the traffic: so much more may the hottest ids have than the first ones, and ids still be in order
+_MOST = 1e18  # lookups, which nobody has
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -57,6 +58,13 @@ class Traffic:
         counts = table.frequencies
         if not counts.any():
             raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
+        with np.errstate(over="ignore"):
+            total = float(counts.sum(dtype=np.float64))
+        if total > _MOST or (counts.max() < 1 and total < 1 + 1e-6):
+            raise InputError(
+                f"table {table.name!r}: its frequencies sum to {total:.4g}; give counts of its ids in training data, "
+                f"from which follows how much an id learns"
+            )
         # An edge where ids end that occur at all, as what is behind them needs no room.
         edges = np.union1d(_edges(table.num_embeddings), np.count_nonzero(counts))
         below = _below(counts, edges)
@@ -97,6 +105,8 @@ class Traffic:
             >>> Traffic.of(Table("movie", 4, 8, frequencies=[70, 20, 10, 0])).hot(0.9)
             2
         """
+        if not 0 <= share <= 1:
+            raise InputError(f"a share of the traffic lies in 0 … 1, not {share!r}")
         wanted = self.below[0] + share * self.total
         at = int(np.searchsorted(self.below, wanted * (1 - 1e-12)))
         if at == 0:
@@ -113,6 +123,8 @@ class Traffic:
             >>> Traffic.of(Table("movie", 6, 8, frequencies=[90, 80, 20, 20, 1, 1])).cuts(3)
             [2, 2, 2]
         """
+        if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
+            raise InputError(f"the number of blocks must be a whole number of 1 or more, not {blocks!r}")
         known = self.counts[self.counts > 0].min()
         value, count = np.log(np.maximum(self.counts, known)), len(self.counts)
         sums = [np.concatenate([[0.0], np.cumsum(self.mass * value**power)]) for power in (0, 1, 2)]

@@ -85,7 +85,9 @@ def alpha_rule(
     def bytes_of(widths: Sequence[int]) -> int:
         return sum(_narrow(table, width).bytes(table) for table, width in zip(tables, widths, strict=True))
 
-    return stored(_widths(shape, dim, base_dim, budget, rounding, bytes_of, "the tables"))
+    largest = max(tables, key=lambda table: table.num_embeddings).name
+    what = f"the tables, of which {largest!r} is the largest"
+    return stored(_widths(shape, dim, base_dim, budget, rounding, bytes_of, what))
 
 
 def alpha_blocks(

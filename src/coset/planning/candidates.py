@@ -13,7 +13,7 @@ from coset.methods import Method, from_json, method_class, registered
 from coset.methods.composition import Composition
 from coset.methods.full import Full
 from coset.methods.traffic import Traffic
-from coset.planning.plan import state_bytes
+from coset.planning.plan import check_trained, state_bytes
 from coset.planning.proxy import Judge, Kept
 from coset.schema import Table
 
@@ -48,6 +48,8 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
     """
     if methods is None:
         return [(cls, {}) for cls in registered().values() if cls.planned]
+    if isinstance(methods, str) or not all(isinstance(one, str | Mapping) for one in methods):
+        raise InputError(f"methods must be a list of names, or of tables of fixed fields, not {methods!r}")
     found: list[tuple[type[Method], Mapping[str, Any]]] = []
     for one in methods:
         fixed = {"method": one} if isinstance(one, str) else dict(one)
@@ -84,6 +86,7 @@ def candidates(
         if method.table_outputs > 1:
             continue
         composition = method.descriptor(table)
+        check_trained(table, method, optimizer)
         components = method.components(table) if composition is None else composition.components(table.dtype)
         size = sum(component.bytes for component in components)
         if any(component.shared for component in components) or (found and size >= table.full_bytes):

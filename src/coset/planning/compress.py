@@ -13,7 +13,8 @@ from coset.errors import InputError, unknown
 from coset.ledger import inference_bytes
 from coset.methods import Method
 from coset.methods.full import Full
-from coset.planning.rules import PlanLike, is_left, left_alone, methods_of
+from coset.planning.plan import Plan
+from coset.planning.rules import PlanLike, apart, is_budget, methods_of
 from coset.planning.sites import Holders, Site, first_of_weights, named, sites
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.schema import Table
@@ -47,8 +48,9 @@ def compress_(
             `Table` to `Method`; or a budget for all tables together, `"1MB"`, `"25%"` or a number of bytes,
             which is planned for (`planning.planner.plan`) or, without frequencies or where dims differ, gives each
             table the same share by `low_rank`. What gets a bare row an id (`"full"`) stays as it is.
-        frequencies: how often each id occurs, by name of the module. The fit weighs ids by it, and a method that wants
-            ids in order of popularity gets their order, 4 bytes an id, where they do not come in it.
+        frequencies: how often each id occurs, by name of the module; for a weight that several of them hold, the sum of
+            what is given. The fit weighs ids by it. A method that wants ids in order of popularity gets their order, 4
+            bytes an id, where they do not come in it; but not from a plan or a budget, which is for ids as they come.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
             the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`).
         full_below: tables of fewer ids stay as they are; a budget counts them.
@@ -71,14 +73,12 @@ def compress_(
     """
     every = sites(model, KINDS)
     counts = _counts(model, every, frequencies or {})
-    for pattern in leave:
-        if not any(left_alone(site.name, [place.name for place in site.places], [pattern]) for site in every):
-            raise unknown("module to leave as it is", pattern, [site.name for site in every])
-    chosen = [site for site in every if not left_alone(site.name, [at.name for at in site.places], leave)]
+    chosen, left = apart(every, leave)
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
     small = {name for name, (_, table) in tables.items() if table.num_embeddings < full_below}
-    methods = methods_of(plan, model, tables, small)
-    going = {name: of for name, of in methods.items() if name not in small and not is_left(of)}
+    methods = methods_of(plan, model, tables, small, left)
+    going = {name: of for name, of in methods.items() if name not in small and not of.row_per_id}
+    as_they_come = isinstance(plan, Plan) or is_budget(plan)
     holders = Holders(model)
     groups = [_together(tables[name][0], going, tables, holders) for name in going]
     groups = [group for at, group in enumerate(groups) if group not in groups[:at]]
@@ -88,7 +88,9 @@ def compress_(
         torch.manual_seed(seed)
         for group in groups:
             name = group[0].name
-            made, found[name] = _made(group, tables[name][1], going[name], fit)
+            table = tables[name][1]
+            order = None if as_they_come else _order(table, going[name])
+            made, found[name] = _made(group, table, going[name], order, fit)
             pairs += zip(group, made, strict=True)
     swap_all(pairs)
     tied = {site.name for group in groups for site in group[1:]}
@@ -115,13 +117,22 @@ def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) ->
 
 
 def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any]) -> dict[str, Any]:
-    """Frequencies by the first name of each module."""
-    found = {}
+    """Frequencies by the first name of each module; of modules that hold one weight, the sum of all."""
+    own: dict[str, Any] = {}
     for name, given in frequencies.items():
         if (site := named(model, every, name)) is None:
             raise unknown("module with frequencies", name, [of.name for of in every])
-        found[site.name] = given
-    return found
+        if site.name in own:
+            raise InputError(f"module {site.name!r}: frequencies are given under two of its names; give them once")
+        try:
+            own[site.name] = Table(site.table_name, len(site.weight), 1, frequencies=given).frequencies
+        except InputError as error:
+            raise InputError(f"module {site.name!r}: {error}") from None
+    first = first_of_weights(every)
+    of_weight: dict[str, Any] = {}
+    for name, counts in own.items():
+        of_weight[first[name]] = counts if first[name] not in of_weight else of_weight[first[name]] + counts
+    return {name: of_weight[first[name]] for name in first if first[name] in of_weight}
 
 
 def _table(site: Site, frequencies: Any) -> Table:
@@ -184,14 +195,16 @@ def _check_options(site: Site, method: Method) -> None:
         )
 
 
-def _made(group: Sequence[Site], table: Table, method: Method, fit: bool) -> tuple[list[nn.Module], Fitted]:
+def _made(
+    group: Sequence[Site], table: Table, method: Method, order: np.ndarray | None, fit: bool
+) -> tuple[list[nn.Module], Fitted]:
     """The new modules of a group that shares its weight, and what became of it."""
     old: Any = group[0].module
     weight: Tensor = old.weight
     if fit and weight.is_meta:
         raise InputError(f"module {group[0].name!r}: its weight is on the meta device, with no values; use fit=False")
     try:
-        new = [_built(site.module, table, method) for site in group]
+        new = [_built(site.module, table, method, order) for site in group]
         for other in new[1:]:
             other.tables = new[0].tables
         error, relative = fit_(new[0], weight, _weighed(group, table)) if fit else (None, None)
@@ -201,14 +214,22 @@ def _made(group: Sequence[Site], table: Table, method: Method, fit: bool) -> tup
         take_over(made, site.module)
     new[0].requires_grad_(weight.requires_grad)
     size = inference_bytes(new[0].components())
-    note = f"with {', '.join(site.name for site in group[1:])}" if len(group) > 1 else ""
+    tied = tuple(site.name for site in group[1:])
     return new, Fitted(
-        group[0].name, table.num_embeddings, table.embedding_dim, method, weight.nbytes, size, error, relative, note
+        group[0].name,
+        table.num_embeddings,
+        table.embedding_dim,
+        method,
+        weight.nbytes,
+        size,
+        error,
+        relative,
+        tied=tied,
     )
 
 
-def _built(old: Any, table: Table, method: Method) -> Any:
-    options = {"padding_idx": old.padding_idx, "order": _order(table, method), "device": old.weight.device}
+def _built(old: Any, table: Table, method: Method, order: np.ndarray | None) -> Any:
+    options = {"padding_idx": old.padding_idx, "order": order, "device": old.weight.device}
     if isinstance(old, nn.EmbeddingBag):
         return EmbeddingBag.from_table(
             table, method, mode=old.mode, include_last_offset=old.include_last_offset, **options

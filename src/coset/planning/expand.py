@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError
 from coset.ledger import inference_bytes
 from coset.methods.full import Full
-from coset.planning.rules import left_alone
+from coset.planning.rules import apart
 from coset.planning.sites import Holders, Site, sites
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.tables import Embedding, EmbeddingBag
@@ -44,10 +44,7 @@ def expand_(model: nn.Module, *, leave: Sequence[str] = ()) -> Compression:
         (Embedding(1000, 16), 64000)
     """
     every = sites(model, KINDS)
-    for pattern in leave:
-        if not any(left_alone(site.name, [at.name for at in site.places], [pattern]) for site in every):
-            raise unknown("module to leave as it is", pattern, [site.name for site in every])
-    going = [site for site in every if not left_alone(site.name, [at.name for at in site.places], leave)]
+    going, _ = apart(every, leave)
     holders = Holders(model)
     weights: dict[int, nn.Parameter] = {}
     pairs: list[tuple[Site, nn.Module]] = []

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from coset import settings
 from coset.errors import InputError, unknown
 from coset.files import read_json, write_json
-from coset.ledger import TableOptimizer, table_optimizer_bytes
+from coset.ledger import TableOptimizer, bytes_by_table, table_optimizer_bytes, together
 from coset.methods import Method, method
 from coset.schema import Component, Table
 from coset.sizes import format_size, parse_size
@@ -47,7 +47,7 @@ class Choice:
             None where the method was chosen by hand.
         why: one sentence with numbers.
         instead: the next best, if there is one.
-        digest: of the method that `loss`, `why` and `instead` are about; made here where there is none.
+        digest: of the method that `loss`, `why` and `instead` are about; by default, of `method`.
     """
 
     num_embeddings: int
@@ -56,10 +56,10 @@ class Choice:
     loss: float | None = None
     why: str = ""
     instead: Alternative | None = None
-    digest: str = ""
+    digest: str | None = None
 
     def __post_init__(self) -> None:
-        if self.why and not self.digest:
+        if self.digest is None:
             object.__setattr__(self, "digest", _digest(self.method))
 
 
@@ -148,7 +148,7 @@ class Plan:
         losses = [choice.loss for choice in plan.tables.values()]
         if any(loss is None for loss in losses):
             plan = replace(plan, loss=None)
-        elif plan.methods != self.methods or plan.loss is None:
+        elif plan.loss is None:
             plan = replace(plan, loss=sum(loss for loss in losses if loss is not None))
         plan._check_budget()
         return plan
@@ -208,6 +208,7 @@ class Plan:
         if choice.method.needs_attributes and table.attributes is None:
             raise InputError(f"{where}: {choice.method.name} needs attributes, and the table has none")
         choice.method.check(table)
+        check_trained(table, choice.method, self.optimizer)
 
     def _check_budget(self) -> None:
         if self.budget and self.bytes > self.budget:
@@ -223,19 +224,8 @@ _HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimi
 
 def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:
     """Bytes of every table, and the components of all; a shared array is there once, at its first table."""
-    each: dict[str, int] = {}
-    found: list[Component] = []
-    shared: set[tuple[str, str]] = set()
-    for table in tables:
-        new = []
-        for component in methods[table.name].components(table):
-            name = (component.shared or "", component.key.rpartition(".")[2])
-            if component.shared is None or name not in shared:
-                new.append(component)
-            shared |= {name} if component.shared else set()
-        each[table.name] = sum(component.bytes for component in new)
-        found += new
-    return each, found
+    found = {table.name: methods[table.name].components(table) for table in tables}
+    return bytes_by_table(found), together(found)
 
 
 def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
@@ -243,9 +233,18 @@ def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
     return 0 if optimizer is None else table_optimizer_bytes(components, optimizer)
 
 
+def check_trained(table: Table, method: Method, optimizer: str | None) -> None:
+    """Raise an `InputError` where the state of an optimizer is counted for a table that it does not train."""
+    if optimizer is not None and method.descriptor(table) is None:
+        raise InputError(
+            f"table {table.name!r}: {optimizer} trains what is composed of rows, which {method.name} is not, so its "
+            f"state cannot be counted; choose another method, or leave the optimizer out of the plan"
+        )
+
+
 def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
     """`choice` with these sizes; what it says of itself is believed only if it is about this method."""
-    if choice.digest == _digest(choice.method) and choice.num_embeddings in (0, num_embeddings):
+    if choice.digest == _digest(choice.method):
         return replace(choice, num_embeddings=num_embeddings, bytes=size)
     return Choice(num_embeddings, choice.method, size, why="chosen by hand")
 
@@ -273,4 +272,6 @@ def _choice(name: str, said: Any) -> Choice:
             given["instead"] = {**instead, "method": method(instead["method"])}
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return settings.make(Choice, {"num_embeddings": 0} | given, where)
+    return settings.make(
+        Choice, {"num_embeddings": 0, "digest": ""} | given, where
+    )  # reasons without one are of no use

@@ -72,8 +72,7 @@ def plan(
     names = names_of(tables)
     if not tables:
         raise InputError("a plan needs at least one table")
-    if sizes is not None and (isinstance(sizes, bool) or not isinstance(sizes, int)):
-        raise InputError(f"sizes must be a whole number, not {sizes!r}")
+    _check(sizes, other_bytes, curves, proxy)
     for name in names:
         if curves is not None and name not in curves:
             raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
@@ -84,7 +83,7 @@ def plan(
     judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
     reference = {name: judge.unlimited for name, judge in judges.items()}
     best: tuple[float, Plan] | None = None
-    floors: dict[int, dict[str, int]] = {}
+    floors: dict[int, tuple[int, dict[str, int]]] = {}
     for dim in _dims(tables, embedding_dims):
         other = other_bytes(dim) if callable(other_bytes) else other_bytes
         wide = [table.of_dim(dim) for table in tables]
@@ -96,17 +95,19 @@ def plan(
         chosen = offer.choose()
         if chosen is None:
             smallest = offer.floors()
-            floors[other + sum(smallest.values())] = smallest
+            floors[other + sum(smallest.values())] = other, smallest
             continue
         loss = sum(offer.losses(chosen).values())
         if best is None or loss <= best[0] * _ALIKE:
             best = min(loss, best[0] if best else loss), _planned(wide, offer, chosen, dim, limit, other, optimizer)
     if best is None:
         floor = min(floors)
-        name, most = max(floors[floor].items(), key=lambda item: item[1])
+        other, smallest = floors[floor]
+        name, most = max(smallest.items(), key=lambda item: item[1])
+        beside = f"{other} of them beside the tables, " if other else ""
         raise InfeasibleBudget(
-            f"the smallest plan for these tables takes {format_size(floor)} ({floor} bytes, {most} of them for table "
-            f"{name!r}), but the budget is {limit} bytes",
+            f"the smallest plan for these tables takes {format_size(floor)} ({floor} bytes, {beside}{most} for the "
+            f"largest, table {name!r}), but the budget is {limit} bytes",
             floor,
         )
     return best[1]
@@ -137,6 +138,18 @@ def predicted_losses(
         for table in tables
     }
     return losses(kept, {name: judge.unlimited for name, judge in judges.items()}, proxy.spectrum)
+
+
+def _check(sizes: Any, other_bytes: Any, curves: Any, proxy: Any) -> None:
+    if sizes is not None and (isinstance(sizes, bool) or not isinstance(sizes, int)):
+        raise InputError(f"sizes must be a whole number, not {sizes!r}")
+    if not callable(other_bytes) and (isinstance(other_bytes, bool) or not isinstance(other_bytes, int)):
+        raise InputError(f"other_bytes must be a whole number or a function of the dim, not {other_bytes!r}")
+    if proxy is not None and not isinstance(proxy, Proxy):
+        raise InputError(f"proxy must be a Proxy, not {proxy!r}")
+    for name, curve in (curves or {}).items():
+        if not callable(curve):
+            raise InputError(f"table {name!r}: its curve must be a Curve, not {curve!r}")
 
 
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:

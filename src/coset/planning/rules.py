@@ -7,26 +7,25 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from coset.errors import InfeasibleBudget, InputError, unknown
 from coset.methods import Method, method
+from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
-from coset.planning.plan import Plan
+from coset.planning.plan import Choice, Plan
 from coset.planning.planner import plan as best_plan
 from coset.planning.sites import Site, first_of_weights, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
 from coset.sizes import budget_bytes
-from coset.tables import MethodLike
-from coset.tables.fitted import counted
 
-Rule = MethodLike | Callable[[Table], Method]
 PlanLike = Plan | Mapping[str, Any] | Method | str | int | Callable[[Table], Method]
 
 
 def methods_of(
-    plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str] = frozenset()
+    plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site]
 ) -> dict[str, Method]:
     """The method of each table, by the name of its module; tables of which nothing is said are left out.
 
@@ -34,15 +33,16 @@ def methods_of(
         plan: see `coset.compress_`.
         tables: the modules that may be made smaller, and their tables, by name of the module.
         small: those of them that stay full.
+        left: modules that are left as they are, whatever is said of them.
 
     Raises:
         InputError: names that are no modules, sizes that are not theirs, methods that do not fit them.
     """
     if isinstance(plan, Plan):
-        return _of_plan(plan, tables)
+        return _of_plan(plan, tables, small, left)
     if isinstance(plan, Mapping) and "method" not in plan:
-        return _of_rules(plan, model, tables, small)
-    if _is_budget(plan):
+        return _of_rules(plan, model, tables, small, left)
+    if is_budget(plan):
         return _of_budget(plan, tables, small)
     return {name: _made(plan, name, table) for name, (_, table) in tables.items() if name not in small}
 
@@ -59,7 +59,7 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
         InfeasibleBudget: the budget is below what is feasible.
     """
     dims = {table.embedding_dim for table in tables}
-    if len(dims) == 1 and all(counted(table.frequencies) is not None for table in tables):
+    if len(dims) == 1 and all(table.frequencies is not None and table.frequencies.any() for table in tables):
         return best_plan(tables, budget, embedding_dims=list(dims), other_bytes=other_bytes).methods
     try:
         return uniform(tables, LowRank, budget - other_bytes)
@@ -67,15 +67,20 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
         raise InfeasibleBudget(str(error), error.floor + other_bytes) from None
 
 
-def _is_budget(plan: Any) -> bool:
-    return (isinstance(plan, int) and not isinstance(plan, bool)) or (
+def is_budget(plan: Any) -> bool:
+    """Whether this is a number of bytes, or text that begins like one."""
+    return (isinstance(plan, int | np.integer) and not isinstance(plan, bool)) or (
         isinstance(plan, str) and plan.strip()[:1] in set("0123456789.-+")
     )
 
 
-def _of_plan(plan: Plan, tables: Mapping[str, tuple[Site, Table]]) -> dict[str, Method]:
+def _of_plan(
+    plan: Plan, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site]
+) -> dict[str, Method]:
     """A plan knows tables by the names of modules, with their dots or with a slash for each."""
+    alone = {site.table_name for site in left}
     given = {name.replace(".", "/"): choice for name, choice in plan.tables.items()}
+    given = {name: choice for name, choice in given.items() if name not in alone}
     known = {site.table_name: name for name, (site, _) in tables.items()}
     for name in given:
         if name not in known:
@@ -84,13 +89,20 @@ def _of_plan(plan: Plan, tables: Mapping[str, tuple[Site, Table]]) -> dict[str, 
     for name, of in known.items():
         if name not in given and first[of] == of:
             raise InputError(f"module {of!r}: the plan says nothing of it; plan it too, or leave it as it is (leave=)")
-    fitted = replace(plan, tables=given).fitted([table for _, table in tables.values() if table.name in given])
+    if not given:
+        return {}
+    whole = {name: Choice(0, Full()) if known[name] in small else choice for name, choice in given.items()}
+    fitted = replace(plan, tables=whole).fitted([table for _, table in tables.values() if table.name in given])
     found = {known[name]: of for name, of in fitted.methods.items()}
     return {name: found[name if name in found else first[name]] for name in tables}
 
 
 def _of_rules(
-    rules: Mapping[str, Any], model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str]
+    rules: Mapping[str, Any],
+    model: nn.Module,
+    tables: Mapping[str, tuple[Site, Table]],
+    small: Set[str],
+    left: Sequence[Site],
 ) -> dict[str, Method]:
     """An exact name counts before patterns, and of these the first that matches."""
     sites = [site for site, _ in tables.values()]
@@ -99,7 +111,9 @@ def _of_rules(
     for key, rule in rules.items():
         if not isinstance(key, str):
             raise InputError(f"a rule is for the name of a module or a pattern, not for {key!r}")
-        if site := named(model, sites, key):
+        if site := named(model, [*sites, *left], key):
+            if site.name in exact and exact[site.name] != rule:
+                raise InputError(f"module {site.name!r}: two rules are about it, under two of its names; give one")
             exact[site.name] = rule
         elif set(key) & set("*?["):
             patterns[key] = rule
@@ -113,13 +127,13 @@ def _of_rules(
         if rule is not None and name not in small:
             found[name] = _made(rule, name, table)
     for key in patterns:
-        if not any(fnmatchcase(place.name, key) for site in sites for place in site.places):
+        if not any(fnmatchcase(place.name, key) for site in (*sites, *left) for place in site.places):
             raise unknown("module with a table that matches", key, list(tables))
     return found
 
 
 def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str]) -> dict[str, Method]:
-    """The same share of bytes for every table; small ones take theirs first, and a tied weight is counted once."""
+    """What `within` finds; small tables take their bytes first, and a tied weight is counted once."""
     first = first_of_weights([site for site, _ in tables.values()])
     whole = {name: tables[name][1] for name in tables if first[name] == name}
     left = budget_bytes(budget, sum(table.full_bytes for table in whole.values()))
@@ -142,11 +156,18 @@ def _made(rule: Any, name: str, table: Table) -> Method:
     return made
 
 
-def is_left(chosen: Method | None) -> bool:
-    """Whether a module stays as it is: no rule is about it, or a bare row an id is what it stores already."""
-    return chosen is None or chosen.row_per_id
+def apart(every: Sequence[Site], leave: Sequence[str]) -> tuple[list[Site], list[Site]]:
+    """The sites that may be swapped, and those that names or patterns in `leave` are about.
+
+    Raises:
+        InputError: a name or pattern that is about none.
+    """
+    for pattern in leave:
+        if not any(_is_about(pattern, site) for site in every):
+            raise unknown("module to leave as it is", pattern, [site.name for site in every])
+    left = [site for site in every if any(_is_about(pattern, site) for pattern in leave)]
+    return [site for site in every if site not in left], left
 
 
-def left_alone(name: str, ways: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns names a module."""
-    return any(fnmatchcase(way, pattern) for way in (name, *ways) for pattern in patterns)
+def _is_about(pattern: str, site: Site) -> bool:
+    return any(fnmatchcase(place.name, pattern) for place in site.places)

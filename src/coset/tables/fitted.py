@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coset.ledger import bytes_by_table
 from coset.methods import Method, TableModule
 from coset.sizes import format_size
 from coset.tables.owner import Tables
@@ -28,6 +29,7 @@ class Fitted:
             nothing was fitted.
         relative: `error` over the root mean square of the elements as they were; None where these are all zero as well.
         note: a word about it, such as why it is left as it is.
+        tied: names of other modules that hold the same weight; its bytes are counted here.
     """
 
     name: str
@@ -39,10 +41,11 @@ class Fitted:
     error: float | None = None
     relative: float | None = None
     note: str = ""
+    tied: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**vars(self), "method": self.method.to_json()}
+        return {**vars(self), "method": self.method.to_json(), "tied": list(self.tied)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Compression:
     @property
     def methods(self) -> dict[str, Method]:
         """The method of every table, by name; as rules they give a fresh model of the same kind the same tables."""
-        return {of.name: of.method for of in self.tables}
+        return {name: of.method for of in self.tables for name in (of.name, *of.tied)}
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -116,9 +119,9 @@ def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
         >>> [(of.bytes_before, of.bytes_after) for of in fit_tables_(new, old)]
         [(3200, 864)]
     """
-    shared = bytes_by_table(new), bytes_by_table(old)
+    sizes, sizes_before = _sizes(new), _sizes(old)
     found = []
-    for name, module in ((name, new.tables[name]) for name in shared[0]):
+    for name, module in ((name, new.tables[name]) for name in sizes):
         before: TableModule = old.tables[name]
         table, method = module.table, module.method
         same = method == before.method and not any(module._shareable_within())
@@ -128,7 +131,7 @@ def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
         else:
             left = fit_(module, before.materialize(), counted(table.frequencies))
         found.append(
-            Fitted(name, table.num_embeddings, table.embedding_dim, method, shared[1][name], shared[0][name],
+            Fitted(name, table.num_embeddings, table.embedding_dim, method, sizes_before[name], sizes[name],
                    *left, "left as it is" if same else "")
         )  # fmt: skip
     return tuple(found)
@@ -153,21 +156,15 @@ def counted(frequencies: np.ndarray | None) -> Tensor | None:
     return found if bool(found.any()) else None
 
 
-def bytes_by_table(tables: Tables) -> dict[str, int]:
-    """Bytes of every table of a collection by name; an array that several share is counted at the first of them."""
-    found: dict[str, int] = {}
-    seen: set[str] = set()
-    for name in tables._names:
-        module: TableModule = tables.tables[name]
-        components = module.method.components(module.table)
-        found[name] = sum(of.bytes for of in components if of.shared is None or of.shared not in seen)
-        seen |= {of.shared for of in components if of.shared is not None}
-    return found
+def _sizes(tables: Tables) -> dict[str, int]:
+    modules: dict[str, TableModule] = {name: tables.tables[name] for name in tables._names}
+    return bytes_by_table({name: of.method.components(of.table) for name, of in modules.items()})
 
 
 def _line(of: Fitted) -> tuple[str, ...]:
     error, relative = ("–" if value is None else f"{value:.3g}" for value in (of.error, of.relative))
+    note = of.note or (f"with {', '.join(of.tied)}" if of.tied else "")
     return (
         of.name, f"{of.num_embeddings:,}", str(of.embedding_dim), repr(of.method), format_size(of.bytes_before),
-        format_size(of.bytes_after), error, relative, of.note,
+        format_size(of.bytes_after), error, relative, note,
     )  # fmt: skip
