@@ -43,10 +43,12 @@ def alternating(
     shapes = [(size, target.shape[1]) for size in stored]
     parts, error = descend([target.new_full(shape, float(mult)) for shape in shapes], target, share, rows, mult)
     generator = torch.Generator().manual_seed(0)
+    power = (share[:, None] * target.square()).sum(0)
     for _ in range(_RESTARTS if mult and len(parts) > 2 else 0):
-        worse = error > 1e-3 * (share[:, None] * target.square()).sum(0)
+        worse = error > 1e-3 * power
         if not bool(worse.any()):
             break
+        before = float(error.sum())
         begun = [torch.randn(shape, generator=generator, dtype=target.dtype).to(target) for shape in shapes]
         others, found = descend([part[:, worse] for part in begun], target[:, worse], share, rows, mult)
         better = found < error[worse]
@@ -54,6 +56,8 @@ def alternating(
         error[at] = found[better]
         for part, other in zip(parts, others, strict=True):
             part[:, at] = other[:, better]
+        if float(error.sum()) > 0.9 * before > 0.45 * float(power.sum()):
+            break  # the table has no such structure
     return _balanced(parts) if mult else parts
 
 
