@@ -19,7 +19,7 @@ from coset.planning.sites import Holders, Site, first_of_weights, named, sites
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.schema import Table
 from coset.tables import Embedding, EmbeddingBag
-from coset.tables.fitted import Compression, Fitted, counted, fit_
+from coset.tables.fitted import Compression, Fitted, fit_, frequency_weights
 
 KINDS = (nn.Embedding, nn.EmbeddingBag)
 
@@ -249,7 +249,7 @@ def _order(table: Table, method: Method) -> np.ndarray | None:
 def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
     """How much each id counts in the fit: not at all where it is padding, which is never read."""
     paddings = {getattr(site.module, "padding_idx", None) for site in group}
-    share = counted(table.frequencies)
+    share = frequency_weights(table.frequencies)
     if len(paddings) > 1 or None in paddings or table.num_embeddings == 1:
         return share
     share = torch.ones(table.num_embeddings, dtype=torch.float64) if share is None else share.clone()

@@ -75,9 +75,8 @@ def _check(site: Site, going: Sequence[Site], holders: Holders) -> None:
     where = f"module {site.name!r}"
     if len(old._module.vector_shape) > 1:
         raise InputError(f"{where}: {old.method.name!r} gives several vectors an id, which torch's modules do not")
-    inside = {id(module) for module in old.modules()}
-    together = [other for other in going if getattr(other.module, "tables", None) is old.tables]
-    inside |= {id(module) for other in together for module in other.module.modules()}
+    others: list[Any] = [other.module for other in going]
+    inside = {id(module) for other in others if other.tables is old.tables for module in other.modules()}
     for parameter in old.parameters():
         for module, name in holders.of(parameter):
             if id(module) not in inside:

@@ -129,7 +129,7 @@ def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
             module.load_state_dict(before.state_dict())
             left: tuple[float, float | None] = 0.0, 0.0
         else:
-            left = fit_(module, before.materialize(), counted(table.frequencies))
+            left = fit_(module, before.materialize(), frequency_weights(table.frequencies))
         found.append(
             Fitted(name, table.num_embeddings, table.embedding_dim, method, sizes_before[name], sizes[name],
                    *left, "left as it is" if same else "")
@@ -147,7 +147,7 @@ def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float
     return error, error / scale if scale else (None if error else 0.0)
 
 
-def counted(frequencies: np.ndarray | None) -> Tensor | None:
+def frequency_weights(frequencies: np.ndarray | None) -> Tensor | None:
     """Frequencies as a tensor; None where no id has any, so that all count alike."""
     if frequencies is None:
         return None
