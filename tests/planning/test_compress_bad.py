@@ -77,6 +77,18 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "forward": (bad(lambda m: setattr(m.inner["bad"], "forward", lambda ids: ids)), "forward was replaced"),
     "buffer": (bad(lambda m: m.inner["bad"].register_buffer("more", torch.zeros(1))), "may compute"),
     "state hook": (bad(lambda m: m.inner["bad"].register_state_dict_pre_hook(lambda *_: None)), "hooks on its state"),
+    "state hook, after": (
+        bad(lambda m: m.inner["bad"].register_state_dict_post_hook(lambda *_: None)), "hooks on its state",
+    ),
+    "loading hook": (
+        bad(lambda m: m.inner["bad"].register_load_state_dict_pre_hook(lambda *_: None)), "hooks on its state",
+    ),
+    "loading hook, after": (
+        bad(lambda m: m.inner["bad"].register_load_state_dict_post_hook(lambda *_: None)), "hooks on its state",
+    ),
+    "hook of what was added up": (
+        bad(lambda m: m.inner["bad"].weight.register_post_accumulate_grad_hook(lambda p: None)), "its weight has hooks",
+    ),
     "gradient hook": (bad(lambda m: m.inner["bad"].weight.register_hook(lambda g: g)), "its weight has hooks"),
     "tied to a layer": (bad(lambda m: setattr(m.head, "weight", m.inner["bad"].weight)), "tied to 'head.weight'"),
     "in a list": (bad(lambda m: setattr(m, "all", [m.fine, {"x": (m.inner["bad"],)}])), "'all' refers to it"),
