@@ -53,3 +53,10 @@ def test_never_over_the_budget_on_a_coarse_grid(given, budget: int, grid: int) -
         for number, one in enumerate(offered):  # and no single exchange would help
             rest = budget - size + int(one.bytes[picks[number]])
             assert one.losses[one.bytes <= rest].min() >= one.losses[picks[number]] - 1e-12
+
+
+def test_a_choice_may_take_the_budget_to_the_last_byte() -> None:
+    """No exchange of a single candidate leads to it from the best choice that leaves a byte."""
+    offered = as_groups([[(0, 8), (10, 0)], [(0, 8), (5, 4)]])
+    assert solve(offered, 10) == [1, 0]
+    assert solve(offered, 9) == [0, 1]
