@@ -122,6 +122,26 @@ def test_blocks_by_popularity() -> None:
         alpha_blocks(table, (10, 100, 1000), budget=100)
 
 
+@pytest.mark.parametrize("rounding", ["nearest", "power_of_two"])
+@pytest.mark.parametrize("alpha", [0.1, 0.3, 0.5])
+def test_a_budget_of_what_a_base_dim_takes_is_spent_to_the_last_byte(alpha: float, rounding) -> None:
+    """Scales at which a width is rounded up are met, though the float there may lie just below a half."""
+    draws = np.random.default_rng(0)
+    for _ in range(20):
+        tables = [Table(f"t{at}", int(n), 16) for at, n in enumerate(np.exp(draws.uniform(1, 12, 4)))]
+        for base_dim in (1.5, 2.5, 4, 7.5, 11.5, 16):
+            plan = alpha_rule(tables, alpha, base_dim=base_dim, rounding=rounding)
+            budget = sum(plan[table.name].bytes(table) for table in tables)
+            again = alpha_rule(tables, alpha, budget=budget, rounding=rounding)
+            assert sum(again[table.name].bytes(table) for table in tables) == budget
+
+
+@pytest.mark.parametrize(("counts", "dims"), [([8.0, 0.0], (16, 1)), ([0.0, 0.0], (16, 16)), ([0.0, 8.0], (1, 16))])
+def test_blocks_that_were_never_seen_are_as_narrow_as_can_be(counts, dims) -> None:
+    table = Table("movie", 110, 16, frequencies=np.repeat(counts, [10, 100]))
+    assert alpha_blocks(table, (10, 100), 0.3).block_dims == dims
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

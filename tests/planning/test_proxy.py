@@ -65,6 +65,13 @@ def test_a_method_without_a_composition_is_a_narrow_table_of_its_worth() -> None
     np.testing.assert_allclose(kept(robe, USER).dims, kept(Full(), USER).dims * np.clip(width - np.arange(DIMS), 0, 1))
 
 
+def test_no_more_than_all_traffic_is_an_ids_own() -> None:
+    """However wide the narrow table is that a method is taken for; of one of less than an element an id, a share."""
+    worth = method("robe", size=1).worth
+    found = [kept(method("robe", size=int(width * 6 / worth)), USER).alone for width in (0.5, 1, 2, 8)]
+    assert found == pytest.approx([0.5, 1, 1, 1])
+
+
 def test_parts_of_the_loss_sum_to_the_whole() -> None:
     draws = np.random.default_rng(0)
     names = ("user", "movie", "day")
