@@ -56,6 +56,19 @@ def test_a_model_of_26_tables_in_many_blocks(tmp_path: Path) -> None:
     assert found[0] <= told.header
 
 
+def test_hundreds_of_arrays_of_long_names(tmp_path: Path) -> None:
+    """More than 64 KiB, and more than the names alone, which the header holds with a place and a shape each."""
+    blocks = Blocks((300,), (Full(), QuotientRemainder(20)))
+    given = [(Table(f"a_feature_with_a_rather_long_name_{at}", 700, 16), blocks) for at in range(300)]
+    bags = EmbeddingBagCollection(given)
+    checkpoint.save(tmp_path / "model", "model", bags.state_dict(), {})
+    told = predict(given)
+    header, tensors = parts(tmp_path / "model")
+    assert tensors == told.artifact
+    assert len(told.lines) == 900
+    assert 1 << 16 < header <= told.header < 2 * header
+
+
 def test_a_run_of_clicks(clicks: Any, tmp_path: Path) -> None:
     """Its model holds layers beside the tables, and all choices, versions and settings in the header."""
     methods: dict[str, Method] = {"C1": QuotientRemainder(14), "C2": Hashing(5)}

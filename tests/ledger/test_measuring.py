@@ -94,6 +94,27 @@ def test_weights_that_share_memory_count_once() -> None:
     assert measure(nn.ModuleList([one, other])).parameters == 160
 
 
+@pytest.mark.parametrize("names", [("first", "second"), ("second", "first")])
+def test_a_buffer_under_two_names_is_saved_if_one_of_them_is(names: tuple[str, str]) -> None:
+    module, held = nn.Module(), torch.zeros(10)
+    for name in names:
+        module.register_buffer(name, held, persistent=name == "first")
+    found = measure(module)
+    assert found.artifact == found.index == 40
+    assert sum(value.nbytes for value in module.state_dict().values()) == 40
+
+
+def test_state_that_several_parameters_hold_together_counts_once() -> None:
+    layers = nn.ModuleList([nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)])
+    optimizer = torch.optim.SGD(layers.parameters())
+    own, both = torch.zeros(3), torch.zeros(100, dtype=torch.float64)
+    for parameter in layers.parameters():
+        optimizer.state[parameter] = {"both": both, "again": [both]}
+    optimizer.state[layers[1].weight]["own"] = own
+    found = measure(layers, [optimizer, torch.optim.SGD(layers.parameters())])
+    assert [line.optimizer for line in found.lines] == [800, 12]
+
+
 def test_odd_tensors() -> None:
     module = nn.Module()
     module.mean = nn.Parameter(torch.tensor(1.0))

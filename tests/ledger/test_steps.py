@@ -160,6 +160,41 @@ def test_sparse_gradients(name: str, width: int, rows: int) -> None:
     assert found - PYTHON < told.step < 2 * found
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("uses", [1, 2, 3])
+def test_dense_gradients_of_features_that_share_a_table_are_added_up(uses: int) -> None:
+    """One more is there meanwhile, but never two."""
+    table, features = Table("ids", 50_000, 16), {f"f{at}": "ids" for at in range(uses)}
+    bags = EmbeddingBagCollection([(table, "full")], features)
+    told = predict([(table, Full())], features, optimizer="sgd", batch_size=100)
+    optimizer = torch.optim.SGD(bags.parameters())
+    found = taken(bags, optimizer, {feature: drawn(50_000, 100, at) for at, feature in enumerate(features)})
+    assert found - PYTHON < told.step < 1.1 * found
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("width", [2, 32])
+@pytest.mark.parametrize("uses", [2, 3, 5])
+def test_sparse_gradients_of_features_that_share_a_table_are_put_behind_one_another(uses: int, width: int) -> None:
+    """Into new arrays, beside which the old ones are still there."""
+    model = torch.nn.Embedding(5000, width, sparse=True)
+    optimizer = torch.optim.SGD(model.parameters())
+    features = {f"f{at}": "ids" for at in range(uses)}
+    given = [(Table("ids", 5000, width), Full())]
+    told = predict(given, features, optimizer="sgd", batch_size=BATCH, sparse=True)
+    ids = [drawn(5000, BATCH, at) for at in range(uses)]
+
+    def step() -> None:
+        vectors = [model(of) for of in ids]
+        torch.autograd.backward(vectors, list(map(torch.ones_like, vectors)))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    found = bytes_of(step)
+    assert found - PYTHON < told.step < 1.3 * found
+
+
 @pytest.mark.parametrize("rows", [1, 4, 5, 1000, 4096, 4097, 60_000])
 def test_hash_tables_are_those_of_the_kernel(rows: int) -> None:
     task, arrays = np.array([0, 0, 1, 0, 0, 0, 0]), np.array([[0, 10**6, 4]])
