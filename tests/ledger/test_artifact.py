@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from coset import Blocks, EmbeddingBagCollection, Full, Hashing, MixedDimension, QuotientRemainder, Table, predict
 from coset.ledger import measure
@@ -56,17 +58,15 @@ def test_a_model_of_26_tables_in_many_blocks(tmp_path: Path) -> None:
     assert found[0] <= told.header
 
 
-def test_hundreds_of_arrays_of_long_names(tmp_path: Path) -> None:
-    """More than 64 KiB, and more than the names alone, which the header holds with a place and a shape each."""
-    blocks = Blocks((300,), (Full(), QuotientRemainder(20)))
-    given = [(Table(f"a_feature_with_a_rather_long_name_{at}", 700, 16), blocks) for at in range(300)]
-    bags = EmbeddingBagCollection(given)
-    checkpoint.save(tmp_path / "model", "model", bags.state_dict(), {})
-    told = predict(given)
+@pytest.mark.parametrize("count", [300, 900, 6000])
+def test_arrays_of_long_names(count: int, tmp_path: Path) -> None:
+    """The header holds each name, with a type, a shape and a place; so thousands of them take more than 64 KiB."""
+    model = nn.ParameterDict({f"an_array_of_a_rather_long_name_{at}": torch.zeros(400, 1) for at in range(count)})
+    checkpoint.save(tmp_path / "model", "model", model.state_dict(), {})
+    told = measure(model)
     header, tensors = parts(tmp_path / "model")
-    assert tensors == told.artifact
-    assert len(told.lines) == 900
-    assert 1 << 16 < header <= told.header < 2 * header
+    assert tensors == told.artifact == count * 1600
+    assert header <= told.header <= (1 << 16) + 2 * header
 
 
 def test_a_run_of_clicks(clicks: Any, tmp_path: Path) -> None:
