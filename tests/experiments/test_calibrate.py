@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from coset.data import load_ratings
 from coset.data.settings import DataSettings
+from coset.errors import InputError
 from coset.experiments.calibrate import _fitted, calibrate
 from coset.experiments.planning import Planning
 from coset.experiments.ratings import RatingsRecipe
@@ -16,6 +19,7 @@ from coset.experiments.task import Row, RowSettings
 from coset.methods import Method
 from coset.methods.hashing import Hashing
 from coset.models.dot import DotSettings
+from coset.planning.curves import Curve
 from coset.training.settings import TrainingSettings
 
 FULL = {"user": 0.03, "item": 0.05, "genre": 0.01}  # what full tables lose for their dim
@@ -51,6 +55,50 @@ def test_narrow_models_alone_are_enough_for_a_curve() -> None:
     assert curves["user"](0.2) + curves["item"](0.4) - curves["user"](0.02) - curves["item"](0.04) == pytest.approx(
         0.054, rel=1e-2
     )
+
+
+def test_what_is_not_predicted_to_lose_more_tells_nothing() -> None:
+    """Beyond the dims that ids can tell apart, predicted losses are rounding errors of 0."""
+    rows = [row({}), row({}), row({"user": Hashing(1)}), row({"item": Hashing(1)})]
+    predicted = [
+        {"user": 2e-16, "item": 0.0},
+        {"user": 1e-15, "item": 1e-16},
+        {"user": 0.2, "item": 0.0},
+        {"user": 2e-16, "item": 1e-15},
+    ]
+    curves = _fitted(rows, predicted, [0.0, 0.01, 0.04, -0.02])
+    assert curves == {"user": Curve(0.2), "item": Curve(0.2)}
+    predicted = [{"user": 0.0, "item": 0.0}, {"user": 0.0, "item": 0.0}, {"user": 0.2, "item": 0.0}]
+    assert _fitted(rows[:3], predicted, [0.0, 0.01, 0.04])["item"] == Curve(0.2)  # nothing is divided by 0
+    narrow = _fitted(rows[:2], [predicted[0], predicted[2]], [0.0, 0.04])
+    assert narrow == {"user": Curve(0.2), "item": Curve(0.2)}
+
+
+def few_items(path: Path) -> Path:
+    """Ratings of 60 users and 3 items, so that tables keep all that there is to learn in 3 dims."""
+    draw = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(60), 30), np.tile([0, 1, 2], 600)
+    rows = zip(users, items, draw.integers(1, 6, len(users)), strict=True)
+    path.write_text("userId,movieId,rating\n" + "".join(f"{u},{i},{r}\n" for u, i, r in rows))
+    return path
+
+
+def test_dims_that_make_no_difference_are_not_trained(tmp_path: Path) -> None:
+    source = few_items(tmp_path / "few.csv")
+    recipe = RatingsRecipe(
+        "r", "R", DataSettings(str(source)), (RowSettings("full"),), model=DotSettings(embedding_dim=16, biases=True),
+        training=TrainingSettings(epochs=4, batch_size=64),
+    )  # fmt: skip
+    curves = calibrate(recipe, recipe.model, load_ratings(source), Planning(("low_rank",)), tmp_path / "runs")
+    assert all(0 < curve.scale < 10 for curve in curves.values())
+    (folder,) = (tmp_path / "runs" / "calibration").iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert {"full", "narrow-d=2"} <= names
+    assert not {"narrow-d=8", "narrow-d=4"} & names
+    wide = replace(recipe, model=replace(recipe.model, embedding_dim=64))
+    with pytest.raises(InputError, match="nothing to calibrate"):
+        calibrate(wide, wide.model, load_ratings(source), Planning(("full",), (64, 32)), tmp_path / "wide")
+    assert not (tmp_path / "wide").exists()
 
 
 def test_what_is_measured_is_kept_and_the_same_again(small_csv: Path, tmp_path: Path) -> None:

@@ -35,12 +35,17 @@ def test_a_table_whose_points_gain_costs_next_to_nothing() -> None:
     assert found["movie"] == Curve(0.1, 1.0)
 
 
+def test_rounding_errors_of_no_loss_are_no_points() -> None:
+    assert fit_curves({"user": [Point(1e-16, 0.02), Point(-1e-16, 0.02), Point(0.1, 0.02)]}) == {"user": Curve(0.2)}
+
+
 @pytest.mark.parametrize(
     ("points", "said"),
     [
         ({}, "at least one table"),
         ({"user": []}, "'user'.*no curve"),
         ({"user": [Point(0.0, 1.0)]}, "'user'.*no curve"),
+        ({"user": [Point(1e-16, 1.0)]}, "'user'.*no curve"),
         ({"user": [Point(0.1, float("nan"))]}, "'user'.*finite"),
     ],
 )

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from coset import settings
-from coset.errors import Unsuitable
+from coset.errors import InputError, Unsuitable
 from coset.experiments.planning import Planning
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Row, RowSettings
 from coset.methods import Method, method_class, registered
-from coset.planning.curves import Curve, Point, fit_curves
+from coset.planning.curves import LEAST, Curve, Point, fit_curves
 from coset.planning.planner import predicted_losses
 from coset.schema import Table
 
@@ -64,11 +64,36 @@ def calibrate(
     tables = trial.tables(model, encoded)
     wanted = [RowSettings("full"), *_narrow(trial, model, how), *_one_by_one(tables, how)]
     rows = resolve(replace(trial, rows=tuple(wanted)), encoded)[0]
+    rows, predicted = _telling(rows, [_predicted(trial, row, encoded) for row in rows])
     folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
     found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
-    predicted = [predicted_losses(trial.tables(row.model, encoded), row.methods) for row in rows]
     measured = [loss - found[0] for loss in found]
     return _fitted(rows, predicted, measured)
+
+
+def _predicted(trial: Recipe, row: Row, encoded: Any) -> dict[str, float]:
+    """What every table loses; a loss of nothing may come out as rounding error on either side of 0."""
+    found = predicted_losses(trial.tables(row.model, encoded), row.methods)
+    return {name: max(0.0, loss) for name, loss in found.items()}
+
+
+def _telling(rows: Sequence[Row], predicted: Sequence[dict[str, float]]) -> tuple[list[Row], list[dict[str, float]]]:
+    """The rows of which a training says something: that of full tables, and those that are predicted to lose more.
+
+    Dims beyond those that the ids of the other tables can tell apart are such that do not.
+    """
+    first = predicted[0]
+    kept = [at for at, parts in enumerate(predicted) if at == 0 or any(_more(parts, first, name) for name in first)]
+    if len(kept) == 1:
+        raise InputError(
+            "there is nothing to calibrate: by the prediction, full tables keep all that these tables can learn, and "
+            "so does each size that would be measured; plan without calibrating"
+        )
+    return [rows[at] for at in kept], [predicted[at] for at in kept]
+
+
+def _more(parts: Mapping[str, float], first: Mapping[str, float], name: str) -> bool:
+    return parts[name] - first[name] > LEAST
 
 
 def _fitted(
@@ -79,16 +104,18 @@ def _fitted(
     What is measured is the difference to full tables, which lose something themselves, as their dim is limited. Curves
     begin at 0 all the same, as what they say of the full tables is added, again and again. What a narrow model loses is
     the loss of all tables together, each of which has the part that is predicted. Tables that were not measured by
-    themselves have the mean of the others.
+    themselves, or only at sizes that are predicted to lose nothing, have the mean of the others.
     """
     first, *others = predicted
     points: dict[str, list[Point]] = {name: [] for name in first}
     for row, parts, more in zip(rows[1:], others, measured[1:], strict=True):
         whole = sum(parts.values())
         for name in row.methods or first:
-            share = 1.0 if row.methods else parts[name] / whole
-            points[name].append(Point(parts[name], more * share))
-    alone = {name for row in rows for name in row.methods} or set(first)
+            if _more(parts, first, name):
+                share = 1.0 if row.methods else parts[name] / whole
+                points[name].append(Point(parts[name], more * share))
+    told = {name for name in first if points[name]}
+    alone = told & {name for row in rows for name in row.methods} or told
     curves = {name: Curve(0.0) for name in first}
     for _ in range(_ROUNDS):
         shifted = {

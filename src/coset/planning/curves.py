@@ -10,6 +10,8 @@ import numpy as np
 from coset import settings
 from coset.errors import InputError
 
+LEAST = 1e-9
+"""Predicted losses up to this are rounding errors of no loss."""
 _POWERS = np.geomspace(0.25, 4, 33)
 
 
@@ -56,7 +58,7 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
     scale, so that bytes which no other table needs more still go where the proxy wants them.
 
     Args:
-        points: by table name; a predicted loss of 0 says nothing and is left out.
+        points: by table name; a predicted loss of `LEAST` or less says nothing and is left out.
 
     Raises:
         InputError: a table without a point that says something, or a point that is not finite.
@@ -70,9 +72,11 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
         column = np.array([(point.predicted, point.measured) for point in given], dtype=np.float64).reshape(-1, 2)
         if not np.isfinite(column).all():
             raise InputError(f"table {name!r}: a measured loss must be finite; a training that diverged tells nothing")
-        column = column[column[:, 0] > 0]
+        column = column[column[:, 0] > LEAST]
         if not len(column):
-            raise InputError(f"table {name!r}: no training compressed it, so there is no curve to fit")
+            raise InputError(
+                f"table {name!r}: no training of it is predicted to lose anything, so there is no curve to fit"
+            )
         columns[name] = column
     if not columns:
         raise InputError("curves need points of at least one table")
