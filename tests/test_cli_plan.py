@@ -241,6 +241,9 @@ def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -
         (("train", "small.csv", "--plan", "p.json", "--method", "hashing"), ["--plan", "--method"]),
         (("train", "small.csv", "--plan", "p.json", "--budget", "3KB"), ["--plan"]),
         (("plan", "small.csv", "--budget", "3KB", "--alpha", "0.3", "--calibrate"), ["alpha", "calibrate"]),
+        (("plan", "small.csv", "--budget", "300", "--calibrate"), ["smallest plan", "300"]),
+        (("plan", "small.csv", "--budget", "3KB", "--optimizer", "row_wise", "--calibrate"), ["row_wise_adagrad"]),
+        (("plan", "small.csv", "--budget", "450", "--alpha", "0.3"), ["(932 bytes: 528 for", " 404 for", "not 450 b"]),
     ],
 )
 @pytest.mark.usefixtures("csv")
@@ -300,6 +303,7 @@ def test_a_plan_of_other_data_names_the_table(coset: Coset, csv: Path, clicks: A
         ("plan = true\nbudgets = ['3XB']", "unknown unit"),
         ("plan = { method = ['full'] }\nbudgets = ['3KB']", "did you mean 'methods'"),
         ("plan = true\nbudgets = ['410']", "row 'x': the smallest plan"),
+        ("plan = { calibrate = true }\nbudgets = ['3KB', '410']", "row 'x 410': the smallest plan"),
     ],
 )
 @pytest.mark.usefixtures("csv")
@@ -308,3 +312,4 @@ def test_wrong_planned_rows_of_recipes_are_one_sentence(coset: Coset, row: str, 
         f"title = 'T'\ndata = 'small.csv'\n[model]\nbiases = true\n[[rows]]\nname = 'x'\n{row}\n"
     )
     assert part in coset("compare", "mine.toml").sentence
+    assert sorted(path.name for path in Path().iterdir()) == ["mine.toml", "small.csv"]  # and nothing is trained

@@ -54,7 +54,7 @@ def test_a_shipped_recipe_fits_data_of_the_size_it_was_written_for(name: str, tw
     recipe = load_recipe(name)
     assert recipe.name == name
     encoded = encode(recipe, twin, 0)
-    rows, _ = resolve(recipe, encoded, lambda model, how: None)  # nothing is trained here
+    rows, _ = resolve(recipe, encoded)
     assert "full" in [row.name for row in rows]
     for given_row in recipe.rows:
         budgets = [budget for budget in given_row.budgets if isinstance(budget, int)]

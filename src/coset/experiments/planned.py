@@ -35,8 +35,10 @@ def make_plan(
     """
     encoded = recipe.encoded(data, recipe.first_seed)
     limit = budget_bytes(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
-    curves = calibrate(recipe, recipe.model, data, how, beside, progress) if how.calibrate else None
-    plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
+    plan = plan_for(recipe, recipe.model, encoded, limit, how)  # raises, before anything is trained, if there is none
+    if how.calibrate:
+        curves = calibrate(recipe, recipe.model, data, how, beside, progress)
+        plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
     return plan, described(recipe, data, encoded, plan, how.calibrate)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coset import ledger, settings
-from coset.errors import InputError, Unsuitable
+from coset.errors import InfeasibleBudget, InputError, Unsuitable
 from coset.files import read_json
 from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
@@ -17,6 +17,7 @@ from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import plan as solve
 from coset.planning.planner import predicted_losses
 from coset.schema import Table
+from coset.sizes import format_size
 
 if TYPE_CHECKING:
     from coset.experiments.task import Recipe
@@ -105,7 +106,15 @@ def plan_for(
 
 
 def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) -> Plan:
-    methods = alpha_rule(tables, alpha, budget=max(0, budget - other))
+    try:
+        methods = alpha_rule(tables, alpha, budget=max(0, budget - other))
+    except InfeasibleBudget as error:
+        floor = error.floor + other
+        raise InfeasibleBudget(
+            f"the alpha rule needs a budget of at least {format_size(floor)} ({floor} bytes: {error.floor} for tables "
+            f"in rows of one element, {other} for what the model stores beside them), not {budget} bytes",
+            floor,
+        ) from None
     loss, (each, _) = predicted_losses(tables, methods), own_bytes(tables, methods)
     said = {
         table.name: Choice(

@@ -35,11 +35,13 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
     left out: with `skip_infeasible`, rows whose budget lies below the floor of their method.
 
     Args:
-        calibrated: measures losses of a model, for plans that want them.
+        calibrated: measures losses of a model, for plans that want them; without it they go by what is predicted.
 
     Raises:
         InputError: a method that does not fit its table, two rows of one name, a budget below the floor.
     """
+    if calibrated is not None and any(_calibrates(given) for given in recipe.rows):
+        resolve(recipe, encoded)  # what is wrong with any row is said before anything is trained
     rows: list[Row] = []
     notes: list[str] = []
     seen: list[str] = []
@@ -118,11 +120,16 @@ def _planned(
         model = _of_dim(given, case.model, plan.embedding_dim)
         return plan.fitted(recipe.tables(model, encoded), besides(recipe, model, encoded))
     how = Planning.of(given.plan, "plan")
-    if how.calibrate and calibrated is None:
-        raise InputError("there is nothing here to calibrate a plan with")
     assert limit is not None
-    curves = calibrated(case.model, how) if how.calibrate and calibrated is not None else None
-    return plan_for(recipe, case.model, encoded, limit, how, curves)
+    plan = plan_for(recipe, case.model, encoded, limit, how)  # nothing is trained for a row that is left out
+    if how.calibrate and calibrated is not None:
+        plan = plan_for(recipe, case.model, encoded, limit, how, calibrated(case.model, how))
+    return plan
+
+
+def _calibrates(given: RowSettings) -> bool:
+    wanted = given.plan is not None and not isinstance(given.plan, str)
+    return wanted and Planning.of(given.plan, "plan").calibrate
 
 
 def _chosen(recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, encoded: Any) -> Mapping[str, Method]:
@@ -140,22 +147,22 @@ def _chosen(recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, 
     if case.collisions is not None:
         return {table.name: cls.for_collisions(table, case.collisions, **fixed) for table in tables}
     assert limit is not None
-    besides = _full_bytes(recipe, case.model, encoded) - sum(table.full_bytes for table in tables)
-    return _within(cls, tables, limit, besides, len(every) > len(tables), fixed) if tables else {}
+    taken = _full_bytes(recipe, case.model, encoded) - sum(table.full_bytes for table in tables)
+    return _within(cls, tables, limit, taken, len(every) > len(tables), fixed) if tables else {}
 
 
 def _within(
-    cls: type[Method], tables: Sequence[Table], limit: int, besides: int, some_full: bool, fixed: Mapping[str, Any]
+    cls: type[Method], tables: Sequence[Table], limit: int, taken: int, some_full: bool, fixed: Mapping[str, Any]
 ) -> dict[str, Method]:
-    """Sizes of a method for these tables, where `besides` bytes of the limit are taken already."""
+    """Sizes of a method for these tables, where so many bytes of the limit are taken already."""
     try:
-        return uniform(tables, cls, limit - besides, **fixed)
+        return uniform(tables, cls, limit - taken, **fixed)
     except InfeasibleBudget as error:
-        floor = error.floor + besides
+        floor = error.floor + taken
         what = "what stays full" if some_full else "biases"
         raise InfeasibleBudget(
             f"{cls.name} needs a budget of at least {floor} bytes here ({error.floor} for the tables, "
-            f"{besides} for {what}), not {limit}",
+            f"{taken} for {what}), not {limit}",
             floor,
         ) from None
 
