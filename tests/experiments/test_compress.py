@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the plan says nothing"),
         ({"plan": tmp_path / "none.json"}, "no such plan"),
         ({"budget": "1XB"}, "unknown unit 'XB'"),
+        ({"budget": "1MB"}, r"full: the run takes 3\.6KB \(3604 bytes\) already, within the budget of 1MB"),
+        ({"budget": "100%"}, r"within the budget of 3\.6KB \(3604 bytes\); give a smaller one"),
     ]
     names = [FinishedRun.load(run).user.name, FinishedRun.load(run).item.name]
     full = plan_file(tmp_path / "b.json", **dict.fromkeys(names, Full()))
@@ -145,6 +148,22 @@ def test_a_click_run(coset: Any, clicks: Any, tmp_path: Path) -> None:
     layers = [name for name in fitted if not name.startswith("tables.")]
     assert layers
     assert all(torch.equal(fitted[name], old.state_dict()[name]) for name in layers)
+
+
+def test_a_run_given_as_the_folder_that_commands_run_in(
+    coset: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    found = coset("compress", ".", "--budget", "40%")
+    assert found.code == 0, found.err
+    assert json.loads((tmp_path / "mine-40%" / "run.json").read_text())["compressed"]["from"] == "mine"
+    assert coset("compress", "/", "--budget", "40%").sentence.startswith("/: no run here")
+    monkeypatch.chdir(tmp_path)
+    refused = coset("compress", "mine", "--budget", "200%", "--out", "larger")
+    assert refused.code == 2
+    assert refused.sentence.startswith("mine: the run takes 3.6KB (3604 bytes) already")
+    assert not Path("larger").exists()
 
 
 def test_the_command(coset: Any, run: Path) -> None:

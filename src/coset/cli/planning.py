@@ -110,7 +110,8 @@ def compress(
     from coset.experiments.compress import compress_run, compression_tables
 
     said = "compressed" if budget is None else re.sub(r"[^\w.%]+", "-", budget)
-    out = out or run.resolve().with_name(f"{run.name}-{said}")
+    place = run.resolve()  # a run may be given as "."
+    out = out or place.parent / f"{place.name}-{said}"
     use_threads(threads)
     with progress_bar("") as progress:
         found = compress_run(run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress)

@@ -39,8 +39,9 @@ def compress_run(
         engine: of that training.
 
     Raises:
-        InputError: no budget and no plan, a budget below what is feasible, a plan that does not fit the run, a run
-            that is not finished, data that are no longer there, or an `out` that holds something.
+        InputError: no budget and no plan, a budget below what is feasible or one that the run is within, a plan that
+            does not fit the run, a run that is not finished, data that are no longer there, or an `out` that holds
+            something.
     """
     if budget is None and plan is None:
         raise InputError("give a --budget to plan for, or a --plan")
@@ -55,7 +56,7 @@ def compress_run(
     size = opened.bytes
     most = None if budget is None else budget_bytes(budget, size)
     started = perf_counter()
-    chosen = _planned(opened, most, plan)
+    chosen = _planned(run, opened, most, plan)
     planned = perf_counter() - started
     with claimed(out, "run.json", resume=False):
         before = opened.evaluate()
@@ -70,7 +71,7 @@ def compress_run(
                 started = perf_counter()
                 history += opened.finetune(finetune, engine, on_step)
                 seconds["finetune"] = perf_counter() - started
-        how = {"from": Path(run).name, "bytes_before": size, "finetune": finetune}
+        how = {"from": Path(run).resolve().name, "bytes_before": size, "finetune": finetune}
         opened.save(out, how, history)
     return {
         "run": str(out),
@@ -88,9 +89,14 @@ def compress_run(
     }
 
 
-def _planned(opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:
+def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:
     if plan is None:
         assert most is not None
+        if opened.bytes <= most:
+            raise InputError(
+                f"{run}: the run takes {format_size(opened.bytes)} ({opened.bytes} bytes) already, within the budget "
+                f"of {format_size(most)} ({most} bytes); give a smaller one"
+            )
         return within(opened.tables, most, opened.other_bytes)
     found = read_plan(plan)
     try:
