@@ -38,7 +38,7 @@ def figure(found: Mapping[str, Any]) -> Figure:
 
 def _figure(found: Mapping[str, Any]) -> Figure:
     about, tables = found[ABOUT], found["tables"]
-    width, height = 12.0, max(4.2, 1.7 + 0.3 * len(tables))
+    width, height = 13.6, max(4.2, 1.7 + 0.3 * len(tables))
     drawn = blank(width, height)
     title = f"{about['dataset']}: {format_size(found['bytes'])} in place of {format_size(about['full']['bytes'])}"
     facts = f"embedding_dim {found['embedding_dim']}, within a budget of {format_size(found['budget'])}"
@@ -48,9 +48,10 @@ def _figure(found: Mapping[str, Any]) -> Figure:
         drawn.text(1 - 0.15 / width, 1 - 0.15 / height, "SYNTHETIC DATA", va="top", ha="right", color=_WARNING,
                    size=12, weight="bold")  # fmt: skip
     room = {"bottom": 0.6 / height, "top": 1 - 0.95 / height}
-    grid = drawn.add_gridspec(1, 2, left=0.1, right=0.965, wspace=0.18, width_ratios=(3, 2), **room)
+    # The column between the two is for the words of `_bars`.
+    grid = drawn.add_gridspec(1, 3, left=0.09, right=0.97, wspace=0, width_ratios=(4.6, 3.7, 3.8), **room)
     _bars(drawn.add_subplot(grid[0]), found)
-    _curves(drawn.add_subplot(grid[1]), found)
+    _curves(drawn.add_subplot(grid[2]), found)
     return drawn
 
 
@@ -64,20 +65,27 @@ def _bars(axes: Axes, found: Mapping[str, Any]) -> None:
     low, high = min(*before, *after), max(before)
     if high > _LINEAR * low:
         axes.set_xscale("log")
-        axes.set_xlim(max(0.5, low / 3), high * 30)
+        axes.set_xlim(max(0.5, low / 3), high * 1.5)
     else:
         axes.set_xlim(0, high * 1.05)
-    for place, choice in zip(places, tables.values(), strict=True):
+    for place, choice in enumerate(tables.values()):
         words = method_words(choice["method"])
-        text = f"{words if len(words) < 40 else words[:38] + ' …'}, {format_size(choice['bytes'])}"
-        axes.annotate(text, (choice["bytes"], place + 0.2), (5, 0), textcoords="offset points", va="center", size=7.5)
+        _beside(axes, place, format_size(choice["bytes"]), words if len(words) < 40 else f"{words[:38].rstrip(', ')} …")
     axes.set_yticks(places, list(tables))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: format_size(round(size)) if size >= 1 else ""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("bytes of each table", loc="left", size=10)
-    axes.legend(loc="lower right", frameon=False, fontsize=8.5)
+    above = {"borderaxespad": 0.2, "frameon": False, "fontsize": 8.5}
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, **above)
+
+
+def _beside(axes: Axes, place: float, size: str, words: str) -> None:
+    """Bytes and method of a table in columns right of its bars."""
+    at: dict[str, Any] = {"xy": (1, place), "xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(size, xytext=(46, 0), ha="right", va="center", size=7.5, color=_AFTER, gid="size", **at)
+    axes.annotate(words, xytext=(54, 0), va="center", size=7.5, gid="method", **at)
 
 
 def _curves(axes: Axes, found: Mapping[str, Any]) -> None:
