@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from coset.ledger import TableOptimizer
 from coset.planning.plan import Plan
 
 Coset = Callable[..., Any]
@@ -113,13 +114,49 @@ def test_the_same_words_make_the_same_plan(coset: Coset, csv: Path) -> None:
 
 def test_the_state_of_an_optimizer_is_within_the_budget(coset: Coset, csv: Path) -> None:
     alone = coset("plan", csv, "--budget", "3KB", "--json").json
-    found = coset("plan", csv, "--budget", "3KB", "--optimizer", "lazy_adam", "--json").json
+    trained = "--set", "training.optimizer=lazy_adam"
+    found = coset("plan", csv, "--budget", "3KB", "--optimizer", "lazy_adam", *trained, "--json").json
     assert found["bytes"] <= 3000
     tables = sum(of["bytes"] for of in found["tables"].values())
     assert found["optimizer_bytes"] == 2 * tables
     assert found["bytes"] == tables + found["optimizer_bytes"] + found["other_bytes"]
     assert tables < sum(of["bytes"] for of in alone["tables"].values())
-    assert "state of lazy_adam" in coset("plan", csv, "--budget", "3KB", "--optimizer", "lazy_adam").out
+    assert found["about"]["full"]["bytes"] == 3 * 100 * 16 * 4 + 101 * 4  # two numbers for each one of the full tables
+    assert "state of lazy_adam" in coset("plan", csv, "--budget", "3KB", "--optimizer", "lazy_adam", *trained).out
+
+
+@pytest.mark.parametrize(
+    ("trained", "named", "said"),
+    [
+        ("adam", "adagrad", "plan without an optimizer, or change that with --set training.optimizer=adagrad and name"),
+        ("adam", "adam", "'adam', whose state plans do not count; plan without an optimizer, or change that with --set "
+                         "training.optimizer=sgd|adagrad|lazy_adam and name the same"),
+        ("adam", "dense_adam", "training.optimizer=sgd|adagrad|lazy_adam and name the same"),
+        ("sgd", "adagrad", "trains with 'sgd', so a plan that counts the state of 'adagrad' is not for it; name 'sgd', "
+                           "or change that with --set training.optimizer=adagrad"),
+        ("sgd", "row_wise_adagrad", "'row_wise_adagrad' is not for it; name 'sgd'"),
+        ("sgd", "sdg", "did you mean 'sgd'"),
+    ],
+)  # fmt: skip
+def test_a_plan_is_for_the_optimizer_that_trains(coset: Coset, csv: Path, trained: str, named: str, said: str) -> None:
+    words = ("plan", csv, "--budget", "3KB", "--optimizer", named, "--set", f"training.optimizer={trained}")
+    assert said in coset(*words).sentence
+    Path("mine.toml").write_text(
+        f"title = 'T'\ndata = 'small.csv'\n[[rows]]\nname = 'x'\nbudgets = ['3KB']\n"
+        f"plan = {{ optimizer = '{named}' }}\ntraining = {{ optimizer = '{trained}' }}\n"
+    )
+    assert said in coset("compare", "mine.toml").sentence
+
+
+@pytest.mark.parametrize("named", get_args(TableOptimizer))
+def test_click_models_are_planned_with_the_optimizer_that_trains(coset: Coset, clicks: Any, named: str) -> None:
+    words = ("plan", clicks.folder, *SMALL, "--budget", "3KB", "--optimizer", named, "--json")
+    found = coset(*words, "--set", f"training.optimizer={named}")
+    assert found.code == 0, found.err
+    assert found.json["optimizer"] == named
+    other = "sgd" if named == "adagrad" else "adagrad"
+    refused = coset(*words, "--set", f"training.optimizer={other}").sentence
+    assert f"name {other!r}, or change that with --set training.optimizer={named}" in refused
 
 
 def test_planned_rows_stand_beside_others(coset: Coset, csv: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from coset import ledger, settings
-from coset.errors import InfeasibleBudget, InputError, Unsuitable
+from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.files import read_json
+from coset.ledger import TableOptimizer
 from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
 from coset.planning.offer import rounded
@@ -33,7 +34,7 @@ class Planning:
     Args:
         methods: names of methods; those that the planner takes by itself, by default.
         embedding_dims: dims of the model; by default all that its kind of recipe allows.
-        optimizer: of `coset.optimizers`, whose state is within the budget, too.
+        optimizer: that the recipe trains with, one of `coset.optimizers`, whose state is within the budget, too.
         calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
         alpha: no choice by losses, but the alpha-power rule by table with this exponent (`coset.planning.alpha`).
     """
@@ -76,6 +77,7 @@ def plan_for(
     """The best plan within a budget for a model of a recipe.
 
     Args:
+        recipe: with the training that the plan is for.
         model: what the recipe calls its model, with the largest dim that the plan may choose.
         encoded: `recipe.encoded(data, seed)`, whose training part says the frequencies.
         budget: bytes of the whole model, as results count them.
@@ -87,6 +89,7 @@ def plan_for(
         Unsuitable: a table of which no frequencies are known.
         InputError: the model has no tables, or `how` does not suit them.
     """
+    _check_optimizer(recipe.training, how.optimizer)
     tables = recipe.tables(model, encoded)
     if not tables:
         raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
@@ -103,6 +106,27 @@ def plan_for(
         methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
         optimizer=how.optimizer, other_bytes=other, curves=curves,
     )  # fmt: skip
+
+
+def _check_optimizer(training: Any, given: str | None) -> None:
+    """Raise an `InputError` unless the state that is planned for is that of the training, if it is any."""
+    own, counted = training.optimizer, get_args(TableOptimizer)
+    if given is None or (given == own and own in counted):
+        return
+    if given not in counted and given != own:
+        raise unknown("optimizer of a plan", given, counted)
+    known = [name for name in get_args(get_type_hints(type(training))["optimizer"]) if name in counted]
+    others = [given] if given in known else known
+    change = f"change that with --set training.optimizer={'|'.join(others)}"
+    if own in counted:
+        ways = f"name {own!r}, or {change}" if given in known else f"name {own!r}"
+        raise InputError(
+            f"this recipe trains with {own!r}, so a plan that counts the state of {given!r} is not for it; {ways}"
+        )
+    raise InputError(
+        f"this recipe trains with {own!r}, whose state plans do not count; plan without an optimizer, or {change} and "
+        f"name the same here"
+    )
 
 
 def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) -> Plan:

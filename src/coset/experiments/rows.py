@@ -49,6 +49,7 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
     for given in recipe.rows:
         model = overridden(recipe.model, given.model, f"row {given.name!r}: model")
         training = overridden(recipe.training, given.training, f"row {given.name!r}: training")
+        own = replace(recipe, training=training)
         vocabulary = recipe.numbered(given)
         for case in _cases(given, model):
             name = case.name
@@ -59,7 +60,7 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
                 limit = (
                     None if case.budget is None else budget_bytes(case.budget, _full_bytes(recipe, case.model, encoded))
                 )
-                plan = None if given.plan is None else _planned(recipe, given, case, limit, encoded, calibrated)
+                plan = None if given.plan is None else _planned(own, given, case, limit, encoded, calibrated)
                 if plan is not None:
                     case = replace(case, model=_of_dim(given, case.model, plan.embedding_dim))
                     limit = plan.budget or None
