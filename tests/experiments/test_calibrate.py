@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from coset.data import load_ratings
 from coset.data.settings import DataSettings
 from coset.errors import InputError
-from coset.experiments.calibrate import _fitted, calibrate
+from coset.experiments.calibrate import TABLES, _digest, _fitted, _one_by_one, calibrate
 from coset.experiments.planning import Planning
 from coset.experiments.ratings import RatingsRecipe
 from coset.experiments.task import Row, RowSettings
@@ -20,6 +22,7 @@ from coset.methods import Method
 from coset.methods.hashing import Hashing
 from coset.models.dot import DotSettings
 from coset.planning.curves import Curve
+from coset.schema import Table
 from coset.training.settings import TrainingSettings
 
 FULL = {"user": 0.03, "item": 0.05, "genre": 0.01}  # what full tables lose for their dim
@@ -74,6 +77,55 @@ def test_what_is_not_predicted_to_lose_more_tells_nothing() -> None:
     assert narrow == {"user": Curve(0.2), "item": Curve(0.2)}
 
 
+def test_what_is_measured_is_the_difference_to_full_tables(
+    small_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def spied(*given: Any) -> dict[str, Curve]:
+        seen.extend(given)
+        return _fitted(*given)
+
+    recipe = RatingsRecipe(
+        "r", "R", DataSettings(str(small_csv)), (RowSettings("full"),), model=DotSettings(embedding_dim=8, biases=True),
+        training=TrainingSettings(epochs=12, batch_size=64, learning_rate=0.01),
+    )  # fmt: skip
+    data = load_ratings(small_csv)
+    monkeypatch.setattr("coset.experiments.calibrate._fitted", spied)
+    curves = calibrate(recipe, recipe.model, data, Planning(("hashing",)), tmp_path)
+    rows, predicted, measured = seen
+    (folder,) = (tmp_path / "calibration").iterdir()
+    scores = [json.loads((folder / of.slug / "metrics.json").read_text())["history"][-1]["val_mse"] for of in rows]
+    assert rows[0].name == "full"
+    assert measured == [score - scores[0] for score in scores]
+    assert len({*measured}) == len(rows) > 5
+    # Rows that half of the users share lose, and the curve says so, of the size that was measured.
+    at = next(at for at, of in enumerate(rows) if "user" in of.methods)
+    parts, full = predicted[at]["user"], predicted[0]["user"]
+    assert curves["user"](parts) - curves["user"](full) == pytest.approx(measured[at], rel=0.5)
+    assert measured[at] > 0
+
+
+def test_the_largest_tables_are_measured_by_themselves() -> None:
+    tables = [Table(f"C{at}", 1000 + at, 8, frequencies=np.ones(1000 + at)) for at in range(TABLES + 3)]
+    tables.append(Table("small", 10, 8, frequencies=np.ones(10)))
+    rows = list(_one_by_one(tables, Planning(("hashing",))))
+    names = [name for of in rows for name in of.methods]
+    assert list(dict.fromkeys(names)) == [f"C{at}" for at in range(TABLES + 2, 2, -1)]
+    few = [name for of in _one_by_one(tables[-3:], Planning(("hashing",))) for name in of.methods]
+    assert set(few) == {f"C{TABLES + 1}", f"C{TABLES + 2}"}  # the small one is not worth a training
+
+
+def test_what_other_data_measured_is_not_taken(small_csv: Path, tmp_path: Path) -> None:
+    recipe = RatingsRecipe("r", "R", DataSettings(str(small_csv)), (RowSettings("full"),))
+    first = load_ratings(small_csv)
+    other = tmp_path / "other.csv"
+    other.write_text(small_csv.read_text().replace(",5\n", ",4\n", 1))
+    assert _digest(recipe, first) == _digest(recipe, load_ratings(small_csv))
+    assert _digest(recipe, first) != _digest(recipe, load_ratings(other))
+    assert _digest(recipe, first) != _digest(recipe.override("training", {"epochs": 1}), first)
+
+
 def few_items(path: Path) -> Path:
     """Ratings of 60 users and 3 items, so that tables keep all that there is to learn in 3 dims."""
     draw = np.random.default_rng(0)
@@ -110,7 +162,6 @@ def test_what_is_measured_is_kept_and_the_same_again(small_csv: Path, tmp_path: 
     how = Planning(("low_rank", "hashing"))
     curves = calibrate(recipe, recipe.model, data, how, tmp_path / "a")
     assert set(curves) == {"user", "item"}
-    assert all(curve.scale >= 0 for curve in curves.values())
     (folder,) = (tmp_path / "a" / "calibration").iterdir()
     names = {path.name.rpartition("-")[0] for path in folder.iterdir()}
     assert {"user-hashing", "user-low-rank", "item-hashing", "item-low-rank"} <= names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,25 @@ from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.compress import compress_run
 from coset.experiments.recipe import load_recipe
 from coset.experiments.single import evaluate_run
+from coset.files import claimed
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.robe import Robe
 from coset.models.dot import DotSettings
 from coset.planning.plan import Plan
 from coset.training.clicks.run import FinishedClickRun
+from coset.training.compress import CompressibleRatings
+from coset.training.loop import Trainer
 from coset.training.run import FinishedRun, RunSpec, execute
 from coset.training.settings import TrainingSettings
 
 
-def trained(source: Path, folder: Path, **model: Any) -> Path:
+def trained(source: Path, folder: Path, seed: int = 0, **model: Any) -> Path:
     recipe = load_recipe("ratings")
     data = DataSettings(str(source))
     chosen = DotSettings(**{"embedding_dim": 8, "biases": True, "output": "linear", **model})
     training = TrainingSettings(learning_rate=0.01, batch_size=64, epochs=4, l2=0.02)
-    spec = RunSpec(data, recipe.split, recipe.vocabulary, chosen, {}, training, seed=0)
+    spec = RunSpec(data, recipe.split, recipe.vocabulary, chosen, {}, training, seed)
     execute(spec, folder, data.load())
     return folder
 
@@ -64,6 +68,45 @@ def test_a_run_is_fitted_trained_on_and_written(run: Path, small_csv: Path, tmp_
     before = evaluate_run(run, str(small_csv), {}), evaluate_run(tmp_path / "small", str(small_csv), {})
     assert abs(before[0]["mse"] - before[1]["mse"]) < 0.2
     assert json.loads((tmp_path / "small" / "run.json").read_text())["compressed"]["finetune"] == 2
+
+
+def test_an_epoch_of_fine_tuning_makes_it_better(run: Path, tmp_path: Path) -> None:
+    for budget in ("25%", "60%"):
+        found = compress_run(run, tmp_path / budget, budget=budget, finetune=1)
+        assert found["finetuned"]["val_mse"] < found["fitted"]["val_mse"] - 0.005
+
+
+def test_fine_tuning_draws_by_the_seed_of_the_run(
+    small_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    class Spy(Trainer):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            seeds.append(given[4])
+            super().__init__(*given, **named)
+
+    run = trained(small_csv, tmp_path / "run", seed=7)
+    monkeypatch.setattr("coset.training.compress.Trainer", Spy)
+    compress_run(run, tmp_path / "small", budget="40%", finetune=1)
+    assert seeds == [7]
+
+
+def test_no_other_process_writes_into_the_same_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, refused = tmp_path / "small", []
+    evaluate = CompressibleRatings.evaluate
+
+    def intruded(opened: CompressibleRatings) -> dict[str, Any]:
+        with pytest.raises(InputError, match="another process is working here"), claimed(out, "run.json", resume=True):
+            pass
+        refused.append(True)
+        return evaluate(opened)
+
+    monkeypatch.setattr(CompressibleRatings, "evaluate", intruded)
+    compress_run(run, out, budget="40%")
+    assert refused
 
 
 def test_what_is_not_a_table_is_kept_and_a_method_that_holds_all_keeps_the_scores(run: Path, tmp_path: Path) -> None:
@@ -142,6 +185,7 @@ def test_a_click_run(coset: Any, clicks: Any, tmp_path: Path) -> None:
     assert again["logloss"] < found["before"]["val_logloss"] + 0.05
     old, new = FinishedClickRun.load(Path("full")).model, FinishedClickRun.load(Path("small")).model
     assert old.state_dict().keys() != new.state_dict().keys()
+    assert found["finetuned"]["val_logloss"] < found["fitted"]["val_logloss"]
     assert "relative" in coset("compress", "full", "--budget", "40%").out
     assert Path("full-40%/metrics.json").exists()
     fitted = FinishedClickRun.load(Path("full-40%")).model.state_dict()
@@ -164,6 +208,20 @@ def test_a_run_given_as_the_folder_that_commands_run_in(
     assert refused.code == 2
     assert refused.sentence.startswith("mine: the run takes 3.6KB (3604 bytes) already")
     assert not Path("larger").exists()
+
+
+def test_a_click_run_whose_data_changed_is_refused(
+    coset: Any, write_clicks: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_clicks(tmp_path / "data", rows=200)
+    given = ("--model", "dlrm", "--dim", 4, "--set", "model.bottom=[4]", "--set", "model.top=[4]")
+    done = coset("train", "data", *given, "--out", "full")
+    assert done.code == 0, done.err
+    shutil.rmtree(tmp_path / "data")
+    write_clicks(tmp_path / "data", rows=200, seed=1)
+    said = coset("compress", "full", "--budget", "40%").sentence
+    assert said.endswith("data: holds other data than those that full was trained with")
+    assert not Path("full-40%").exists()
 
 
 def test_the_command(coset: Any, run: Path) -> None:
