@@ -143,7 +143,7 @@ def _train(
 
 
 def _narrow(trial: Recipe, model: Any, how: Planning) -> list[RowSettings]:
-    """Full tables at a quarter and a half of the largest dim, of those that a plan may choose."""
+    """Full tables at a half, a quarter and an eighth of the largest dim, of those that a plan may choose."""
     dims = how.embedding_dims or trial.dims(model)
     wanted = sorted({max(1, max(dims) // part) for part in (2, 4, 8)} & set(dims) - {model.embedding_dim})
     return [RowSettings(f"narrow d={dim}", embedding_dims=(dim,)) for dim in wanted]

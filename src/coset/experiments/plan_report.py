@@ -98,8 +98,7 @@ def _bars(found: Mapping[str, Any]) -> Grid:
 
 
 def _reasons(found: Mapping[str, Any]) -> list[str]:
-    said = [f"{name}: {choice['why']}" for name, choice in found["tables"].items() if choice["why"]]
-    return ["", *said, ""] if said else [""]
+    return ["", *(f"{name}: {choice['why']}" for name, choice in found["tables"].items()), ""]
 
 
 def _totals(found: Mapping[str, Any]) -> list[str]:
@@ -120,8 +119,6 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
 
 def _loss(found: Mapping[str, Any]) -> str:
     unit = found[ABOUT]["losses_are"]
-    if found["loss"] is None:
-        return "Nothing is predicted of methods that were chosen by hand."
     if unit == "share":
         return f"Predicted loss: {found['loss']:.2%} of what the tables are worth to the model."
     return f"Predicted by short trainings: {unit} higher by {found['loss']:.4f} than with full tables of unlimited dim."
