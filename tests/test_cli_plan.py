@@ -159,6 +159,20 @@ def test_click_models_are_planned_with_the_optimizer_that_trains(coset: Coset, c
     assert f"name {other!r}, or change that with --set training.optimizer={named}" in refused
 
 
+def test_a_plan_with_an_optimizer_is_for_a_training_by_it(coset: Coset, csv: Path) -> None:
+    lazy = ("--set", "training.optimizer=lazy_adam")
+    assert coset("plan", csv, "--budget", "3KB", "--optimizer", "lazy_adam", *lazy, "-o", "plan.json").code == 0
+    said = coset("train", csv, "--plan", "plan.json", "--epochs", 1, "--out", "run").sentence
+    assert "this recipe trains with 'adam'" in said
+    assert coset("train", csv, "--plan", "plan.json", *lazy, "--epochs", 1, "--out", "run").code == 0
+
+
+def test_inspect_counts_for_the_dim_that_plan_does(coset: Coset, csv: Path, clicks: Any) -> None:
+    for data in (csv, clicks.folder):
+        planned = coset("plan", data, "--budget", "50%", "--json").json["about"]["full"]["embedding_dim"]
+        assert coset("inspect", data, "--json").json["embedding_dim"] == planned
+
+
 def test_planned_rows_stand_beside_others(coset: Coset, csv: Path) -> None:
     words = ("compare", csv, "--budgets", "3KB,2KB", "--dim", 8, "--epochs", 1, "--json")
     found = coset(*words, "--row", "full", "--row", "planned", "--row", "low_rank 3KB", "--out", "out")

@@ -11,18 +11,16 @@ from rich.console import Console
 from coset.experiments.plan_report import plan_table
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
-from coset.planning.plan import Plan
+from coset.planning.plan import Choice, Plan
 from coset.schema import Table
 
 
 @pytest.fixture
 def found() -> dict[str, Any]:
     tables = [Table("user", 1000, 8), Table("item", 500, 8)]
-    said = {
-        name: {"method": of.to_json(), "loss": 0.125, "why": f"why {name}"}
-        for name, of in (("user", LowRank(2)), ("item", Full()))
-    }
-    plan = Plan.from_json({"embedding_dim": 8, "budget": "50KB", "tables": said, "other_bytes": 600}).fitted(tables)
+    methods = {"user": LowRank(2), "item": Full()}
+    said = {table.name: Choice(0, methods[table.name], 0, 0.125, f"why {table.name}") for table in tables}
+    plan = Plan(8, 50_000, said, other_bytes=600).fitted(tables)
     features = {table.name: {"full_bytes": table.full_bytes, "traffic": []} for table in tables}
     full = {"embedding_dim": 8, "bytes": 48_600}
     return plan.to_json() | {

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from coset import EmbeddingCollection, LowRank, Robe, Table
 from coset.errors import InputError
-from coset.tables.fitted import bytes_by_table, fit_tables_
+from coset.ledger import bytes_by_table
+from coset.tables.fitted import fit_tables_
 
 N, DIM, RANK = 40, 8, 2
 
@@ -58,6 +59,7 @@ def test_an_array_in_common_is_neither_fitted_nor_taken_to_be_kept() -> None:
 
 
 def test_an_array_in_common_counts_at_its_first_table() -> None:
-    found = bytes_by_table(shared(0))
+    tables = shared(0)
+    found = bytes_by_table({name: (of := tables.tables[name]).method.components(of.table) for name in tables._names})
     assert found == {"user": 64 * 4, "movie": 0, "day": 20 * 4}
     assert sum(found.values()) == sum(p.nbytes for p in shared(0).parameters())

@@ -25,7 +25,7 @@ from coset.cli.output import progress_bar, show
 def inspect(
     data: Source,
     dim: Annotated[
-        int | None, typer.Option(help="Embedding dim that bytes are counted for; by default that of the models.")
+        int | None, typer.Option(help="Embedding dim that bytes are counted for; by default that of the model of train.")
     ] = None,
     user: UserColumn = None,
     item: ItemColumn = None,
@@ -43,20 +43,19 @@ def inspect(
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
     from coset.experiments.inspect import inspection_table
-    from coset.experiments.words import is_clicks
-    from coset.models.base import ClickSettings
-    from coset.models.dot import DotSettings
+    from coset.experiments.words import Words, is_clicks
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    if dim is None:
+        dim = Words({} if is_clicks(data) else columns).recipe(data).model.embedding_dim
     if not is_clicks(data):
-        dim = DotSettings.embedding_dim if dim is None else dim
         show(look(DataSettings(data, **columns).load(), dim), as_json, inspection_table)
         return
     from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks, load_clicks
 
     with progress_bar("") as progress:
         clicks = load_clicks(data, columns, progress)
-    show(inspect_clicks(clicks, ClickSettings.embedding_dim if dim is None else dim), as_json, clicks_inspection_table)
+    show(inspect_clicks(clicks, dim), as_json, clicks_inspection_table)
 
 
 def prepare(

@@ -89,7 +89,7 @@ def plan_for(
         Unsuitable: a table of which no frequencies are known.
         InputError: the model has no tables, or `how` does not suit them.
     """
-    _check_optimizer(recipe.training, how.optimizer)
+    check_optimizer(recipe.training, how.optimizer)
     tables = recipe.tables(model, encoded)
     if not tables:
         raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
@@ -108,7 +108,7 @@ def plan_for(
     )  # fmt: skip
 
 
-def _check_optimizer(training: Any, given: str | None) -> None:
+def check_optimizer(training: Any, given: str | None) -> None:
     """Raise an `InputError` unless the state that is planned for is that of the training, if it is any."""
     own, counted = training.optimizer, get_args(TableOptimizer)
     if given is None or (given == own and own in counted):

@@ -8,7 +8,7 @@ from typing import Any
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
-from coset.experiments.planning import Planning, besides, plan_for, read_plan
+from coset.experiments.planning import Planning, besides, check_optimizer, plan_for, read_plan
 from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan
@@ -118,6 +118,7 @@ def _planned(
     """The plan of a row: that of its file, if it is one for these tables, or the best within its budget."""
     if isinstance(given.plan, str):
         plan = read_plan(given.plan)
+        check_optimizer(recipe.training, plan.optimizer)
         model = _of_dim(given, case.model, plan.embedding_dim)
         return plan.fitted(recipe.tables(model, encoded), besides(recipe, model, encoded))
     how = Planning.of(given.plan, "plan")

@@ -54,7 +54,7 @@ def predict(
         engine: `"plain"` or `"fused"`.
         batch_size: bags of every feature in a step; without it, steps are not counted.
         ids_per_bag: how many ids a bag has on average, of all features or by name.
-        sparse: engine `"plain"`: full tables as in torch's own modules with `sparse=True`.
+        sparse: engine `"plain"`: full tables as in `torch.nn.Embedding(sparse=True)`.
         orders: the tables that have an `order` (see `Embedding`).
         threads: that kernels run on; by default as many as torch has now.
 

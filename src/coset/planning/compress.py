@@ -250,7 +250,7 @@ def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
     """How much each id counts in the fit: not at all where it is padding, which is never read."""
     paddings = {getattr(site.module, "padding_idx", None) for site in group}
     share = frequency_weights(table.frequencies)
-    if len(paddings) > 1 or None in paddings or table.num_embeddings == 1:
+    if len(paddings) > 1 or None in paddings:
         return share
     share = torch.ones(table.num_embeddings, dtype=torch.float64) if share is None else share.clone()
     share[paddings.pop()] = 0

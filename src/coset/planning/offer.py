@@ -16,7 +16,7 @@ from coset.planning.proxy import DIMS, Judge, losses, partners
 from coset.schema import Table
 
 _ROUNDS = 5  # of choosing beside what the others have chosen; mostly the third changes nothing
-_BEGINNINGS = (64, 8, 4, 2, 1)  # dims that the others are first taken to keep
+_BEGINNINGS = (64, 8, 6, 4, 3, 2, 1)  # dims that the others are first taken to keep
 _SMALL = 64  # tables that together take no more than this part of the budget stay full without a question
 
 Chosen = Mapping[str, Candidate]
