@@ -25,7 +25,7 @@ from coset.cli.output import progress_bar, show
 def inspect(
     data: Source,
     dim: Annotated[
-        int | None, typer.Option(help="Embedding dim that bytes are counted for; by default that of the model of train.")
+        int | None, typer.Option(help="Embedding dim that bytes are counted for; by default the model's.")
     ] = None,
     user: UserColumn = None,
     item: ItemColumn = None,
