@@ -22,6 +22,7 @@ from coset.sizes import format_size
 
 _BEFORE, _AFTER, _WARNING = "#BBBBBB", "#D55E00", "#B00020"
 _LINEAR = 40  # up to so many times the smallest size, bytes are drawn to a linear scale
+_WIDEST = 40  # characters of a method
 _NAMED = 10  # so many curves get a name; of more tables, those with the most bytes
 
 
@@ -70,7 +71,9 @@ def _bars(axes: Axes, found: Mapping[str, Any]) -> None:
         axes.set_xlim(0, high * 1.05)
     for place, choice in enumerate(tables.values()):
         words = method_words(choice["method"])
-        _beside(axes, place, format_size(choice["bytes"]), words if len(words) < 40 else f"{words[:38].rstrip(', ')} …")
+        if len(words) >= _WIDEST:
+            words = f"{words[:_WIDEST].rpartition(' ')[0].rstrip(',')} …"
+        _beside(axes, place, format_size(choice["bytes"]), words)
     axes.set_yticks(places, list(tables))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -134,9 +134,11 @@ def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) ->
         methods = alpha_rule(tables, alpha, budget=max(0, budget - other))
     except InfeasibleBudget as error:
         floor = error.floor + other
+        largest = max(tables, key=lambda table: table.num_embeddings).name
         raise InfeasibleBudget(
             f"the alpha rule needs a budget of at least {format_size(floor)} ({floor} bytes: {error.floor} for tables "
-            f"in rows of one element, {other} for what the model stores beside them), not {budget} bytes",
+            f"in rows of one element, of which {largest!r} is the largest, {other} for what the model stores beside "
+            f"them), not {budget} bytes",
             floor,
         ) from None
     loss, (each, _) = predicted_losses(tables, methods), own_bytes(tables, methods)
