@@ -137,6 +137,12 @@ def test_what_quantized_modules_pack_away_is_counted() -> None:
     assert (found.parameters, len(found.lines)) == (2 * 1000 * (16 + 8), 2)
     layers = quantization.quantize_dynamic(nn.Sequential(nn.Linear(30, 20), nn.Linear(20, 10)), {nn.Linear})
     assert measure(layers).parameters == (30 * 20 + 20 * 4 + 12) + (20 * 10 + 10 * 4 + 12)
+    assert measure(nn.ModuleDict({"one": layers[0], "again": layers[0]})).parameters == 30 * 20 + 20 * 4 + 12
+    recurrent = quantization.quantize_dynamic(nn.Sequential(nn.LSTM(8, 16)), {nn.LSTM})
+    assert measure(recurrent).parameters == 4 * 16 * (8 + 16) + 2 * 4 * 16 * 4
+    half = nn.Sequential(nn.EmbeddingBag(1000, 64, mode="sum"))
+    half.qconfig = quantization.float_qparams_weight_only_qconfig_4bit
+    assert measure(quantization.convert(quantization.prepare(half))).parameters == 1000 * (64 // 2 + 8)
 
 
 def test_measuring_changes_nothing() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import coset
 import coset.optimizers
-from coset import LowRank, MixedDimension, QuotientRemainder, compress_, expand_
+from coset import LowRank, MixedDimension, QuotientRemainder, Table, compress_, expand_
 from coset.errors import InfeasibleBudget, InputError
 from coset.ledger import components_of, inference_bytes
 from coset.planning.compress import tables_of
@@ -430,6 +430,38 @@ def test_a_saved_state_of_tied_weights_fits_a_fresh_model_of_the_same_methods() 
     second.load_state_dict(first.state_dict())
     assert second.tied.tables is second.left[0].tables
     torch.testing.assert_close(second.tied(torch.tensor([[1, 2]])), first.tied(torch.tensor([[1, 2]])), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("how", [{"full_below": 51}, {"leave": ["*"]}])
+def test_a_tied_weight_that_stays_full_is_told_of_once(how: dict[str, Any]) -> None:
+    report = compress_(Shared(), 50 * 4 * 4, **how)
+    assert [(of.name, of.tied) for of in report.tables] == [("left.0", ("tied",))]
+    assert report.bytes_before == report.bytes_after == 50 * 4 * 4
+
+
+def test_small_tables_alone_may_be_over_a_budget() -> None:
+    with pytest.raises(InfeasibleBudget, match="that stay full, being small, take 800 bytes, not 799") as caught:
+        compress_(Shared(), 799, full_below=51)
+    assert caught.value.floor == 800
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_falling_frequencies_of_any_type_need_no_order(dtype: Any) -> None:
+    counts = np.arange(200)[::-1].astype(dtype)
+    method = MixedDimension(block_sizes=(20, 180), block_dims=(8, 1))
+    report = compress_(towers(), {"user": method}, frequencies={"user": counts})
+    assert report.tables[0].bytes_after == method.bytes(Table("user", 200, 8))
+
+
+@pytest.mark.parametrize("method", [LowRank(2), coset.TensorTrain(40)])
+def test_what_is_compressed_in_inference_mode_can_be_trained(method: Any) -> None:
+    model = nn.Sequential(nn.Embedding(20, 4))
+    with torch.inference_mode():
+        compress_(model, method)
+    model(torch.tensor([1])).sum().backward()
+    with torch.inference_mode():
+        expand_(model)
+    model(torch.tensor([1])).sum().backward()
 
 
 def test_frequencies_of_a_tied_weight_may_be_of_any_of_its_names() -> None:

@@ -50,6 +50,9 @@ def test_reasons_without_the_method_that_they_are_about_are_dropped() -> None:
     for of in said["tables"].values():
         del of["digest"]
     assert {of.why for of in Plan.from_json(said).fitted(TABLES).tables.values()} == {"chosen by hand"}
+    for of in said["tables"].values():
+        of["digest"] = None
+    assert {of.why for of in Plan.from_json(said).fitted(TABLES).tables.values()} == {"chosen by hand"}
     assert PLAN.fitted(TABLES).tables["user"].why == "few rows"
 
 

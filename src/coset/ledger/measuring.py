@@ -14,6 +14,7 @@ from coset.errors import InputError
 from coset.ledger.book import Ledger, Line, owner_of
 from coset.schema import Kind
 
+_TO_A_BYTE = {torch.quint4x2: 2, torch.quint2x4: 4}
 _BY_ROW = torch.per_channel_affine, torch.per_channel_affine_float_qparams
 
 
@@ -79,7 +80,7 @@ def tensor_bytes(tensor: Tensor) -> int:
     of its rows."""
     if tensor.is_quantized and tensor.qscheme() in _BY_ROW:
         scales = (tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points())
-        return tensor.numel() * tensor.element_size() + sum(map(tensor_bytes, scales))
+        return -(-tensor.numel() // _TO_A_BYTE.get(tensor.dtype, 1)) + sum(map(tensor_bytes, scales))
     if tensor.layout == torch.sparse_coo:
         return tensor_bytes(tensor._indices()) + tensor_bytes(tensor._values())
     return tensor.numel() * tensor.element_size()
@@ -87,9 +88,11 @@ def tensor_bytes(tensor: Tensor) -> int:
 
 def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind, bool]]:
     """All parameters and buffers in the order of the state, under each of their names; and whether the state has them.
+    What quantized modules pack away is unpacked, and so is new each time: it comes under its first name alone.
 
     `state_dict` itself is not asked: it brings tables of dense Adam to the last step, and so changes them.
     """
+    unpacked: set[nn.Module] = set()
     for path, module in model.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
         for name, parameter in module._parameters.items():
@@ -98,7 +101,8 @@ def _stored(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind, bool]]:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 yield f"{prefix}{name}", buffer, "index", name not in module._non_persistent_buffers_set
-        if type(module).__module__.startswith("torch.ao.nn."):
+        if type(module).__module__.startswith("torch.ao.nn.") and module not in unpacked:
+            unpacked.add(module)
             yield from _packed(module, prefix)
 
 
@@ -156,6 +160,8 @@ def _tensors(state: Any) -> Iterator[Tensor]:
     elif isinstance(state, Mapping):
         for value in state.values():
             yield from _tensors(value)
+    elif isinstance(state, torch.ScriptObject):
+        yield from _tensors(state.__getstate__())
     elif isinstance(state, list | tuple):
         for value in state:
             yield from _tensors(value)

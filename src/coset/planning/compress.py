@@ -52,7 +52,8 @@ def compress_(
             what is given. The fit weighs ids by it. A method that wants ids in order of popularity gets their order, 4
             bytes an id, where they do not come in it; but not from a plan or a budget, which is for ids as they come.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
-            the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`).
+            the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`);
+            where rules put ids in another order, with the same frequencies; after a plan or a budget, without.
         full_below: tables of fewer ids stay as they are; a budget counts them.
         leave: names or patterns of modules that stay as they are; a budget does not count them.
         seed: of fresh values, which some fits begin with.
@@ -72,6 +73,8 @@ def compress_(
         (65280, 17536, LowRank(rank=4))
     """
     every = sites(model, KINDS)
+    first = first_of_weights(every)
+    weights = [[site for site in every if first[site.name] == name] for name in dict.fromkeys(first.values())]
     counts = _counts(model, every, frequencies or {})
     chosen, left = apart(every, leave)
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
@@ -84,7 +87,7 @@ def compress_(
     groups = [group for at, group in enumerate(groups) if group not in groups[:at]]
     found: dict[str, Fitted] = {}
     pairs: list[tuple[Site, nn.Module]] = []
-    with torch.random.fork_rng(devices=_devices(model)), torch.enable_grad():
+    with torch.random.fork_rng(devices=_devices(model)), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         for group in groups:
             name = group[0].name
@@ -93,8 +96,7 @@ def compress_(
             made, found[name] = _made(group, table, going[name], order, fit)
             pairs += zip(group, made, strict=True)
     swap_all(pairs)
-    tied = {site.name for group in groups for site in group[1:]}
-    return Compression(tuple(found.get(site.name) or _as_it_is(site) for site in every if site.name not in tied))
+    return Compression(tuple(found.get(group[0].name) or _left(group) for group in weights))
 
 
 def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) -> list[Table]:
@@ -239,7 +241,8 @@ def _built(old: Any, table: Table, method: Method, order: np.ndarray | None) -> 
 
 def _order(table: Table, method: Method) -> np.ndarray | None:
     """Ranks by frequency, for a method that wants ids in that order where they are not."""
-    if not method.by_popularity or table.frequencies is None or not np.any(np.diff(table.frequencies) > 0):
+    counts = table.frequencies
+    if not method.by_popularity or counts is None or bool((counts[1:] <= counts[:-1]).all()):
         return None
     order = np.empty(table.num_embeddings, np.int64)
     order[np.argsort(-np.asarray(table.frequencies, np.float64), kind="stable")] = np.arange(table.num_embeddings)
@@ -257,10 +260,11 @@ def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
     return share if bool(share.any()) else None
 
 
-def _as_it_is(site: Site) -> Fitted:
-    weight = site.weight
-    n, dim = weight.shape
-    return Fitted(site.name, n, dim, Full(), weight.nbytes, weight.nbytes, 0.0, 0.0, "left as it is")
+def _left(group: Sequence[Site]) -> Fitted:
+    """What is said of a weight that stays as it is, and of the modules that hold it."""
+    (n, dim), size = group[0].weight.shape, group[0].weight.nbytes
+    tied = tuple(site.name for site in group[1:])
+    return Fitted(group[0].name, n, dim, Full(), size, size, 0.0, 0.0, "left as it is", tied)
 
 
 def _devices(model: nn.Module) -> list[torch.device]:

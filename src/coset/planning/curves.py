@@ -92,5 +92,5 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
     # Of powers that fit alike the one nearest 1: the proxy is believed unless the points speak against it.
     power = min(_POWERS, key=lambda power: (round(fitted(power)[0], 15), abs(np.log(power))))
     scales = fitted(power)[1]
-    least = max(scales.values()) / 100 or 1e-9
+    least = max(scales.values()) / 100 or 1e-6  # of nothing, too, so that the proxy decides
     return {name: Curve(float(f"{max(scale, least):.6g}"), float(f"{power:.6g}")) for name, scale in scales.items()}

@@ -49,7 +49,7 @@ def expand_(model: nn.Module, *, leave: Sequence[str] = ()) -> Compression:
     weights: dict[int, nn.Parameter] = {}
     pairs: list[tuple[Site, nn.Module]] = []
     found: list[Fitted] = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         for site in going:
             _check(site, going, holders)
             old: Any = site.module

@@ -272,6 +272,5 @@ def _choice(name: str, said: Any) -> Choice:
             given["instead"] = {**instead, "method": method(instead["method"])}
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return settings.make(
-        Choice, {"num_embeddings": 0, "digest": ""} | given, where
-    )  # reasons without one are of no use
+    given["digest"] = given.get("digest") or ""  # reasons without one are about nobody knows what
+    return settings.make(Choice, {"num_embeddings": 0} | given, where)

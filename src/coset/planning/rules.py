@@ -62,7 +62,7 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
     if len(dims) == 1 and all(table.frequencies is not None and table.frequencies.any() for table in tables):
         return best_plan(tables, budget, embedding_dims=list(dims), other_bytes=other_bytes).methods
     try:
-        return uniform(tables, LowRank, budget - other_bytes)
+        return uniform(tables, LowRank, max(0, budget - other_bytes))
     except InfeasibleBudget as error:
         raise InfeasibleBudget(str(error), error.floor + other_bytes) from None
 
@@ -139,6 +139,10 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
     left = budget_bytes(budget, sum(table.full_bytes for table in whole.values()))
     kept = sum(table.full_bytes for name, table in whole.items() if name in small)
     going = [table for name, table in whole.items() if name not in small]
+    if not going and kept > left:
+        raise InfeasibleBudget(
+            f"the tables of this model: those that stay full, being small, take {kept} bytes, not {left}", kept
+        )
     try:
         found = within(going, left, kept) if going else {}
     except InfeasibleBudget as error:
