@@ -439,6 +439,12 @@ def test_a_tied_weight_that_stays_full_is_told_of_once(how: dict[str, Any]) -> N
     assert report.bytes_before == report.bytes_after == 50 * 4 * 4
 
 
+def test_computed_weights_that_are_left_are_not_taken_to_be_tied() -> None:
+    model = nn.ModuleList([nn.utils.parametrizations.weight_norm(nn.Embedding(50, 4)) for _ in range(3)])
+    report = compress_(model, LowRank(2), leave=["*"])
+    assert [(of.name, of.tied, of.bytes_after) for of in report.tables] == [(str(n), (), 800) for n in range(3)]
+
+
 def test_small_tables_alone_may_be_over_a_budget() -> None:
     with pytest.raises(InfeasibleBudget, match="that stay full, being small, take 800 bytes, not 799") as caught:
         compress_(Shared(), 799, full_below=51)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -39,8 +39,7 @@ class Site:
     @property
     def weight(self) -> nn.Parameter:
         """What the module holds."""
-        found: nn.Parameter = self.module.weight  # type: ignore[assignment]
-        return found
+        return cast("nn.Parameter", self.module.weight)
 
     @property
     def table_name(self) -> str:
@@ -49,9 +48,11 @@ class Site:
 
 
 def first_of_weights(sites: Sequence[Site]) -> dict[str, str]:
-    """By the name of each site, that of the first one which holds the same weight: its own, but for tied ones."""
+    """By the name of each site, that of the first one which holds the same weight: its own, but for tied ones. One that
+    computes its weight makes it anew each time, so it is alone."""
     first: dict[int, str] = {}
-    return {site.name: first.setdefault(id(site.weight), site.name) for site in sites}
+    held = {site.name: id(site.module._parameters.get("weight", site.module)) for site in sites}
+    return {name: first.setdefault(key, name) for name, key in held.items()}
 
 
 def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
