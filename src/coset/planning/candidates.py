@@ -13,7 +13,7 @@ from coset.methods import Method, from_json, method_class, registered
 from coset.methods.composition import Composition
 from coset.methods.full import Full
 from coset.methods.traffic import Traffic
-from coset.planning.plan import check_trained, state_bytes
+from coset.planning.plan import state_bytes, untrained
 from coset.planning.proxy import Judge, Kept
 from coset.schema import Table
 
@@ -86,7 +86,8 @@ def candidates(
         if method.table_outputs > 1:
             continue
         composition = method.descriptor(table)
-        check_trained(table, method, optimizer)
+        if optimizer is not None and composition is None:
+            raise untrained(table, method, optimizer)
         components = method.components(table) if composition is None else composition.components(table.dtype)
         size = sum(component.bytes for component in components)
         if any(component.shared for component in components) or (found and size >= table.full_bytes):

@@ -208,7 +208,8 @@ class Plan:
         if choice.method.needs_attributes and table.attributes is None:
             raise InputError(f"{where}: {choice.method.name} needs attributes, and the table has none")
         choice.method.check(table)
-        check_trained(table, choice.method, self.optimizer)
+        if self.optimizer is not None and choice.method.descriptor(table) is None:
+            raise untrained(table, choice.method, self.optimizer)
 
     def _check_budget(self) -> None:
         if self.budget and self.bytes > self.budget:
@@ -233,13 +234,13 @@ def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
     return 0 if optimizer is None else table_optimizer_bytes(components, optimizer)
 
 
-def check_trained(table: Table, method: Method, optimizer: str | None) -> None:
-    """Raise an `InputError` where the state of an optimizer is counted for a table that it does not train."""
-    if optimizer is not None and method.descriptor(table) is None:
-        raise InputError(
-            f"table {table.name!r}: {optimizer} trains what is composed of rows, which {method.name} is not, so its "
-            f"state cannot be counted; choose another method, or leave the optimizer out of the plan"
-        )
+def untrained(table: Table, method: Method, optimizer: str) -> InputError:
+    """What to raise where the state of an optimizer is to be counted for a table without a descriptor, which it does
+    not train."""
+    return InputError(
+        f"table {table.name!r}: {optimizer} trains what is composed of rows, which {method.name} is not, so its state "
+        f"cannot be counted; choose another method, or leave the optimizer out of the plan"
+    )
 
 
 def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
