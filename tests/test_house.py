@@ -18,6 +18,7 @@ TESTS = ROOT / "tests"
 # A room may import only from rooms above it.
 ORDER = (
     "errors",
+    "documents",
     "files",
     "schema",
     "sizes",

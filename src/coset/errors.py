@@ -42,6 +42,19 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
         "unknown method 'low_rnk': did you mean 'low_rank'?"
     """
     names = sorted(known)
-    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    near = get_close_matches(given[:200], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
-    return InputError(f"unknown {kind} {given!r}: {hint}")
+    return InputError(f"unknown {kind} {brief(given)}: {hint}")
+
+
+def brief(value: object, most: int = 80, *, quoted: bool = True) -> str:
+    """`value` as a message shows it: the beginning of its `repr`, or of its text where it is not to be quoted.
+
+    Example:
+        >>> brief("a" * 100, 10)
+        "'aaaaaaaa…"
+    """
+    if isinstance(value, int) and value.bit_length() > 1000:  # whose digits Python may refuse to write
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value) if quoted else str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

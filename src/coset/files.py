@@ -6,11 +6,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from coset.documents import parse_json, parse_toml
 from coset.errors import InputError
 
 try:
@@ -88,16 +89,26 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in the file at `path`; `InputError` names the file when it is missing or not JSON."""
+    """The JSON in the file at `path`; `InputError` names the file when it is missing, not JSON, or holds what
+    `coset.documents` refuses."""
+    return parse_json(read_text(path, "JSON"), path)
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-        return found
 
-    return _read(path, lambda: json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=once), "JSON")
+def read_toml(path: Path) -> dict[str, Any]:
+    """The TOML in the file at `path`; errors are those of `read_json`."""
+    return parse_toml(read_text(path, "TOML"), path)
+
+
+def read_text(path: Path, form: str) -> str:
+    """The text of a file in UTF-8, which is to be read as `form`; an `InputError` names the file that cannot be."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not readable as {form}, as it is not in UTF-8 ({error.reason})") from None
+    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+        raise InputError(f"{path}: not readable as {form} ({getattr(error, 'strerror', None) or error})") from None
 
 
 @contextmanager
@@ -159,15 +170,6 @@ def sweep(folder: Path) -> None:
 def _is_scrap(path: Path) -> bool:
     """Whether a file is nothing but a trace of a process that was killed before it wrote anything."""
     return path.name == _LOCK or path.name.endswith(_ASIDE)
-
-
-def _read(path: Path, read: Callable[[], Any], form: str) -> Any:
-    try:
-        return read()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as {form} ({error}); restore it or begin anew elsewhere") from None
 
 
 def _umask() -> int:

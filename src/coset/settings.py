@@ -10,7 +10,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
 
 S = TypeVar("S")
 Readers = Mapping[Any, Callable[[Any], Any]]
@@ -40,12 +40,12 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
         coset.errors.InputError: unknown field of shuffle 'bufer': did you mean 'buffer'?
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"{what} must be a table of fields, not {given!r}")
+        raise InputError(f"{what} must be a table of fields, not {brief(given)}")
     hints = fields(typing.cast("Any", cls))
     for name in given:
         if name not in hints:
             if not hints:
-                raise InputError(f"{what} has no fields, {name!r} was given")
+                raise InputError(f"{what} has no fields, {brief(name)} was given")
             raise unknown(f"field of {what}", str(name), hints)
     required = [
         field.name
@@ -73,15 +73,15 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
         return None if value is None else checked(Union[tuple(inner)], value, where, readers)  # noqa: UP007
     if origin is Literal:
         if value not in arguments:
-            raise InputError(f"{where} must be one of {', '.join(map(repr, arguments))}, not {value!r}")
+            raise InputError(f"{where} must be one of {', '.join(map(repr, arguments))}, not {brief(value)}")
         return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise InputError(f"{where} must be a list, not {value!r}")
+            raise InputError(f"{where} must be a list, not {brief(value)}")
         return tuple(checked(arguments[0], item, f"{where}[{at}]", readers) for at, item in enumerate(value))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
-            raise InputError(f"{where} must be a table, not {value!r}")
+            raise InputError(f"{where} must be a table, not {brief(value)}")
         return {key: checked(arguments[1], item, f"{where}.{key}", readers) for key, item in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else make(hint, value, where, readers)
@@ -94,9 +94,9 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 1024:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {value!r}")
+        raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {brief(value)}")
     if isinstance(value, float) and not isfinite(value):
-        raise InputError(f"{where} must be finite, not {value!r}")
+        raise InputError(f"{where} must be finite, not {brief(value)}")
     return value
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from coset.data.ids import are_text, as_ids
+from coset.documents import parse_json
 from coset.errors import InputError, unknown
 from coset.files import replacing_tensors
 from coset.partitions import hash_words
@@ -324,7 +325,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            head = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
+            head = parse_json((file.metadata() or {}).get(_FORMAT, "null"), "its metadata")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -12,8 +11,10 @@ from typing import Any
 
 from coset import settings
 from coset.data.settings import DataSettings
+from coset.documents import parse_toml
 from coset.errors import InputError, unknown
 from coset.experiments.task import SCHEMA, Group, Recipe, Row, RowSettings
+from coset.files import read_text
 from coset.methods import method_class, registered
 
 __all__ = [
@@ -54,11 +55,7 @@ def load_recipe(name: str | Path) -> Any:
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise InputError(f"{path}: no such recipe file")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not readable as a recipe ({error})") from None
-        return parse_recipe(text, path.stem, str(path))
+        return parse_recipe(read_text(path, "a recipe"), path.stem, str(path))
     known = shipped()
     if str(name) not in known:
         raise unknown("recipe", str(name), known)
@@ -68,10 +65,7 @@ def load_recipe(name: str | Path) -> Any:
 def parse_recipe(text: str, name: str, where: str) -> Any:
     """The recipe written in `text`, of the class of its `task` (ratings where it names none); errors begin with
     `where`."""
-    try:
-        given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where}: not a TOML file ({error})") from None
+    given = parse_toml(text, where)
     if isinstance(given.get("data"), str):
         given["data"] = {"source": given["data"]}
     try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coset.data.clicks.logs import BUILT_IN, TWIN
-from coset.errors import InputError, unknown
+from coset.documents import Malformed, parse_toml
+from coset.errors import InputError, brief, unknown
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
 from coset.experiments.task import RowSettings
 
@@ -149,15 +149,15 @@ def changed(recipe: Any, epochs: int | None, changes: Sequence[str], tuning: boo
         key, equals, value = change.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot):
-            raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {change!r}")
-        recipe = recipe.override(section, {name: _value(value.strip())})
+            raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {brief(change)}")
+        recipe = recipe.override(section, {name: _value(value.strip(), change)})
     return recipe
 
 
-def _value(text: str) -> Any:
+def _value(text: str, change: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", f"--set {brief(change, quoted=False)}")["value"]
+    except Malformed:
         return text
 
 

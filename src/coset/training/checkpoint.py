@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from coset.documents import parse_json
 from coset.errors import InputError
 from coset.files import replacing_tensors, sweep
 
@@ -79,7 +80,7 @@ def opened(path: Path, kind: str) -> Iterator[Saved]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(safe_open(path, framework="pt"))
-            about = json.loads((file.metadata() or {}).get("coset", "null"))
+            about = parse_json((file.metadata() or {}).get("coset", "null"), "its metadata")
             names = tuple(file.keys())
         except (SafetensorError, OSError, ValueError) as error:
             raise Damaged(f"{path}: damaged, or not of coset ({error}); remove it and start again") from None

@@ -209,7 +209,7 @@ class _Job:
         again."""
         note = journal.folder / f"{file_name(name)}.done.json"
         with suppress(OSError, ValueError, KeyError):
-            found: Facts = json.loads(note.read_text(encoding="utf-8"))
+            found: Facts = read_json(note)
             besides = [self.out / path for path in found.get("besides", [])]
             if all(present(self.out / path, facts) for path, facts in found["columns"].items()) and all(
                 path.is_file() for path in besides

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from coset import settings
 from coset.errors import InputError, unknown
-from coset.files import read_json
+from coset.files import read_json, read_toml
 
 CategoryType = Literal["text", "hex", "integer"]
 
@@ -138,12 +137,7 @@ def load_schema(given: str | Path) -> ClickSchema:
     if path.suffix == ".json":
         found: Any = read_json(path)
     elif path.suffix == ".toml":
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not readable as TOML ({error})") from None
+        found = read_toml(path)
     elif str(given) in SCHEMAS:
         return SCHEMAS[str(given)]
     else:

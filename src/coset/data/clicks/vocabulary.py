@@ -14,6 +14,7 @@ import numpy as np
 from coset.data.clicks.block import TYPES
 from coset.data.clicks.numbering import KeyTable
 from coset.data.clicks.schema import CategoryType
+from coset.documents import parse_json
 from coset.errors import InputError
 from coset.files import replacing_tensors
 from coset.kernels import parse
@@ -121,13 +122,13 @@ class ClickVocabulary:
 
         try:
             with safe_open(str(path), framework="numpy") as file:
-                head: dict[str, Any] = json.loads((file.metadata() or {}).get(_FORMAT, "{}"))
+                head: Any = parse_json((file.metadata() or {}).get(_FORMAT, "null"), "its metadata")
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"{path}: not readable as a safetensors file ({error}); prepare the data again") from None
-        if head.get("format") != _FORMAT or head.get("version", 0) > _VERSION:
+        if not isinstance(head, dict) or head.get("format") != _FORMAT or head.get("version") != _VERSION:
             raise InputError(f"{path}: not a vocabulary of clicks, or one of a newer coset")
         try:
             return cls(
