@@ -57,6 +57,14 @@ def test_select(index: Any) -> None:
         ({"ratings": [1, np.nan, 2]}, ["row 2 of the data (counted from 1)", "nan", "finite"]),
         ({"ratings": [np.inf, 1, 2]}, ["row 1 of the data", "inf", "finite"]),
         ({"items": ["a", 1, 2]}, ["item ids", "position 1"]),
+        ({"ratings": ["5", "good", "1"]}, ["ratings must be a column of numbers", "'good'"]),
+        ({"ratings": [1, 2j, 3]}, ["ratings must be a column of numbers", "complex"]),
+        ({"ratings": np.array([1, 2j, 3])}, ["ratings must be a column of numbers", "complex128"]),
+        ({"ratings": np.array([1, 2, 3], dtype="M8[s]")}, ["datetime64"]),
+        ({"ratings": [1, [2], 3]}, ["ratings must be a column of numbers"]),
+        ({"ratings": [1, 10**400, 3]}, ["ratings must be a column of numbers"]),
+        ({"ratings": [1, {}, 3]}, ["ratings must be a column of numbers"]),
+        ({"ratings": [1, 1e39, 3]}, ["row 2", "finite"]),
     ],
 )
 def test_wrong_columns_are_refused(changes: dict[str, Any], words: list[str]) -> None:

@@ -151,9 +151,19 @@ def test_convert_takes_only_the_plain_decimal_form() -> None:
     assert vocabulary.lookup(["5", "05", "x"], convert=True).tolist() == [0, 1, 1]
 
 
-def test_floats_are_refused() -> None:
-    with pytest.raises(InputError, match=r"feature 'movie'.*float64"):
-        Vocabulary.build("movie", [5]).lookup(np.array([5.0]))
+def test_a_whole_number_is_one_id_however_it_is_written() -> None:
+    vocabulary = Vocabulary.build("movie", [55])
+    assert vocabulary.lookup(np.array([55.0])).tolist() == [0]
+    assert vocabulary.lookup(["55.0", "5.5e+01"], convert=True).tolist() == [0, 0]
+    with pytest.raises(InputError, match=r"feature 'movie'.*5\.5 is no whole number"):
+        vocabulary.lookup(np.array([5.5]))
+
+
+def test_unsigned_numbers_find_their_text() -> None:
+    vocabulary = Vocabulary.build("movie", np.array([2**63, 7], dtype=np.uint64))
+    assert vocabulary.values.tolist() == ["7", str(2**63)]
+    for raw in ([7], [7, 2**63]):
+        assert vocabulary.lookup(np.array(raw, dtype=np.uint64)).tolist() == list(range(len(raw)))
 
 
 @given(st.lists(numbers, min_size=1, max_size=30), st.lists(numbers, max_size=30))

@@ -11,12 +11,13 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from coset.data.columns import ROLES, Columns, import_polars
-from coset.data.ids import ids_from_text
+from coset.data.ids import BLANKS, ids_from_text, marks_among_numbers
 from coset.errors import InputError
 
 Read = tuple[np.ndarray, ...]
@@ -24,9 +25,6 @@ Read = tuple[np.ndarray, ...]
 numbers or text, as ids are); one entry a row, in file order."""
 
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
-
-BLANKS = " \t\r"
-"""Not part of a value at its ends; named, because Python and polars know different others."""
 
 _SEPARATORS = ("::", "\t", ",", ";", "|")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -160,7 +158,9 @@ def _read_fast(polars: Any, data: bytes, form: _Form) -> Read | None:
     if any(series[k].null_count() < frame.height for k in between) or series[width - 1].null_count():
         return None
     users, items, ratings, *attributes = (series[step * pick].str.strip_chars(BLANKS) for pick in form.picks)
-    if any(column.null_count() or (column == "").any() for column in (users, items)):
+    if any(
+        column.null_count() or (column == "").any() or marks_among_numbers(column).any() for column in (users, items)
+    ):
         return None
     numbers = ratings.cast(polars.Float64, strict=False)
     if numbers.null_count():
@@ -202,6 +202,15 @@ def _read_carefully(polars: Any, data: bytes, form: _Form) -> Read:
             if form.header
             else f"{form.where}: no ratings"
         )
+    for role, pick, column in zip(ROLES[:2], form.picks, picked, strict=False):
+        marks = marks_among_numbers(polars.Series(column, dtype=polars.String))
+        if marks.any():
+            row = marks.arg_max()
+            filled = (line for line, fields in _records(data.decode("utf-8"), form) if "".join(fields).strip(BLANKS))
+            raise InputError(
+                f"{form.where}, line {next(islice(filled, row, None))}, column {form.names[pick]!r}: the {role} is "
+                f"missing ({column[row]!r} among numbers); fill it in or remove the line"
+            )
     ratings = np.array([float(value) for value in picked.pop(2)], dtype=np.float32)
     users, items, *attributes = (ids_from_text(polars.Series(column, dtype=polars.String)) for column in picked)
     return users, items, ratings, *attributes

@@ -1,32 +1,160 @@
 """What a raw id is: a whole number of 64 bits, or a piece of text; a column holds one sort only.
 
+The rule, the same for CSV, Parquet, ratings, click logs and arrays:
+
+* A value is its text, without blanks at its ends. A whole number that is written as a float, as programs write a
+  column with a gap, is that number: `55.0` and `5.5e+01` are `55` (`plain`). Nothing else is changed: `055`, `+55`,
+  `-0` and `1e5` may be codes, and stay what they are.
+* A column whose values all are whole numbers of 64 bits, with a sign, is numbers; any other one is text. As the text of
+  a number is that number's plain form, `55` among texts and the number 55 are one id.
+* A column with a type gives what its text would give: numbers of any width, floats, decimals, bytes in UTF-8.
+  Unsigned numbers beyond 64 bits with a sign are text. Floats are refused where ids fall together, beyond 2⁵³ (of 32
+  bits beyond 2²⁴).
+* A missing value is no id: an empty one, null, NaN; nor is a word for it, such as `nan`, among numbers.
+
 Text is kept in numpy object arrays of `str`, because numpy's own fixed-width text drops NUL characters at
 the end of a value and pads every value to the longest one.
 """
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from coset.errors import InputError
 
+BLANKS = " \t\r"
+"""Not part of a value at its ends; named, because Python and polars know different others."""
+_EXACT = 1 << 53  # up to here a float64 holds every whole number
+MARKS = frozenset(
+    {"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "nat", "inf", "infinity", "\\n", "?", "-"}
+)
+"""What stands for a missing value in columns of numbers, in lower case and without a sign before `inf`."""
+
+_FLOAT = r"-?(?:0|[1-9][0-9]*)\.0*|-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}"
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_IS_FLOAT = re.compile(_FLOAT)
+
+
+def plain(text: str) -> str:
+    """The text of an id as it is kept: a whole number that is written as a float loses its fraction, or exponent.
+
+    Exponents count where C, Python and R write them, with a sign and two digits, and up to 2⁵³.
+
+    Example:
+        >>> [plain(text) for text in ("55.0", "1e+05", "-0.0", "055", "1e5", "5.5")]
+        ['55', '100000', '0', '055', '1e5', '5.5']
+    """
+    if not _IS_FLOAT.fullmatch(text):
+        return text
+    if "e" in text:
+        number = Decimal(text)
+        return str(int(number)) if number == number.to_integral_value() and abs(number) <= _EXACT else text
+    digits = text.partition(".")[0]
+    return "0" if digits == "-0" else digits
+
+
+def plain_texts(series: Any) -> Any:
+    """`plain` of every value of a polars column of text; nulls stay."""
+    odd = series.filter(series.str.contains(f"^(?:{_FLOAT})$").fill_null(False)).unique()
+    return series.replace(odd.to_list(), list(map(plain, odd.to_list()))) if len(odd) else series
+
+
+def texts_of(series: Any, where: str) -> Any:
+    """The text of every value of a polars column of any type: what a text file would hold, blanks stripped, in `plain`
+    form; null where a value is missing.
+
+    Raises:
+        InputError: the column holds lists or records, bytes that are no UTF-8, or floats beyond 2⁵³.
+    """
+    import polars as pl
+
+    kind = series.dtype
+    if kind.is_float():
+        exact = _exact(np.dtype(np.float32 if kind == pl.Float32 else np.float64))
+        series = series.fill_nan(None)
+        beyond = (series.is_finite() & (series.abs() > exact)).fill_null(False)
+        if beyond.any():
+            raise InputError(
+                f"{where}, column {series.name!r}: {series.filter(beyond)[0]:.17g} is stored as {kind}, where numbers "
+                f"beyond {exact} fall together; store the column as whole numbers or as text"
+            )
+        whole = series.is_null() | (series == series.floor()) & series.is_finite()
+        numbers = series.cast(pl.Int64, strict=False).cast(pl.String)
+        return numbers if whole.all() else numbers.zip_with(whole, series.cast(pl.String))
+    if kind.is_integer():
+        return series.cast(pl.String)
+    try:
+        text = None if kind.is_nested() or kind == pl.Object else series.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        text = None
+    if text is None:
+        said = "bytes that are not UTF-8 text" if kind == pl.Binary else str(kind)
+        raise InputError(f"{where}, column {series.name!r}: expected whole numbers or text, not {said}")
+    text = plain_texts(text.str.strip_chars(BLANKS))
+    return text.set(text == "", None)
+
+
+def ids_of(series: Any, where: str) -> np.ndarray:
+    """The ids in a polars column of any type, none of them missing; see `texts_of` and `ids_from_text`."""
+    import polars as pl
+
+    if series.dtype.is_integer():
+        numbers = series.cast(pl.Int64, strict=False)
+        if numbers.null_count() == 0:
+            return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
+    return ids_from_text(texts_of(series, where))
+
+
+def ids_from_text(series: Any) -> np.ndarray:
+    """The ids, or values of an attribute, that a polars column of text stands for, none of them missing.
+
+    They are int64 when each one is, in `plain` form, a whole number of 64 bits, and text otherwise.
+
+    Example:
+        >>> import polars
+        >>> ids_from_text(polars.Series(["7", "55.0"])), ids_from_text(polars.Series(["07", "55.0"]))
+        (array([ 7, 55]), array(['07', '55'], dtype=object))
+    """
+    import polars as pl
+
+    # Numbers as they mostly come are not looked at twice.
+    for text in (series, plain_texts(series)):
+        numbers = text.cast(pl.Int64, strict=False)
+        if numbers.null_count() == 0 and bool((numbers.cast(pl.String) == text).all()):
+            return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
+    return np.array(text.to_list(), dtype=object)
+
+
+def marks_among_numbers(series: Any) -> Any:
+    """Where a polars column of text holds a word for a missing value while all its other values are numbers."""
+    import polars as pl
+
+    marks = series.str.to_lowercase().str.strip_chars_start("+-").is_in(list(MARKS - {"-"})) | (series == "-")
+    if not marks.any() or marks.all() or not series.filter(~marks).str.contains(f"^{_NUMBER}$").all():
+        return pl.Series([False]).new_from_index(0, len(series))
+    return marks
+
 
 def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
     """The raw ids `values` as an int64 array or an object array of `str`, of the same shape.
 
     Args:
-        values: array, list or tensor of whole numbers, or of text; not both.
+        values: array, list or tensor of whole numbers, or of text; not both. Floats count as the whole numbers that
+            they are, bytes as the text in UTF-8 that they are, and whole numbers as text where one of them needs more
+            than 64 bits with a sign.
         where: what the ids are, for the error: `"vocabulary 'user'"`.
         what: a single one is called in the error; values of attributes are of the same sorts.
 
     Raises:
-        InputError: a value is neither, the sorts are mixed, or a number needs more than 64 bits.
+        InputError: a value is neither, or the sorts are mixed.
 
     Example:
-        >>> as_ids(["b", "a"], "feature 'user'")
-        array(['b', 'a'], dtype=object)
+        >>> as_ids(["b", "a"], "feature 'user'"), as_ids([7.0, 55.0], "feature 'item'")
+        (array(['b', 'a'], dtype=object), array([ 7, 55]))
     """
     # Of a list, numpy by itself would turn ["a", 1] into text, and 2**63 into a float.
     array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
@@ -34,10 +162,14 @@ def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
         return array.astype(np.int64, copy=False)
     if array.dtype.kind == "u":
         if array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise InputError(f"{where}: the {what} {array.max()} does not fit into 64 signed bits; give it as text")
+            return _texts(array)
         return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        return _whole(array, where, what)
     if array.dtype.kind == "U":
         return array.astype(object)
+    if array.dtype.kind == "S":
+        array = array.astype(object)
     if array.dtype.kind != "O":
         raise InputError(f"{where}: {what}s must be whole numbers or text, not {array.dtype}")
     flat = array.ravel().tolist()
@@ -48,13 +180,17 @@ def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
         try:
             return np.array(flat, dtype=np.int64).reshape(array.shape)
         except OverflowError:
-            raise InputError(f"{where}: one {what} needs more than 64 signed bits; give the {what}s as text") from None
+            return _texts(array)
     if all(issubclass(sort, str) for sort in sorts):
         return np.array([str(value) for value in flat], dtype=object).reshape(array.shape)
+    if all(issubclass(sort, bytes) for sort in sorts):
+        return _decoded(flat, where, what).reshape(array.shape)
+    if all(issubclass(sort, int | float | np.integer | np.floating) and sort is not bool for sort in sorts):
+        return _whole(array.astype(np.float64), where, what)
     position, stranger = _stranger(flat)
     raise InputError(
         f"{where}: the {what}s are not all whole numbers or all text: position {position} (counted from 0) "
-        f"holds {stranger!r} of type {type(stranger).__name__}"
+        f"holds {_shown(stranger)} of type {type(stranger).__name__}"
     )
 
 
@@ -63,27 +199,52 @@ def are_text(ids: np.ndarray) -> bool:
     return ids.dtype == object
 
 
-def ids_from_text(series: Any) -> np.ndarray:
-    """The ids, or values of an attribute, that a polars column of text stands for.
+def _texts(numbers: np.ndarray) -> np.ndarray:
+    return np.array([str(number) for number in numbers.ravel().tolist()], dtype=object).reshape(numbers.shape)
 
-    They are int64 when each one is the plain decimal form of a whole number, and text otherwise.
 
-    `"007"` or `"+7"` keep a whole column text: as numbers they would fall together with `"7"`. So the text of
-    a number is always `str(number)`, and nothing is lost either way.
-    """
-    import polars as pl
+def _exact(kind: np.dtype) -> int:
+    """Up to here a float of this type holds every whole number."""
+    return int(1 << (np.finfo(kind).nmant + 1))
 
-    numbers = series.cast(pl.Int64, strict=False)
-    if numbers.null_count() == 0 and bool((numbers.cast(pl.String) == series).all()):
-        return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
-    return np.array(series.to_list(), dtype=object)
+
+def _whole(array: np.ndarray, where: str, what: str) -> np.ndarray:
+    """Floats as the whole numbers that they are."""
+    exact = _exact(array.dtype)
+    with np.errstate(invalid="ignore"):
+        fine = (array == np.floor(array)) & (np.abs(array) <= exact)
+    if not fine.all():
+        position = int(np.argmin(fine.ravel()))
+        value = float(array.ravel()[position])
+        reason = (
+            f"the {what} is missing" if np.isnan(value)
+            else f"{value:.17g} is beyond {exact}, where {array.dtype} merges numbers; give whole numbers or text"
+            if abs(value) > exact
+            else f"{value:.17g} is no whole number; give the {what}s as text"
+        )  # fmt: skip
+        raise InputError(f"{where}: position {position} (counted from 0): {reason}")
+    return array.astype(np.int64)
+
+
+def _decoded(flat: list[bytes], where: str, what: str) -> np.ndarray:
+    try:
+        return np.array([value.decode("utf-8") for value in flat], dtype=object)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{where}: the {what} {_shown(error.object)} is not UTF-8 text; decode the {what}s, or give numbers"
+        ) from None
 
 
 def _stranger(flat: list[Any]) -> tuple[int, Any]:
     """Position and value of the first entry that does not go with the first one."""
     first_is_text = isinstance(flat[0], str)
     for position, value in enumerate(flat):
-        number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not (isinstance(value, str) if first_is_text else number):
             return position, value
     return 0, flat[0]
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"

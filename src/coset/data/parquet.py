@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 
 from coset.data.columns import ROLES, Columns, import_polars
-from coset.data.delimited import BLANKS, Read
-from coset.data.ids import ids_from_text
+from coset.data.delimited import Read
+from coset.data.ids import ids_from_text, ids_of, marks_among_numbers, texts_of
 from coset.errors import InputError
 
 
 def read_parquet(path: Path, columns: Columns | None = None) -> Read:
     """Users, items, ratings and attributes in the Parquet file at `path`; only their columns are read.
 
-    Ids may be whole numbers (of any width, or floats that are whole) or text, which is taken as in a text file:
-    without spaces at its ends, and for numbers when every one is written as one. Ratings may be any numbers. Values of
-    attributes are taken as the text that stands for them, a missing one as the empty text, as in a text file.
+    Ids and values of attributes are what their text would be in a text file (see `coset.data.ids`); a missing attribute
+    is the empty text. Ratings may be any numbers.
 
     Raises:
         InputError: names the file, the row (counted from 1) and the column, and what was expected.
@@ -42,32 +41,15 @@ def read_parquet(path: Path, columns: Columns | None = None) -> Read:
 
 
 def _ids(polars: Any, role: str, series: Any, where: str) -> np.ndarray:
-    kind = series.dtype
-    if kind in (polars.String, polars.Categorical, polars.Enum):
-        text = series.cast(polars.String).str.strip_chars(BLANKS)
-        _check_filled(role, series, text == "", where)
-        return ids_from_text(text)
-    numbers = series.cast(polars.Int64, strict=False) if kind.is_numeric() else None
-    if numbers is None:
-        raise InputError(f"{where}, column {series.name!r}: ids must be whole numbers or text, not {kind}")
-    bad = numbers.is_null()
-    if not kind.is_integer():
-        bad = bad | (numbers.cast(polars.Float64) != series.cast(polars.Float64))
-    if bad.any():
-        raise InputError(f"{_spot(where, series, bad)}: {series.filter(bad)[0]} is not a whole number of 64 bits")
-    return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
+    if series.dtype.is_integer():
+        return ids_of(series, where)
+    text = texts_of(series, where)
+    _check_filled(role, series, text.is_null() | marks_among_numbers(text.fill_null("")), where)
+    return ids_from_text(text)
 
 
 def _values(polars: Any, series: Any, where: str) -> np.ndarray:
-    try:
-        text = None if series.dtype.is_nested() else series.cast(polars.String)
-    except polars.exceptions.PolarsError:
-        text = None
-    if text is None:
-        raise InputError(
-            f"{where}, column {series.name!r}: values of an attribute must be numbers or text, not {series.dtype}"
-        )
-    return ids_from_text(text.str.strip_chars(BLANKS).fill_null(""))
+    return ids_from_text(texts_of(series, where).fill_null(""))
 
 
 def _numbers(polars: Any, series: Any, where: str) -> np.ndarray:

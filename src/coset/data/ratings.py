@@ -59,7 +59,7 @@ class Ratings:
         where = self.source or self.name
         users = as_ids(self.users, f"{where}, {self.user_name} ids")
         items = as_ids(self.items, f"{where}, {self.item_name} ids")
-        ratings = np.asarray(self.ratings, dtype=np.float32)
+        ratings = _numbers(self.ratings, where)
         if not users.shape == items.shape == ratings.shape or ratings.ndim != 1:
             raise InputError(
                 f"{where}: users, items and ratings must be columns of one length, "
@@ -87,6 +87,19 @@ class Ratings:
     def select(self, index: Any) -> Ratings:
         """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""
         return replace(self, users=self.users[index], items=self.items[index], ratings=self.ratings[index])
+
+
+def _numbers(ratings: Any, where: str) -> np.ndarray:
+    """Ratings as float32."""
+    try:
+        given = np.asarray(ratings)
+        if given.dtype.kind not in "cmM":  # complex numbers and times have a float in numpy, which says nothing
+            with np.errstate(over="ignore"):
+                return np.asarray(given, dtype=np.float32)
+        reason = f"not {given.dtype}"
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = f"but {str(error)[:100]}"
+    raise InputError(f"{where}: ratings must be a column of numbers, {reason}")
 
 
 def _movielens(name: str) -> Callable[[], Ratings]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from coset.data.ids import are_text, as_ids
+from coset.data.ids import are_text, as_ids, plain
 from coset.documents import parse_json
 from coset.errors import InputError, unknown
 from coset.files import replacing_tensors
@@ -159,8 +159,9 @@ class Vocabulary:
 
         Args:
             raw: raw ids of any shape, of the sort that the vocabulary holds.
-            convert: take a whole number and its decimal text for the same raw id. For ids out of another
-                file, whose column may be of the other sort because of one single value.
+            convert: take a whole number and its text, such as `"55"` or `"55.0"`, for the same raw id. For ids out of
+                another file, whose column may be of the other sort because of one single value. Unsigned numbers of
+                64 bits, which are text where they are large, are always taken so.
 
         Returns:
             int64 ids of the same shape.
@@ -171,9 +172,9 @@ class Vocabulary:
         where = f"feature {self.name!r}"
         ids = as_ids(raw, where)
         if ids.size and are_text(ids) != are_text(self.values):
-            if not convert:
+            if not convert and getattr(raw, "dtype", None) != np.uint64:
                 raise self._wrong_sort(ids)
-            found = self._lookup_text(np.array(list(map(str, ids.ravel().tolist())), dtype=object))
+            found = self._lookup_text(np.array([plain(str(raw_id)) for raw_id in ids.ravel().tolist()], dtype=object))
         elif are_text(self.values):
             found = self._lookup_text(ids.ravel())
         else:
