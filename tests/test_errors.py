@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.errors import LONGEST, InfeasibleBudget, InputError, unknown
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,17 @@ def test_infeasible_budget_carries_its_floor() -> None:
     assert str(error) == "too small"
     assert isinstance(error, InputError)
     assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    "make", [InputError, lambda message: InfeasibleBudget(message, 3)], ids=["plain", "with a floor"]
+)
+def test_an_error_does_not_grow_with_what_it_quotes(make: Callable[[str], InputError]) -> None:
+    just = "mine.csv: " + "x" * (LONGEST - 10)
+    assert str(make(just)) == just
+    long = f"mine.csv, line 1: {'x' * 100_000!r} is no header; add one such as user,item,rating"
+    error = str(make(long))
+    assert len(error) <= LONGEST
+    assert error.startswith("mine.csv, line 1: 'xxx")
+    assert error.endswith("xxx' is no header; add one such as user,item,rating")
+    assert " characters left out) … " in error

@@ -10,8 +10,33 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+LONGEST = 800
+"""Characters of a message: what a person reads, however much was handed in."""
+
+
 class InputError(ValueError):
-    """Something that was handed in is wrong; the message is one sentence for the person who did."""
+    """Something that was handed in is wrong; the message is one sentence for the person who did.
+
+    A message that quotes more than a person reads (a file without line ends, thousands of columns) loses its middle:
+    it begins with where the fault is and ends with what would be right.
+
+    Example:
+        >>> error = InputError(f"mine.csv, line 1: {'x' * 5000!r} is no header; add one such as user,item,rating")
+        >>> len(str(error)) <= LONGEST, str(error).endswith("add one such as user,item,rating")
+        (True, True)
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(bounded(message))
+
+
+def bounded(message: str) -> str:
+    """`message`, or its beginning and its end where it is longer than `LONGEST`."""
+    if len(message) <= LONGEST:
+        return message
+    cut = f" … ({len(message) - LONGEST:,} characters left out) … "
+    kept = LONGEST - len(cut)
+    return message[: kept - kept // 3] + cut + message[-(kept // 3) :]
 
 
 class Unsuitable(InputError):
