@@ -1,0 +1,99 @@
+"""What an input may end as: taken, or refused in one sentence. Everything else is a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+from unittest import mock
+
+LONGEST = 1000
+"""Characters of an error: what a person reads, and less than the input that caused it."""
+
+
+class Fault(AssertionError):
+    """An input ended as none should."""
+
+
+class Group(Protocol):
+    """One way into coset."""
+
+    def try_input(self, draw: Random, scratch: Path) -> str:
+        """Make an input from `draw`, try it in the empty folder `scratch`; "taken" or "refused", or raise `Fault`."""
+
+
+def check_sentence(sentence: str, *named: str) -> None:
+    """Hold an error to one line of bounded length that has each of `named` in it."""
+    if not sentence.strip() or "\n" in sentence.strip():
+        raise Fault(f"not one sentence: {sentence[:2000]!r}")
+    if len(sentence) > LONGEST:
+        raise Fault(f"an error of {len(sentence):,} characters: {sentence[:LONGEST]!r} …")
+    if "Traceback" in sentence or "Error(" in sentence:
+        raise Fault(f"an error of Python's in a sentence: {sentence!r}")
+    for name in named:
+        if name not in sentence:
+            raise Fault(f"the error does not name {name!r}: {sentence!r}")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+def command(*words: object, named: tuple[str, ...] = ()) -> Ended:
+    """Run the command line in this process; it must end with code 0, or with 2 and one sentence."""
+    from coset.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with (
+        mock.patch.object(sys, "argv", ["coset", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    ended = Ended(code, out.getvalue(), err.getvalue())
+    if code not in (0, 2):
+        raise Fault(f"exit code {code}: {ended.err[-2000:]}")
+    if code == 2:
+        errors = [line for line in ended.err.splitlines() if line.startswith("coset: ")]
+        sentences = [line.removeprefix("coset: ") for line in errors if not line.startswith("coset: warning: ")]
+        if len(sentences) != 1 or not ended.err.endswith(f"{sentences[0]}\n"):
+            raise Fault(f"not one sentence at the end: {ended.err[-2000:]!r}")
+        check_sentence(sentences[0], *named)
+    return ended
+
+
+def call(run: Callable[[], Any], errors: tuple[type[BaseException], ...], *named: str) -> tuple[str, Any]:
+    """("taken", result) of a call in Python, or ("refused", error) where it raised one of `errors` in one sentence."""
+    try:
+        result = run()
+    except errors as error:
+        check_sentence(str(error), *named)
+        return "refused", error
+    return "taken", result
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, so that a loss or change shows."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,193 @@
+"""Recipes, plans, methods and settings: what people write in TOML, JSON and after `--set`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import mutate
+import numpy as np
+from judge import Fault, call, command, digests
+
+from coset.errors import InputError
+from coset.experiments.recipe import load_recipe, shipped
+from coset.experiments.words import changed
+from coset.methods import from_json, known_methods
+from coset.planning.plan import Plan
+from coset.schema import Table
+from coset.settings import plain
+
+TABLE = Table("user", 60, 8, frequencies=np.arange(60, 0, -1), attributes={"age": np.arange(60) % 4})
+LARGE = 1 << 24
+"""Bytes up to which a method that was taken is built, too."""
+
+TOML_VALUES = (
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "true",
+    "1979-05-27",
+    '""',
+    '"x"',
+    '"full"',
+    "[]",
+    "[1]",
+    '["a"]',
+    "{}",
+    "{a = 1}",
+    "10" * 200,
+    "[[[[]]]]",
+)
+WORDS = (
+    "training.epochs=3",
+    "training.learning_rate=1e-3",
+    "model.embedding_dim=4",
+    "data.split=random",
+    "training.optimizer=adam",
+    "model.biases=false",
+    "vocabulary.unseen=shared",
+    "training.l2=0.1",
+)
+BUDGETS = (
+    "2KB",
+    "3KB",
+    "25%",
+    "50%",
+    "1e400%",
+    "-1",
+    "0",
+    "nan%",
+    "inf",
+    "1" * 400,
+    "1" * 400 + "%",
+    "1.5.2KB",
+    "0x10",
+    "",
+    "KB",
+    "100000000GB",
+)
+
+
+class Settings:
+    """Inputs from the words that are known, changed in a few places."""
+
+    def __init__(self, folder: Path) -> None:
+        draw = np.random.default_rng(0)
+        rows = zip(draw.integers(0, 30, 400), draw.integers(0, 20, 400), draw.integers(1, 6, 400), strict=True)
+        self.ratings = folder / "ratings.csv"
+        self.ratings.write_text("user,item,rating\n" + "".join(f"{u},{i},{r}\n" for u, i, r in rows))
+        planned = command("plan", self.ratings, "--budget", "2KB", "--out", folder / "plan")
+        if planned.code:
+            raise Fault(f"no plan to begin with: {planned.err}")
+        self.plan = json.loads((folder / "plan" / "plan.json").read_text())
+        self.methods = [method.to_json() for kind in known_methods().values() for method in kind.examples(TABLE)]
+        self.recipes = [entry.read_text() for entry in shipped().values()]
+
+    def try_input(self, draw: Random, scratch: Path) -> str:
+        """One of the ways in, at random; those that train or plan cost more and come less often."""
+        ways = (
+            (self._method,) * 12
+            + (self._plan,) * 6
+            + (self._recipe,) * 6
+            + (self._set,) * 6
+            + (self._budget, self._run)
+        )
+        return draw.choice(ways)(draw, scratch)
+
+    def _method(self, draw: Random, scratch: Path) -> str:
+        given = mutate.tree(draw, draw.choice(self.methods))
+
+        def read() -> Any:
+            method = from_json(given)
+            method.check(TABLE)
+            size = method.bytes(TABLE)
+            if 0 < size < LARGE:
+                method.build(TABLE)
+            return method
+
+        end, method = call(read, (InputError,))
+        if end == "taken" and from_json(json.loads(json.dumps(method.to_json()))) != method:
+            raise Fault(f"{given!r} is read as {method!r}, whose JSON is read as something else")
+        return end
+
+    def _plan(self, draw: Random, scratch: Path) -> str:
+        path = scratch / "plan.json"
+        if draw.random() < 0.3:
+            path.write_bytes(mutate.text(draw, json.dumps(self.plan, indent=1).encode()))
+        else:
+            path.write_text(json.dumps(mutate.tree(draw, self.plan)))
+        end, plan = call(lambda: Plan.load(path), (InputError,), path.name)
+        if end == "taken":
+            if Plan.from_json(json.loads(json.dumps(plan.to_json()))) != plan:
+                raise Fault(f"{path.read_text()} is read as {plan!r}, whose JSON is read as something else")
+            end = (
+                "refused"
+                if command(
+                    "train", self.ratings, "--plan", path, "--epochs", 1, "--engine", "plain", "--out", scratch / "run"
+                ).code
+                else end
+            )
+        return end
+
+    def _recipe(self, draw: Random, scratch: Path) -> str:
+        text = draw.choice(self.recipes)
+        if draw.random() < 0.5:
+            lines = text.split("\n")
+            chosen = draw.choice([at for at, line in enumerate(lines) if re.match(r"\s*\w+ *=", line)])
+            lines[chosen] = lines[chosen].partition("=")[0] + "= " + draw.choice(TOML_VALUES)
+            data = "\n".join(lines).encode()
+        else:
+            data = mutate.text(draw, text.encode())
+        path = scratch / "mine.toml"
+        path.write_bytes(data)
+        end, recipe = call(lambda: load_recipe(path), (InputError,), path.name)
+        if end == "taken":
+            json.dumps(plain(recipe), allow_nan=False)
+        return end
+
+    def _set(self, draw: Random, scratch: Path) -> str:
+        recipe = load_recipe(draw.choice(list(shipped())))
+        words = [draw.choice(WORDS) for _ in range(draw.choice((1, 1, 2)))]
+        if draw.random() < 0.8:
+            words[0] = mutate.text(draw, words[0].encode()).decode(errors="replace")
+        else:
+            words[0] = words[0].partition("=")[0] + "=" + draw.choice(TOML_VALUES)
+        end, recipe = call(lambda: changed(recipe, None, words, False), (InputError,))
+        if end == "taken":
+            json.dumps(plain(recipe), allow_nan=False)
+        return end
+
+    def _budget(self, draw: Random, scratch: Path) -> str:
+        budget = draw.choice(BUDGETS)
+        if draw.random() < 0.5:
+            budget = mutate.text(draw, budget.encode()).decode(errors="replace")
+        return "refused" if command("plan", self.ratings, f"--budget={budget}").code else "taken"
+
+    def _run(self, draw: Random, scratch: Path) -> str:
+        """A training with changed settings: whatever they are, an error leaves no half a run behind."""
+        name, value = draw.choice(WORDS).split("=")
+        word = f"{name}={draw.choice((value, *TOML_VALUES))}"
+        words = [
+            "--set",
+            word,
+            "--seed",
+            draw.choice((0, 1, -1, 2**64, 2**31)),
+            "--threads",
+            draw.choice((1, 1, 0, -1, 10**8)),
+        ]
+        folder = scratch / "run"
+        ended = command(
+            "train", self.ratings, "--row", "full", "--epochs", 1, "--engine", "plain", "--out", folder, *words
+        )
+        if ended.code and (left := [name for name in digests(folder) if not name.startswith(".")]):
+            raise Fault(f"{words} is refused and leaves {left}: {ended.err}")
+        return "refused" if ended.code else "taken"
+
+
+def group(folder: Path) -> Settings:
+    """The group of this file."""
+    return Settings(folder)
