@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_sample, write_synthetic
+from coset.data.clicks.described import PREPARED
 from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
 from coset.data.clicks.schema import load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
-from coset.data.clicks.store import PREPARED
 from coset.errors import InputError
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
 from coset.methods import Method
@@ -79,7 +79,7 @@ class ClickSource:
             if self.source in BUILT_IN:
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
             raise
-        return {"schema": schema, "files": [LogFile(path).fingerprint for path in files]}
+        return {"schema": schema, "files": [LogFile(shard).fingerprint() for shard in files]}
 
     def _prepared(self, folder: Path, progress: Any) -> ClickData:
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +34,14 @@ def _text(rows: Log) -> bytes:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """All files of a prepared folder, but for its lock."""
-    return {
+    """All files of a prepared folder, but for its lock, and for how the files of the log were called."""
+    found = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".coset-lock"
     }
+    told = json.loads(found["prepared.json"])
+    return found | {"prepared.json": json.dumps(told | {"log": [], "sha256": ""}).encode()}
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from coset.data.clicks.prepare import prepare
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings, hashing_of
 from coset.data.clicks.source import LogFile
+from coset.data.shards import Shard
 from coset.errors import InputError
 
 Rows = Callable[..., list[list[str]]]
@@ -200,7 +202,13 @@ def test_nothing_good_in_a_file(tmp_path: Path, rows: list[list[str]], criteo_te
     [
         ("log.tsv", b"", "the file is empty"),
         ("log.tsv", b"\n\n", "the file is empty"),
-        ("log.bz2", b"BZh91AY", "packed with bzip2"),
+        ("log.bz2", b"BZh91AY", "cut off or damaged"),
+        ("log.xz", lzma.compress(b"a\tb\n" * 999)[:-20], "cut off or damaged"),
+        ("log.gz", gzip.compress(gzip.compress(b"a\tb\n")), "gzip within gzip; unpack it once"),
+        ("log.gz", gzip.compress(b"PAR1abc"), "Parquet within gzip"),
+        ("log.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(999)), "a tar archive within gzip"),
+        ("log.csv", "y,a\n1,2\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
+        ("log.csv", "y,a\n1,2\n".encode("utf-16-le"), "UTF-16; save it as UTF-8"),
         ("log.zip", b"PK\x03\x04abc", "packed with zip"),
         ("log.gz", gzip.compress(b"a\tb\n" * 999)[:-20], "cut off or damaged"),
         ("log.gz", b"\x1f\x8b\x08broken", "cut off or damaged"),
@@ -299,7 +307,7 @@ def test_a_file_that_grew_and_was_cut_back_is_gone_on_with(
 def test_bytes_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"a\n" * 10)
-    file = LogFile(path)
+    file = LogFile(Shard(path, path.name))
     with pytest.raises(InputError, match="8 of 20 bytes could be read"):
         file.check_unchanged(8)
 

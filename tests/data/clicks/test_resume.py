@@ -102,11 +102,12 @@ def test_interrupted_between_a_mark_and_the_next_block(
     monkeypatch.setattr(source, "CHUNK", 6000)
     mark, calls = journal.Journal.mark, [0]
 
-    def interrupted(self: Any, **changes: Any) -> None:
-        mark(self, **changes)
+    def interrupted(self: Any, **changes: Any) -> Any:
+        found = mark(self, **changes)
         calls[0] += 1
         if calls[0] == 4:
             raise KeyboardInterrupt
+        return found
 
     out = log.parent / "out"
     with monkeypatch.context() as patched:

@@ -142,6 +142,7 @@ def test_a_thread_changes_nothing_and_ends(folder: Path) -> None:
 
 def test_what_goes_wrong_in_the_thread_is_raised(folder: Path) -> None:
     part = ClickData.open(folder).part("training")
+    part.check()
     path = folder / "training" / "ids" / "many.npy"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match=r"many\.npy: cut off"):
@@ -151,6 +152,8 @@ def test_what_goes_wrong_in_the_thread_is_raised(folder: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"many\.npy: no such file"):
         list(part.batches(64))
+    with pytest.raises(InputError, match=r"many\.npy: is not there, expected 4128 bytes"):
+        ClickData.open(folder)
 
 
 def test_features_are_what_a_collection_takes(folder: Path, tmp_path: Path) -> None:
@@ -183,7 +186,17 @@ def test_folders_that_hold_no_prepared_data(folder: Path, tmp_path: Path) -> Non
     for change, words in (
         ({"version": 9}, "upgrade coset"),
         ({"format": "x"}, "not written by"),
-        ({"parts": 1}, "dam"),
+        ({"version": 1}, "prepare the data again"),
+        ({"version": "2"}, "version must be of type int"),
+        ({"parts": 1}, "parts must be a table"),
+        ({"parts": {"training": 1000}}, "damaged .parts must be the rows of training and validation"),
+        ({"numeric": ["row"]}, "damaged .no feature has the column 'training/numeric/number.npy'"),
+        ({"numeric": ["row", "number", "row"]}, "two columns are called 'row'"),
+        ({"features": [{"name": "few"}]}, r"features\[0\] needs num_embeddings, multi_hot, counted"),
+        ({"columns": {}}, "the column training/label.npy is not named"),
+        ({"facts": {"best_log_loss": 0.1}}, "changed since it was written"),
+        ({"name": "other"}, "changed since it was written"),
+        ({"odd": 1}, "unknown field"),
     ):
         path.write_text(json.dumps(told | change))
         with pytest.raises(InputError, match=words):
@@ -192,3 +205,32 @@ def test_folders_that_hold_no_prepared_data(folder: Path, tmp_path: Path) -> Non
     path.write_text(json.dumps(told))
     with pytest.raises(InputError, match="not a column of prepared data"):
         list(ClickData.open(folder).part("training").batches(4))
+
+
+@pytest.mark.parametrize("name", ["frequencies/many.npy", "training/ids/few.npy", "validation/numeric/row.npy"])
+@pytest.mark.parametrize("damage", ["emptied", "another type", "another value", "no header"])
+def test_every_file_is_compared_with_its_checksum_before_it_is_used(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    whole = path.read_bytes()
+    damaged = {
+        "emptied": b"",
+        "another type": whole.replace(b"<i8", b"<f8", 1).replace(b"|u1", b"|i1", 1).replace(b"<f4", b"<i4", 1),
+        "another value": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "no header": whole.replace(b"descr", b"desc(", 1),
+    }[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=path.name):
+        data = ClickData.open(folder)
+        part = data.part(name.partition("/")[0]) if "freq" not in name else None
+        if part is None:
+            print(data.features[1].frequencies)
+        else:
+            part.column(path.stem)
+    path.write_bytes(whole)
+    data = ClickData.open(folder)
+    assert [len(feature.frequencies) for feature in data.features if feature.frequencies is not None] == [
+        3,
+        70_000,
+        300,
+    ]
+    assert len(list(data.part("validation").batches(50))) == 1

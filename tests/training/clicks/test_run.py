@@ -188,16 +188,15 @@ def test_numbers_far_beyond_are_told_of(
         finished.evaluate(write_clicks(tmp_path / "data"), "validation")
 
 
-def test_other_choices_and_other_data_are_refused(clicks: ClickData, tmp_path: Path) -> None:
+def test_other_choices_and_other_data_are_refused(
+    clicks: ClickData, tmp_path: Path, write_clicks: Callable[..., ClickData]
+) -> None:
     interrupted(SPEC, tmp_path / "run", clicks, 10)
     for spec in (replace(SPEC, seed=1), replace(SPEC, methods={"C1": Hashing(50)})):
         with pytest.raises(InputError, match="other choices or data"):
             execute(spec, tmp_path / "run", clicks, resume=True)
-    other = shutil.copytree(clicks.folder, tmp_path / "other")
-    described = json.loads((other / "prepared.json").read_text())
-    (other / "prepared.json").write_text(json.dumps(described | {"name": "another"}))
     with pytest.raises(InputError, match="other choices or data"):
-        execute(SPEC, tmp_path / "run", ClickData.open(other), resume=True)
+        execute(SPEC, tmp_path / "run", write_clicks(tmp_path / "other", seed=1), resume=True)
     with pytest.raises(InputError, match="not finished"):
         FinishedClickRun.load(tmp_path / "run")
 

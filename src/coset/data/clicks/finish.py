@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.columns import ColumnWriter, file_name, narrowest
-from coset.data.clicks.journal import Grown
-from coset.data.clicks.numbering import Distinct, Hashed
-from coset.data.clicks.parts import Parting
-from coset.data.clicks.schema import MISSING, ClickSchema
-from coset.data.clicks.settings import PrepareSettings
-from coset.data.clicks.store import (
+from coset import settings as fields
+from coset.data.clicks.columns import ColumnWriter, FileFacts, narrowest
+from coset.data.clicks.described import (
     PARTS,
-    ClickData,
     frequencies_path,
     ids_path,
     label_path,
     numeric_path,
     offsets_path,
+    vocabulary_path,
 )
+from coset.data.clicks.journal import Grown
+from coset.data.clicks.numbering import Distinct, Hashed
+from coset.data.clicks.parts import Parting
+from coset.data.clicks.schema import MISSING, ClickSchema
+from coset.data.clicks.settings import PrepareSettings
+from coset.data.clicks.store import ClickData
 from coset.data.clicks.vocabulary import ClickVocabulary
 from coset.errors import InputError
 from coset.kernels import distinct
@@ -34,8 +36,8 @@ PIECE = 1 << 20
 """Rows that are worked on at once."""
 
 Facts = dict[str, Any]
-"""What a column's work leaves for `prepared.json`: `columns`, by path, `besides`, further files, and `feature` or
-`numeric`."""
+"""What a column's work leaves for `prepared.json`, in words of JSON: `columns` and `vocabularies`, by path, and
+`feature` or `numeric`."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,12 @@ class Finisher:
         written = self._write_ids(name, numbering, ids, len(frequencies))
         with ColumnWriter(frequencies_path(self.out, name), np.dtype(np.int64)) as column:
             column.append(frequencies)
-        besides = [] if isinstance(numbering, Hashed) else [_vocabulary(name)]
         described = {"name": name, "num_embeddings": len(frequencies), "multi_hot": name in self.schema.lists}
-        return {"columns": _facts(self.out, *written, column), "besides": besides, "feature": described | facts}
+        found = {"columns": _facts(self.out, *written, column), "feature": described | facts}
+        if not isinstance(numbering, Hashed):
+            path = vocabulary_path(self.out, name)
+            found["vocabularies"] = {path.relative_to(self.out).as_posix(): fields.plain(FileFacts.of(path))}
+        return found
 
     def _by_hash(self, numbering: Hashed) -> tuple[np.ndarray, np.ndarray, Facts]:
         buckets = numbering.buckets.modulus
@@ -131,8 +136,8 @@ class Finisher:
         facts = {key: of for key, of in like.facts["features"][name].items() if key != "num_embeddings"}
         if isinstance(numbering, Hashed):
             return np.arange(feature.num_embeddings, dtype=np.int32), frequencies, facts
-        vocabulary = ClickVocabulary.load(like.folder / _vocabulary(name))
-        vocabulary.save(self.out / _vocabulary(name))
+        vocabulary = like.vocabulary(name)
+        vocabulary.save(vocabulary_path(self.out, name))
         keys = np.append(numbering.keys.read(), 0)
         missing = np.zeros(len(keys), dtype=np.uint8)
         missing[-1] = 1
@@ -168,7 +173,7 @@ class Finisher:
             raise InputError(f"feature {name!r}: no training row has a category; leave the column out")
         text, offsets = _texts(numbering, places)
         vocabulary = ClickVocabulary(name, self.schema.type_of(name), keys[places], missing, shared, text, offsets)
-        vocabulary.save(self.out / _vocabulary(name))
+        vocabulary.save(vocabulary_path(self.out, name))
         facts = {"distinct": len(keys), "kept": len(places), "missing": missing, "shared": shared}
         return ids, often, facts
 
@@ -243,12 +248,8 @@ class Finisher:
         return mean, deviation if deviation > 0 else 1.0, missing
 
 
-def _vocabulary(name: str) -> str:
-    return f"vocabularies/{file_name(name)}.safetensors"
-
-
 def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:
-    return {column.path.relative_to(out).as_posix(): column.facts for column in written}
+    return {column.path.relative_to(out).as_posix(): fields.plain(column.facts) for column in written}
 
 
 def _part(training: ColumnWriter, validation: ColumnWriter, values: np.ndarray, validates: np.ndarray) -> None:

@@ -7,18 +7,47 @@ the note is cut off when it is opened again, so going on gives the same bytes as
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from coset import settings
 from coset.errors import InputError
 from coset.files import read_json, write_json
 
 NOTE = "progress.json"
 _PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far a log was read.
+
+    Args:
+        file: the number of the file that is read next, `offset` where in it, and `row` the number of its row there.
+        rows: good rows so far, and `skipped` bad ones.
+        rows_by_file: good rows of the files that were read, and of the one that is.
+        whole: whether all was read.
+        sizes: of all growing files.
+    """
+
+    file: int = 0
+    offset: int = 0
+    row: int = 1
+    rows: int = 0
+    skipped: int = 0
+    rows_by_file: tuple[int, ...] = ()
+    whole: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        counts = (self.file, self.offset, self.row, self.rows, self.skipped, *self.rows_by_file, *self.sizes.values())
+        if min(counts) < 0:
+            raise InputError(f"a note of what was read has a negative number, {min(counts)}; begin anew elsewhere")
 
 
 class Grown:
@@ -91,16 +120,18 @@ class Journal:
 
     Args:
         folder: made if it is not there.
-        begin: what the note says when there is none yet.
+
+    Raises:
+        InputError: its note is damaged.
     """
 
-    def __init__(self, folder: Path, begin: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.note: dict[str, Any] = begin | {"sizes": {}}
+        self.note = Note()
         self._files: dict[str, Grown] = {}
         folder.mkdir(exist_ok=True)
         if (folder / NOTE).exists():
-            self.note = read_json(folder / NOTE)
+            self.note = settings.make(Note, read_json(folder / NOTE), str(folder / NOTE))
 
     def file(self, name: str, dtype: Any) -> Grown:
         """The file of that name, which may begin with `../`."""
@@ -110,22 +141,24 @@ class Journal:
 
     def __enter__(self) -> Self:
         for name, file in self._files.items():
-            file.open(self.note["sizes"].get(name, 0))
+            file.open(self.note.sizes.get(name, 0))
         self._marked = self.note
         self.mark()
         return self
 
-    def mark(self, **changes: Any) -> None:
+    def mark(self, **changes: Any) -> Note:
         """Remember that what was written until now belongs together, and to what the note says of it."""
         # In one assignment: an interrupt finds the last mark or this one, and nothing between.
-        self._marked = self._marked | changes | {"sizes": {name: file.tell() for name, file in self._files.items()}}
+        sizes = {name: file.tell() for name, file in self._files.items()}
+        self._marked = replace(self._marked, **changes, sizes=sizes)
+        return self._marked
 
     def commit(self) -> None:
         """Bring all files and then the note to the disk, as it was at the last mark."""
         for file in self._files.values():
             file.flush()
         self.note = self._marked
-        write_json(self.folder / NOTE, self.note)
+        write_json(self.folder / NOTE, settings.plain(self.note))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for file in self._files.values():

@@ -8,9 +8,12 @@ from pathlib import Path
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.source import LogFile
 from coset.data.download import cache_folder
+from coset.data.shards import Shard, shards
 from coset.errors import InputError
 
-_ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
+_ENDINGS = (
+    ".csv", ".tsv", ".txt", ".parquet", ".pq", ".svm", ".libsvm", ".ffm", ".libffm", ".gz", ".zst", ".bz2", ".xz",
+)  # fmt: skip
 
 BUILT_IN = ("criteo-kaggle",)
 """Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
@@ -18,8 +21,9 @@ TWIN = "synthetic-clicks"
 """The name of the synthetic twin of Criteo's logs, which is made as columns, so that there is no log of it."""
 
 
-def log_files(data: str | Path) -> list[Path]:
-    """The files of a log: itself, those of a folder, or those of a built-in name.
+def log_files(data: str | Path) -> list[Shard]:
+    """The files of a log, in the order in which they are read: itself, those of a folder or of a pattern (see
+    `coset.data.shards`), or those of a built-in name.
 
     Raises:
         InputError: there are none.
@@ -39,12 +43,14 @@ def log_files(data: str | Path) -> list[Path]:
                 f"put it at {folders[0] / str(data)}/train.txt, or set COSET_DATA to the folder that "
                 f"{data}/train.txt is in, or give the path of the file in place of the name"
             )
-    if not path.is_dir():
-        return [path]
-    found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and not each.name.startswith("."))
-    if not found:
-        raise InputError(f"{path}: the folder holds no file that ends in {', '.join(_ENDINGS)}")
-    return found
+        data = path
+    found = shards(data, _ENDINGS)
+    # Spark and others write files without a row where a part has none.
+    return [each for each in found if not _is_empty(each.path)] or found[:1]
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:

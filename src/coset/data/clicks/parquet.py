@@ -35,8 +35,6 @@ def parquet_blocks(
     for name in schema.columns:
         if name not in types:
             raise unknown(f"column (of {file.path})", name, types)
-    if not rows:
-        raise InputError(f"{file.path}: the file has columns and no rows")
 
     def frames() -> Iterator[tuple[int, Any]]:
         for start in range(offset, rows, ROWS):

@@ -23,7 +23,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from coset import settings as fields
-from coset.data.clicks.columns import file_name
+from coset.data.clicks.columns import ColumnFacts, FileFacts, file_name
+from coset.data.clicks.described import PREPARED, LogFacts
 from coset.data.clicks.finish import Facts, Finisher
 from coset.data.clicks.journal import Grown, Journal
 from coset.data.clicks.logs import BUILT_IN, log_files, schema_of
@@ -32,7 +33,7 @@ from coset.data.clicks.read import Reading
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
-from coset.data.clicks.store import PREPARED, ClickData, Feature, present
+from coset.data.clicks.store import ClickData, Feature
 from coset.data.clicks.write import write_prepared
 from coset.errors import InputError
 from coset.files import claimed, read_json, sweep, write_json
@@ -43,6 +44,8 @@ WORK = "work"
 """The folder of what is needed until the data are prepared."""
 SKIPPED = "skipped.jsonl"
 """The file of the rows that were left out: one JSON object a line."""
+
+MOST_THREADS = 1024
 
 _FORMAT, _VERSION = "coset.prepare", 1
 
@@ -73,8 +76,9 @@ def prepare(
     """Prepare a click log for training; `ClickData.open(out)` reads what it makes.
 
     Args:
-        data: `"criteo-kaggle"`, a file (CSV, TSV or Parquet; text may be packed with gzip or zstd), or a folder, whose
-            files are read in the order of their names.
+        data: `"criteo-kaggle"`, a file (CSV, TSV or Parquet; text may be packed with gzip, zstd, bzip2 or xz), or a
+            folder or pattern, whose files are read in the order of the numbers in their names (see
+            `coset.data.shards`).
         out: a folder, empty or missing unless `resume`.
         schema: of the log, or the name or the file of one; by default that of Criteo, for a file that looks like it.
         settings: the split, vocabularies or hashing, what becomes of numbers.
@@ -100,8 +104,11 @@ def prepare(
     out, settings = Path(out), settings or PrepareSettings()
     if skip_bad < 0:
         raise InputError(f"skip_bad must not be negative, but is {skip_bad}")
-    threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-    files = [LogFile(path) for path in log_files(data)]
+    if threads is None:
+        threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+    if not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads must lie in 1 … {MOST_THREADS}, not {threads}")
+    files = [LogFile(shard) for shard in log_files(data)]
     before = None if like is None else ClickData.open(like)
     if before is not None:
         if given_settings or "schema" not in before.facts:
@@ -125,7 +132,7 @@ def prepare(
         "name": name,
         "schema": fields.plain(schema),
         "settings": fields.plain(settings),
-        "files": [file.fingerprint for file in files],
+        "files": [file.fingerprint(schema.columns) for file in files],
         "like": None if before is None else before.fingerprint["digest"],
     }
     with _no_space(out), claimed(out, CHOICES, resume):
@@ -154,28 +161,28 @@ class _Job:
 
     def run(self, files: list[LogFile], choices: dict[str, Any], skip_bad: int) -> None:
         """Read what is not read, and finish what is not finished."""
-        journal = Journal(self.out / WORK, {"file": 0, "offset": 0, "row": 1, "rows": 0, "skipped": 0, "whole": False})
+        journal = Journal(self.out / WORK)
         reading = Reading(journal, self.schema, self.settings)
         if self.progress is not None:
             size = sum(file.size for file in files) >> 20
             self.progress.begin(size + 1 + len(self.schema.numeric) + len(self.schema.features))
         with ThreadPoolExecutor(self.threads) as pool:
-            if not journal.note["whole"]:
+            if not journal.note.whole:
                 try:
                     reading.read(files, pool, self.threads, skip_bad, self.progress)
                 except InputError:
-                    if not journal.note["rows"]:  # nothing to go on with, so the folder is free for another attempt
+                    if not journal.note.rows:  # nothing to go on with, so the folder is free for another attempt
                         shutil.rmtree(self.out / WORK)
                         (self.out / SKIPPED).unlink()
                         (self.out / CHOICES).unlink()
                     raise
             reading.forget()
             facts = self._finish(journal, reading, pool)
-        self._describe(choices, journal, facts)
+        self._describe(choices, journal, facts, [file.name for file in files])
 
     def _finish(self, journal: Journal, reading: Reading, pool: ThreadPoolExecutor) -> dict[str, Facts]:
         """Write all columns, some at once."""
-        rows = journal.note["rows"]
+        rows = journal.note.rows
         times = None if reading.time is None else reading.time.read
         how = parting(self.settings, rows, times) if self.like is None else LaterParting()
         noted = NotedParting.note(how, rows, Grown(journal.folder / "validates", np.uint8))
@@ -208,12 +215,10 @@ class _Job:
         The note is not flushed: after a power cut it may be gone or damaged, or the columns, and then they are made
         again."""
         note = journal.folder / f"{file_name(name)}.done.json"
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             found: Facts = read_json(note)
-            besides = [self.out / path for path in found.get("besides", [])]
-            if all(present(self.out / path, facts) for path, facts in found["columns"].items()) and all(
-                path.is_file() for path in besides
-            ):
+            files = {**_files(found, "columns", ColumnFacts), **_files(found, "vocabularies", FileFacts)}
+            if all((self.out / path).stat().st_size == facts.bytes for path, facts in files.items()):
                 return found
         found = job()
         aside = note.with_suffix(".aside")
@@ -221,12 +226,15 @@ class _Job:
         aside.replace(note)
         return found
 
-    def _describe(self, choices: dict[str, Any], journal: Journal, found: dict[str, Facts]) -> None:
-        columns = {self.out / path: of for facts in found.values() for path, of in facts["columns"].items()}
+    def _describe(self, choices: dict[str, Any], journal: Journal, found: dict[str, Facts], files: list[str]) -> None:
+        columns, vocabularies = (
+            {self.out / path: of for each in found.values() for path, of in _files(each, what, kind).items()}
+            for what, kind in (("columns", ColumnFacts), ("vocabularies", FileFacts))
+        )
         numeric = [name for each in self.schema.numeric for name in found[each]["numeric"]["names"][:1]]
         numeric += [name for each in self.schema.numeric for name in found[each]["numeric"]["names"][1:]]
         of_label = found[self.schema.label]
-        if (self.out / SKIPPED).exists() and not journal.note["skipped"]:
+        if (self.out / SKIPPED).exists() and not journal.note.skipped:
             (self.out / SKIPPED).unlink()
         write_prepared(
             self.out,
@@ -239,10 +247,12 @@ class _Job:
             ],
             parts=of_label["parts"],
             columns=columns,
+            vocabularies=vocabularies,
+            log=[LogFacts(file, rows) for file, rows in zip(files, journal.note.rows_by_file, strict=True)],
             facts={
                 "schema": choices["schema"],
                 "settings": choices["settings"],
-                "skipped": journal.note["skipped"],
+                "skipped": journal.note.skipped,
                 "like": choices["like"],
                 "click_rate": of_label["click_rate"],
                 "numeric": {
@@ -257,12 +267,18 @@ class _Job:
         )
 
 
+def _files(found: Facts, what: str, kind: type[Any]) -> dict[str, Any]:
+    """The files of one sort that a column's work left, by path."""
+    return {path: fields.make(kind, of, path) for path, of in found.get(what, {}).items()}
+
+
 def summary(data: ClickData) -> dict[str, Any]:
     """What a prepared folder holds, in words of JSON."""
     facts = data.facts
     return {
         "data": data.name,
         "out": str(data.folder),
+        "files": list(data.log),
         "rows": sum(data.parts.values()),
         "parts": data.parts,
         "click_rate": facts["click_rate"],

@@ -15,7 +15,7 @@ import numpy as np
 
 from coset.data.clicks.block import BadRow, Block
 from coset.data.clicks.columns import file_name
-from coset.data.clicks.journal import Journal
+from coset.data.clicks.journal import Journal, Note
 from coset.data.clicks.numbering import Distinct, Hashed
 from coset.data.clicks.parquet import parquet_blocks
 from coset.data.clicks.schema import ClickSchema
@@ -74,34 +74,36 @@ class Reading:
         with journal:
             for feature in self.features.values():
                 feature.restore()
-            note = {key: of for key, of in journal.note.items() if key != "sizes"}
+            note = journal.note
             try:
-                for number in range(note["file"], len(files)):
-                    self._read_file(files, number, note, pool, threads, skip_bad, progress)
-                if not note["rows"]:
-                    raise InputError(f"{files[-1].path}: no rows that can be used ({note['skipped']} were left out)")
+                for number in range(note.file, len(files)):
+                    note = self._read_file(files, number, note, pool, threads, skip_bad, progress)
+                if not note.rows:
+                    raise InputError(f"{files[-1].path}: no rows that can be used ({note.skipped} were left out)")
                 journal.mark(whole=True)
             finally:  # whatever ended the reading, what came before is good
                 journal.commit()
 
     def _read_file(
-        self, files: list[LogFile], number: int, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int,
+        self, files: list[LogFile], number: int, note: Note, pool: ThreadPoolExecutor, threads: int,
         skip_bad: int, progress: Any,
-    ) -> None:  # fmt: skip
+    ) -> Note:  # fmt: skip
         file, journal = files[number], self._journal
         before = shown = sum(each.size for each in files[:number])
+        *read, here = note.rows_by_file if len(note.rows_by_file) > number else (*note.rows_by_file, 0)
         committed = -COMMIT_SECONDS  # the first block tells whether the disk is large enough
         with closing(self._blocks(file, note, pool, threads)) as blocks:
             for block in blocks:
-                self._skip(file, block.bad, note["skipped"], skip_bad)
+                self._skip(file, block.bad, note.skipped, skip_bad)
                 self._add(block, pool)
-                note |= {
-                    "offset": block.offset,
-                    "row": block.first + block.rows,
-                    "rows": note["rows"] + len(block.labels),
-                    "skipped": note["skipped"] + len(block.bad),
-                }
-                journal.mark(**note)
+                here += len(block.labels)
+                note = journal.mark(
+                    offset=block.offset,
+                    row=block.first + block.rows,
+                    rows=note.rows + len(block.labels),
+                    skipped=note.skipped + len(block.bad),
+                    rows_by_file=(*read, here),
+                )
                 reached = before + block.consumed
                 if time.monotonic() - committed > COMMIT_SECONDS:
                     self._check_space(files, reached)
@@ -111,17 +113,16 @@ class Reading:
                     progress.advance((reached >> 20) - (shown >> 20), f"reading {file.path.name}")
                     shown = reached
         file.check_unchanged()
-        note |= {"file": number + 1, "offset": 0, "row": 1}
-        journal.mark(**note)
+        return journal.mark(file=number + 1, offset=0, row=1, rows_by_file=(*read, here))
 
     def _blocks(
-        self, file: LogFile, note: dict[str, Any], pool: ThreadPoolExecutor, threads: int
+        self, file: LogFile, note: Note, pool: ThreadPoolExecutor, threads: int
     ) -> Generator[Block, None, None]:
         thread = partial(ahead, depth=_AHEAD)
         if file.is_parquet:
-            return parquet_blocks(file, self._schema, thread, note["offset"])
+            return parquet_blocks(file, self._schema, thread, note.offset)
         layout = Layout.of(file, self._schema)
-        return text_blocks(file, layout, pool, threads, thread, note["offset"], note["row"])
+        return text_blocks(file, layout, pool, threads, thread, note.offset, note.row)
 
     def _skip(self, file: LogFile, bad: Any, skipped: int, allowed: int) -> None:
         """Write bad rows to the side file, or raise if they are too many."""
@@ -134,7 +135,7 @@ class Reading:
                 f"with --resume and a higher --skip-bad than {allowed}"
             )
         for each in bad:
-            told = {"file": file.path.name, "row": each.row, "reason": each.reason, "content": each.content}
+            told = {"file": file.name, "row": each.row, "reason": each.reason, "content": each.content}
             self._skipped.append(json.dumps(told, ensure_ascii=False).encode() + b"\n")
 
     def _add(self, block: Block, pool: ThreadPoolExecutor) -> None:

@@ -1,15 +1,19 @@
-"""The bytes of a log: plain, gzip or zstd, in chunks of whole lines, from any place on."""
+"""The bytes of a log: plain or packed with gzip, zstd, bzip2 or xz, in chunks of whole lines, from any place on."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from coset.data.shards import Shard
 from coset.errors import InputError
 
 CHUNK = 1 << 22
@@ -17,8 +21,10 @@ CHUNK = 1 << 22
 LONGEST = 1 << 26
 """Bytes that a line may have."""
 
-_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
-_OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4"}
+_GZIP, _ZSTD, _BZIP2, _XZ, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PAR1"
+_PACKINGS = {_GZIP: "gzip", _ZSTD: "zstd", _BZIP2: "bzip2", _XZ: "xz"}
+_OTHERS = {b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
 _ENDS = 1 << 20
 
@@ -43,6 +49,8 @@ class LogFile:
 
     Attributes:
         path: where it is.
+        name: what it is called in the log.
+        keys: what its folders say of all its rows: values of columns, as text.
         size: bytes, as it is.
         is_parquet: whether it is no text.
 
@@ -50,32 +58,41 @@ class LogFile:
         InputError: there is no such file, it is empty, or packed in a way that is not known.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, shard: Shard) -> None:
+        path = shard.path
+        self.path, self.name, self.keys = path, shard.name, shard.keys
         try:
             self._status = path.stat()
+            if stat.S_ISFIFO(self._status.st_mode) or stat.S_ISCHR(self._status.st_mode):
+                raise InputError(
+                    f"{path}: a pipe, which can be read only once; write it to a file, so that a preparation can go on "
+                    "where it was stopped"
+                )
             with path.open("rb") as file:
                 head = file.read(8)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         self.size = self._status.st_size
         if not self.size:
             raise InputError(f"{path}: the file is empty")
         self.is_parquet = head.startswith(_PARQUET)
-        self._packing = next((mark for mark in (_GZIP, _ZSTD) if head.startswith(mark)), b"")
+        self._packing = next((mark for mark in _PACKINGS if head.startswith(mark)), b"")
         for mark, name in _OTHERS.items():
             if head.startswith(mark):
                 raise InputError(f"{path}: packed with {name}; unpack it, or pack it with gzip or zstd")
+        self._begins: bytes | None = None
 
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What tells this file from another one, or from itself after a change: its size, and its first and last
-        megabyte."""
+    def fingerprint(self, columns: Sequence[str] | None = None) -> dict[str, Any]:
+        """What tells this file from another one, or from itself after a change: its size, its first and last megabyte,
+        and what its folders say, of these columns or of all."""
         with self.path.open("rb") as file:
             checksum = zlib.crc32(file.read(_ENDS))
             file.seek(max(0, self.size - _ENDS))
             checksum = zlib.crc32(file.read(_ENDS), checksum)
-        return {"size": self.size, "crc32_of_ends": f"{checksum:08x}"}
+        keys = {key: value for key, value in self.keys.items() if columns is None or key in columns}
+        return {"size": self.size, "crc32_of_ends": f"{checksum:08x}"} | ({"keys": keys} if keys else {})
 
     def first_line(self) -> bytes:
         """The first line that is not blank, without the line feed."""
@@ -92,12 +109,16 @@ class LogFile:
             InputError: the file is cut off or damaged, changes while it is read, or is no text.
         """
         kept, at_begin = b"", offset == 0
+        # Lines that end in carriage returns alone, as old programs write them, are lines all the same.
+        returns = self._ends_in_returns()
         with self.path.open("rb") as file:
             raw = _Until(file, self.size)  # what is added while it is read is no part of it
             for data in _unpacked(raw, self._packing, offset, self.path):
                 if at_begin and data.startswith(_MARK):
                     data, offset = data[len(_MARK) :], len(_MARK)
                 at_begin = False
+                if returns:
+                    data = data.replace(b"\r", b"\n")
                 cut = data.rfind(b"\n") + 1
                 if not cut:
                     kept += data
@@ -112,6 +133,27 @@ class LogFile:
             self.check_unchanged(raw.tell())
             if kept:
                 yield Lines(kept + b"\n", offset + len(kept), self.size)
+
+    def _ends_in_returns(self) -> bool:
+        """Whether lines end in carriage returns and no line feeds, as far as the beginning of the text tells.
+
+        Raises:
+            InputError: it is no text of the sort that is read, but something that is known.
+        """
+        if self._begins is None:
+            with self.path.open("rb") as file:
+                self._begins = next(_unpacked(_Until(file, self.size), self._packing, 0, self.path), b"")
+            inner = {**_PACKINGS, **_OTHERS, _PARQUET: "Parquet"}
+            within = f" within {_PACKINGS[self._packing]}" if self._packing else ""
+            for mark, name in inner.items():
+                if self._begins.startswith(mark):
+                    raise InputError(f"{self.path}: {name}{within}; unpack it once, and give what is in it")
+            if self._begins[257:262] == b"ustar":
+                raise InputError(f"{self.path}: a tar archive{within}; unpack it, and give the folder of its files")
+            if self._begins.startswith(_UTF_16) or b"\0" in self._begins[:4]:
+                raise InputError(f"{self.path}: UTF-16; save it as UTF-8 (iconv -f utf-16 -t utf-8)")
+            self._begins = self._begins[:_ENDS]
+        return b"\n" not in self._begins and b"\r" in self._begins
 
     def check_unchanged(self, read: int | None = None) -> None:
         """Raise an `InputError` if the file is not what it was when it was opened."""
@@ -146,7 +188,7 @@ class _Until:
 def _unpacked(raw: _Until, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
     if not packing:
         raw.seek(offset)
-    file: _Packed = gzip.GzipFile(fileobj=raw) if packing == _GZIP else _Zstd(raw, path) if packing else raw
+    file = _opened(raw, packing, path)
     left = offset if packing else 0
     try:
         while left:  # packed bytes can only be skipped by unpacking them
@@ -156,8 +198,23 @@ def _unpacked(raw: _Until, packing: bytes, offset: int, path: Path) -> Iterator[
             left -= len(data)
         while data := file.read(CHUNK):
             yield data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise InputError(f"{path}: cut off or damaged ({error}); fetch it again") from None
+    except OSError as error:
+        if error.errno is not None or packing != _BZIP2:  # of the system; what bz2 says of its data has no number
+            raise
+        raise InputError(f"{path}: cut off or damaged ({error}); fetch it again") from None
+
+
+def _opened(raw: _Until, packing: bytes, path: Path) -> _Packed:
+    file: Any = raw  # a file as far as these read one
+    if packing == _GZIP:
+        return gzip.GzipFile(fileobj=file)
+    if packing == _BZIP2:
+        return bz2.BZ2File(file)
+    if packing == _XZ:
+        return lzma.LZMAFile(file)
+    return _Zstd(raw, path) if packing else raw
 
 
 class _Zstd:

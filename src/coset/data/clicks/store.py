@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coset.data.clicks.batch import ClickBatch
-from coset.data.clicks.columns import HEADER, ColumnReader, file_name
+from coset.data.clicks.columns import ColumnReader, FileFacts
+from coset.data.clicks.described import (
+    Described,
+    frequencies_path,
+    ids_path,
+    label_path,
+    numeric_path,
+    offsets_path,
+    vocabulary_path,
+)
 from coset.data.clicks.order import BatchOrder
 from coset.data.clicks.stream import Paths, ahead, batches
 from coset.errors import InputError, unknown
-from coset.files import read_json
 
-PREPARED = "prepared.json"
-"""The file that says what a prepared folder holds; written last, so a folder that has it is whole."""
-
-FORMAT, VERSION = "coset.clicks", 1
-PARTS = ("training", "validation")
+if TYPE_CHECKING:
+    from coset.data.clicks.vocabulary import ClickVocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,46 +38,32 @@ class Feature:
         name: of the feature.
         num_embeddings: number of its ids.
         multi_hot: whether a row has any number of ids rather than one.
-        frequencies: how often each id occurs in the training part, shape `(num_embeddings,)`, if that is known.
+        counts: reads `frequencies`, if they are known.
     """
 
     name: str
     num_embeddings: int
     multi_hot: bool = False
-    frequencies: np.ndarray | None = field(default=None, repr=False)
+    counts: Callable[[], np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.num_embeddings < 1:
             raise InputError(f"feature {self.name!r}: needs at least one id, not {self.num_embeddings}")
 
+    @cached_property
+    def frequencies(self) -> np.ndarray | None:
+        """How often each id occurs in the training part, int64, shape `(num_embeddings,)`, if that is known.
 
-def label_path(folder: Path, part: str) -> Path:
-    """Where the labels of a part are."""
-    return folder / part / "label.npy"
-
-
-def numeric_path(folder: Path, part: str, name: str) -> Path:
-    """Where a numeric column of a part is."""
-    return folder / part / "numeric" / f"{file_name(name)}.npy"
-
-
-def ids_path(folder: Path, part: str, name: str) -> Path:
-    """Where the ids of a feature in a part are."""
-    return folder / part / "ids" / f"{file_name(name)}.npy"
-
-
-def offsets_path(folder: Path, part: str, name: str) -> Path:
-    """Where it says at which id of a multi-hot feature each row begins and, last, how many ids there are."""
-    return folder / part / "ids" / f"{file_name(name)}.offsets.npy"
-
-
-def frequencies_path(folder: Path, name: str) -> Path:
-    """Where the frequencies of a feature's ids are."""
-    return folder / "frequencies" / f"{file_name(name)}.npy"
+        Raises:
+            InputError: the file of them is damaged; it is read when it is first asked for.
+        """
+        return None if self.counts is None else self.counts()
 
 
 class ClickData:
     """A click log, prepared: columns of labels, numbers and ids in two parts, training and validation.
+
+    Whatever is read of the folder is first compared, once, with the checksums that were taken when it was written.
 
     Attributes:
         folder: where it is.
@@ -83,26 +73,26 @@ class ClickData:
         features: one-hot features first.
         parts: rows by part.
         facts: what whoever wrote the folder says of it.
+        log: the files that the data were made of, in the order in which they were read, and the good rows of each.
+        fingerprint: what tells the data from others.
     """
 
-    def __init__(self, folder: Path, described: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, described: Described) -> None:
         self.folder = folder
-        self.name: str = described["name"]
-        self.synthetic: bool = described["synthetic"]
-        self.numeric: tuple[str, ...] = tuple(described["numeric"])
-        self.parts: dict[str, int] = dict(described["parts"])
-        self.facts: dict[str, Any] = described["facts"]
-        self.columns: dict[str, dict[str, Any]] = described["columns"]
-        self.features: tuple[Feature, ...] = tuple(
-            Feature(each["name"], each["num_embeddings"], each["multi_hot"], self._frequencies(each))
-            for each in described["features"]
+        self.name = described.name
+        self.synthetic = described.synthetic
+        self.numeric = described.numeric
+        self.parts = dict(described.parts)
+        self.facts = dict(described.facts)
+        self.log = {of.file: of.rows for of in described.log}
+        self.fingerprint = described.fingerprint
+        self.features = tuple(
+            Feature(of.name, of.num_embeddings, of.multi_hot, self._counts(of.name) if of.counted else None)
+            for of in described.features
         )
-        whole = json.dumps(described, sort_keys=True).encode()
-        self.fingerprint: dict[str, Any] = {
-            "data": self.name,
-            "rows": sum(self.parts.values()),
-            "digest": hashlib.sha256(whole).hexdigest(),
-        }
+        self._columns = described.columns
+        self._vocabularies = described.vocabularies
+        self._checked: set[str] = set()
 
     @classmethod
     def open(cls, folder: str | Path) -> ClickData:
@@ -112,24 +102,13 @@ class ClickData:
             InputError: the folder holds no prepared data, or they are not whole.
         """
         folder = Path(folder)
-        if not (folder / PREPARED).exists():
-            raise InputError(
-                f"{folder}: no prepared data ({PREPARED} is not there): make them with coset prepare, or finish what "
-                "was begun with --resume"
-            )
-        described = read_json(folder / PREPARED)
-        if not isinstance(described, dict) or described.get("format") != FORMAT:
-            raise InputError(f"{folder / PREPARED}: not written by coset prepare")
-        if described.get("version", 0) > VERSION:
-            raise InputError(
-                f"{folder / PREPARED}: of version {described['version']}, but this coset reads versions up to "
-                f"{VERSION}; upgrade coset"
-            )
-        try:
-            data = cls(folder, described)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / PREPARED}: damaged ({error}); prepare the data again") from None
-        data._check_sizes()
+        data = cls(folder, Described.read(folder))
+        for name, size in data._sizes():
+            path = folder / name
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                said = "is not there" if found is None else f"has {found} bytes"
+                raise InputError(f"{path}: {said}, expected {size} bytes; prepare the data again")
         return data
 
     @property
@@ -148,32 +127,47 @@ class ClickData:
             raise unknown("part of the data", name, self.parts)
         return ClickPart(self, name)
 
-    def _frequencies(self, feature: Mapping[str, Any]) -> np.ndarray | None:
-        if not feature["counted"]:
-            return None
-        path = frequencies_path(self.folder, feature["name"])
-        try:
-            # Mapped: tables read them when they are built, if at all.
-            found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not readable ({error}); prepare the data again") from None
-        return found
+    def vocabulary(self, feature: str) -> ClickVocabulary:
+        """The vocabulary of a feature.
 
-    def _check_sizes(self) -> None:
-        for name, facts in self.columns.items():
-            path = self.folder / name
-            if not present(path, facts):
-                said = f"has {path.stat().st_size} bytes" if path.exists() else "is not there"
-                raise InputError(f"{path}: {said}, expected {_size(facts)} bytes; prepare the data again")
+        Raises:
+            InputError: it has none, as it is hashed or made up, or another one than was written.
+        """
+        from coset.data.clicks.vocabulary import ClickVocabulary  # which needs kernels, as few others here do
 
+        path = vocabulary_path(self.folder, feature)
+        facts = self._vocabularies.get(path.relative_to(self.folder).as_posix())
+        if facts is None:
+            raise InputError(f"{self.folder}: there is no vocabulary of a feature {feature!r}")
+        if FileFacts.of(path) != facts:
+            raise InputError(
+                f"{path}: not the vocabulary that these data were prepared with (its checksum does not match); restore "
+                "it, or prepare the data again"
+            )
+        return ClickVocabulary.load(path)
 
-def present(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the file of a column is there, and as large as it should be."""
-    return path.is_file() and path.stat().st_size == _size(facts)
+    def check(self, below: str) -> None:
+        """Raise an `InputError` that names the file if a column whose path begins with `below` is not what was once
+        written. A column is read for it once, about as fast as the disk can."""
+        for name, facts in self._columns.items():
+            if name.startswith(below) and name not in self._checked:
+                with closing(ColumnReader(self.folder / name)) as column:
+                    column.check(facts.type, facts.length, facts.crc32)
+                self._checked.add(name)
 
+    def _counts(self, feature: str) -> Callable[[], np.ndarray]:
+        path = frequencies_path(self.folder, feature)
 
-def _size(facts: Mapping[str, Any]) -> int:
-    return int(facts["length"] * np.dtype(facts["type"]).itemsize) + HEADER
+        def read() -> np.ndarray:
+            self.check(path.relative_to(self.folder).as_posix())
+            with closing(ColumnReader(path)) as column:
+                return column.mapped()
+
+        return read
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        yield from ((name, facts.bytes) for name, facts in self._columns.items())
+        yield from ((name, facts.bytes) for name, facts in self._vocabularies.items())
 
 
 class ClickPart:
@@ -188,11 +182,8 @@ class ClickPart:
 
     def check(self) -> None:
         """Raise an `InputError` that names the file if a column of this part is not what was once written: ids and
-        numbers are trusted afterwards. It reads all of them, about as fast as the disk can."""
-        for name, facts in self.data.columns.items():
-            if name.startswith(f"{self.name}/"):
-                with closing(ColumnReader(self.data.folder / name)) as column:
-                    column.check(facts["crc32"])
+        numbers are trusted afterwards. It reads all of them once, about as fast as the disk can."""
+        self.data.check(f"{self.name}/")
 
     def num_batches(self, batch_size: int) -> int:
         """How many batches an epoch has; the last one may be a smaller one."""
@@ -210,9 +201,9 @@ class ClickPart:
             path = label_path(folder, self.name)
         else:
             raise unknown("column", name, ["label", *self.data.numeric, *self.data.one_hot, *self.data.multi_hot])
-        ColumnReader(path).close()  # with its words for what is not there
-        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return found
+        self.data.check(path.relative_to(folder).as_posix())
+        with closing(ColumnReader(path)) as column:
+            return column.mapped()
 
     def batches(
         self, batch_size: int, *, seed: int | None = None, epoch: int = 0, start: int = 0, read_ahead: int = 2
@@ -228,12 +219,14 @@ class ClickPart:
             read_ahead: batches that a thread makes in advance; 0 for none and no thread. What goes wrong in the thread
                 is raised here. Closing the iterator ends it.
 
-        Memory is that of two windows of some 260,000 rows, however many rows there are.
+        Memory is that of two windows of some 260,000 rows, however many rows there are. The part is checked first
+        (`check`), where it was not yet.
         """
         if start < 0:
             raise InputError(f"start must not be negative, but is {start}")
         if len(self) == 0:
             return iter(())
+        self.check()
         made = batches(self._paths(), BatchOrder(len(self), batch_size, seed, epoch), start)
         return ahead(made, read_ahead) if read_ahead else made
 

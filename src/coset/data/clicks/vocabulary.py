@@ -47,6 +47,28 @@ class ClickVocabulary:
     text: np.ndarray | None = field(default=None, repr=False)
     offsets: np.ndarray | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if wrong := self._wrong():
+            raise InputError(f"the vocabulary of {str(self.name)[:60]!r} is damaged: {wrong}")
+
+    def _wrong(self) -> str | None:
+        """The first thing that does not fit together."""
+        if not isinstance(self.name, str) or self.type not in TYPES:
+            return "its name must be text, and its type one of " + ", ".join(TYPES)
+        if self.keys.dtype != np.int64 or self.keys.ndim != 1:
+            return f"its keys are of type {self.keys.dtype} and shape {self.keys.shape}"
+        for what, of in (("missing", self.missing), ("shared", self.shared)):
+            if of is not None and (type(of) is not int or not 0 <= of < self.num_embeddings):
+                return f"the id of {what} categories is {str(of)[:30]!r}"
+        if self.text is None or self.offsets is None:
+            return "its texts are not there" if self.type == "text" else None
+        ends, text = self.offsets, self.text
+        if text.dtype != np.uint8 or ends.dtype != np.int64 or text.ndim != 1 or ends.shape != (len(self.keys) + 1,):
+            return "its texts are of another type or number"
+        if ends[0] != 0 or ends[-1] != len(text) or (np.diff(ends) < 0).any():
+            return "its texts do not begin where they should"
+        return None
+
     @property
     def num_embeddings(self) -> int:
         """Number of ids, those of missing and of other categories included."""
@@ -137,3 +159,5 @@ class ClickVocabulary:
             )  # fmt: skip
         except KeyError as error:
             raise InputError(f"{path}: damaged ({error} is missing); prepare the data again") from None
+        except InputError as error:
+            raise InputError(f"{path}: {error}; prepare the data again") from None

@@ -11,20 +11,21 @@ from typing import Any, Self
 
 import numpy as np
 
-from coset.data.clicks.columns import ColumnWriter, narrowest
-from coset.data.clicks.store import (
+from coset.data.clicks.columns import ColumnFacts, ColumnWriter, FileFacts, narrowest
+from coset.data.clicks.described import (
     FORMAT,
     PARTS,
-    PREPARED,
     VERSION,
-    ClickData,
-    Feature,
+    Described,
+    FeatureFacts,
+    LogFacts,
     frequencies_path,
     ids_path,
     label_path,
     numeric_path,
     offsets_path,
 )
+from coset.data.clicks.store import ClickData, Feature
 from coset.errors import InputError, unknown
 from coset.files import claimed, flush_below, write_json
 
@@ -210,31 +211,34 @@ def write_prepared(
     numeric: Sequence[str],
     features: Sequence[Feature],
     parts: Mapping[str, int],
-    columns: Mapping[Path, Mapping[str, Any]],
+    columns: Mapping[Path, ColumnFacts],
     facts: Mapping[str, Any],
+    vocabularies: Mapping[Path, FileFacts] | None = None,
+    log: Sequence[LogFacts] = (),
 ) -> ClickData:
     """Write what makes a folder one of prepared data, when all columns are there, and open it."""
-    described = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": name,
-        "synthetic": synthetic,
-        "parts": dict(parts),
-        "numeric": list(numeric),
-        "features": [
-            {
-                "name": feature.name,
-                "num_embeddings": feature.num_embeddings,
-                "multi_hot": feature.multi_hot,
-                "counted": frequencies_path(folder, feature.name) in columns,
-            }
-            for feature in features
-        ],
-        "facts": dict(facts),
-        "columns": {path.relative_to(folder).as_posix(): dict(of) for path, of in sorted(columns.items())},
-    }
+
+    def below(of: Mapping[Path, Any]) -> dict[str, Any]:
+        return {path.relative_to(folder).as_posix(): facts for path, facts in sorted(of.items())}
+
+    described = Described(
+        format=FORMAT,
+        version=VERSION,
+        name=name,
+        synthetic=synthetic,
+        parts=dict(parts),
+        numeric=tuple(numeric),
+        features=tuple(
+            FeatureFacts(of.name, of.num_embeddings, of.multi_hot, frequencies_path(folder, of.name) in columns)
+            for of in features
+        ),
+        facts=dict(facts),
+        columns=below(columns),
+        vocabularies=below(vocabularies or {}),
+        log=tuple(log),
+    )
     flush_below(folder)  # what is described is there before its description
-    write_json(folder / PREPARED, described)
+    described.write(folder)
     return ClickData.open(folder)
 
 

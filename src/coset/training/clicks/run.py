@@ -23,7 +23,7 @@ import torch
 
 from coset import ledger
 from coset.data.clicks import ClickData, Feature
-from coset.data.clicks.store import PARTS
+from coset.data.clicks.described import PARTS
 from coset.errors import InputError
 from coset.files import claimed, read_json, write_json
 from coset.models.base import ClickModel

@@ -1,0 +1,94 @@
+"""Data in many files: which files a folder or a pattern stands for, in which order, and what their folders say.
+
+Files come in the order of the numbers in their names, so `day_2` comes before `day_10`, and `part-00009` before
+`part-00010`. Of folders that are called `key=value`, as Hive and Spark write them, every file below has that value in a
+column of that name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from coset.errors import InputError
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_KEY = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of data.
+
+    Args:
+        path: where it is.
+        name: what it is called below the folder that was given.
+        keys: what its folders say: column → value, the empty text for a missing one.
+    """
+
+    path: Path
+    name: str
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
+    """The files of data, in the order of the numbers in their names: a file itself; those of a folder and of folders in
+    it, at any depth; or those that a pattern with `*`, `?` or `[…]` fits (`**` for any folders), where there is no file
+    of that name.
+
+    Of a folder, files of these `endings` are taken, and such without any whose name holds a number (`day_0`, as
+    Criteo's); files and folders that begin with `.` or `_` are left aside.
+
+    Raises:
+        InputError: a folder or pattern of no such file. A single file need not be there.
+
+    Example:
+        >>> [shard.name for shard in sorted([Shard(Path(n), n) for n in ("day_10", "day_9")], key=in_order)]
+        ['day_9', 'day_10']
+    """
+    path = Path(data)
+    if not path.exists() and has_magic(str(data)):
+        found = [Path(each) for each in glob(str(data), recursive=True)]
+        base = Path(os.path.commonpath([each.parent for each in found])) if found else path
+        files = [each for each in found if each.is_file() and not _aside(each.name)]
+        if not files:
+            raise InputError(f"{data}: no file fits this pattern")
+        return sorted((_shard(each, base) for each in files), key=in_order)
+    if not path.is_dir():
+        return [_shard(path, path.parent)]
+    below = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not _aside(name)]
+        below += [Path(folder) / name for name in names if not _aside(name)]
+    files = [each for each in below if each.suffix in endings or (not each.suffix and re.search(r"\d", each.name))]
+    if not files:
+        raise InputError(f"{path}: the folder holds no file that ends in {', '.join(endings)}")
+    return sorted((_shard(each, path) for each in files), key=in_order)
+
+
+def in_order(shard: Shard) -> Any:
+    """What shards are sorted by: numbers in names as numbers, folder by folder."""
+    parts = Path(shard.name).parts
+    return [tuple(map(_pieces, part.partition("."))) for part in parts], parts
+
+
+def _pieces(text: str) -> list[Any]:
+    """Text and numbers in turns, so that no number is ever compared with a text."""
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(re.split(r"([0-9]+)", text))]
+
+
+def _shard(path: Path, base: Path) -> Shard:
+    # Folders above the one that was given speak, too: that one may be a single day of a tree.
+    found = [_KEY.fullmatch(part) for part in path.parent.parts]
+    keys = {unquote(key[1]): "" if key[2] == _NO_VALUE else unquote(key[2]) for key in found if key}
+    return Shard(path, path.relative_to(base).as_posix(), keys)
+
+
+def _aside(name: str) -> bool:
+    return name.startswith((".", "_"))
