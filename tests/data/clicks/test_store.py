@@ -219,18 +219,15 @@ def test_every_file_is_compared_with_its_checksum_before_it_is_used(folder: Path
         "no header": whole.replace(b"descr", b"desc(", 1),
     }[damage]
     path.write_bytes(damaged)
+
+    def read() -> Any:
+        data, part = ClickData.open(folder), name.partition("/")[0]
+        return data.features[1].frequencies if part == "frequencies" else data.part(part).column(path.stem)
+
     with pytest.raises(InputError, match=path.name):
-        data = ClickData.open(folder)
-        part = data.part(name.partition("/")[0]) if "freq" not in name else None
-        if part is None:
-            print(data.features[1].frequencies)
-        else:
-            part.column(path.stem)
+        read()
     path.write_bytes(whole)
     data = ClickData.open(folder)
-    assert [len(feature.frequencies) for feature in data.features if feature.frequencies is not None] == [
-        3,
-        70_000,
-        300,
-    ]
+    assert data.features[1].frequencies is not None
+    assert data.features[1].frequencies.sum() == 1000
     assert len(list(data.part("validation").batches(50))) == 1
