@@ -8,6 +8,8 @@ fused        what a step of the fused engine takes
 plain        what a step of plain torch takes
 asked        what the ledger asks of methods
 measuring    `measure`: the ledger of a model that is there
+holding      which tensors a model holds
+memory       where tensors lie, so that no byte is counted twice
 """
 
 from __future__ import annotations

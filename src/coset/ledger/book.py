@@ -11,6 +11,7 @@ import torch
 from coset.schema import Kind
 from coset.sizes import format_size
 
+Purpose = Kind | Literal["held", "optimizer"]
 VERSION = 1
 _HEADER = 1 << 16
 _ENTRY = 128
@@ -26,20 +27,23 @@ class Line:
         key: its name in the state of the model.
         shape: of the array.
         dtype: of its elements.
-        kind: `"parameter"`, or `"index"`: index state, and whatever else a model keeps in buffers.
-        bytes: of its elements.
+        kind: `"parameter"`; `"index"`, index state, and whatever else a model keeps in buffers; `"held"`, what modules
+            keep past both; `"optimizer"`, a parameter or buffer that is state of an optimizer.
+        bytes: of its elements, in this process.
         optimizer: bytes of what an optimizer keeps beside it.
         saved: whether it is part of the state, and so of an artifact.
+        whole: bytes of all its parts together, where it is sharded over processes.
     """
 
     owner: str
     key: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    kind: Kind
+    kind: Purpose
     bytes: int
     optimizer: int = 0
     saved: bool = True
+    whole: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,21 @@ class Sums:
 
     parameters: int
     index: int
+    held: int
     optimizer: int
 
     @property
     def inference(self) -> int:
-        """What lookups need."""
-        return self.parameters + self.index
+        """What is there without an optimizer."""
+        return self.parameters + self.index + self.held
 
 
 @dataclass(frozen=True)
 class Ledger:
     """What tables, or any model, take in bytes. `predict` makes one of choices, `measure` of real tensors.
 
-    * `parameters` and `index` are what lookups need, `inference` both together.
+    * `parameters` and `index` are what lookups need, `held` what the modules of other libraries keep past both, and
+      `inference` all of it together.
     * `optimizer` is what the optimizer keeps from step to step, in tensors.
     * `step` is what one training step takes beside these at its worst moment, by purpose; see `predict`. Measured, it
       is what there is of it now: gradients, and arrays that an optimizer of coset keeps to use again.
@@ -93,8 +99,13 @@ class Ledger:
         return _sums(self.lines).index
 
     @property
+    def held(self) -> int:
+        """Bytes that modules keep past parameters and buffers, so that no state has them."""
+        return _sums(self.lines).held
+
+    @property
     def inference(self) -> int:
-        """Bytes that lookups need."""
+        """Bytes that lookups need, and whatever else is there without an optimizer."""
         return _sums(self.lines).inference
 
     @property
@@ -111,6 +122,12 @@ class Ledger:
     def training(self) -> int:
         """Bytes of everything at the worst moment of a training step."""
         return self.inference + self.optimizer + self.step
+
+    @property
+    def whole(self) -> int:
+        """`parameters` and `index` of all processes together, where tensors are sharded; replicas count once."""
+        lines = [line for line in self.lines if line.kind in ("parameter", "index")]
+        return sum(line.bytes if line.whole is None else line.whole for line in lines)
 
     @property
     def artifact(self) -> int:
@@ -138,14 +155,14 @@ class Ledger:
             "kind": self.kind,
             **self.about,
             "bytes": {
-                "parameters": self.parameters, "index": self.index, "inference": self.inference,
-                "optimizer": self.optimizer, "step": self.step, "training": self.training,
+                "parameters": self.parameters, "index": self.index, "held": self.held, "inference": self.inference,
+                "whole": self.whole, "optimizer": self.optimizer, "step": self.step, "training": self.training,
                 "artifact_tensors": self.artifact, "artifact_header_at_most": self.header,
             },
             "step": dict(self.steps),
             "owners": {
                 owner: {
-                    "parameters": sums.parameters, "index": sums.index, "optimizer": sums.optimizer,
+                    "parameters": sums.parameters, "index": sums.index, "held": sums.held, "optimizer": sums.optimizer,
                     "arrays": [_line_json(line) for line in self.lines if line.owner == owner],
                 }
                 for owner, sums in self.owners.items()
@@ -158,11 +175,14 @@ class Ledger:
         rows = [("array", "shape", "type", "kind", "bytes", "optimizer")]
         for line in self.lines:
             shape = " x ".join(f"{length:,}" for length in line.shape) or "one number"
-            type_, kind = str(line.dtype).removeprefix("torch."), line.kind if line.saved else f"{line.kind}, not saved"
+            type_, kind = str(line.dtype).removeprefix("torch."), _said(line)
             rows.append((line.key, shape, type_, kind, _size(line.bytes), _size(line.optimizer)))
         rows.append(("together", "", "", "", _size(self.inference), _size(self.optimizer)))
         sums = [
-            ("parameters", self.parameters), ("index state", self.index), ("optimizer state", self.optimizer),
+            ("parameters", self.parameters), ("index state", self.index),
+            *([("both in all processes", self.whole)] if self.whole != self.parameters + self.index else []),
+            *([("held beside them", self.held)] if self.held else []),
+            ("optimizer state", self.optimizer),
             *((f"a step: {name}", size) for name, size in self.steps.items()),
             ("training, at most" if self.kind == "predicted" else "training, now", self.training),
             ("artifact: tensors", self.artifact), ("artifact: header, at most", self.header),
@@ -192,18 +212,23 @@ def owner_of(key: str) -> str:
 
 
 def _sums(lines: Iterable[Line]) -> Sums:
-    parameters = index = optimizer = 0
+    found = {"parameter": 0, "index": 0, "held": 0, "optimizer": 0}
     for line in lines:
-        parameters += line.bytes if line.kind == "parameter" else 0
-        index += line.bytes if line.kind != "parameter" else 0
-        optimizer += line.optimizer
-    return Sums(parameters, index, optimizer)
+        found[line.kind] += line.bytes
+        found["optimizer"] += line.optimizer
+    return Sums(found["parameter"], found["index"], found["held"], found["optimizer"])
+
+
+def _said(line: Line) -> str:
+    """What the table says of the kind of a line."""
+    part = f", of {line.whole:,}" if line.whole not in (None, line.bytes) else ""
+    return f"{line.kind}{part}" + ("" if line.saved or line.kind == "held" else ", not saved")
 
 
 def _line_json(line: Line) -> dict[str, Any]:
     return {
         "key": line.key, "shape": list(line.shape), "dtype": str(line.dtype).removeprefix("torch."), "kind": line.kind,
-        "bytes": line.bytes, "optimizer": line.optimizer, "saved": line.saved,
+        "bytes": line.bytes, "whole": line.whole, "optimizer": line.optimizer, "saved": line.saved,
     }  # fmt: skip
 
 
