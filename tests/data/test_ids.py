@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from coset.data.ids import are_text, as_ids, ids_from_text, marks_among_numbers, plain, texts_of
+from coset.data.ids import are_decimal, are_marks, are_text, as_ids, ids_from_text, plain, texts_of
 from coset.errors import InputError
 
 
@@ -153,16 +153,8 @@ def test_columns_that_are_no_ids(column: pl.Series, words: list[str]) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "marked"),
-    [
-        (["1", "nan", "2.5"], [1]),
-        (["1", "NULL", "-inf", "\\N", "-"], [1, 2, 3, 4]),
-        (["1", "nan", "bob"], []),
-        (["nan", "null"], []),
-        (["1", "2"], []),
-        (["1", "-2"], []),
-    ],
-)
-def test_words_for_missing_values_among_numbers(text: list[str], marked: list[int]) -> None:
-    assert marks_among_numbers(pl.Series(text)).arg_true().to_list() == marked
+def test_words_for_missing_values_and_numbers() -> None:
+    text = pl.Series(["nan", "NULL", "-inf", "\\N", "-", "n/a", "bob", "-2", "2.5", ".5", "1e-3"])
+    assert are_marks(text).arg_true().to_list() == list(range(6))
+    assert are_decimal(text[-4:])
+    assert not are_decimal(text[-5:])

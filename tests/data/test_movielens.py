@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coset.data import download as fetching
-from coset.data import movielens
-from coset.data.movielens import DataNotFound, available, load_movielens, locate, read_grouplens
-from coset.data.ratings import load_ratings
+from coset.data import files, finding, movielens
+from coset.data.movielens import DataNotFound, available, load_movielens, locate
+from coset.data.packed import Stream
+from coset.data.ratings import load_ratings, read_ratings
 from coset.errors import InputError
 
 MINI = "".join(
@@ -129,46 +130,34 @@ def test_the_newer_layout_has_a_header(tmp_path: Path) -> None:
 def test_the_ratings_nearest_to_the_top_are_read(tmp_path: Path) -> None:
     put(tmp_path / "old" / "ratings.dat", b"9::9::1::1\n")
     put(tmp_path / "ratings.dat", MINI.encode())
-    assert len(read_grouplens(tmp_path)[0][0]) == 6
+    assert len(read_ratings(tmp_path)) == 6
 
 
-def test_a_folder_is_searched_one_level_down_and_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grouplens_files_in_a_folder_or_one_level_down_come_before_others(tmp_path: Path) -> None:
     put(tmp_path / "a" / "b" / "ratings.dat", MINI.encode())
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "u.data").mkdir()
     (tmp_path / "file").touch()
-    listed: list[str] = []
-
-    def listdir(folder: str) -> list[str]:
-        listed.append(str(folder))
-        return listdir_of_os(folder)
-
-    listdir_of_os = movielens.os.listdir
-    monkeypatch.setattr(movielens.os, "listdir", listdir)
-    expected = r"holds no ratings; expected a file ratings\.dat, u\.data, ratings\.csv in it or one level down"
-    with pytest.raises(InputError, match=expected):
-        load_ratings(tmp_path)
-    assert listed == [str(tmp_path)]
-    assert len(load_ratings(tmp_path / "a")) == 6
+    assert load_ratings(tmp_path).files == ("a/b/ratings.dat",)
     put(tmp_path / "z" / "ratings.dat", MINI.encode())
-    assert len(load_ratings(tmp_path)) == 6
+    assert load_ratings(tmp_path).files == ("z/ratings.dat",)
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(movielens.os, "listdir", refuse)
+    monkeypatch.setattr(finding.os, "listdir", refuse)
     with pytest.raises(InputError, match=r"not readable \(Permission denied\)"):
         load_ratings(tmp_path)
 
 
 def test_zip_without_ratings(tmp_path: Path) -> None:
-    path = put(tmp_path / "f.zip", mini_zip("ml-1m/movies.dat"))
+    path = put(tmp_path / "f.zip", mini_zip("ml-1m/LICENSE"))
     with pytest.raises(InputError, match=r"f\.zip: holds no ratings.*ratings\.dat, u\.data"):
         load_ratings(path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: holds no ratings"):
+    with pytest.raises(InputError, match="empty: the folder holds no file"):
         load_ratings(tmp_path / "empty")
 
 
@@ -201,11 +190,11 @@ def test_an_altered_archive_gives_the_same_data_or_an_input_error(tmp_path: Path
     content[position] ^= data.draw(st.integers(1, 255))
     path = put(tmp_path / "f.zip", bytes(content))
     try:
-        (users, items, _), _ = read_grouplens(path)
+        found = read_ratings(path)
     except InputError:
         pass
     else:
-        assert (users.tolist(), items.tolist()) == ([1, 1, 1, 2, 2, 2], [10, 20, 30, 10, 20, 30])
+        assert (found.users.tolist(), found.items.tolist()) == ([1, 1, 1, 2, 2, 2], [10, 20, 30, 10, 20, 30])
 
 
 def test_a_member_with_a_wrong_checksum(tmp_path: Path) -> None:
@@ -245,7 +234,7 @@ def test_a_member_that_unpacks_to_far_more_than_announced_is_not_unpacked(tmp_pa
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="not readable as a zip archive"):
-            read_grouplens(path)
+            read_ratings(path)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -253,9 +242,9 @@ def test_a_member_that_unpacks_to_far_more_than_announced_is_not_unpacked(tmp_pa
 
 def test_a_member_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(tmp_path / "f.zip", mini_zip_once())
-    monkeypatch.setattr(movielens, "LARGEST", len(MINI))
+    monkeypatch.setattr(files, "LARGEST", len(MINI))
     assert len(load_ratings(path)) == 6
-    monkeypatch.setattr(movielens, "LARGEST", len(MINI) - 1)
+    monkeypatch.setattr(files, "LARGEST", len(MINI) - 1)
     with pytest.raises(InputError) as caught:
         load_ratings(path)
     sizes = [f"{len(MINI)} bytes when unpacked", f"at most {len(MINI) - 1}"]
@@ -264,7 +253,7 @@ def test_a_member_that_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch:
 
 
 def test_a_member_that_announces_terabytes(tmp_path: Path) -> None:
-    assert movielens.LARGEST == 2**32
+    assert files.LARGEST == 2**32
     content = bytearray(announcing(2**32 - 1, MINI, zipfile.ZIP_DEFLATED))
     directory = content.index(b"PK\x01\x02")
     extra = (1).to_bytes(2, "little") + (8).to_bytes(2, "little") + (2**42).to_bytes(8, "little")
@@ -285,8 +274,7 @@ def test_too_little_memory_is_told_as_that(
 
     paths = [put(tmp_path / name, mini_zip_once()) for name in ("f.zip", "data/ml-1m.zip")]
     text = put(tmp_path / "f.csv", b"user,item,rating\n1,2,3\n")
-    monkeypatch.setattr(zipfile.ZipExtFile, "read", refuse)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Stream, "read", refuse)
     for name, path in [(paths[0], paths[0]), ("movielens-1m", paths[1]), (text, text)]:
         with pytest.raises(InputError, match=re.escape(f"{path}: too large for the memory")):
             load_ratings(name)

@@ -5,12 +5,16 @@ Attributes of users and of items are only named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from coset.errors import InputError
+from coset.errors import InputError, brief
 
 ROLES = ("user", "item", "rating")
 
@@ -64,7 +68,7 @@ class Columns:
         if len({user, item, rating}) < 3:
             raise InputError(
                 f"{where}: user, item and rating must be three columns, but two of them are the same one: "
-                f"{names[user]!r}, {names[item]!r}, {names[rating]!r}"
+                f"{brief(names[user])}, {brief(names[item])}, {brief(names[rating])}"
             )
         of_attributes = (_find_named(f"{role} attribute", name, names, where) for role, name in self.attributes)
         return user, item, rating, *of_attributes
@@ -72,18 +76,17 @@ class Columns:
     def _find_one(self, role: str, names: Sequence[str], where: str) -> int:
         given: str | None = getattr(self, role)
         if given is None:
-            listed = ", ".join(map(repr, names))
             plain = ["".join(filter(str.isalnum, name.lower())) for name in names]
             found = next((plain.index(guess) for guess in _GUESSES[role] if guess in plain), None)
             if found is None:
                 raise InputError(
-                    f"{where}: no column looks like the {role}; the columns are {listed}: "
+                    f"{where}: no column looks like the {role}; the columns are {listed(names)}: "
                     f"say which one with {role}=… (on the command line --{role})"
                 )
             alike = [name for name, other in zip(names, plain, strict=True) if other == plain[found]]
             if len(set(alike)) > 1:
                 raise InputError(
-                    f"{where}: {len(alike)} columns look like the {role}: {', '.join(map(repr, alike))}; "
+                    f"{where}: {len(alike)} columns look like the {role}: {listed(alike)}; "
                     f"say which one with {role}=… (on the command line --{role})"
                 )
             _check_single(role, names[found], names, where)
@@ -94,16 +97,26 @@ class Columns:
 def _find_named(role: str, given: str, names: Sequence[str], where: str) -> int:
     if given not in names:
         near = get_close_matches(given, names, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]!r}?" if near else ""
-        listed = ", ".join(map(repr, names))
-        raise InputError(f"{where}: no column {given!r} for the {role}; the columns are {listed}{hint}")
+        hint = f": did you mean {brief(near[0])}?" if near else ""
+        raise InputError(f"{where}: no column {brief(given)} for the {role}; the columns are {listed(names)}{hint}")
     _check_single(role, given, names, where)
     return list(names).index(given)
 
 
 def _check_single(role: str, name: str, names: Sequence[str], where: str) -> None:
     if list(names).count(name) > 1:
-        raise InputError(f"{where}: two columns are called {name!r}, so the {role} is ambiguous; rename one")
+        raise InputError(f"{where}: two columns are called {brief(name)}, so the {role} is ambiguous; rename one")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns in a sentence, as many as fit one.
+
+    Example:
+        >>> listed(["a", "b"])
+        "'a', 'b'"
+    """
+    shown = ", ".join(brief(name, 40) for name in names[:12])
+    return f"{shown} and {len(names) - 12:,} more" if len(names) > 12 else shown
 
 
 def import_polars(what: str) -> Any:
@@ -113,3 +126,34 @@ def import_polars(what: str) -> Any:
     except ImportError:
         raise InputError(f"{what} needs polars, which is not installed: pip install 'coset[cli]'") from None
     return polars
+
+
+@contextmanager
+def reading(polars: Any, where: str, form: str) -> Iterator[None]:
+    """One sentence about the file `where` for whatever polars raises while it reads it as `form`.
+
+    A panic of its is no `Exception`. It also writes to stderr by itself, past Python, so the descriptor leads nowhere
+    meanwhile.
+    """
+    try:
+        with _silent():
+            yield
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where}: not readable as {form} ({brief(reason, 200, quoted=False)})") from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    sys.stderr.flush()
+    with _LOCK, open(os.devnull, "w") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+_LOCK = threading.Lock()

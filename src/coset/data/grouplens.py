@@ -121,6 +121,9 @@ def _first_flagged(of: Line) -> str:
     return next((genre for genre in _GENRES if of[genre] == "1"), "")
 
 
+MEMBERS: Mapping[str, str | None] = {"ratings.dat": "::", "u.data": "\t", "ratings.csv": None}
+"""GroupLens' files of ratings → separator; `ratings.csv`, of the newer sets, has a header, the others do not."""
+
 LISTINGS: Mapping[str, Mapping[str, Listing]] = {
     "ratings.dat": {
         "user": Listing(

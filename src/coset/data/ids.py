@@ -98,15 +98,16 @@ def texts_of(series: Any, where: str) -> Any:
     return text.set(text == "", None)
 
 
-def ids_of(series: Any, where: str) -> np.ndarray:
-    """The ids in a polars column of any type, none of them missing; see `texts_of` and `ids_from_text`."""
+def plain_numbers(series: Any) -> np.ndarray | None:
+    """The numbers of a polars column, if all its values are whole numbers of 64 bits, as a type or in plain form."""
     import polars as pl
 
-    if series.dtype.is_integer():
-        numbers = series.cast(pl.Int64, strict=False)
-        if numbers.null_count() == 0:
-            return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
-    return ids_from_text(texts_of(series, where))
+    if not (series.dtype.is_integer() or series.dtype == pl.String):
+        return None
+    numbers = series.cast(pl.Int64, strict=False)
+    if numbers.null_count() or not (series.dtype.is_integer() or (numbers.cast(pl.String) == series).all()):
+        return None
+    return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
 
 
 def ids_from_text(series: Any) -> np.ndarray:
@@ -119,24 +120,20 @@ def ids_from_text(series: Any) -> np.ndarray:
         >>> ids_from_text(polars.Series(["7", "55.0"])), ids_from_text(polars.Series(["07", "55.0"]))
         (array([ 7, 55]), array(['07', '55'], dtype=object))
     """
-    import polars as pl
-
-    # Numbers as they mostly come are not looked at twice.
-    for text in (series, plain_texts(series)):
-        numbers = text.cast(pl.Int64, strict=False)
-        if numbers.null_count() == 0 and bool((numbers.cast(pl.String) == text).all()):
-            return np.ascontiguousarray(numbers.to_numpy(), dtype=np.int64)
-    return np.array(text.to_list(), dtype=object)
+    if (numbers := plain_numbers(series)) is not None:  # numbers as they mostly come are not looked at twice
+        return numbers
+    text = plain_texts(series)
+    return np.array(text.to_list(), dtype=object) if (numbers := plain_numbers(text)) is None else numbers
 
 
-def marks_among_numbers(series: Any) -> Any:
-    """Where a polars column of text holds a word for a missing value while all its other values are numbers."""
-    import polars as pl
+def are_marks(series: Any) -> Any:
+    """Which values of a polars column of text are words for a missing value in columns of numbers."""
+    return series.str.to_lowercase().str.replace("^[+-]inf", "inf").is_in(list(MARKS))
 
-    marks = series.str.to_lowercase().str.strip_chars_start("+-").is_in(list(MARKS - {"-"})) | (series == "-")
-    if not marks.any() or marks.all() or not series.filter(~marks).str.contains(f"^{_NUMBER}$").all():
-        return pl.Series([False]).new_from_index(0, len(series))
-    return marks
+
+def are_decimal(series: Any) -> bool:
+    """Whether all values of a polars column of text are numbers, whole or not."""
+    return bool(series.str.contains(f"^{_NUMBER}$").all())
 
 
 def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:

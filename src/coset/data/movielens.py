@@ -7,19 +7,13 @@ copy, or downloads one from GroupLens.
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from coset.data.attributes import Attributes
-from coset.data.columns import Columns
-from coset.data.delimited import Read, read_delimited
 from coset.data.download import DownloadFailed, cache_folder, download
-from coset.data.grouplens import LISTINGS, Listing
-from coset.data.ratings import Ratings, readable
+from coset.data.ratings import Ratings, read_ratings
 from coset.errors import InputError, unknown
 
 
@@ -67,12 +61,6 @@ PUBLISHED: dict[str, Published] = {
     ),
 }
 
-# GroupLens' file of ratings → separator; `ratings.csv`, of the newer sets, has a header, the others do not.
-_MEMBERS: Mapping[str, str | None] = {"ratings.dat": "::", "u.data": "\t", "ratings.csv": None}
-
-LARGEST = 4 << 30
-"""Bytes that a file in an archive may have unpacked; a small archive can announce, and hold, far more."""
-
 
 def load_movielens(name: str) -> Ratings:
     """The built-in set `name`, `"movielens-1m"` or `"movielens-100k"`.
@@ -92,19 +80,15 @@ def load_movielens(name: str) -> Ratings:
     """
     wanted = _published(name)
     path = locate(name) or _fetch(name, wanted)
-    with readable(path):
-        (users, items, ratings), attributes = read_grouplens(path)
-    found = (len(ratings), len(np.unique(users)), len(np.unique(items)))
+    ratings = read_ratings(path, name=name)
+    found = (len(ratings), len(np.unique(ratings.users)), len(np.unique(ratings.items)))
     if found != (wanted.rows, wanted.users, wanted.movies):
         raise InputError(
             f"{path}: holds {found[0]:,} ratings of {found[1]:,} users and {found[2]:,} movies, but {name} "
             f"has {wanted.rows:,} of {wanted.users:,} and {wanted.movies:,}; replace the file by GroupLens' own, "
             "or load this one by its path"
         )
-    return Ratings(
-        name, users, items, ratings, item_name="movie", source=str(path),
-        user_attributes=attributes.get("user"), item_attributes=attributes.get("item"),
-    )  # fmt: skip
+    return ratings
 
 
 def available(name: str) -> bool:
@@ -122,112 +106,6 @@ def locate(name: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
-
-
-def is_archive(path: Path) -> bool:
-    """Whether the file at `path` is, or claims to be, a zip archive."""
-    with path.open("rb") as file:
-        return path.suffix.lower() == ".zip" or file.read(4) == b"PK\x03\x04"
-
-
-def read_grouplens(
-    path: Path, columns: Columns | None = None, separator: str | None = None
-) -> tuple[Read, dict[str, Attributes]]:
-    """Users, movies and ratings in GroupLens' layout, and what the files beside them say of users and movies.
-
-    Args:
-        path: a zip archive with `ratings.dat`, `u.data` or `ratings.csv` in it, at any depth; a folder with one
-            in it or one level down; or such a file.
-        columns: names of the columns, for `ratings.csv`; the others have `user`, `movie`, `rating` and
-            `timestamp`.
-        separator: to be used instead of the one that goes with the file's name. The layout is then not quite
-            GroupLens', and the files beside the ratings are left alone.
-
-    Returns:
-        The columns of the ratings, and the attributes of `"user"` and of `"item"` where there is a file of them.
-
-    Raises:
-        InputError: the archive is unreadable or holds no ratings, or a row is wrong (see `read_delimited`).
-    """
-    place = f"{path}/"
-    if path.is_dir():
-        files = _beside(path, _member(path, _ratings_in(path), "in it or one level down"))
-    elif is_archive(path):
-        files = _unzip(path)
-    else:
-        files = _beside(path.parent, path.name)
-        place = str(path).removesuffix(path.name)
-    member = next(iter(files))
-    layout = _MEMBERS.get(PurePosixPath(member).name)
-    read = read_delimited(files[member], place + member, columns, separator or layout, False if layout else None)
-    attributes = {
-        role: listing.read(files[beside], place + beside)
-        for beside, (role, listing) in _listings(member).items()
-        if beside in files and separator is None
-    }
-    return read, attributes
-
-
-def _listings(member: str) -> dict[str, tuple[str, Listing]]:
-    """The files of users and of movies that belong beside a file of ratings, and how they are read."""
-    place = PurePosixPath(member)
-    return {
-        str(place.with_name(listing.name)): (role, listing) for role, listing in LISTINGS.get(place.name, {}).items()
-    }
-
-
-def _beside(folder: Path, member: str) -> dict[str, bytes]:
-    """The contents of the file of ratings, which comes first, and of those that belong beside it and are there."""
-    names = [member, *(name for name in _listings(member) if os.path.isfile(folder / name))]
-    return {name: (folder / name).read_bytes() for name in names}
-
-
-def _ratings_in(folder: Path) -> list[str]:
-    """The files of ratings in a folder and one level down; never further, because it may be a whole disk."""
-    below = [name for name in os.listdir(folder) if os.path.isdir(folder / name)]
-    candidates = [*_MEMBERS, *(f"{name}/{member}" for name in below for member in _MEMBERS)]
-    # Unlike those of pathlib, these checks say no where access is denied, as in a folder of somebody else.
-    return [name for name in candidates if os.path.isfile(folder / name)]
-
-
-def _member(path: Path, names: list[str], place: str = "in it") -> str:
-    """The file of ratings among `names`: the one nearest to the top."""
-    ratings = [name for name in names if PurePosixPath(name).name in _MEMBERS]
-    if not ratings:
-        raise InputError(
-            f"{path}: holds no ratings; expected a file {', '.join(_MEMBERS)} {place}, as in GroupLens' archives"
-        )
-    return min(ratings, key=lambda name: (name.count("/"), name))
-
-
-def _unzip(path: Path) -> dict[str, bytes]:
-    """The contents of the file of ratings, which comes first, and of those that belong beside it and are there."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            member = _member(path, names)
-            return {name: _unpack(archive, name) for name in (member, *_listings(member)) if name in names}
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # zipfile and the decompressors raise a dozen kinds on damaged archives
-        raise InputError(
-            f"{path}: not readable as a zip archive ({str(error) or type(error).__name__}); it seems cut off or "
-            "damaged: remove it and fetch it again"
-        ) from None
-
-
-def _unpack(archive: zipfile.ZipFile, member: str) -> bytes:
-    size = archive.getinfo(member).file_size
-    if size > LARGEST:
-        raise InputError(
-            f"{archive.filename}/{member}: {size:,} bytes when unpacked, but at most {LARGEST:,} are read out of an "
-            "archive; unpack it and load the file by its path"
-        )
-    with archive.open(member) as file:
-        data = file.read(size + 1)  # not all, because more may be there than was announced
-    if len(data) != size:
-        raise zipfile.BadZipFile(f"{member} has {len(data):,} bytes, where {size:,} are announced")
-    return data
 
 
 def _fetch(name: str, wanted: Published) -> Path:

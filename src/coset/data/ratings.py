@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from coset.data.attributes import Attributes
 from coset.data.columns import Columns
+from coset.data.grouplens import MEMBERS
 from coset.data.ids import as_ids
 from coset.errors import InputError, unknown
 
@@ -32,6 +33,8 @@ class Ratings:
         source: where the data came from; begins every error about it.
         user_attributes: what is known of users besides, where anything is.
         item_attributes: what is known of items, likewise.
+        files: the files of a folder that they were read from, in that order.
+        left_out: how many rows of those held nothing, and were left out.
 
     Raises:
         InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
@@ -54,6 +57,8 @@ class Ratings:
     source: str = ""
     user_attributes: Attributes | None = field(default=None, repr=False)
     item_attributes: Attributes | None = field(default=None, repr=False)
+    files: tuple[str, ...] = field(default=(), repr=False)
+    left_out: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         where = self.source or self.name
@@ -182,7 +187,7 @@ def load_ratings(
     path = Path(data).expanduser()
     if not path.exists():
         raise _missing(data)
-    ratings = _read(path, columns, separator)
+    ratings = read_ratings(path, columns, separator)
     if to_learn:
         _check_learnable(ratings)
     return ratings
@@ -198,29 +203,41 @@ def _missing(data: str | Path) -> InputError:
     )
 
 
-def _read(path: Path, columns: Columns, separator: str | None) -> Ratings:
-    from coset.data.delimited import read_delimited
-    from coset.data.movielens import is_archive, read_grouplens
-    from coset.data.parquet import read_parquet
+def read_ratings(
+    path: Path, columns: Columns | None = None, separator: str | None = None, name: str | None = None
+) -> Ratings:
+    """The ratings in the files at `path`; see `load_ratings`.
 
-    item_name = "item"
-    known: dict[str, Attributes] = {}
+    Args:
+        path: a file, a pipe, an archive or a folder.
+        columns: which columns are which.
+        separator: to be used instead of the one that goes with the file. The layout is then not quite GroupLens', and
+            the files beside the ratings are left alone.
+        name: what the data set is called; by default as its file.
+    """
+    from coset.data.finding import find
+    from coset.data.rows import read_rows
+    from coset.data.sources import Wanted
+
+    columns = columns or Columns()
     with readable(path):
-        if path.is_dir() or is_archive(path) or path.name in ("ratings.dat", "u.data"):
-            read, known = read_grouplens(path, columns, separator)
-            item_name = "movie"
-        elif _starts_with(path, b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
-            read = read_parquet(path, columns)
-        else:
-            read = read_delimited(path.read_bytes(), str(path), columns, separator)
-    users, items, values, *columns_read = read
-    for role, ids in (("user", users), ("item", items)):
-        of_role = zip(columns.attributes, columns_read, strict=True)
-        if named := {name: column for (whose, name), column in of_role if whose == role}:
+        found = find(path)
+        layout = found.layout
+        rows = read_rows(found.files, Wanted(columns, separator or layout, False if layout else None))
+        known = (
+            {}
+            if separator
+            else {of: listing.read(file.read(), file.where) for of, (listing, file) in found.beside.items()}
+        )
+    for role, ids in (("user", rows.users), ("item", rows.items)):
+        of_role = zip(columns.attributes, rows.attributes, strict=True)
+        if named := {column: values for (whose, column), values in of_role if whose == role}:
             known[role] = Attributes.of_rows(ids, named, str(path), role)
     return Ratings(
-        path.stem or str(path), users, items, values, item_name=item_name, source=str(path),
+        name or path.stem or str(path), rows.users, rows.items, rows.ratings,
+        item_name="movie" if PurePosixPath(found.names[0]).name in MEMBERS else "item", source=str(path),
         user_attributes=known.get("user"), item_attributes=known.get("item"),
+        files=found.names if path.is_dir() else (), left_out=rows.left_out,
     )  # fmt: skip
 
 
@@ -235,11 +252,6 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: too large for the memory that is free; load fewer rows or use a machine with more"
         ) from None
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
 
 
 def _check_learnable(ratings: Ratings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,22 @@ import polars as pl
 import pytest
 
 from coset.data.columns import Columns
-from coset.data.delimited import read_delimited
-from coset.data.parquet import read_parquet
+from coset.data.files import DataFile, data_file
+from coset.data.rows import read_rows
+from coset.data.sources import Wanted
 from coset.errors import InputError
 
 GOOD: dict[str, Any] = {"user_id": [1, 2], "item_id": ["a", "b"], "rating": [4.5, 3.0]}
+
+
+def read_delimited(data: bytes, where: str) -> tuple[np.ndarray, ...]:
+    rows = read_rows([DataFile(where, lambda: io.BytesIO(data))], Wanted())
+    return rows.users, rows.items, rows.ratings
+
+
+def read_parquet(path: Path, columns: Columns | None = None) -> tuple[np.ndarray, ...]:
+    rows = read_rows([data_file(path)], Wanted(columns or Columns()))
+    return rows.users, rows.items, rows.ratings, *rows.attributes
 
 
 def write(folder: Path, **columns: Any) -> Path:
@@ -119,7 +131,8 @@ def test_values_that_are_no_text_are_refused(tmp_path: Path, values: list[object
         ({"rating": [1.0, None]}, ["row 2", "'rating'", "missing"]),
         ({"rating": [1.0, float("nan")]}, ["row 2", "'rating'", "nan", "finite"]),
         ({"rating": [float("inf"), 1.0]}, ["row 1", "'rating'", "inf", "finite"]),
-        ({"rating": ["5", "4"]}, ["'rating'", "numbers", "String"]),
+        ({"rating": ["5", "good"]}, ["row 2", "'rating'", "'good'", "not a number"]),
+        ({"rating": [date(2001, 2, 3), None]}, ["'rating'", "numbers", "Date"]),
         ({"user_id": [1.0, float("nan")]}, ["row 2", "'user_id'", "missing"]),
         ({"user_id": [1.0, float("inf")]}, ["row 2", "'user_id'", "missing"]),
         ({"user_id": ["1", "nan"]}, ["row 2", "'user_id'", "missing"]),
@@ -133,6 +146,10 @@ def test_bad_values_are_named_by_row_and_column(tmp_path: Path, columns: dict[st
         read_parquet(path)
     for word in [str(path), *words]:
         assert word in str(caught.value)
+
+
+def test_ratings_as_text(tmp_path: Path) -> None:
+    assert read_parquet(write(tmp_path, rating=["5", " 4.5"]))[2].tolist() == [5.0, 4.5]
 
 
 def test_no_rows(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Which files hold the ratings of a path, and which files beside them say something of users and items."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from coset.data.files import Archive, DataFile, data_file, is_archive, visible
+from coset.data.grouplens import LISTINGS, MEMBERS, Listing
+from coset.data.shards import shards
+from coset.errors import InputError
+
+ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".zst", ".bz2", ".xz")
+"""Ends of the names of files that are taken out of a folder."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a path stands for.
+
+    Args:
+        files: of ratings, in the order in which they are read.
+        names: what these are called below the path.
+        beside: files of users and of items, by the end of their name, for the ones that lie beside GroupLens' ratings.
+    """
+
+    files: tuple[DataFile, ...]
+    names: tuple[str, ...]
+    beside: Mapping[str, tuple[Listing, DataFile]] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> str | None:
+        """The separator that goes with the name of GroupLens' files of ratings without a header; else `None`."""
+        return MEMBERS.get(PurePosixPath(self.names[0]).name) if len(self.names) == 1 else None
+
+
+def find(path: Path) -> Found:
+    """The files of ratings at `path`: a file, a pipe, a zip archive, or a folder.
+
+    In an archive or folder GroupLens' files are looked for first (in a folder in it or one level down), then any: the
+    only one of an archive, or the only one that says `rating` in its name; all of a folder, in the order of the numbers
+    in their names.
+
+    Raises:
+        InputError: there are none, or it is not clear which.
+    """
+    if path.is_dir():
+        member = _topmost(_grouplens_in(path))
+        if member is not None:
+            return _found(member, lambda name: data_file(path / name), lambda name: os.path.isfile(path / name))
+        parts = shards(path, ENDINGS)
+        return Found(tuple(data_file(part.path) for part in parts), tuple(part.name for part in parts))
+    file = data_file(path)
+    if is_archive(file):
+        archive = Archive(file)
+        return _found(_member(path, archive), archive.member, archive.names.__contains__)
+    if path.name not in MEMBERS:
+        return Found((file,), (path.name,))
+    return _found(
+        path.name, lambda name: data_file(path.parent / name), lambda name: os.path.isfile(path.parent / name)
+    )
+
+
+def _found(member: str, file: Callable[[str], DataFile], is_there: Callable[[str], bool]) -> Found:
+    beside = {}
+    for role, listing in LISTINGS.get(PurePosixPath(member).name, {}).items():
+        name = str(PurePosixPath(member).with_name(listing.name))
+        if is_there(name):
+            beside[role] = (listing, file(name))
+    return Found((file(member),), (member,), beside)
+
+
+def _member(path: Path, archive: Archive) -> str:
+    """The file of ratings in an archive."""
+    if (member := _topmost(name for name in archive.names if visible(name))) is not None:
+        return member
+    names = [name for name in archive.names if visible(name) and name.lower().endswith(ENDINGS)]
+    by_name = [name for name in names if "rating" in PurePosixPath(name).name.lower()]
+    for candidates in (names, by_name):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not names:
+        inside = f"; in it are {archive.listed()}" if archive.names else ""
+        raise InputError(
+            f"{path}: holds no ratings; expected a file {', '.join(MEMBERS)}, or one that ends in .csv, .tsv or "
+            f".parquet{inside}"
+        )
+    raise InputError(
+        f"{path}: holds {len(names)} files ({archive.listed()}); unpack it and give the one of the ratings"
+    )
+
+
+def _topmost(names: Iterable[str]) -> str | None:
+    """The file of GroupLens' ratings that is nearest to the top."""
+    ratings = [name for name in names if PurePosixPath(name).name in MEMBERS]
+    return min(ratings, key=lambda name: (name.count("/"), name), default=None)
+
+
+def _grouplens_in(folder: Path) -> list[str]:
+    """GroupLens' files of ratings in a folder and one level down; never further, because it may be a whole disk."""
+    below = [name for name in os.listdir(folder) if os.path.isdir(folder / name)]
+    candidates = [*MEMBERS, *(f"{name}/{member}" for name in below for member in MEMBERS)]
+    # Unlike those of pathlib, these checks say no where access is denied, as in a folder of somebody else.
+    return [name for name in candidates if os.path.isfile(folder / name)]

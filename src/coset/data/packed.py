@@ -1,0 +1,163 @@
+"""Bytes out of what they are packed in, found by the first bytes and not by a name: gzip, zstd, bzip2 and xz."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from coset.errors import InputError
+
+CHUNK = 1 << 20
+"""Bytes that are asked for at once where all are wanted."""
+_DEEPEST = 3  # packings around one another; what is packed by accident is packed twice
+
+
+class Readable(Protocol):
+    """What has bytes to read, one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        ...
+
+
+class Stream:
+    """Bytes to read, of which the first ones can be seen beforehand.
+
+    Args:
+        file: what has them.
+        where: its name in errors; what is cut off or damaged is an `InputError`.
+        packing: what unpacks it, if anything does.
+    """
+
+    def __init__(self, file: Readable, where: str, packing: str = "") -> None:
+        self._file = file
+        self._where = where
+        self._packing = packing
+        self._ahead = b""
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, or as many as there are, which stay to be read."""
+        while len(self._ahead) < size and (data := self._more(size - len(self._ahead))):
+            self._ahead += data
+        return self._ahead[:size]
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        if not self._ahead:
+            return self._more(size)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data
+
+    def all(self) -> bytes:
+        """All that is left."""
+        pieces = []
+        while data := self.read(CHUNK):
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def _more(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.errno is not None:  # of the system; what bz2 says of its data has no number
+                raise
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> InputError:
+        packed = f"packed with {self._packing}, and " if self._packing else ""
+        return InputError(f"{self._where}: {packed}cut off or damaged ({error}); fetch it again")
+
+
+def unpacked(file: Readable, where: str) -> Stream:
+    """The bytes of `file` as they were before somebody packed them, however often.
+
+    Raises:
+        InputError: when it is read: packed bytes are cut off or damaged; or zstd is not installed.
+
+    Example:
+        >>> import io
+        >>> unpacked(io.BytesIO(gzip.compress(b"user,item,rating")), "small.csv.gz").all()
+        b'user,item,rating'
+    """
+    stream = Stream(file, where)
+    for _ in range(_DEEPEST):
+        head = stream.peek(8)
+        found = next((packing for mark, packing in PACKINGS.items() if head.startswith(mark)), None)
+        if found is None:
+            break
+        name, opener = found
+        stream = Stream(opener(stream, where), where, name)
+    return stream
+
+
+def _gzip(stream: Readable, where: str) -> Readable:
+    return gzip.GzipFile(fileobj=stream)  # type: ignore[call-overload, no-any-return, unused-ignore]
+
+
+def _bzip2(stream: Readable, where: str) -> Readable:
+    return bz2.BZ2File(stream)  # type: ignore[call-overload, no-any-return, unused-ignore]
+
+
+def _xz(stream: Readable, where: str) -> Readable:
+    return lzma.LZMAFile(stream)  # type: ignore[arg-type, unused-ignore]
+
+
+class Zstd:
+    """A reader of zstd of any number of frames, which tells when the last one is cut off."""
+
+    def __init__(self, raw: Readable, where: str) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise InputError(
+                f"{where}: reading zstd needs zstandard, which is not installed: pip install 'coset[cli]'"
+            ) from None
+        self._make = zstandard.ZstdDecompressor
+        self._error = zstandard.ZstdError
+        self._raw = raw
+        self._frame: Any = None
+        self._ready = b""
+        self._packed = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        pieces, left = [], size
+        while left and (self._ready or self._unpack()):
+            pieces.append(self._ready[:left])
+            self._ready = self._ready[left:]
+            left -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def _unpack(self) -> bool:
+        """Make more bytes ready, if there are more."""
+        while not self._ready:
+            packed = self._packed or self._raw.read(1 << 18)
+            self._packed = b""
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("the last frame is not complete")
+                return False
+            if self._frame is None:
+                self._frame = self._make().decompressobj()
+            try:
+                self._ready = self._frame.decompress(packed)
+            except self._error as error:
+                raise EOFError(str(error)) from None
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        return True
+
+
+PACKINGS: Mapping[bytes, tuple[str, Callable[[Readable, str], Readable]]] = {
+    b"\x1f\x8b": ("gzip", _gzip),
+    b"\x28\xb5\x2f\xfd": ("zstd", Zstd),
+    b"BZh": ("bzip2", _bzip2),
+    b"\xfd7zXZ": ("xz", _xz),
+}
+"""First bytes → the name of a packing, and what unpacks it."""

@@ -1,0 +1,194 @@
+"""From the columns of files, in whatever format, to ids and ratings: what a rating must be, once for all formats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coset.data.columns import ROLES, import_polars
+from coset.data.ids import are_decimal, are_marks, are_text, ids_from_text, plain_numbers, texts_of
+from coset.data.sources import Block, DataFile, Wanted, source_of
+from coset.errors import InputError, brief
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one or more files, in their order.
+
+    Args:
+        users, items: raw ids (see `coset.data.ids`).
+        ratings: finite, float32.
+        attributes: a column for each attribute that was asked for; whole numbers or text, as ids are.
+        left_out: how many rows held neither user nor item nor rating.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray
+    attributes: tuple[np.ndarray, ...] = ()
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ratings)
+
+
+def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
+    """All rows of some files, as if they were one.
+
+    Rows that hold nothing of a rating are left out, as spreadsheets write them below their last one.
+
+    Raises:
+        InputError: names the file, the row (a line of text, counted from 1 with the header, or the number of a row) and
+            the column, and what was expected.
+    """
+    users, items, ratings = _Ids("user"), _Ids("item"), _Ratings()
+    attributes = [_Values() for _ in wanted.columns.attributes]
+    growing: list[Any] = [users, items, ratings, *attributes]
+    left_out = 0
+    for file in files:
+        polars = import_polars(f"{file.where}: reading ratings")
+        for block in source_of(file).blocks(file, wanted):
+            block, empty = _without_empty(polars, block)
+            left_out += empty
+            for column, series in zip(growing, block.columns, strict=True):
+                column.add(series, block)
+    if not ratings.pieces or not sum(map(len, ratings.pieces)):
+        besides = f" but {left_out:,} empty rows" if left_out else ""
+        raise InputError(f"{files[-1].where}: no ratings{besides}; give a file with at least two")
+    return Rows(
+        users.together(), items.together(), np.concatenate(ratings.pieces),
+        tuple(column.together() for column in attributes), left_out,
+    )  # fmt: skip
+
+
+def _without_empty(polars: Any, block: Block) -> tuple[Block, int]:
+    """The block without rows that hold nothing of a rating, and how many those were."""
+    columns = [series.replace("", None) if series.dtype == polars.String else series for series in block.columns]
+    user, item, rating = columns[: len(ROLES)]
+    empty = user.is_null() & item.is_null() & rating.is_null()
+    count = int(empty.sum())
+    if not count:
+        return Block(columns, block.where, block.spot), 0
+    kept = (~empty).arg_true()
+    rest = [series.filter(~empty) for series in columns]
+    return Block(rest, block.where, lambda row: block.spot(int(kept[row]))), count
+
+
+class _Values:
+    """A column of attributes, as it grows; a missing one is the empty text."""
+
+    def __init__(self) -> None:
+        self._pieces: list[np.ndarray] = []
+        self._names: dict[str, str] = {}
+
+    def add(self, series: Any, block: Block) -> None:
+        numbers = plain_numbers(series)
+        self._keep(ids_from_text(texts_of(series, block.where).fill_null("")) if numbers is None else numbers)
+
+    def _keep(self, ids: np.ndarray) -> None:
+        if are_text(ids):  # one object for all rows of one text
+            ids = np.array([self._names.setdefault(text, text) for text in ids.tolist()], dtype=object)
+        self._pieces.append(ids)
+
+    def together(self) -> np.ndarray:
+        """Numbers if all are, else text, in which a number is its plain form."""
+        pieces = [piece for piece in self._pieces if len(piece)]
+        self._pieces = []  # so that all rows are held twice for one column at a time
+        if any(map(are_text, pieces)):
+            pieces = [
+                piece if are_text(piece) else np.array(list(map(str, piece.tolist())), dtype=object) for piece in pieces
+            ]
+        return np.concatenate(pieces)
+
+
+class _Ids(_Values):
+    """A column of ids, as it grows; none may be missing."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+        self._mark = ""  # what is wrong with the first word for a missing value, if all else are numbers
+        self._numbers, self._only_numbers = False, True
+
+    def add(self, series: Any, block: Block) -> None:
+        ids = plain_numbers(series)
+        if ids is None:
+            text = texts_of(series, block.where)
+            _check_filled(self._role, text.is_null(), series.name, block)
+            ids = ids_from_text(text)
+        if not are_text(ids):
+            self._numbers = self._numbers or len(ids) > 0
+        elif self._only_numbers:
+            self._look_for_marks(text, series.name, block)
+        self._keep(ids)
+
+    def _look_for_marks(self, text: Any, name: str, block: Block) -> None:
+        marks = are_marks(text)
+        others = text.filter(~marks)
+        self._only_numbers = are_decimal(others)
+        self._numbers = self._numbers or len(others) > 0
+        if marks.any() and not self._mark:
+            row = int(marks.arg_max())
+            self._mark = (
+                f"{block.spot(row)}, column {name!r}: the {self._role} is missing ({text[row]!r} among numbers); fill "
+                "it in or remove the row"
+            )
+
+    def together(self) -> np.ndarray:
+        if self._mark and self._numbers and self._only_numbers:
+            raise InputError(self._mark)
+        return super().together()
+
+
+class _Ratings:
+    """The column of ratings, as it grows."""
+
+    def __init__(self) -> None:
+        self.pieces: list[np.ndarray] = []
+
+    def add(self, series: Any, block: Block) -> None:
+        import polars
+
+        kind = series.dtype
+        if not (kind.is_numeric() or kind in (polars.Boolean, polars.String, polars.Categorical, polars.Enum)):
+            raise InputError(f"{block.where}, column {series.name!r}: ratings must be numbers, not {kind}")
+        numbers = series.cast(polars.Float64, strict=False)
+        if numbers.null_count():
+            series = texts_of(series, block.where)
+            _check_filled("rating", series.is_null(), series.name, block)
+            numbers = series.cast(polars.Float64, strict=False)
+        for row in numbers.is_null().arg_true():  # a number that polars knows not to read, or none
+            numbers[row] = _number(series[row], f"{block.spot(row)}, column {series.name!r}")
+        with np.errstate(over="ignore"):
+            values = numbers.to_numpy().astype(np.float32)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            _number(str(series[row]), f"{block.spot(row)}, column {series.name!r}")
+        self.pieces.append(values)
+
+
+def _number(value: str, spot: str) -> float:
+    """A rating, or an error that says what is wrong with it."""
+    if not _NUMBER.fullmatch(value):
+        finite = "finite " if value.lower().lstrip("+-") in ("nan", "inf", "infinity") else ""
+        raise InputError(f"{spot}: the rating {brief(value, 42)} is not a {finite}number; correct or remove the line")
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(np.float32(float(value)))
+    if not fits:
+        raise InputError(f"{spot}: the rating {brief(value, 42)} is beyond the range of float32")
+    return float(value)
+
+
+def _check_filled(role: str, missing: Any, name: str, block: Block) -> None:
+    if missing.any():
+        raise InputError(
+            f"{block.spot(int(missing.arg_max()))}, column {name!r}: the {role} is missing; fill it in or remove the "
+            "row"
+        )

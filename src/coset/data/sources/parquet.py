@@ -1,0 +1,35 @@
+"""Columns out of Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from coset.data.columns import import_polars, reading
+from coset.data.files import DataFile
+from coset.data.sources.base import Block, Wanted
+
+
+class Parquet:
+    """Reads Parquet; only the columns that are wanted."""
+
+    name = "Parquet"
+
+    def sniff(self, file: DataFile) -> bool:
+        """Whether the file begins as Parquet does, or is called so."""
+        return file.head.startswith(b"PAR1") or file.where.lower().endswith((".parquet", ".pq"))
+
+    def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
+        """See `Source.blocks`."""
+        polars = import_polars(f"{file.where}: reading Parquet")
+        path = file.on_disk
+        source = file.read() if path is None else None
+        with reading(polars, file.where, self.name):
+            names = list(polars.read_parquet_schema(path if source is None else io.BytesIO(source)))
+        picks = wanted.columns.find(names, file.where)
+        with reading(polars, file.where, self.name):
+            frame = polars.read_parquet(
+                path if source is None else io.BytesIO(source),
+                columns=list(dict.fromkeys(names[pick] for pick in picks)), glob=False,
+            )  # fmt: skip
+        yield Block([frame[names[pick]] for pick in picks], file.where, lambda row: f"{file.where}, row {row + 1}")
