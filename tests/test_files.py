@@ -96,12 +96,12 @@ def test_a_second_process_is_refused_with_a_sentence_and_let_in_later(tmp_path: 
         "except InputError as error:\n    print(error)\n"
     )
     with locked(tmp_path), child(code, tmp_path) as second:
-        said, _ = second.communicate()
+        said, _ = second.communicate(timeout=60)
     assert str(tmp_path) in said
     assert "another process" in said
     assert said.count("\n") == 1
     with child(code, tmp_path) as third:
-        assert third.communicate()[0] == "in\n"
+        assert third.communicate(timeout=60)[0] == "in\n"
 
 
 @posix
@@ -111,7 +111,8 @@ def test_a_refused_process_clears_nothing_away(tmp_path: Path) -> None:
         part.write_text("being written by the holder")
         code = "import sys, pathlib\nfrom coset.files import claimed\n"
         code += "claimed(pathlib.Path(sys.argv[1]), 'run.json', True).__enter__()\n"
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+        words = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         assert "InputError" in done.stderr
         assert part.exists()
 

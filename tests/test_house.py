@@ -208,7 +208,7 @@ def test_safety_allows_a_model_in_evaluation_mode() -> None:
 def test_import_is_light() -> None:
     """`import coset` loads nothing that only some of its users need."""
     code = "import coset, sys; print(*sorted(name for name in sys.modules if '.' not in name))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
     loaded = set(run.stdout.split())
     assert "coset" in loaded
     assert loaded & HEAVY_MODULES == set()
@@ -226,3 +226,33 @@ def test_recipes_are_shipped() -> None:
     for recipe in recipes:
         assert tomllib.loads(recipe.read_text(encoding="utf-8")), recipe.name
     assert "keras-example-corrected" in [recipe.stem for recipe in recipes]  # what `make demo` compares
+
+
+WAITS = {"join", "wait", "communicate", "get"}
+"""What waits for ever where it is called without anything: threads, processes, barriers, queues."""
+
+
+def endless(tree: ast.AST) -> list[str]:
+    """Calls that may wait for ever, so that a test which fails would hang instead of saying so."""
+    found = []
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            said = {keyword.arg for keyword in call.keywords}
+            runs = isinstance(call.func.value, ast.Name) and call.func.value.id == "subprocess"
+            if (runs and call.func.attr not in ("Popen", "CompletedProcess") and "timeout" not in said) or (
+                call.func.attr in WAITS and not call.args and not call.keywords
+            ):
+                found.append(f"line {call.lineno}: {ast.unparse(call)[:60]}")
+    return found
+
+
+def test_no_test_waits_for_ever() -> None:
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in TESTS.rglob("*.py")}
+    found = [f"{path.relative_to(TESTS)}, {each}" for path, tree in trees.items() for each in endless(tree)]
+    assert [each for each in found if not each.endswith(": captured.get()")] == []  # of rich, which waits for nobody
+
+
+@pytest.mark.parametrize("code", ["thread.join()", "p.wait()", "q.get()", "subprocess.run([], check=True)"])
+def test_what_waits_for_ever_is_seen(code: str) -> None:
+    assert len(endless(ast.parse(code))) == 1
+    assert endless(ast.parse(code.replace(")", ", timeout=1)") if "run" in code else code.replace("()", "(1)"))) == []

@@ -62,7 +62,7 @@ def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
         time.sleep(0.002)
     alive = process.poll() is None
     process.kill()
-    process.wait()
+    process.wait(timeout=60)
     return alive
 
 
@@ -112,14 +112,16 @@ def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> No
     whole = found.json
     command = [sys.executable, "-m", "coset.cli", *map(str, words), "--resume", "--out"]
     started = time.monotonic()
-    subprocess.run([*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=100
+    )
     lasted, draw, alive = time.monotonic() - started, random.Random(1), 0
     for part in range(KILLS):
         process = subprocess.Popen([*command, "killed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(lasted * (0.4 + 0.6 * (part + draw.random()) / KILLS))  # before, it imports torch
         alive += process.poll() is None
         process.kill()
-        process.wait()
+        process.wait(timeout=60)
         if Path("killed/run").exists():
             check_whole(Path("killed/run"))
     print(f"{alive} of {KILLS} kills met a process at work; uninterrupted, it took {lasted:.1f} s")
@@ -150,5 +152,5 @@ def test_two_at_once_in_one_folder_do_not_meet(coset: Coset, small_csv: Path) ->
         assert "another process" in second.err
     finally:
         first.kill()
-        first.wait()
+        first.wait(timeout=60)
     check_whole(Path("out"))

@@ -66,7 +66,8 @@ def test_committed_results_are_of_the_recipe_and_show_how_they_were_made(path: P
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["one table", "kernels"])
 def test_the_python_examples_run_and_print_what_they_say(code: str) -> None:
     assert len(code.strip().splitlines()) <= 18
-    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    words = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
     assert ran.stdout.split() == re.findall(r"print\(.*#\s*(\d+)", code)
 
 

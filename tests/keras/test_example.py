@@ -57,8 +57,9 @@ def test_the_script_runs(tmp_path: Path, backend: str) -> None:
     words = ["--backend", backend, "--rows", "20000", "--epochs", "1", "--threads", "1", "--out", str(tmp_path)]
     environment = os.environ | {"KERAS_BACKEND": ""}
     run = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, env=environment
-    )
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, timeout=100,
+        env=environment,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert [row["layout"] for row in report["rows"]] == ["full", "exact"]

@@ -82,11 +82,12 @@ def test_two_threads_do_not_get_one_array(monkeypatch: pytest.MonkeyPatch) -> No
             time.sleep(1e-5)
             wrong.extend(mine[mine != number])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(timeout=60)
+        assert not thread.is_alive()
     assert not wrong
 
 

@@ -1,4 +1,4 @@
-"""What must not go wrong quietly: wrong ids, gradients and arguments, interrupts, threads that look up at once."""
+"""What must not go wrong quietly: wrong ids, gradients and arguments, interrupts, threads and forks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import os
 import signal
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import coset
 from coset.errors import InputError
-from coset.kernels.compile import ParallelKernel
+from coset.kernels.compile import SMALL, ParallelKernel, lock
 from coset.methods import FeatureGeneration, Full, LowRank, QuotientRemainder, TensorTrain
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer, base
 from coset.schema import Table
@@ -293,6 +297,33 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
     assert difference(state(model, optimizer), state(twin, other)) is None
 
 
+PACKAGE = f"{Path(coset.__file__).parent}{os.sep}"
+"""What the files of the package begin with; those of an environment within a folder called coset do not."""
+
+
+def in_thread(work: Callable[..., Any], *given: Any) -> None:
+    """Do `work` in another thread, and wait for it no longer than a minute."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work(*given)
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert errors == []
+
+
+def is_free() -> None:
+    """Fail unless this thread, which is not the main one, can have the lock of the kernels."""
+    assert lock.acquire(timeout=10)
+    lock.release()
+
+
 @pytest.mark.parametrize("kind", ["rowwise", "dense"])
 def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
     before, after = Two(), Two()
@@ -311,7 +342,7 @@ def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
 
         def trace(frame: Any, event: str, argument: Any) -> Any:
             nonlocal left, interrupted
-            if event == "line" and "coset" in frame.f_code.co_filename and not interrupted:
+            if event == "line" and frame.f_code.co_filename.startswith(PACKAGE) and not interrupted:
                 left -= 1
                 if left < 0:
                     interrupted = True
@@ -325,6 +356,7 @@ def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
             pass
         finally:
             sys.settrace(None)
+        in_thread(is_free)
         optimizer.synchronize()
         assert difference(model.state_dict(), ends[optimizer.steps]) is None, line
         seen.add(optimizer.steps)
@@ -336,9 +368,7 @@ def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
 def test_steps_outside_the_main_thread() -> None:
     fused, twin = collection(), collection()
     optimizer, other = Adagrad(fused), Adagrad(twin)
-    worker = threading.Thread(target=learn, args=(fused, optimizer, range(3)))
-    worker.start()
-    worker.join()
+    in_thread(learn, fused, optimizer, range(3))
     learn(twin, other, range(3))
     assert difference(state(fused, optimizer), state(twin, other)) is None
 
@@ -360,7 +390,7 @@ def test_eight_threads_that_look_up_at_once(kind: str) -> None:
         at_once = threading.Barrier(8)
 
         def work(worker: int) -> list[dict[str, Tensor]]:
-            at_once.wait()
+            at_once.wait(timeout=60)
             found = []
             for number in range(40):  # over 64 shapes of calls, which are remembered no longer
                 with torch.set_grad_enabled(number % 2 == 0):
@@ -377,6 +407,47 @@ def test_eight_threads_that_look_up_at_once(kind: str) -> None:
             expected = plain(ids_of(100 * worker + number, 1 + (worker * 40 + number) % 300))
             for name, of in expected.items():
                 torch.testing.assert_close(vectors[name], of, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_after_large_steps_gives_the_same_bits() -> None:
+    fused = EmbeddingBagCollection([(Table("a", 9000, 2), QuotientRemainder(90))])
+    optimizer = Adam(fused, mode="dense")
+
+    def step() -> None:
+        ids = torch.arange(SMALL + 100) % 9000
+        fused({"a": ids})["a"].backward(torch.ones(len(ids), 2))
+        optimizer.step()
+
+    torch.set_num_threads(2)
+    try:
+        step()
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, of the threads that this process has
+            child = os.fork()
+        if child == 0:
+            try:
+                torch.set_num_threads(1)  # or torch's own sums would wait for threads of the parent
+                step()
+                os.write(writing, next(iter(fused.state_dict().values())).numpy()[:50].tobytes())
+            finally:
+                os._exit(0)
+        ends, end = time.monotonic() + 60, (0, 0)
+        while end == (0, 0) and time.monotonic() < ends:
+            end = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.01)
+        if end == (0, 0):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert end == (child, 0)
+        step()
+        expected = next(iter(fused.state_dict().values())).numpy()[:50].tobytes()
+        assert os.read(reading, 2 * len(expected)) == expected
+    finally:
+        torch.set_num_threads(1)
+        os.close(reading)
+        os.close(writing)
 
 
 # -- arguments and states ----------------------------------------------------------------------------------------------

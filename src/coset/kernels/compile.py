@@ -16,6 +16,7 @@ import torch
 from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 # `nnan` and `ninf` are left out: they would let the compiler fold tests for NaN away.
 _MATH = {"contract", "reassoc", "nsz"}
@@ -93,17 +94,43 @@ SMALL = 8192
 
 lock = threading.RLock()
 """Held while a kernel runs, since not every threading layer of numba bears two at once; and by whoever must not have
-others run between two kernels."""
+others run between two kernels, which `exclusively` does. A fork waits for it, so a child never sees half a step."""
+
+
+def exclusively(work: Callable[..., T], *arguments: Any) -> T:
+    """What `work` returns, while no kernel of another thread runs.
+
+    On one line, so that no debugger or tracer can raise between the work and the release of the lock.
+    """
+    with lock: return work(*arguments)  # fmt: skip  # noqa: E701
+
+
+_forked = False
+"""Whether this process is a fork of one that had imported kernels, whose threads are not here."""
+
+
+def _in_child() -> None:
+    global _forked
+    _forked = True
+    lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=_in_child)
 
 
 def launch(kernel: ParallelKernel, ids: int, *arguments: Any) -> Any:
-    """What the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`."""
-    with lock:
-        if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
-            return kernel.alone(*arguments)
-        if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
-            numba.set_num_threads(threads)
-        return kernel.shared(*arguments)
+    """What the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`, and in a forked
+    process, which OpenMP ends where it is asked for threads that the parent had."""
+    return exclusively(_run, kernel, ids, arguments)
+
+
+def _run(kernel: ParallelKernel, ids: int, arguments: tuple[Any, ...]) -> Any:
+    if ids < SMALL or _forked or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+        return kernel.alone(*arguments)
+    if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
+        numba.set_num_threads(threads)
+    return kernel.shared(*arguments)
 
 
 @cache

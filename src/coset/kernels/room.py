@@ -7,6 +7,7 @@ memory is filled with zeros by the system, page by page, which takes longer than
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 from functools import cache
@@ -43,6 +44,12 @@ def _advise() -> Any:
     return function
 
 
+_lock = threading.Lock()
+"""Held for an instant by whoever asks a pool for an array; a fork waits for it, so that a child finds it free."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
 class Pool:
     """Arrays of one dimension, each of which is used again when all who had it have let go of it.
 
@@ -52,7 +59,6 @@ class Pool:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self._lock = threading.Lock()
         self._kept: list[np.ndarray] = []
         self._idle: list[int] = []
 
@@ -62,7 +68,7 @@ class Pool:
         Args:
             spare: how many more a fresh array gets, for the next who ask.
         """
-        with self._lock:  # two threads may find the same array free
+        with _lock:  # two threads may find the same array free
             kept, idle = self._kept, self._idle
             found = None
             for at in range(len(kept)):
@@ -83,12 +89,12 @@ class Pool:
     @property
     def bytes(self) -> int:
         """Of all arrays that are kept."""
-        with self._lock:
+        with _lock:
             return sum(array.nbytes for array in self._kept)
 
     def clear(self) -> None:
         """Keep none; those that somebody has are theirs alone."""
-        with self._lock:
+        with _lock:
             self._kept, self._idle = [], []
 
 

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from coset.errors import InputError
 from coset.kernels import layout, updates
-from coset.kernels.compile import SMALL, announce, launch, lock
+from coset.kernels.compile import SMALL, announce, exclusively, launch
 from coset.methods.base import TableModule
 from coset.methods.owners import give_back, owner_of, take
 from coset.methods.program import Program, fusable
@@ -189,8 +189,7 @@ class TableOptimizer(torch.optim.Optimizer):
             torch.autograd.graph.increment_version(self._parameters)
             self._forget()
 
-        with lock:
-            _wholly(commit)
+        exclusively(_wholly, commit)
         for hook in self._optimizer_step_post_hooks.values():
             hook(self, (), {})
         return loss
@@ -276,8 +275,7 @@ class TableOptimizer(torch.optim.Optimizer):
                 )  # fmt: skip
             self._begun = self.steps
 
-        with lock:
-            _wholly(bring)
+        exclusively(_wholly, bring)
 
     def bring(self, call: Call) -> None:
         """Bring the rows that a call is about to read to the last step."""

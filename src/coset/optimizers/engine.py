@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.kernels import layout
-from coset.kernels.compile import launch, lock
+from coset.kernels.compile import exclusively, launch
 from coset.kernels.room import Pool
 from coset.kernels.rows import find_rows, look_up
 from coset.kernels.sums import add_gradients, plan_sums
@@ -141,26 +141,30 @@ class Call:
 
     def vectors(self) -> Tensor:
         """The vectors of all lookups."""
-        engine, program = self.engine, self.engine.program
         out = self._place()
-        with lock:  # no step of another thread between finding rows and reading them
-            self.find()
-            launch(
-                look_up, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
-                self.piece_of, engine.like,
-            )  # fmt: skip
+        exclusively(self._read)  # no step of another thread between finding rows and reading them
         return out
 
     def find(self) -> None:
         """Find the rows of all ids, and bring them to the optimizer's last step."""
+        exclusively(self._find)
+
+    def _find(self) -> None:
         program = self.engine.program
-        with lock:
-            feature, _ = launch(
-                find_rows, self.shape.ids, self.features, program.pieces, program.parts, self.rows, self.piece_of
-            )
-            if feature >= 0:
-                raise self._out_of_range()
-            self.engine.optimizer.bring(self)
+        feature, _ = launch(
+            find_rows, self.shape.ids, self.features, program.pieces, program.parts, self.rows, self.piece_of
+        )
+        if feature >= 0:
+            raise self._out_of_range()
+        self.engine.optimizer.bring(self)
+
+    def _read(self) -> None:
+        self._find()
+        engine, program = self.engine, self.engine.program
+        launch(
+            look_up, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
+            self.piece_of, engine.like,
+        )  # fmt: skip
 
     def add(self, gradient: Tensor) -> None:
         """Sum the gradient of the vectors by row, and hand the sums to the engine."""

@@ -218,7 +218,7 @@ def test_killed_at_any_moment_and_resumed(log: Path, whole: dict[str, bytes], co
         assert process.stdout.readline() == b"ready\n"
         time.sleep(draw.random() * (0.3 + 0.2 * kill))
         process.kill()
-        process.wait()
+        process.wait(timeout=60)
         process.stdout.close()
         killed += not (out / "prepared.json").exists()
         if not killed:
