@@ -160,9 +160,11 @@ def _rowwise_rows(address, state, distinct, sums, width, rate, scale, keep, eps)
         _keep(row, keep)
         squares = sums.dtype.type(0)
         for e in range(width):
+            gradient[e] *= scale  # first: the square of what is not scaled down yet may be infinite
+        for e in range(width):
             squares += gradient[e] * gradient[e]
-        total[0] += scale * scale * squares * part
-        pace = rate * scale / (np.sqrt(total[0]) + eps)
+        total[0] += squares * part
+        pace = rate / (np.sqrt(total[0]) + eps)
         for e in range(width):
             row[e] -= pace * gradient[e]
 
