@@ -59,7 +59,7 @@ def test_the_real_command_prints_one_json_object_and_talks_on_stderr(csv: Path) 
         [*words[:6], "--json"], cwd=csv.parent, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == 3000
+    assert json.loads(done.stdout)["rows"] == 450
 
 
 def test_the_installed_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
@@ -122,9 +122,10 @@ def test_train_evaluate_and_train_again(coset: Coset, csv: Path) -> None:
     assert "seed" in coset_sentence(coset(*words, "--resume", "--seed", 1))
     found = coset("evaluate", "run", csv, "--json")
     assert found.code == 0
-    assert found.json["rows"] == 3000
-    assert found.json["mse"] < 2
-    assert coset("evaluate", "run", csv).code == 0
+    assert (found.json["rows"], found.json["part"], found.json["trained_on"]) == (450, "validation", 2550)
+    assert found.json["mse"] == first.json["history"][-1]["val_mse"]
+    shown = " ".join(coset("evaluate", "run", csv).out.split())
+    assert "the validation part, 450 rows, of the run's own data; the run was trained on 2,550 rows" in shown
 
 
 def coset_sentence(found: Any) -> str:
@@ -201,7 +202,7 @@ def test_any_range_and_text_ids(coset: Coset, name: str, rating: Callable[[int],
     found = coset("compare", path, "--row", "bias only", "--epochs", 2, "--out", "out", "--json")
     assert found.code == 0, found.err
     assert coset("train", path, "--set", "model.output=sigmoid", "--epochs", 1, "--out", "s", "--json").code == 0
-    assert coset("evaluate", "s", path, "--json").json["rows"] == 200
+    assert coset("evaluate", "s", path, "--json").json["rows"] == 30
 
 
 def test_columns_and_separator_by_flags(coset: Coset) -> None:
@@ -223,7 +224,7 @@ def test_attributes_by_flags(coset: Coset) -> None:
     for words in (("train", path, "--row", "full"), ("compare", path, "--row", "full")):
         found = coset(*words, *flags, "--epochs", 1, "--out", words[0], "--json")
         assert found.code == 0, found.err
-    assert coset("evaluate", "train", path, "--json").json["rows"] == 200
+    assert coset("evaluate", "train", path, "--part", "all", "--json").json["rows"] == 200
     sentence = coset("inspect", path, "--user-attribute", "year").sentence
     for word in ("more.csv, column 'year': the user 0", "1991 in row 14", "1990", "row 1"):
         assert word in sentence

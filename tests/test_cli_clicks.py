@@ -57,6 +57,14 @@ def test_from_a_csv_to_an_evaluated_run(coset: Coset, log: Path) -> None:
         assert again[name] == last[f"val_{name}"]
     training = coset("evaluate", "runs/mine", prepared, "--part", "training", "--json").json
     assert training["rows"] + again["rows"] == 1500
+    assert training["trained_on"] == again["trained_on"] == training["rows"]
+    # The log that all of this was made of, too, is known, and so are its parts.
+    for words, same in (((log,), again), ((log, "--part", "training"), training), ((), again)):
+        assert coset("evaluate", "runs/mine", *words, "--json").json == same
+    every = coset("evaluate", "runs/mine", log, "--part", "all", "--json").json
+    assert every["rows"] == 1500
+    share = [of["rows"] * of["logloss"] for of in (again, training)]
+    assert every["logloss"] == pytest.approx(sum(share) / 1500, rel=1e-9)
     shown = coset("evaluate", "runs/mine", prepared)
     for heading in ("log-loss", "AUC", "calibration"):
         assert heading in shown.out
@@ -184,4 +192,8 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     later.write_text(f"{header}\n2,,1.5,nobody,,zz|a\n")
     assert "clicked is '2', expected 0 or 1" in coset("evaluate", "runs/a", later).sentence
     Path("data").rename("elsewhere")
-    assert "are no longer there" in coset("evaluate", "runs/a", later).sentence
+    assert "say where it is now by --data" in coset("evaluate", "runs/a", later).sentence
+    later.write_text("\n".join([header, *lines[1275:]]) + "\n")
+    moved = coset("evaluate", "runs/a", later, "--data", "elsewhere", "--json").json
+    assert moved == {**first, "dataset": "later", "part": "all", "own": False}
+    assert coset("evaluate", "runs/a", "--data", "elsewhere", "--json").json == first

@@ -57,7 +57,7 @@ def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     spec = json.loads(Path("run/run.json").read_text())["spec"]
     assert spec["model"]["embedding_dim"] == plan.embedding_dim
     assert spec["methods"] == {name: method.to_json() for name, method in plan.methods.items()}
-    assert coset("evaluate", "run", csv, "--json").json["rows"] == 3000
+    assert coset("evaluate", "run", csv, "--json").json["rows"] == 450
     refused = coset("train", csv, "--plan", "plan.json", "--dim", plan.embedding_dim + 1, "--out", "other").sentence
     assert f"is of embedding_dim {plan.embedding_dim}, and --dim says" in refused
 

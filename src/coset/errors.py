@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LONGEST = 800
 """Characters of a message: what a person reads, however much was handed in."""
 

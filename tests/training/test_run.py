@@ -61,7 +61,7 @@ def interrupt_after(epochs: int) -> Callable[[int], None]:
 
 def bare(metrics: dict[str, Any]) -> dict[str, Any]:
     history = [{key: value for key, value in of.items() if key != "seconds"} for of in metrics["history"]]
-    return metrics | {"history": history}
+    return {name: of for name, of in metrics.items() if name != "digests"} | {"history": history}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -22,12 +22,12 @@ from coset.cli.options import (
     ItemColumn,
     Json,
     Keep,
+    MovedData,
     Out,
     RatingColumn,
     Resume,
     SchemaFile,
     Separator,
-    Source,
     Subject,
     TensorBoard,
     Threads,
@@ -174,20 +174,26 @@ def compare(
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    data: Source,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="A built-in data set, or a path; the run's own by default.")
+    ] = None,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
     part: Annotated[
-        str | None, typer.Option(help="Of prepared clicks: `validation` (the default) or `training`.")
+        str | None,
+        typer.Option(help="`validation` (the default for the run's own data), `training`, or `all` (for others)."),
     ] = None,
+    data: MovedData = None,
     as_json: Json = False,
 ) -> None:
-    """Metrics of a finished run on any data of the same schema.
+    """Metrics of a finished run: on the validation part of its own data, or on any data of the same schema.
 
-    Examples: `coset evaluate runs/mine later.csv`, `coset evaluate runs/mine PREPARED`
+    Examples: `coset evaluate runs/mine`, `coset evaluate runs/mine later.csv`,
+    `coset evaluate runs/mine --part training`
     """
     from coset.experiments.single import evaluate_run, evaluation_table
 
-    show(evaluate_run(run, data, columns_of(user, item, rating, separator), part), as_json, evaluation_table)
+    columns = columns_of(user, item, rating, separator)
+    show(evaluate_run(run, source, columns, part, data), as_json, evaluation_table)

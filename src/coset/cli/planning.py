@@ -18,6 +18,7 @@ from coset.cli.options import (
     ItemAttributes,
     ItemColumn,
     Json,
+    MovedData,
     Out,
     RatingColumn,
     SchemaFile,
@@ -98,6 +99,7 @@ def compress(
     budget: Annotated[str | None, typer.Option(help="Bytes of the new model, as 1MB; or a share, as 25%.")] = None,
     plan: Annotated[Path | None, typer.Option(help="A plan for its tables, in place of a new one.")] = None,
     finetune: Annotated[int, typer.Option(metavar="N", help="Epochs to train on after the fit.")] = 0,
+    data: MovedData = None,
     out: Out = None,
     threads: Threads = 1,
     engine: EngineChoice = "auto",
@@ -114,5 +116,7 @@ def compress(
     out = out or place.parent / f"{place.name}-{said}"
     use_threads(threads)
     with progress_bar("") as progress:
-        found = compress_run(run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress)
+        found = compress_run(
+            run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress, data=data
+        )
     show(found, as_json, compression_tables)

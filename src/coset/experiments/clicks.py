@@ -19,7 +19,8 @@ from coset.data.clicks.schema import load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.errors import InputError
-from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored
+from coset.files import read_json
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.training.clicks.compress import CompressibleClicks
@@ -196,34 +197,36 @@ class ClicksRecipe(Recipe):
         }
 
     @classmethod
-    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
-        """Metrics of a finished run on a part of prepared data, the validation part by default, or on a later log."""
-        if any(columns.values()):
+    def scored(cls, run: Path, asked: Scored) -> dict[str, Any]:
+        """Log-loss, AUC, calibration and normalised entropy of a finished run."""
+        if any(asked.columns.values()):
             raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
         finished = FinishedClickRun.load(run)
         with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
-            data = _to_evaluate(finished, source, Path(folder) / "prepared")
-            chosen = part or ("validation" if data.parts["validation"] else "training")
-            metrics = finished.evaluate(data, chosen)
-        return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "part": chosen,
-                "rows": data.parts[chosen], **metrics}  # fmt: skip
+            data = read_like(finished, run, asked, Path(folder) / "prepared")
+            own = data.fingerprint["digest"] == finished.data["digest"]
+            part = asked.part or ("validation" if own and data.parts["validation"] else "all")
+            metrics = finished.evaluate(data, part)
+        rows = sum(data.parts.values()) if part == "all" else data.parts[part]
+        return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "own": own, "part": part,
+                "rows": rows, "trained_on": finished.metrics["rows"]["training"], **metrics}  # fmt: skip
 
     @classmethod
-    def compressible(cls, run: Path) -> CompressibleClicks:
+    def compressible(cls, run: Path, source: str | None = None) -> CompressibleClicks:
         """A click model."""
-        return CompressibleClicks(run)
+        return CompressibleClicks(run, source)
 
 
-def _to_evaluate(finished: FinishedClickRun, source: str, folder: Path) -> ClickData:
-    """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with."""
-    if (Path(source) / PREPARED).exists():
-        return ClickData.open(source)
-    trained = Path(finished.metrics["prepared"])
-    if not (trained / PREPARED).exists():
-        raise InputError(
-            f"{trained}: the data that this run was trained with are no longer there, nor are their vocabularies"
-        )
-    if ClickData.open(trained).fingerprint["digest"] != finished.data["digest"]:
-        raise InputError(f"{trained}: holds other data than those that this run was trained with")
-    prepare(source, folder, like=trained)
+def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> ClickData:
+    """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with, prepared in
+    `folder`, but where it is the very log that those were prepared from."""
+    if asked.source is None:
+        return finished.own_data(run, asked.data)
+    if (Path(asked.source) / PREPARED).exists():
+        return ClickData.open(asked.source)
+    trained = finished.own_data(run, asked.data)
+    files = [LogFile(path).fingerprint for path in log_files(asked.source)]
+    if (trained.folder / CHOICES).exists() and files == read_json(trained.folder / CHOICES).get("files"):
+        return trained
+    prepare(asked.source, folder, like=trained.folder)
     return ClickData.open(folder)

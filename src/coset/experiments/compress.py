@@ -26,7 +26,7 @@ from coset.training.fused import ENGINES
 
 def compress_run(
     run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
-    engine: Any = "auto", progress: Progress | None = None,
+    engine: Any = "auto", progress: Progress | None = None, data: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a finished run smaller, write it as a new finished run, and return its metrics before and after.
 
@@ -37,6 +37,7 @@ def compress_run(
         plan: a file with a plan for its tables, in place of a new one; a budget must hold it then.
         finetune: epochs to train on after the fit.
         engine: of that training.
+        data: where the data of the run are now, if they were moved.
 
     Raises:
         InputError: no budget and no plan, a budget below what is feasible or one that the run is within, a plan that
@@ -52,7 +53,7 @@ def compress_run(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists already; choose another --out")
     progress = progress or Silent()
-    opened = kind_of_run(run).compressible(Path(run))
+    opened = kind_of_run(run).compressible(Path(run), data)
     size = opened.bytes
     most = None if budget is None else budget_bytes(budget, size)
     started = perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coset import settings
-from coset.data import Encoded, Ratings
+from coset.data import DATASETS, Encoded, Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
 from coset.errors import InputError
-from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
@@ -142,18 +143,47 @@ class RatingsRecipe(Recipe):
         }
 
     @classmethod
-    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
+    def scored(cls, run: Path, asked: Scored) -> dict[str, Any]:
         """Errors of a finished run."""
-        if part is not None:
-            raise InputError(f"{run} is a run on ratings; --part is for prepared clicks")
         finished = FinishedRun.load(run)
-        # No attributes: those that the run was trained with are in its vocabularies.
-        ratings = DataSettings(source, **columns).load(to_learn=False)
-        errors = finished.evaluate(ratings)
-        return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "rows": errors.count,
-                "mse": errors.mse, "mae": errors.mae}  # fmt: skip
+        ratings = finished.own_ratings(run, asked.data) if asked.source is None else read_like(finished, asked)
+        own = finished.is_own(ratings)
+        part = asked.part or ("validation" if own else "all")
+        if part != "all" and not own:
+            raise InputError(
+                f"{asked.source}: not the data that {run} was trained on, so no rows of it are its {part} part; leave "
+                f"--part out"
+            )
+        rows = ratings
+        if part != "all":
+            encoded = finished.spec.prepare(ratings)
+            rows = encoded.ratings.select(getattr(encoded.split, part))
+        errors = finished.evaluate(rows)
+        return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "own": own, "part": part,
+                "rows": errors.count, "trained_on": finished.metrics["rows"]["training"], "mse": errors.mse,
+                "mae": errors.mae}  # fmt: skip
 
     @classmethod
-    def compressible(cls, run: Path) -> CompressibleRatings:
+    def compressible(cls, run: Path, source: str | None = None) -> CompressibleRatings:
         """A dot model."""
-        return CompressibleRatings(run)
+        return CompressibleRatings(run, source)
+
+
+def read_like(finished: FinishedRun, asked: Scored) -> Ratings:
+    """The ratings of a file, by the columns and the separator of the run where it has them and none are given.
+
+    No attributes: those that the run was trained with are in its vocabularies.
+    """
+    assert asked.source is not None
+    given = {name: of for name, of in asked.columns.items() if of is not None}
+    own = {name: getattr(finished.spec.data, name) for name in ("user", "item", "rating", "separator")}
+    plain = DataSettings(asked.source, **given)
+    if asked.source in DATASETS or not any(own.values()):
+        return plain.load(to_learn=False)
+    try:
+        return DataSettings(asked.source, **(own | given)).load(to_learn=False)
+    except InputError as error:
+        if not given:  # a file of another form, whose columns may be found by themselves
+            with suppress(InputError):
+                return plain.load(to_learn=False)
+        raise error from None

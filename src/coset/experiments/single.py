@@ -16,7 +16,7 @@ from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.recipe import kind_of
 from coset.experiments.report import NOTHING
 from coset.experiments.rows import resolve
-from coset.experiments.task import Options, Recipe
+from coset.experiments.task import Options, Recipe, Scored
 from coset.files import read_json
 from coset.sizes import format_size
 
@@ -53,19 +53,30 @@ def train_row(
     return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
 
 
-def evaluate_run(run: Path, source: str, columns: Mapping[str, Any], part: str | None = None) -> dict[str, Any]:
-    """Metrics of a finished run of any kind on any data of the same schema.
+def evaluate_run(
+    run: Path, source: str | None = None, columns: Mapping[str, Any] | None = None, part: Any = None,
+    data: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Metrics of a finished run of any kind: on its own data, or on any of the same schema.
+
+    What it was trained on is known by its contents, whatever file it is in: of those rows, the validation part is
+    scored unless another part is asked for.
 
     Args:
         run: its folder.
-        source: the data.
-        columns: names of the columns of ratings, where they are given.
-        part: of prepared clicks.
+        source: the data; those of the run by default.
+        columns: names of the columns of ratings and the separator; those of the run where they are not given.
+        part: `"validation"`, `"training"` or `"all"`.
+        data: where the data of the run are now, if they were moved.
+
+    Returns:
+        The metrics, with `own`, whether these are the data of the run, `part`, `rows`, how many were scored, and
+        `trained_on`, how many it was trained on.
 
     Raises:
         InputError: no run there, one that is not finished, or data that do not fit it.
     """
-    return kind_of_run(run).evaluate_run(Path(run), source, columns, part)
+    return kind_of_run(run).scored(Path(run), Scored(source, columns or {}, part, data))
 
 
 def kind_of_run(run: Path) -> type[Recipe]:
@@ -113,7 +124,21 @@ def evaluation_table(found: dict[str, Any]) -> Table:
     for heading in ("rows", *(HEADINGS[name] for name in names)):
         table.add_column(heading, justify="right")
     table.add_row(f"{found['rows']:,}", *(_number(found[name]) for name in names))
+    table.caption, table.caption_justify = Text(_scored(found)), "left"
     return table
+
+
+def _scored(found: Mapping[str, Any]) -> str:
+    """Which rows were scored, in words."""
+    own = "the run's own data" if found["own"] else "data that are not those of the run"
+    rows = (
+        f"all {found['rows']:,} rows"
+        if found["part"] == "all"
+        else f"the {found['part']} part, {found['rows']:,} rows,"
+    )
+    learned = {"training": ", which is these", "all": ", which are among these"}
+    among = learned.get(found["part"], "") if found["own"] else ""
+    return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}"
 
 
 def _part(key: str) -> tuple[str, str]:

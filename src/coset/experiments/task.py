@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from coset import settings
 from coset.data.vocabulary import Order
@@ -27,6 +27,7 @@ from coset.training.compressible import CompressibleRun
 
 S = TypeVar("S")
 SCHEMA = 1
+Part = Literal["validation", "training", "all"]
 Group = Literal["full", "narrow", "bias", "compressed"]
 
 
@@ -172,6 +173,27 @@ class Measures:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Which rows a finished run is to be scored on.
+
+    Args:
+        source: the data; those of the run by default.
+        columns: of ratings: names of columns, and the separator, that differ from those of the run.
+        part: `"validation"`, the default for the data of the run; `"training"`; or `"all"`, the default for others.
+        data: where the data of the run are now, if they were moved.
+    """
+
+    source: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    part: Part | None = None
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.part not in (None, *get_args(Part)):
+            raise unknown("part", str(self.part), get_args(Part))
+
+
+@dataclass(frozen=True)
 class Options:
     """How runs are driven; results do not depend on it, but for rounding by the engine.
 
@@ -314,20 +336,14 @@ class Recipe(ABC):
 
     @classmethod
     @abstractmethod
-    def evaluate_run(cls, run: Path, source: str, columns: Mapping[str, Any], part: str | None) -> dict[str, Any]:
-        """Metrics of the finished run in the folder `run` on any data of the same schema, with `run`, `dataset`,
-        `synthetic` and `rows`.
-
-        Args:
-            source: the data.
-            columns: names of its columns, where they are given.
-            part: of prepared data.
-        """
+    def scored(cls, run: Path, asked: Scored) -> dict[str, Any]:
+        """Metrics of the finished run in the folder `run`, with `run`, `dataset`, `synthetic`, `own`, `part`, `rows`
+        and `trained_on`."""
 
     @classmethod
     @abstractmethod
-    def compressible(cls, run: Path) -> CompressibleRun:
-        """The finished run in the folder `run` with its data, to be made smaller."""
+    def compressible(cls, run: Path, source: str | None = None) -> CompressibleRun:
+        """The finished run in the folder `run` with its data, which may be at another place now, to be made smaller."""
 
 
 def overridden(base: S, changes: Mapping[str, Any], where: str) -> S:

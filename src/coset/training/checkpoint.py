@@ -32,8 +32,8 @@ class Damaged(InputError):
     """A file that cannot be what was once written."""
 
 
-def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write `tensors` and `header` (plain JSON values) to `path`, wholly or not at all.
+def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Write `tensors` and `header` (plain JSON values) to `path`, wholly or not at all, and return the digest of all.
 
     Args:
         kind: what the file is, such as `"model"`; `load` insists on it.
@@ -46,6 +46,7 @@ def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[s
     about["sha256"] = _digest(kept, kept.__getitem__, about)
     with replacing_tensors(path) as aside:
         save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
+    return str(about["sha256"])
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,12 +61,13 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Saved:
-    """A file that `save` wrote, found whole: its header, and its tensors to be read one at a time."""
+    """A file that `save` wrote, found whole: its header, its tensors, to be read one at a time, and their digest."""
 
     path: Path
     header: dict[str, Any]
     names: tuple[str, ...]
     tensor: Callable[[str], Tensor]
+    digest: str
 
 
 @contextmanager
@@ -89,9 +91,9 @@ def opened(path: Path, kind: str) -> Iterator[Saved]:
         version = about.get("version")
         if isinstance(version, int) and version > _VERSION:
             raise InputError(f"{path}: written by a newer coset (version {version}, this one reads {_VERSION})")
-        if about.pop("sha256", None) != _digest(names, file.get_tensor, about):
+        if (digest := about.pop("sha256", None)) != _digest(names, file.get_tensor, about):
             raise Damaged(f"{path}: damaged, its contents do not match their checksum; remove it and start again")
-        yield Saved(Path(path), about["header"], names, file.get_tensor)
+        yield Saved(Path(path), about["header"], names, file.get_tensor, digest)
 
 
 def _digest(names: Iterable[str], tensor_of: Callable[[str], Tensor], about: Mapping[str, Any]) -> str:

@@ -11,15 +11,14 @@ import torch
 
 from coset import ledger
 from coset.errors import InputError
-from coset.files import read_json, write_json
+from coset.files import write_json
 from coset.methods import Method
 from coset.tables.fitted import Fitted, fit_tables_
-from coset.training import checkpoint
 from coset.training.compressible import CompressibleRun
-from coset.training.folder import host, versions
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import evaluate
-from coset.training.run import FinishedRun, fingerprint, tables_of
+from coset.training.run import VOCABULARIES, FinishedRun, finish, tables_of
+from coset.training.seal import RUN
 
 FINETUNE_SHARE = 0.5
 """Of the learning rate of the run, where fine-tuning begins; it falls to 0 as a cosine does. Chosen on 5 % of the
@@ -31,31 +30,28 @@ class CompressibleRatings(CompressibleRun):
 
     Args:
         folder: of the finished run.
+        source: where its data are now; where they were, by default.
 
     Raises:
         InputError: no finished run there, a run without tables, or its data are no longer what they were.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: str | None = None) -> None:
         run = FinishedRun.load(folder)
         if run.model.embeddings is None:
             raise InputError(f"{folder}: a model of biases alone has no tables to make smaller")
-        ratings = run.spec.data.load()
-        self._about = read_json(Path(folder) / "run.json")
-        if fingerprint(ratings) != self._about["data"]:
-            raise InputError(f"{run.spec.data.source}: holds other data than those that {folder} was trained with")
-        encoded = run.spec.prepare(ratings)
+        ratings = run.own_ratings(folder, source)
+        self._encoded = encoded = run.spec.prepare(ratings)
         whole = Interactions(encoded.users, encoded.items, encoded.targets)
         self._training, self._validation = (
             whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
         )
         self._run, self._model, self._spec = run, run.model, run.spec
-        self._scale = checkpoint.load(Path(folder) / "model.safetensors", "model")[1]["scale"]
         self.tables = tables_of(run.spec.model, run.user, run.item)
         self.other_bytes = self.bytes - ledger.inference_bytes(run.model.embeddings.components())
         self.dataset, self.synthetic = ratings.name, ratings.synthetic
         self.steps_per_epoch = -(-len(self._training) // run.spec.training.batch_size)
-        self._engine: str = run.metrics.get("engine", "plain")
+        self._engine: str = run.metrics["engine"]
 
     @property
     def bytes(self) -> int:
@@ -65,7 +61,7 @@ class CompressibleRatings(CompressibleRun):
     def compress(self, methods: Mapping[str, Method]) -> tuple[Fitted, ...]:
         """Biases and the mean are kept."""
         self._spec = replace(self._spec, methods=dict(methods))
-        model = self._spec.build(self._run.user, self._run.item, **self._scale)
+        model = self._spec.build(self._run.user, self._run.item, **self._run.scale)
         assert model.embeddings is not None
         assert self._model.embeddings is not None
         fitted = fit_tables_(model.embeddings, self._model.embeddings)
@@ -93,21 +89,8 @@ class CompressibleRatings(CompressibleRun):
 
     def save(self, folder: Path, how: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         """As a training does, but without checkpoints."""
-        about = {**self._about, "spec": self._spec.to_json(), "compressed": dict(how)}
-        components = self._model.components()
-        user, item = self._run.user, self._run.item
-        write_json(folder / "run.json", about)
-        user.save(folder / "user.safetensors")
-        item.save(folder / "item.safetensors")
-        header = {"scale": self._scale, "run": about, "versions": versions()}
-        checkpoint.save(folder / "model.safetensors", "model", self._model.state_dict(), header)
-        metrics = {
-            "parameters": ledger.parameters(components),
-            "bytes": ledger.inference_bytes(components),
-            "vocabulary_bytes": user.bytes + item.bytes,
-            "engine": self._engine,
-            "history": list(history),
-            "host": host(),
-            "versions": versions(),
-        }
-        write_json(folder / "metrics.json", metrics)
+        about = {**self._run.about, "spec": self._spec.to_json(), "compressed": dict(how)}
+        write_json(folder / RUN, about)
+        for name, vocabulary in zip(VOCABULARIES, (self._run.user, self._run.item), strict=True):
+            vocabulary.save(folder / name)
+        finish(folder, about, self._model, self._run.scale, self._encoded, self._engine, history)

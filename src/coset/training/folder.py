@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 import coset
-from coset.errors import InputError
-from coset.files import read_json
+from coset.errors import InputError, brief
 
 
 def host() -> dict[str, Any]:
@@ -68,15 +67,6 @@ def _cpu() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """The metrics of the finished run in `folder`."""
-    found = read_json(folder / "metrics.json")
-    keys = {"parameters", "bytes", "vocabulary_bytes", "history", "host", "versions"}
-    if not isinstance(found, dict) or not keys <= found.keys() or not found["history"]:
-        raise InputError(f"{folder / 'metrics.json'}: not the metrics of a run; remove the folder and train again")
-    return found
-
-
 def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:
     """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
 
@@ -85,14 +75,20 @@ def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> Non
     for where, old, new in _differences(there, here):
         if not where.startswith("spec.data."):
             raise InputError(
-                f"{where_found}: holds work of other choices or data ({where or 'all'} is {_short(old)} there and "
-                f"{_short(new)} now); choose another --out"
+                f"{where_found}: holds work of other choices or data ({where or 'all'} is {brief(old)} there and "
+                f"{brief(new)} now); choose another --out"
             )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+def first_difference(there: Any, here: Any) -> str | None:
+    """Where two JSON values differ first, in words; None where they are equal.
+
+    Example:
+        >>> first_difference({"seed": 1}, {"seed": 2})
+        'seed is 1 there and 2 in its model'
+    """
+    return next((f"{where or 'all'} is {brief(old)} there and {brief(new)} in its model"
+                 for where, old, new in _differences(there, here)), None)  # fmt: skip
 
 
 def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:

@@ -4,15 +4,15 @@ run.json                      all choices, and a fingerprint of the data
 user.safetensors, item.safetensors   the vocabularies
 checkpoint.safetensors        after every epoch, gone when the run is done
 model.safetensors             the artifact: the trained model
-metrics.json                  written last; a run that has it is done
+metrics.json                  written last; a run that has it is done (`seal.py` ties them together)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
 from coset.training import checkpoint
-from coset.training.folder import host, read_metrics, refuse_others, versions
+from coset.training.folder import host, refuse_others, versions
 from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
+from coset.training.seal import METRICS, RUN, SCHEMA, opened, write_finished
 from coset.training.settings import TrainingSettings
 
-_SCHEMA = 1
+VOCABULARIES = ("user.safetensors", "item.safetensors")
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,14 @@ def execute(
     """
     folder = Path(folder)
     with claimed(folder, "run.json", resume):
-        about = {"schema": _SCHEMA, "spec": spec.to_json(), "data": fingerprint(ratings)}
-        if (folder / "run.json").exists():
-            refuse_others(folder, read_json(folder / "run.json"), about)
+        about = {"schema": SCHEMA, "spec": spec.to_json(), "data": fingerprint(ratings)}
+        if (folder / RUN).exists():
+            refuse_others(folder, read_json(folder / RUN), about)
         else:
-            write_json(folder / "run.json", about)
-        if (folder / "metrics.json").exists():
-            refuse_others(folder, checkpoint.load(folder / "model.safetensors", "model")[1]["run"], about)
-            return read_metrics(folder)
+            write_json(folder / RUN, about)
+        if (folder / METRICS).exists():
+            with opened(folder) as finished:
+                return finished.metrics
         return _train(spec, folder, encoded or spec.prepare(ratings), about, engine, on_step)
 
 
@@ -148,8 +149,8 @@ def _train(
     spec: RunSpec, folder: Path, encoded: Encoded, about: dict[str, Any], engine: Engine,
     on_step: Callable[[int], None],
 ) -> dict[str, Any]:  # fmt: skip
-    encoded.user.save(folder / "user.safetensors")
-    encoded.item.save(folder / "item.safetensors")
+    for name, vocabulary in zip(VOCABULARIES, (encoded.user, encoded.item), strict=True):
+        vocabulary.save(folder / name)
     whole = Interactions(encoded.users, encoded.items, encoded.targets)
     training, validation = (
         whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
@@ -176,54 +177,90 @@ def _train(
         trainer.run_epoch(on_step)
         tensors, header = trainer.state()
         checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
+    metrics = finish(folder, about, model, scale, encoded, trainer.engine, trainer.history)
+    saved.unlink(missing_ok=True)
+    return metrics
+
+
+def finish(
+    folder: Path, about: Mapping[str, Any], model: DotModel, scale: Mapping[str, float], encoded: Encoded, engine: str,
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model and the metrics of a run whose vocabularies and `run.json` are there, and return the metrics."""
     components = model.components()
-    header = {"scale": scale, "run": about, "versions": versions()}
-    checkpoint.save(folder / "model.safetensors", "model", model.state_dict(), header)
     metrics = {
         "parameters": ledger.parameters(components),
         "bytes": ledger.inference_bytes(components),
         "vocabulary_bytes": encoded.user.bytes + encoded.item.bytes,
-        "engine": trainer.engine,
-        "history": trainer.history,
+        "engine": engine,
+        "rows": {"training": len(encoded.split.training), "validation": len(encoded.split.validation)},
+        "history": list(history),
         "host": host(),
         "versions": versions(),
     }
-    write_json(folder / "metrics.json", metrics)
-    saved.unlink(missing_ok=True)
+    write_finished(folder, about, model.state_dict(), {"scale": dict(scale)}, metrics, VOCABULARIES)
     return metrics
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A trained model with the vocabularies that number its ids."""
+    """A trained model with the vocabularies that number its ids.
+
+    Args:
+        about: what its `run.json` says.
+        scale: of the training ratings: `low`, `high` and `mean`.
+    """
 
     spec: RunSpec
     user: Vocabulary
     item: Vocabulary
     model: DotModel
     metrics: Mapping[str, Any]
+    about: Mapping[str, Any] = field(repr=False)
+    scale: Mapping[str, float]
 
     @staticmethod
     def load(folder: Path) -> FinishedRun:
         """The finished run in `folder`.
 
         Raises:
-            InputError: no run there, one that is not finished, or a damaged one.
+            InputError: as `coset.training.seal.opened`.
         """
-        folder = Path(folder)
-        if not (folder / "run.json").is_file():
-            raise InputError(f"{folder}: no run here (a run has a run.json)")
-        if not (folder / "metrics.json").is_file():
-            raise InputError(f"{folder}: this run is not finished; continue it with --resume")
-        tensors, header = checkpoint.load(folder / "model.safetensors", "model")
-        # What the model says of itself counts; the file beside it may have been edited since.
-        refuse_others(folder / "run.json", read_json(folder / "run.json"), header["run"])
-        spec = RunSpec.from_json(header["run"]["spec"])
-        user = Vocabulary.load(folder / "user.safetensors")
-        item = Vocabulary.load(folder / "item.safetensors")
-        model = spec.build(user, item, **header["scale"])
-        model.load_state_dict(tensors)
-        return FinishedRun(spec, user, item, model.eval(), read_metrics(folder))
+        with opened(folder) as finished:
+            saved, scale = finished.model, finished.model.header["scale"]
+            spec = RunSpec.from_json(finished.about["spec"])
+            user, item = (Vocabulary.load(Path(folder) / name) for name in VOCABULARIES)
+            model = spec.build(user, item, **scale)
+            model.load_state_dict({name: saved.tensor(name) for name in saved.names})
+        return FinishedRun(spec, user, item, model.eval(), finished.metrics, finished.about, scale)
+
+    def is_own(self, ratings: Ratings) -> bool:
+        """Whether these are the ratings that the run was made of, whatever is known of users and items besides."""
+        found, own = fingerprint(ratings), self.about["data"]
+        return (found["rows"], found["sha256"]) == (own["rows"], own["sha256"])
+
+    def own_ratings(self, folder: Path, source: str | None = None) -> Ratings:
+        """The ratings that the run was made of.
+
+        Args:
+            folder: of the run, for the words of errors.
+            source: where they are now; where they were, by default.
+
+        Raises:
+            InputError: they are not there, or are others.
+        """
+        data = self.spec.data if source is None else replace(self.spec.data, source=source)
+        try:
+            ratings = data.load()
+        except InputError as error:
+            if source is None and not Path(data.source).exists():
+                raise InputError(
+                    f"{data.source}: not there, and {folder} was trained on it; say where it is now by --data"
+                ) from None
+            raise error from None
+        if fingerprint(ratings) != self.about["data"]:
+            raise InputError(f"{data.source}: holds other data than those that {folder} was trained with")
+        return ratings
 
     def evaluate(self, ratings: Ratings) -> Errors:
         """Errors on any ratings of the same schema.

@@ -72,7 +72,9 @@ def whole(clicks: ClickData, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_a_finished_run(clicks: ClickData, whole: tuple[Path, dict[str, Any]]) -> None:
     folder, metrics = whole
     assert {path.name for path in folder.iterdir()} == {".coset-lock", "run.json", "model.safetensors", "metrics.json"}
-    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    written = json.loads((folder / "metrics.json").read_text())
+    assert written.pop("digests").keys() == {"model", "metrics"}
+    assert written == metrics
     assert metrics["reported"] == 1
     assert not metrics["stopped_early"]
     assert metrics["bytes"] == 4 * metrics["parameters"] == 4 * 4 * (50 + 4 + 40 + 3 + 10)

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from coset import ledger
-from coset.data.clicks import ClickData
-from coset.errors import InputError
-from coset.files import read_json, write_json
+from coset.files import write_json
 from coset.methods import Method
 from coset.models.base import ClickModel
 from coset.tables.fitted import Fitted, fit_tables_
-from coset.training import checkpoint
 from coset.training.clicks.loop import ClickTrainer, evaluate
-from coset.training.clicks.run import FinishedClickRun, described
+from coset.training.clicks.run import FinishedClickRun, finish
 from coset.training.clicks.spec import components
 from coset.training.compressible import CompressibleRun
-from coset.training.folder import host, peak_resident_bytes, versions
+from coset.training.seal import RUN
 
 FINETUNE_SHARE = 0.1
 """Of the learning rates of the run, where fine-tuning begins; they fall to 0 as a cosine does. Chosen on a synthetic
@@ -32,17 +29,15 @@ class CompressibleClicks(CompressibleRun):
 
     Args:
         folder: of the finished run.
+        source: where its data are now; where they were, by default.
 
     Raises:
         InputError: no finished run there, or its data are no longer what they were.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: str | None = None) -> None:
         run = FinishedClickRun.load(folder)
-        self._about = read_json(Path(folder) / "run.json")
-        self._data = ClickData.open(run.metrics["prepared"])
-        if described(self._data) != self._about["data"]:
-            raise InputError(f"{self._data.folder}: holds other data than those that {folder} was trained with")
+        self._data = run.own_data(folder, source)
         self._run, self._spec = run, run.spec
         self._model: ClickModel = run.model
         self._engine: str = run.metrics["engine"]
@@ -89,25 +84,9 @@ class CompressibleClicks(CompressibleRun):
 
     def save(self, folder: Path, how: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         """As a training does, but without checkpoints."""
-        about = {**self._about, "spec": self._spec.to_json(), "compressed": dict(how)}
-        tables, layers = components(self._model)
-        write_json(folder / "run.json", about)
-        header = {"run": about, "versions": versions()}
-        checkpoint.save(folder / "model.safetensors", "model", self._model.state_dict(), header)
-        metrics = {
-            "parameters": ledger.parameters(tables),
-            "bytes": ledger.inference_bytes(tables),
-            "layers_parameters": ledger.parameters(layers),
-            "layers_bytes": ledger.inference_bytes(layers),
-            "optimizer_bytes": self._optimizer_bytes,
-            "peak_resident_bytes": peak_resident_bytes(),
-            "vocabulary_bytes": self._run.metrics["vocabulary_bytes"],
-            "prepared": self._run.metrics["prepared"],
-            "engine": self._engine,
-            "history": list(history),
-            "reported": len(history) - 1,
-            "stopped_early": False,
-            "host": host(),
-            "versions": versions(),
-        }
-        write_json(folder / "metrics.json", metrics)
+        about = {**self._run.about, "spec": self._spec.to_json(), "compressed": dict(how)}
+        write_json(folder / RUN, about)
+        finish(
+            folder, about, self._model, self._data, engine=self._engine, optimizer_bytes=self._optimizer_bytes,
+            history=history, reported=len(history) - 1,
+        )  # fmt: skip

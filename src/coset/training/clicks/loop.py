@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from math import isfinite
 from time import perf_counter
 from typing import Any, Literal
@@ -28,16 +29,16 @@ _ROWS = 4096  # evaluated at once, whatever the batch size, so that no digit of 
 
 
 @torch.no_grad()
-def evaluate(model: ClickModel, part: ClickPart) -> dict[str, float | None]:
-    """Log-loss, AUC, calibration and normalised entropy of `model` on a part of prepared data.
+def evaluate(model: ClickModel, *parts: ClickPart) -> dict[str, float | None]:
+    """Log-loss, AUC, calibration and normalised entropy of `model` on parts of prepared data, together.
 
     Raises:
-        InputError: the part has no rows.
+        InputError: the parts have no rows.
     """
     model.eval()
     names = tuple(model.tables.features)
-    scores = Scores(len(part))
-    for batch in part.batches(_ROWS):
+    scores = Scores(sum(map(len, parts)))
+    for batch in chain.from_iterable(part.batches(_ROWS) for part in parts):
         scores.add(model(batch.numeric, batch.features(names)), batch.labels)
     return scores.report()
 

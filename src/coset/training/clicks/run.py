@@ -11,9 +11,9 @@ tensorboard/                  event files, if they are wanted
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from time import monotonic
@@ -23,7 +23,7 @@ import torch
 
 from coset import ledger
 from coset.data.clicks import ClickData, Feature
-from coset.data.clicks.described import PARTS
+from coset.data.clicks.described import PARTS, PREPARED
 from coset.errors import InputError
 from coset.files import claimed, read_json, write_json
 from coset.models.base import ClickModel
@@ -32,10 +32,10 @@ from coset.training.checkpoint import Rotation
 from coset.training.clicks import board
 from coset.training.clicks.loop import ClickTrainer, Engine, evaluate
 from coset.training.clicks.spec import ClickRunSpec, components
-from coset.training.folder import forget_peak, host, peak_resident_bytes, read_metrics, refuse_others, versions
+from coset.training.folder import forget_peak, host, peak_resident_bytes, refuse_others, versions
+from coset.training.seal import METRICS, RUN, SCHEMA, opened, write_finished
 
 TASK = "clicks"
-_SCHEMA = 1
 _TELL = 20  # steps from one word about progress to the next
 
 
@@ -91,16 +91,17 @@ def execute(
     if tensorboard:
         board.check()
     with claimed(folder, "run.json", resume):
-        about = {"schema": _SCHEMA, "task": TASK, "spec": spec.to_json(), "data": described(data)}
-        if begun := (folder / "run.json").exists():
-            refuse_others(folder, read_json(folder / "run.json"), about)
-        if (folder / "metrics.json").exists():
-            return read_metrics(folder)
+        about = {"schema": SCHEMA, "task": TASK, "spec": spec.to_json(), "data": described(data)}
+        if begun := (folder / RUN).exists():
+            refuse_others(folder, read_json(folder / RUN), about)
+        if (folder / METRICS).exists():
+            with opened(folder) as finished:
+                return finished.metrics
         for part in PARTS:
             data.part(part).check()
         run = _Run(spec, folder, data, about, engine, saving or Saving())
         if not begun:  # not before it is sure that there can be a run of these choices
-            write_json(folder / "run.json", about)
+            write_json(folder / RUN, about)
         return run.train(tensorboard, on_step)
 
 
@@ -182,8 +183,10 @@ class _Run:
             return True
         try:
             with checkpoint.opened(self.best, "model") as saved:
-                step: int = saved.header["step"]
+                step, about = saved.header.get("step"), saved.header.get("run")
         except InputError:
+            return False
+        if about != self.about or not isinstance(step, int):  # of another run
             return False
         return step == trainer.history[trainer.best]["step"] or step > trainer.step
 
@@ -203,29 +206,42 @@ class _Run:
             reported = trainer.best
             with checkpoint.opened(self.best, "model") as saved:
                 fill(trainer.model, saved)
-        header = {"run": self.about, "versions": versions()}
-        checkpoint.save(self.folder / "model.safetensors", "model", trainer.model.state_dict(), header)
-        tables, layers = components(trainer.model)
-        metrics = {
-            "parameters": ledger.parameters(tables),
-            "bytes": ledger.inference_bytes(tables),
-            "layers_parameters": ledger.parameters(layers),
-            "layers_bytes": ledger.inference_bytes(layers),
-            "optimizer_bytes": sum(value.nbytes for value in trainer.optimizers.state().values()),
-            "peak_resident_bytes": peak_resident_bytes(),
-            "vocabulary_bytes": sum(path.stat().st_size for path in (self.data.folder / "vocabularies").glob("*")),
-            "prepared": str(self.data.folder.resolve()),  # where the vocabularies are, for later logs
-            "engine": trainer.engine,
-            "history": trainer.history,
-            "reported": reported,
-            "stopped_early": trainer.stopped and trainer.step < self.spec.training.epochs * trainer.steps_per_epoch,
-            "host": host(),
-            "versions": versions(),
-        }
-        write_json(self.folder / "metrics.json", metrics)
+        metrics = finish(
+            self.folder, self.about, trainer.model, self.data, engine=trainer.engine, history=trainer.history,
+            optimizer_bytes=sum(value.nbytes for value in trainer.optimizers.state().values()),
+            reported=reported,
+            stopped_early=trainer.stopped and trainer.step < self.spec.training.epochs * trainer.steps_per_epoch,
+        )  # fmt: skip
         self.rotation.clear()
         self.best.unlink(missing_ok=True)
         return metrics
+
+
+def finish(
+    folder: Path, about: Mapping[str, Any], model: ClickModel, data: ClickData, *, engine: str, optimizer_bytes: int,
+    history: Sequence[Mapping[str, Any]], reported: int, stopped_early: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the model and the metrics of a run whose `run.json` is there, and return the metrics."""
+    tables, layers = components(model)
+    metrics = {
+        "parameters": ledger.parameters(tables),
+        "bytes": ledger.inference_bytes(tables),
+        "layers_parameters": ledger.parameters(layers),
+        "layers_bytes": ledger.inference_bytes(layers),
+        "optimizer_bytes": optimizer_bytes,
+        "peak_resident_bytes": peak_resident_bytes(),
+        "vocabulary_bytes": sum(path.stat().st_size for path in (data.folder / "vocabularies").glob("*")),
+        "prepared": str(data.folder.resolve()),  # where the vocabularies are, for later logs
+        "engine": engine,
+        "rows": dict(data.parts),
+        "history": list(history),
+        "reported": reported,
+        "stopped_early": stopped_early,
+        "host": host(),
+        "versions": versions(),
+    }
+    write_finished(folder, about, model.state_dict(), {}, metrics)
+    return metrics
 
 
 @torch.no_grad()
@@ -244,43 +260,72 @@ def fill(model: ClickModel, saved: checkpoint.Saved) -> None:
 
 @dataclass(frozen=True)
 class FinishedClickRun:
-    """A trained click model."""
+    """A trained click model.
+
+    Args:
+        about: what its `run.json` says.
+    """
 
     spec: ClickRunSpec
     model: ClickModel
-    data: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What is known of the data that it was trained with."""
+        described: Mapping[str, Any] = self.about["data"]
+        return described
 
     @staticmethod
     def load(folder: Path) -> FinishedClickRun:
         """The finished run in `folder`.
 
         Raises:
-            InputError: no run there, one that is not finished, or a damaged one.
+            InputError: as `coset.training.seal.opened`.
         """
-        folder = Path(folder)
-        if not (folder / "metrics.json").is_file():
-            raise InputError(f"{folder}: this run is not finished; continue it with --resume")
-        with checkpoint.opened(folder / "model.safetensors", "model") as saved:
-            about = saved.header["run"]
-            # What the model says of itself counts; the file beside it may have been edited since.
-            refuse_others(folder / "run.json", read_json(folder / "run.json"), about)
-            spec = ClickRunSpec.from_json(about["spec"])
-            features = [Feature(name, rows, multi_hot) for name, rows, multi_hot in about["data"]["features"]]
-            model = spec.build(features, len(about["data"]["numeric"]))
-            fill(model, saved)
-        return FinishedClickRun(spec, model.eval(), about["data"], read_metrics(folder))
+        with opened(folder) as finished:
+            spec, data = ClickRunSpec.from_json(finished.about["spec"]), finished.about["data"]
+            features = [Feature(name, rows, multi_hot) for name, rows, multi_hot in data["features"]]
+            model = spec.build(features, len(data["numeric"]))
+            fill(model, finished.model)
+        return FinishedClickRun(spec, model.eval(), finished.metrics, finished.about)
 
-    def evaluate(self, data: ClickData, part: str) -> dict[str, float | None]:
-        """Metrics on a part of any data prepared with the same vocabularies.
+    def own_data(self, folder: Path, source: str | None = None) -> ClickData:
+        """The prepared data that the run was trained with.
+
+        Args:
+            folder: of the run, for the words of errors.
+            source: where they are now; where they were, by default.
 
         Raises:
-            InputError: the data have other columns, are damaged, or hold numbers that the model overflows at.
+            InputError: they are not there, or are others.
+        """
+        place = Path(source or self.metrics["prepared"])
+        if source is None and not (place / PREPARED).exists():
+            raise InputError(
+                f"{place}: not there, and {folder} was trained on it and numbers ids by its vocabularies; say where "
+                f"it is now by --data"
+            )
+        data = ClickData.open(place)
+        if described(data) != self.data:
+            raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with")
+        return data
+
+    def evaluate(self, data: ClickData, part: str) -> dict[str, float | None]:
+        """Metrics on a part of any data prepared with the same vocabularies, or on `"all"` rows.
+
+        Raises:
+            InputError: the data have other columns, are damaged, or hold numbers that the model overflows at; or the
+                part has no rows.
         """
         refuse_other_columns(self.data, data)
-        chosen = data.part(part)
-        chosen.check()
-        found = evaluate(self.model, chosen)
+        chosen = [data.part(name) for name in (PARTS if part == "all" else (part,))]
+        if not any(map(len, chosen)):
+            raise InputError(f"{data.folder}: the {part} part has no rows")
+        for each in chosen:
+            each.check()
+        found = evaluate(self.model, *chosen)
         if wrong := [name for name, value in found.items() if value is not None and not isfinite(value)]:
             raise InputError(
                 f"{data.folder}: the {wrong[0]} of the {part} part is {found[wrong[0]]}; it has numbers far beyond "

@@ -1,0 +1,166 @@
+"""What ties the files of a finished run together, so that none is edited or taken from another run unseen.
+
+The header of `model.safetensors` repeats `run.json` and knows further files by their digests; `metrics.json`, which is
+written last, knows the model by its digest, and itself. Digests find what went astray; they prove nothing against
+somebody who forges them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from coset import settings
+from coset.errors import InputError
+from coset.files import read_json, write_json
+from coset.training import checkpoint
+from coset.training.checkpoint import Saved
+from coset.training.folder import first_difference, versions
+
+RUN, MODEL, METRICS = "run.json", "model.safetensors", "metrics.json"
+SCHEMA = 2
+_SEAL = "digests"
+_CURE = "restore it, or train again"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `metrics.json` says of a finished run.
+
+    Args:
+        parameters, bytes: of the tables and, of ratings, biases and the mean.
+        vocabulary_bytes: of what numbers the ids.
+        engine: that trained it.
+        rows: by part, what it was trained and judged on.
+        history: metrics of every evaluation.
+        host, versions: what it was trained with.
+        reported: the evaluation that the model is of; the last by default.
+        stopped_early: before its last epoch.
+        layers_parameters, layers_bytes, optimizer_bytes, peak_resident_bytes: of click models.
+        prepared: the folder of the clicks that it was trained on.
+    """
+
+    parameters: int
+    bytes: int
+    vocabulary_bytes: int
+    engine: str
+    rows: Mapping[str, int]
+    history: tuple[Mapping[str, float | None], ...]
+    host: Mapping[str, Any]
+    versions: Mapping[str, str]
+    reported: int | None = None
+    stopped_early: bool | None = None
+    layers_parameters: int | None = None
+    layers_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    peak_resident_bytes: int | None = None
+    prepared: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.history:
+            raise InputError("metrics: history is empty")
+        if self.reported is not None and not 0 <= self.reported < len(self.history):
+            raise InputError(f"metrics: reported is {self.reported}, of a history of {len(self.history)}")
+        if not {"training", "validation"} <= self.rows.keys():
+            raise InputError("metrics: rows needs training and validation")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, its files found to belong together.
+
+    Args:
+        about: what `run.json` says.
+        model: its tensors and what else is to be known of them, to be read while it is open.
+        metrics: what `metrics.json` says.
+    """
+
+    about: dict[str, Any]
+    model: Saved
+    metrics: dict[str, Any]
+
+
+def write_finished(
+    folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Mapping[str, Any],
+    metrics: Mapping[str, Any], files: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write the model and then the metrics of a run, which is finished thereby.
+
+    Args:
+        about: what its `run.json` says.
+        header: what else the model needs to be read again.
+        metrics: fields of `Metrics`.
+        files: names of files in the folder that belong to it.
+    """
+    known = {name: _digest_of_file(folder / name) for name in files}
+    whole = {**header, "run": dict(about), "files": known, "versions": versions()}
+    model = checkpoint.save(folder / MODEL, "model", tensors, whole)
+    write_json(folder / METRICS, {**metrics, _SEAL: {"model": model, "metrics": _digest_of_value(metrics)}})
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Finished]:
+    """The finished run in `folder`.
+
+    Raises:
+        InputError: no run there, one that is not finished, or a file in it that is damaged, edited, or of another run.
+    """
+    folder = Path(folder)
+    if not (folder / RUN).is_file():
+        raise InputError(f"{folder}: no run here (a run has a {RUN})")
+    if not (folder / METRICS).is_file():
+        raise InputError(f"{folder}: this run is not finished; continue it with --resume")
+    metrics, seal = _read_metrics(folder / METRICS)
+    with checkpoint.opened(folder / MODEL, "model") as saved:
+        if saved.digest != seal.get("model"):
+            raise InputError(
+                f"{folder / METRICS}: of another model than the {MODEL} beside it, so one of them was edited or comes "
+                f"from another run; {_CURE}"
+            )
+        about = saved.header.get("run")
+        if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+            raise InputError(f"{folder}: a run that another version of coset wrote; train it again")
+        if difference := first_difference(read_json(folder / RUN), about):
+            raise InputError(
+                f"{folder / RUN}: edited since the run was trained, or of another run ({difference}); {_CURE}"
+            )
+        for name, digest in saved.header["files"].items():
+            if not (folder / name).is_file():
+                raise InputError(f"{folder / name}: no such file, and the run is of no use without it; {_CURE}")
+            if _digest_of_file(folder / name) != digest:
+                raise InputError(
+                    f"{folder / name}: not the file that this run was trained with: damaged, edited, or of another "
+                    f"run; {_CURE}"
+                )
+        yield Finished(about, saved, metrics)
+
+
+def _read_metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metrics in a file, checked, and what their writer noted of digests."""
+    found = read_json(path)
+    seal = found.pop(_SEAL, None) if isinstance(found, dict) else None
+    if not isinstance(seal, dict):
+        raise InputError(f"{path}: not the metrics of a run that this coset wrote; {_CURE}")
+    if seal.get("metrics") != _digest_of_value(found):
+        raise InputError(f"{path}: edited since it was written, as its numbers do not match their digest; {_CURE}")
+    try:
+        settings.make(Metrics, found, "metrics")
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {_CURE}") from None
+    return found, seal
+
+
+def _digest_of_value(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
