@@ -426,7 +426,6 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("train", "small.csv", "--frobnicate"), ["--frobnicate", "--help"]),
         (("train",), ["RECIPE|DATA", "--help"]),
         (("compare", "small.csv", "--seeds", "many"), ["--seeds", "integer"]),
-        (("inspect", "."), ["ratings"]),
     ],
 )
 @pytest.mark.usefixtures("csv")

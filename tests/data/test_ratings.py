@@ -239,3 +239,12 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+def test_pairs_that_come_again() -> None:
+    data = Ratings("again", [1, 1, 2, 1, 1], ["a", "b", "a", "a", "a"], [1, 2, 3, 4, 5])
+    assert data.pairs is not None
+    assert (data.pairs[0], data.repeated) == (data.pairs[3], 2)
+    assert len(set(data.pairs.tolist())) == 3
+    once = data.select([0, 1, 2])
+    assert (once.pairs, once.repeated) == (None, 0)

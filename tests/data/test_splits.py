@@ -98,3 +98,29 @@ def test_an_empty_part_is_refused() -> None:
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(InputError, match=r"seed.*-1"):
         random_split(10, 0.5, -1)
+
+
+@given(st.lists(st.integers(0, 30), min_size=10, max_size=200), st.floats(0.1, 0.9), st.integers(0, 100))
+def test_rows_that_belong_together_stay_together(together: list[int], share: float, seed: int) -> None:
+    groups = np.array(together)
+    try:
+        split = random_split(len(groups), share, seed, groups)
+    except InputError:  # no group, or every group, fits
+        sizes = np.bincount(groups)
+        assert sizes[sizes > 0].min() > round(len(groups) * share) or len(set(together)) == 1
+        return
+    assert_parts(split, np.arange(len(groups)))
+    assert not set(groups[split.training]) & set(groups[split.validation])
+    over = round(len(groups) * share) - len(split.validation)
+    assert 0 <= over < np.bincount(groups).max()
+    try:
+        tuning = split.tuning(0.5, seed)
+    except InputError:
+        return
+    assert_parts(tuning, split.training)
+    assert not set(groups[tuning.training]) & set(groups[tuning.validation])
+
+
+def test_groups_of_one_row_each_are_split_as_rows_are() -> None:
+    rows = np.arange(1000)
+    assert np.array_equal(random_split(1000, 0.15, 3).validation, random_split(1000, 0.15, 3, rows).validation)

@@ -77,6 +77,26 @@ def test_it_is_json_and_a_table(small_csv: Path) -> None:
     assert "SYNTHETIC DATA" in captured.get()
 
 
+def test_what_is_worth_a_word() -> None:
+    assert (inspect(TINY, 4)["repeated"], inspect(TINY, 4)["notes"]) == (0, [])
+    plays = Ratings("plays", [1, 1, 2, 3], ["a", "a", "b", "c"], [1, 4, 6, 350_000], left_out=2, files=("p-2", "p-10"))
+    found = inspect(plays, 4)
+    assert (found["repeated"], found["left_out"], found["files"]) == (1, 2, ["p-2", "p-10"])
+    order, empty, again, counts = found["notes"]
+    assert order == "read from 2 files, in this order: p-2, p-10"
+    assert empty.startswith("2 rows without")
+    assert again.startswith("1 row is of a user and item that came before")
+    assert "logarithms" in counts
+    assert "350000" in counts
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(inspection_table(found))
+    for note in found["notes"]:
+        assert note in captured.get()
+    stars = Ratings("percent", [1, 1, 2, 3], ["a", "b", "b", "c"], [0, 40, 60, 100])
+    assert inspect(stars, 4)["notes"] == []
+
+
 def test_many_different_ratings_are_not_listed() -> None:
     many = Ratings("many", np.arange(100) % 3, np.arange(100) % 7, np.arange(100) / 10)
     assert inspect(many, 4)["ratings"] is None

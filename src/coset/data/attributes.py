@@ -48,7 +48,7 @@ class Attributes:
                 raise InputError(
                     f"{self.source}, column {name!r}: has shape {values.shape}, expected {ids.shape}, one value an id"
                 )
-        place, first = _places(ids)
+        place, first = rows_by_id(ids)
         if len(first) < len(ids):
             again = int(np.argmax(first[place] != np.arange(len(ids))))
             raise InputError(
@@ -71,7 +71,7 @@ class Attributes:
         Raises:
             InputError: rows of one id have different values.
         """
-        place, first = _places(ids)
+        place, first = rows_by_id(ids)
         for column, values in columns.items():
             if (differs := values[first[place]] != values).any():
                 row = int(differs.argmax())
@@ -108,7 +108,7 @@ class Attributes:
         return found
 
 
-def _places(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rows_by_id(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For every row the number of its id among the distinct ones, and for each of those its first row."""
     if not are_text(ids):
         _, first, place = np.unique(ids, return_index=True, return_inverse=True)

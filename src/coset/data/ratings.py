@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from coset.data.attributes import Attributes
+from coset.data.attributes import Attributes, rows_by_id
 from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
 from coset.data.ids import as_ids
@@ -39,7 +40,7 @@ class Ratings:
     Raises:
         InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
 
-    A user may rate an item more than once; every row counts.
+    A user may rate an item more than once; every row counts (see `pairs`).
 
     Example:
         >>> Ratings("tiny", [1, 1, 2], ["a", "b", "a"], [5, 3, 4]).range
@@ -88,6 +89,19 @@ class Ratings:
     def range(self) -> tuple[float, float]:
         """The lowest and the highest rating."""
         return float(self.ratings.min()), float(self.ratings.max())
+
+    @cached_property
+    def pairs(self) -> np.ndarray | None:
+        """A number for every row, equal for rows of the same user and item; `None` where no two rows are."""
+        users, items = rows_by_id(self.users)[0], rows_by_id(self.items)[0]
+        pairs = users.astype(np.int64) * (int(items.max()) + 1) + items
+        distinct, numbers = np.unique(pairs, return_inverse=True)
+        return None if len(distinct) == len(self) else numbers
+
+    @property
+    def repeated(self) -> int:
+        """How many rows rate an item that the same user rated in an earlier row."""
+        return 0 if self.pairs is None else len(self) - int(self.pairs.max()) - 1
 
     def select(self, index: Any) -> Ratings:
         """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""

@@ -66,11 +66,15 @@ class SplitSettings:
         if not 0 <= self.tuning < 1:
             raise InputError(f"split: tuning must lie between 0 and 1, not {self.tuning}")
 
-    def split(self, rows: int, seed: int) -> Split:
-        """The split of `rows` rows for this seed, `tuning` left aside."""
+    def split(self, ratings: Ratings, seed: int) -> Split:
+        """The split of the rows of `ratings` for this seed, `tuning` left aside.
+
+        Where a user rates an item more than once, a random split keeps these rows on one side: a model that has seen
+        one of them all but knows the others.
+        """
         if self.kind == "ordered":
-            return ordered_split(rows, self.validation)
-        return random_split(rows, self.validation, seed)
+            return ordered_split(len(ratings), self.validation)
+        return random_split(len(ratings), self.validation, seed, ratings.pairs)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class VocabularySettings:
 
 def prepare(ratings: Ratings, split: SplitSettings, vocabulary: VocabularySettings, seed: int) -> Encoded:
     """Split and number `ratings`. With `split.tuning`, the validation rows are gone from what is returned."""
-    parts = split.split(len(ratings), seed)
+    parts = split.split(ratings, seed)
     if split.tuning:
         slices = parts.tuning(split.tuning, seed)
         ratings = ratings.select(parts.training)

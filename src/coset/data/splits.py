@@ -23,11 +23,13 @@ class Split:
         validation: rows to report on.
         kind: how they were drawn; `"ordered"` means that validation comes after training, so that it may hold
             ids which training has not seen.
+        together: see `random_split`.
     """
 
     training: np.ndarray
     validation: np.ndarray
     kind: Kind = "random"
+    together: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.training) + len(self.validation)
@@ -48,17 +50,20 @@ class Split:
         """
         n = len(self.training)
         ordered = self.kind == "ordered"
-        inner = ordered_split(n, fraction) if ordered else _random(n, fraction, seed, _TUNING)
-        return Split(self.training[inner.training], self.training[inner.validation], self.kind)
+        together = None if self.together is None else self.together[self.training]
+        inner = ordered_split(n, fraction) if ordered else _random(n, fraction, seed, _TUNING, together)
+        return Split(self.training[inner.training], self.training[inner.validation], self.kind, self.together)
 
 
-def random_split(n: int, validation: float, seed: int) -> Split:
+def random_split(n: int, validation: float, seed: int, together: np.ndarray | None = None) -> Split:
     """A split of `n` rows at random.
 
     Args:
         n: number of rows.
         validation: share of the rows that validate, in (0, 1); their number is `round(n * validation)`.
         seed: a whole number from 0 on; the same arguments give the same split on every machine.
+        together: a number for every row, shape `(n,)`: rows of one number all train or all validate. The number of rows
+            that validate then comes as near from below as whole groups do.
 
     Raises:
         InputError: the share is out of range, a part would be empty, or the seed is negative.
@@ -67,7 +72,7 @@ def random_split(n: int, validation: float, seed: int) -> Split:
         >>> random_split(5, validation=0.4, seed=0).validation.shape
         (2,)
     """
-    return _random(n, validation, seed, _SPLIT)
+    return _random(n, validation, seed, _SPLIT, together)
 
 
 def ordered_split(n: int, validation: float) -> Split:
@@ -84,15 +89,42 @@ def ordered_split(n: int, validation: float) -> Split:
     return Split(rows[:cut], rows[cut:], "ordered")
 
 
-def _random(n: int, fraction: float, seed: int, purpose: int) -> Split:
+def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarray | None = None) -> Split:
     held = _count(n, fraction)
     if seed < 0:
         raise InputError(f"the seed of a split must be a whole number from 0 on, not {seed}")
     # Raw bits and a sort, not `Generator.permutation`: numpy promises the bits for ever, the permutation not.
     keys = np.random.PCG64(np.random.SeedSequence([seed, purpose])).random_raw(n)
     validates = np.zeros(n, dtype=np.bool_)
-    validates[np.argsort(keys, kind="stable")[:held]] = True
-    return Split(np.flatnonzero(~validates).astype(np.int64), np.flatnonzero(validates).astype(np.int64), "random")
+    if together is None:
+        validates[np.argsort(keys, kind="stable")[:held]] = True
+    else:
+        _, first, group = np.unique(together, return_index=True, return_inverse=True)
+        validates[_fitting(keys[first], np.bincount(group), held)[group]] = True
+        if not 0 < validates.sum() < n:
+            raise InputError(
+                f"holding out {fraction:g} of {n} rows leaves none on one side, as rows of one user and item stay "
+                "together; take another share or more data"
+            )
+    return Split(
+        np.flatnonzero(~validates).astype(np.int64), np.flatnonzero(validates).astype(np.int64), "random", together
+    )
+
+
+def _fitting(keys: np.ndarray, sizes: np.ndarray, held: int) -> np.ndarray:
+    """Which groups are taken: in the order of their keys, each that still fits into `held` rows."""
+    taken = np.zeros(len(keys), dtype=np.bool_)
+    order = np.argsort(keys, kind="stable")
+    count = int(np.searchsorted(np.cumsum(sizes[order]), held, side="right"))
+    taken[order[:count]] = True
+    left = held - int(sizes[order[:count]].sum())
+    for group in order[count:].tolist():
+        if not left:
+            break
+        if sizes[group] <= left:
+            taken[group] = True
+            left -= int(sizes[group])
+    return taken
 
 
 def _count(n: int, fraction: float) -> int:

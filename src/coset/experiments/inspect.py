@@ -15,6 +15,7 @@ from coset.methods.full import Full
 from coset.schema import Table
 from coset.sizes import format_size
 
+_SKEWED = 20  # times the median: no scale of ratings goes so far
 _OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
 
 
@@ -23,7 +24,9 @@ def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
 
     The popularity histogram of a feature groups its ids by how often they occur, in powers of two: each group
     has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all rows that its ids make up. Its
-    `attributes` are the columns of its ids with their numbers of distinct codes.
+    `attributes` are the columns of its ids with their numbers of distinct codes. `repeated` rows are of a user and item
+    that came before, `left_out` rows were empty, `files` are the parts of a folder in the order in which they were
+    read, and `notes` are sentences on what follows from these.
     """
     low, high = ratings.range
     values, counts = np.unique(ratings.ratings, return_counts=True)
@@ -45,10 +48,39 @@ def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
         "ratings": [
             {"rating": float(value), "rows": int(count)} for value, count in zip(values, counts, strict=True)
         ] if len(values) <= 20 else None,
+        "repeated": ratings.repeated,
+        "left_out": ratings.left_out,
+        "files": list(ratings.files),
+        "notes": _notes(ratings),
         "embedding_dim": embedding_dim,
         "features": features,
         "bytes": together(features),
     }  # fmt: skip
+
+
+def _notes(ratings: Ratings) -> list[str]:
+    """What is worth a word, and what to do about it."""
+    notes = []
+    if count := len(ratings.files):
+        first, last = ratings.files[:3], ratings.files[-1:]
+        shown = ", ".join(ratings.files) if count <= 5 else f"{', '.join(first)} … {last[0]}"
+        notes.append(f"read from {count:,} {'file' if count == 1 else 'files'}, in this order: {shown}")
+    if ratings.left_out:
+        notes.append(f"{ratings.left_out:,} rows without user, item and rating were left out")
+    if ratings.repeated:
+        rows = "1 row is" if ratings.repeated == 1 else f"{ratings.repeated:,} rows are"
+        notes.append(
+            f"{rows} of a user and item that came before: a random split keeps the rows of a pair on one side, an "
+            "ordered one may train on the first and validate on the next"
+        )
+    low, high = ratings.range
+    median = float(np.median(ratings.ratings))
+    if low >= 0 and median > 0 and high >= 100 and high >= _SKEWED * median:
+        notes.append(
+            f"the ratings look like counts (median {median:g}, most {high:g}), of which the largest make nearly all of "
+            "a squared error: train on their logarithms, such as numpy.log1p of the column"
+        )
+    return notes
 
 
 def together(features: list[dict[str, Any]]) -> dict[str, int]:
@@ -122,7 +154,8 @@ def inspection_table(found: dict[str, Any]) -> Group:
     grid.add_section()
     grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
     attributes = [_attributes_table(found)] if any(of["attributes"] for of in found["features"]) else []
-    return Group(grid, *attributes, *(_histogram_table(of) for of in found["features"]))
+    notes = [Text(f"• {note}") for note in found["notes"]]
+    return Group(grid, *notes, *attributes, *(_histogram_table(of) for of in found["features"]))
 
 
 def _attributes_table(found: dict[str, Any]) -> Grid:

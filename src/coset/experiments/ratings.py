@@ -111,7 +111,7 @@ class RatingsRecipe(Recipe):
 
     def trial(self, data: Ratings, beside: Path) -> tuple[RatingsRecipe, Ratings]:
         """A quarter of the epochs on the training part, of a million ratings at most, 5 % of which validate."""
-        parts = self.split.split(len(data), self.first_seed)
+        parts = self.split.split(data, self.first_seed)
         if self.split.tuning:
             parts = parts.tuning(self.split.tuning, self.first_seed)
         rows = parts.training
