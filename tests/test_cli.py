@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coset.data import DataNotFound, movielens
@@ -148,6 +149,24 @@ def test_compare(coset: Coset, csv: Path) -> None:
     assert Path("out/losses.png").exists()
     assert Path("out/frontier.png").exists()
     assert "--resume" in coset(*words, "--out", "out").sentence
+
+
+def test_a_model_without_biases_is_trained_and_compared(coset: Coset, csv: Path) -> None:
+    without = ("--set", "model.biases=false", "--dim", 4, "--epochs", 2, "--json")
+    trained = coset("train", csv, "--row", "full", *without, "--out", "one")
+    assert trained.code == 0, trained.err
+    found = coset(
+        "compare", csv, "--methods", "low_rank,attribute_partitions", "--budgets", "1KB", *without, "--out", "out"
+    )
+    assert found.code == 0, found.err
+    rows = {row["name"]: row["metrics"]["val_mse"]["mean"] for row in found.json["rows"]}
+    assert rows.keys() == {"full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "planned", "low_rank"}
+    ratings = np.loadtxt(csv, delimiter=",", skiprows=1)[:, 2]
+    assert max(rows.values()) < 1.1 * ratings.var()  # the mean is there: without it, about 9 more
+    left = [note for note in found.json["notes"] if note.startswith("left out ")]
+    assert len(left) == 2
+    assert "bias only" in left[0]
+    assert left[1].endswith("and has none; name their columns with --user-attribute and --item-attribute")
 
 
 def test_compare_prints_a_table(coset: Coset, csv: Path) -> None:

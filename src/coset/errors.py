@@ -46,6 +46,10 @@ class Unsuitable(InputError):
         return Unsuitable(f"{where}: {self}")
 
 
+class MissingAttributes(Unsuitable):
+    """A method that needs attributes, and a table that has none; who knows where they come from may say so."""
+
+
 class InfeasibleBudget(Unsuitable):
     """A byte budget below what a method can reach; `floor` is the smallest feasible number of bytes."""
 

@@ -189,8 +189,12 @@ def test_infeasible_rows_can_be_left_out_with_a_note(ratings: Ratings) -> None:
     (note,) = notes
     assert "thin 500B" in note
     nothing = replace(recipe, only=("thin 500B",))
-    with pytest.raises(InputError, match="no method fits"):
+    with pytest.raises(InputError, match="row 'thin 500B': low_rank needs a budget of at least"):
         resolve(nothing, encode(nothing, ratings, 0))
+    both = replace(recipe, only=("thin",))
+    rows, (note,) = resolve(both, encode(both, ratings, 0))
+    assert [row.name for row in rows] == ["thin 2KB"]
+    assert "thin 500B" in note
 
 
 @pytest.mark.parametrize("name", sorted(name for name, cls in registered().items() if not cls.row_per_id))
@@ -326,7 +330,15 @@ def test_a_recipe_for_any_data(ratings: Ratings) -> None:
     assert plain.name == "small"
     assert plain.model.embedding_dim == 8
     names = [row.name for row in resolve(replace(plain, data=data), encode(plain, ratings, 0))[0]]
-    assert names == ["full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "bias only", "hashing"]
+    baselines = ["full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "bias only"]
+    assert names == [*baselines, "planned", "hashing"]
+    some = recipe_for_data(data, ["hashing", "low_rank"], ["2KB", "600B"], 8)
+    rows, notes = resolve(some, encode(some, ratings, 0))
+    assert [row.name for row in rows[len(baselines) :]] == [
+        "planned 2KB", "planned 600B", "hashing 2KB", "hashing 600B", "low_rank 2KB"
+    ]  # fmt: skip
+    (note,) = notes
+    assert note.startswith("left out low_rank 600B: low_rank needs a budget of at least")
     everything = recipe_for_data(data, ["all"], ["2KB", "600B"], 8)
     rows, notes = resolve(everything, encode(everything, ratings, 0))
     assert {"hashing 2KB", "hashing 600B", "low_rank 2KB", "quotient_remainder 2KB"} <= {row.name for row in rows}
@@ -335,6 +347,34 @@ def test_a_recipe_for_any_data(ratings: Ratings) -> None:
         recipe_for_data(data, ["hashin"], ["2KB"])
     with pytest.raises(InputError, match="'full'"):
         recipe_for_data(data, ["full"], ["2KB"])
+
+
+def test_rows_that_do_not_run_are_not_held_to_the_model(ratings: Ratings) -> None:
+    recipe = recipe_for_data(DataSettings("small.csv"), [], [], 8).override("model", {"biases": False})
+    rows, (note,) = resolve(recipe, encode(recipe, ratings, 0))
+    assert [row.name for row in rows] == ["full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8"]
+    assert note == "left out bias only: model: embedding_dim = 0 leaves the biases alone, so biases must be true"
+    full = replace(recipe, only=("full",))
+    (row,), notes = resolve(full, encode(full, ratings, 0))
+    assert (row.name, notes) == ("full", [])
+    alone = replace(recipe, only=("bias only",))
+    with pytest.raises(InputError, match="row 'bias only': model: embedding_dim = 0"):
+        resolve(alone, encode(alone, ratings, 0))
+
+
+def test_a_budget_below_the_biases_names_the_way_out(ratings: Ratings) -> None:
+    recipe = recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["403B"], 8)
+    encoded = encode(recipe, ratings, 0)
+    for name in ("low_rank", "planned"):
+        with pytest.raises(InfeasibleBudget, match=r"; --set model\.biases=false leaves the biases out$"):
+            resolve(replace(recipe, only=(name,)), encoded)
+    without = recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["500B"], 8).override("model", {"biases": False})
+    (row,), _ = resolve(replace(without, only=("low_rank",)), encoded)
+    assert stored(row, encoded)[1] <= 500
+    tiny = replace(recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["9B"], 8), only=("low_rank",))
+    with pytest.raises(InfeasibleBudget) as caught:
+        resolve(tiny.override("model", {"biases": False}), encoded)
+    assert "--set" not in str(caught.value)  # there is nothing more to leave out
 
 
 def test_budgets_without_methods_are_not_ignored() -> None:

@@ -56,6 +56,18 @@ def test_sigmoid_without_biases() -> None:
     assert norm == pytest.approx(NORMS)
 
 
+def test_a_linear_score_keeps_its_mean_without_biases() -> None:
+    model = small(output="linear")
+    prediction, norm = scores(model)
+    assert prediction == pytest.approx([3.5 + dot for dot in DOTS])
+    assert norm == pytest.approx(NORMS)
+    assert [component.key for component in model.components() if "embeddings" not in component.key] == ["mean"]
+    model(torch.tensor([0]), torch.tensor([0])).prediction.sum().backward()
+    assert model.mean is not None
+    assert model.mean.grad == 1
+    assert small().mean is None  # a sigmoid of 0 is the middle of the range
+
+
 def test_linear_with_biases() -> None:
     prediction, norm = scores(small(biases=True, output="linear"))
     offsets = [3.5 + 0.5 - 0.125, 3.5 - 0.5 + 0.25, 3.5 + 8.0 - 0.125]

@@ -99,13 +99,16 @@ def plan_for(
                 f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
             )
     other = besides(recipe, model, encoded)
-    if how.alpha is not None:
-        return _by_alpha(tables, budget, how.alpha, other)
-    return solve(
-        tables, budget,
-        methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
-        optimizer=how.optimizer, other_bytes=other, curves=curves,
-    )  # fmt: skip
+    try:
+        if how.alpha is not None:
+            return _by_alpha(tables, budget, how.alpha, other)
+        return solve(
+            tables, budget,
+            methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
+            optimizer=how.optimizer, other_bytes=other, curves=curves,
+        )  # fmt: skip
+    except InfeasibleBudget as error:
+        raise InfeasibleBudget(f"{error}{recipe.way_out(model)}", error.floor) from None
 
 
 def check_optimizer(training: Any, given: str | None) -> None:

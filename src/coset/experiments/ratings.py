@@ -48,6 +48,7 @@ class RatingsRecipe(Recipe):
         article="an", long="mean squared error", columns=(Column("val_mae", "MAE"),),
     )  # fmt: skip
     readers: ClassVar[settings.Readers] = {Method: from_json}
+    attributes_from: ClassVar[str] = "; name their columns with --user-attribute and --item-attribute"
 
     def spec(self, row: Row, seed: int) -> RunSpec:
         """The run of one row with one seed."""
@@ -87,6 +88,10 @@ class RatingsRecipe(Recipe):
     def components(self, model: DotSettings, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
         """Those of tables and biases."""
         return predicted_components(model, methods, encoded.user, encoded.item)
+
+    def way_out(self, model: DotSettings) -> str:
+        """Without one bias an id."""
+        return "; --set model.biases=false leaves the biases out" if model.biases else ""
 
     def steps(self, row: Row, encoded: Encoded) -> int:
         """Batches of all epochs."""

@@ -101,8 +101,8 @@ def recipe_for_data(
 
     Args:
         data: the ratings.
-        methods: names of methods; `["all"]` for all that can be made smaller, where a budget below the floor of
-            one leaves that row out instead of raising.
+        methods: names of methods; `["all"]` for all that can be made smaller. A budget below the floor of a method
+            leaves that row out, with a note; beside them there is a planned row for each budget.
         budgets: bytes of the whole model; by default a quarter of the full one.
         embedding_dim: of the full model.
         collisions: in place of budgets: ids for each row of the largest component.
@@ -143,12 +143,11 @@ def _with_rows(
     sized = bool(budgets or collisions)
     if full_below is not None:
         size["full_below"] = full_below
-    everything = list(methods or (["all"] if sized else [])) == ["all"]
-    planned: tuple[RowSettings, ...] = ()
-    if everything:
+    if list(methods or (["all"] if sized else [])) == ["all"]:
         methods = [name for name, cls in registered().items() if not cls.row_per_id]
-        if not collisions:
-            planned = (RowSettings("planned", note=PLANNED, plan=True, budgets=size["budgets"]),)
+    planned: tuple[RowSettings, ...] = ()
+    if methods and not collisions:
+        planned = (RowSettings("planned", note=PLANNED, plan=True, budgets=size["budgets"]),)
     for name in methods:
         if name == "all":
             raise InputError("'all' stands for every method; leave the others out")
@@ -156,4 +155,4 @@ def _with_rows(
             raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
     rows = tuple(RowSettings(name, method=name, **size) for name in methods)
     return replace(base, name=Path(data.source).stem, title=title, data=data, rows=(*base.rows, *planned, *rows),
-                   skip_infeasible=everything)  # fmt: skip
+                   skip_infeasible=True)  # fmt: skip

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from coset import ledger
-from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
+from coset.errors import InfeasibleBudget, InputError, MissingAttributes, Unsuitable, unknown
 from coset.experiments.planning import Planning, besides, check_optimizer, plan_for, read_plan
 from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
-from coset.schema import Table
 from coset.sizes import budget_bytes
 
 Calibration = Callable[[Any, Planning], Any]
@@ -28,6 +27,7 @@ class _Case:
     model: Any
     budget: Any = None
     collisions: int | None = None
+    dim: int | None = None  # of the model, which may not have this one: only rows that run are held to it
 
 
 def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) -> tuple[list[Row], list[str]]:
@@ -57,6 +57,8 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
             if recipe.only and not {name, given.name} & set(recipe.only):
                 continue
             try:
+                if case.dim is not None:
+                    case = replace(case, model=_of_dim(given, case.model, case.dim))
                 limit = (
                     None if case.budget is None else budget_bytes(case.budget, _full_bytes(recipe, case.model, encoded))
                 )
@@ -67,7 +69,9 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
                 chosen = _chosen(recipe, given, case, limit, encoded) if plan is None else plan.methods
                 recipe.components(case.model, chosen, encoded)  # raises where one does not fit
             except Unsuitable as error:
-                if not recipe.skip_infeasible:
+                if isinstance(error, MissingAttributes):
+                    error = MissingAttributes(f"{error}{recipe.attributes_from}")
+                if name in recipe.only or not recipe.skip_infeasible:  # what was asked for by name is not left out
                     raise error.under(f"row {name!r}") from None
                 notes.append(f"left out {name}: {error}")
                 continue
@@ -102,7 +106,7 @@ def _cases(given: RowSettings, model: Any) -> Iterator[_Case]:
         yield _Case(given.name if len(many) == 1 else f"{given.name} c={number}", model, collisions=number)
     for dim in given.embedding_dims:
         name = given.name if len(given.embedding_dims) == 1 else f"{given.name} d={dim}"
-        yield _Case(name, _of_dim(given, model, dim))
+        yield _Case(name, model, dim=dim)
     if not given.budgets and not given.embedding_dims and not many:
         yield _Case(given.name, model)
 
@@ -150,21 +154,14 @@ def _chosen(recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, 
         return {table.name: cls.for_collisions(table, case.collisions, **fixed) for table in tables}
     assert limit is not None
     taken = _full_bytes(recipe, case.model, encoded) - sum(table.full_bytes for table in tables)
-    return _within(cls, tables, limit, taken, len(every) > len(tables), fixed) if tables else {}
-
-
-def _within(
-    cls: type[Method], tables: Sequence[Table], limit: int, taken: int, some_full: bool, fixed: Mapping[str, Any]
-) -> dict[str, Method]:
-    """Sizes of a method for these tables, where so many bytes of the limit are taken already."""
     try:
-        return uniform(tables, cls, limit - taken, **fixed)
+        return uniform(tables, cls, limit - taken, **fixed) if tables else {}
     except InfeasibleBudget as error:
         floor = error.floor + taken
-        what = "what stays full" if some_full else "biases"
+        what = "what stays full" if len(every) > len(tables) else "biases" if taken else "the rest"
         raise InfeasibleBudget(
             f"{cls.name} needs a budget of at least {floor} bytes here ({error.floor} for the tables, "
-            f"{taken} for {what}), not {limit}",
+            f"{taken} for {what}), not {limit}{recipe.way_out(case.model)}",
             floor,
         ) from None
 

@@ -310,6 +310,13 @@ class Recipe(ABC):
             InputError: a method that does not fit its table.
         """
 
+    attributes_from: ClassVar[str] = ""
+    """Where attributes of ids come from, as the end of a sentence; empty where these data have none."""
+
+    def way_out(self, model: Any) -> str:
+        """What makes a model smaller besides its methods, as the end of a sentence; empty where nothing does."""
+        return ""
+
     @abstractmethod
     def steps(self, row: Row, encoded: Any) -> int:
         """Steps of the training of a row."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
-from coset.errors import InputError, Unsuitable, unknown
+from coset.errors import InputError, MissingAttributes, unknown
 from coset.methods.base import make, register
 from coset.methods.composition import Operation, RowComposition, compose, concat_widths
 from coset.methods.facts import COMPOSED, Facts
@@ -133,9 +133,8 @@ def _stored_as(column: str) -> str:
 
 def _attributes(table: Table) -> Mapping[str, np.ndarray]:
     if not table.attributes:
-        raise Unsuitable(
-            f"table {table.name!r}: attribute_partitions needs attributes, columns of codes for its ids, and has none "
-            f"(on the command line: --user-attribute and --item-attribute)"
+        raise MissingAttributes(
+            f"table {table.name!r}: attribute_partitions needs attributes, columns of codes for its ids, and has none"
         )
     if _NUMBER in table.attributes:
         raise InputError(f"table {table.name!r}: an attribute cannot be called {_NUMBER!r}; rename it")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coset import settings
-from coset.errors import InputError
+from coset.errors import InputError, Unsuitable
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.tables import EmbeddingCollection, check_ids
@@ -26,7 +26,7 @@ class DotSettings:
 
     Args:
         embedding_dim: elements of a vector; 0 leaves the dot product out, which makes a bias-only model.
-        biases: whether a mean and one bias an id are added to the dot product.
+        biases: whether one bias an id is added to the dot product.
         output: `"sigmoid"`, the score squashed to the range of ratings, or `"linear"`, the score itself, cut to
             that range when predicting but not when training.
         low, high: the range of ratings; the range in the training part by default.
@@ -47,11 +47,17 @@ class DotSettings:
         if self.embedding_dim > MAX_DIM:
             raise InputError(f"model: embedding_dim must be at most {MAX_DIM}, not {self.embedding_dim}")
         if self.embedding_dim == 0 and not self.biases:
-            raise InputError("model: embedding_dim = 0 leaves the biases alone, so biases must be true")
+            raise Unsuitable("model: embedding_dim = 0 leaves the biases alone, so biases must be true")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise InputError(f"model: low must be less than high, not {self.low} and {self.high}")
         if not self.std > 0:
             raise InputError(f"model: std must be positive, not {self.std}")
+
+    @property
+    def centred(self) -> bool:
+        """Whether a trained mean is added: beside biases, and wherever the score is the rating itself, as products of
+        fresh vectors are near 0 and ratings are not. A sigmoid of 0 is the middle of the range already."""
+        return self.biases or self.output == "linear"
 
 
 class Scores(NamedTuple):
@@ -63,7 +69,7 @@ class Scores(NamedTuple):
 
 
 class DotModel(nn.Module):
-    """`rating ≈ output(mean + user bias + item bias + user vector · item vector)`.
+    """`rating ≈ output(mean + user bias + item bias + user vector · item vector)`, or the parts of it in `settings`.
 
     Matrix factorisation with biases (Koren, Bell and Volinsky, 2009, "Matrix factorization techniques for
     recommender systems"); without biases and with a sigmoid, the model of the Keras example "Memory-efficient
@@ -104,15 +110,15 @@ class DotModel(nn.Module):
             self.biases = EmbeddingCollection([(Table(t.name, t.num_embeddings, 1), "full") for t in (user, item)])
             for bias in self.biases.parameters():
                 nn.init.zeros_(bias)
-            self.mean = nn.Parameter(torch.tensor(self._score(mean)))
+        self.mean = nn.Parameter(torch.tensor(self._score(mean))) if settings.centred else None
 
     def forward(self, users: Tensor, items: Tensor) -> Scores:
         """Scores of pairs of ids, each of shape `(batch,)`."""
         check_ids(self.user, users)
         check_ids(self.item, items)
         users, items = users.long(), items.long()  # methods compute in int64
-        score: Tensor = torch.zeros((), device=users.device)
-        squared_norm = score
+        squared_norm: Tensor = torch.zeros((), device=users.device)
+        score = squared_norm if self.mean is None else self.mean
         for collection in (self.embeddings, self.biases):
             if collection is None:
                 continue
@@ -122,7 +128,7 @@ class DotModel(nn.Module):
             if collection is self.embeddings:
                 score = score + _products(left, right)
             else:
-                score = score + self.mean + left.squeeze(-1) + right.squeeze(-1)
+                score = score + left.squeeze(-1) + right.squeeze(-1)
         if self.settings.output == "sigmoid":
             score = self.low + (self.high - self.low) * torch.sigmoid(score)
         else:
@@ -141,7 +147,7 @@ class DotModel(nn.Module):
         for prefix, collection in (("embeddings", self.embeddings), ("biases", self.biases)):
             if collection is not None:
                 found += [component.under(prefix) for component in collection.components()]
-        return [*found, Component("mean", 1, 0, self.mean.dtype)] if self.biases is not None else found
+        return found if self.mean is None else [*found, Component("mean", 1, 0, self.mean.dtype)]
 
     def _score(self, rating: float) -> float:
         """The score whose output is `rating`."""

@@ -68,7 +68,7 @@ class FusedDot:
         self.model, self.settings, self.optimizer = model, settings, optimizer
         tables = _tables(model)
         self.program = Program(tables, {name: name for name in tables})
-        self.parameters = [*self.program.parameters, *([model.mean] if model.biases is not None else [])]
+        self.parameters = [*self.program.parameters, *([] if model.mean is None else [model.mean])]
         self.kind, self.names = _KINDS[settings.optimizer]
         self.dense = settings.optimizer == "adam"
         self._brought = [
@@ -95,7 +95,7 @@ class FusedDot:
             check_ids(table, ids)
         targets = targets.to(self.parameters[0].dtype).contiguous()
         gaps = np.empty(len(targets), dtype)
-        mean = len(self.parameters) - 1 if self.model.biases is not None else -1
+        mean = -1 if self.model.mean is None else len(self.parameters) - 1
         arrays = np.array([[0, *_shape(p)] for p in self.parameters], np.int64)
         program.addresses()
         program.check()
