@@ -119,6 +119,12 @@ def test_parts_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     data = load_ratings(tmp_path / "days")
     assert data.users.tolist() == [0, 0, 9, 9, 10, 10, 11, 11]
     assert data.files == ("part-0.csv", "part-9.csv", "part-10.csv", "part-11.csv")
+    put(tmp_path / "days" / "part-12.csv", b"")  # as Spark writes a part without rows
+    assert rows(load_ratings(tmp_path / "days")) == rows(data)
+    some = load_ratings(tmp_path / "days" / "part-1?.csv")
+    assert (some.users.tolist(), some.files) == ([10, 10, 11, 11], ("part-10.csv", "part-11.csv"))
+    with pytest.raises(InputError, match="no file fits this pattern"):
+        load_ratings(tmp_path / "part-*.csv")
 
 
 def test_folders_of_hive_and_parts_of_several_forms(tmp_path: Path) -> None:

@@ -58,3 +58,16 @@ def test_folders_and_patterns_of_nothing(tmp_path: Path) -> None:
         shards(tmp_path / "day_*", [".csv"])
     (tmp_path / "day[1].csv").write_text("y")
     assert [shard.name for shard in shards(tmp_path / "day[1].csv", [".csv"])] == ["day[1].csv"]
+
+
+def test_a_whole_disk_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coset.data import shards as module
+
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+    (tmp_path / "3" / "day_1.csv").write_text("y")
+    monkeypatch.setattr(module, "MOST_FOLDERS", 4)
+    assert len(shards(tmp_path, [".csv"])) == 1
+    monkeypatch.setattr(module, "MOST_FOLDERS", 3)
+    with pytest.raises(InputError, match="more than 3 folders"):
+        shards(tmp_path, [".csv"])

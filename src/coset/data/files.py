@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from coset.data.foreign import HEAD, encoding, foreign
-from coset.data.packed import PACKINGS, Readable, Stream, unpacked
+from coset.data.packed import Readable, Stream, packing_of, unpacked
 from coset.errors import InputError, brief
 
 LARGEST = 4 << 30
@@ -67,7 +67,7 @@ class DataFile:
         if self.path is None:
             return None
         with self.path.open("rb") as file:
-            packed = file.read(8).startswith(tuple(PACKINGS))
+            packed = packing_of(file.read(8))
         return None if packed or encoding(self.head) else self.path
 
     def read(self) -> bytes:

@@ -37,7 +37,7 @@ class Found:
 
 
 def find(path: Path) -> Found:
-    """The files of ratings at `path`: a file, a pipe, a zip archive, or a folder.
+    """The files of ratings at `path`: a file, a pipe, a zip archive, a folder, or a pattern of names (`*`, `?`, `[…]`).
 
     In an archive or folder GroupLens' files are looked for first (in a folder in it or one level down), then any: the
     only one of an archive, or the only one that says `rating` in its name; all of a folder, in the order of the numbers
@@ -50,7 +50,10 @@ def find(path: Path) -> Found:
         member = _topmost(_grouplens_in(path))
         if member is not None:
             return _found(member, lambda name: data_file(path / name), lambda name: os.path.isfile(path / name))
+    if path.is_dir() or not path.exists():
         parts = shards(path, ENDINGS)
+        # Spark and others write files without a row where a part has none.
+        parts = [part for part in parts if part.path.stat().st_size] or parts[:1]
         return Found(tuple(data_file(part.path) for part in parts), tuple(part.name for part in parts))
     file = data_file(path)
     if is_archive(file):

@@ -51,7 +51,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
     if _is_tfrecord(head):
         return "a TFRecord file", f"{_TABLE}; coset reads tables"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if re.match(rb"[\[{]\s*([\"\[{}\]0-9-]|$)", text):
+    if re.match(rb"\[\s*[\[{]|\{\s*\"", text):
         lines = b'"}\n{' in text or b"}\n{" in text or b"}\r\n{" in text
         way = _BY_PANDAS.replace("(…)", "(…, lines=True)") if lines else _BY_PANDAS
         return ("JSON, an object a line" if lines else "JSON"), way.format("json")

@@ -87,13 +87,21 @@ def unpacked(file: Readable, where: str) -> Stream:
     """
     stream = Stream(file, where)
     for _ in range(_DEEPEST):
-        head = stream.peek(8)
-        found = next((packing for mark, packing in PACKINGS.items() if head.startswith(mark)), None)
-        if found is None:
+        if not (mark := packing_of(stream.peek(8))):
             break
-        name, opener = found
-        stream = Stream(opener(stream, where), where, name)
+        stream = opened(stream, mark, where)
     return stream
+
+
+def packing_of(head: bytes) -> bytes:
+    """The key in `PACKINGS` of what bytes that begin so are packed in; the empty one if they are not."""
+    return next((mark for mark in PACKINGS if head.startswith(mark)), b"")
+
+
+def opened(file: Readable, mark: bytes, where: str) -> Stream:
+    """What is in `file`, by the key of its packing; see `unpacked`."""
+    name, opener = PACKINGS[mark]
+    return Stream(opener(file, where), where, name)
 
 
 def _gzip(stream: Readable, where: str) -> Readable:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -158,9 +159,9 @@ def load_ratings(
     """The ratings called `data`: a built-in name, or a path.
 
     Args:
-        data: a key of `DATASETS`; or the path of a CSV or TSV file with a header, of a Parquet file, or of a
-            MovieLens archive, folder or ratings file as GroupLens publishes them. A built-in name always
-            means the built-in set; write `./movielens-1m` for a file of that name.
+        data: a key of `DATASETS`; or the path of a file, pipe, zip archive or folder of CSV, TSV or Parquet (see
+            docs/data.md), or a pattern of such files; GroupLens' own files too. A built-in name always means the
+            built-in set; write `./movielens-1m` for a file of that name.
         user: column of the user ids; a usual name such as `userId` or `user_id` is found by itself.
         item: column of the item ids, likewise (`movieId`, `item_id`, …).
         rating: column of the ratings, likewise.
@@ -172,8 +173,8 @@ def load_ratings(
     GroupLens' own files of users and movies, where they lie beside the ratings, give their attributes by themselves
     (see `coset.data.grouplens`); columns that are named take their place.
 
-    Ids are int64 when every one is written as a whole number, and text otherwise. Spaces around a value of a
-    text file are not part of it. Attributes are read as ids are, and an empty value is a value like any other.
+    Ids are int64 when every one is written as a whole number of 64 bits, and text otherwise (see `coset.data.ids`).
+    Attributes are read as ids are, and an empty value is a value like any other.
 
     Raises:
         InputError: the name is unknown, or the file is missing, unreadable or has a wrong row, or two rows of one id
@@ -199,7 +200,7 @@ def load_ratings(
     if data == "":  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     path = Path(data).expanduser()
-    if not path.exists():
+    if not path.exists() and not has_magic(str(path)):
         raise _missing(data)
     ratings = read_ratings(path, columns, separator)
     if to_learn:
@@ -238,11 +239,8 @@ def read_ratings(
         found = find(path)
         layout = found.layout
         rows = read_rows(found.files, Wanted(columns, separator or layout, False if layout else None))
-        known = (
-            {}
-            if separator
-            else {of: listing.read(file.read(), file.where) for of, (listing, file) in found.beside.items()}
-        )
+        beside = {} if separator else found.beside
+        known = {role: listing.read(file.read(), file.where) for role, (listing, file) in beside.items()}
     for role, ids in (("user", rows.users), ("item", rows.items)):
         of_role = zip(columns.attributes, rows.attributes, strict=True)
         if named := {column: values for (whose, column), values in of_role if whose == role}:
@@ -251,7 +249,7 @@ def read_ratings(
         name or path.stem or str(path), rows.users, rows.items, rows.ratings,
         item_name="movie" if PurePosixPath(found.names[0]).name in MEMBERS else "item", source=str(path),
         user_attributes=known.get("user"), item_attributes=known.get("item"),
-        files=found.names if path.is_dir() else (), left_out=rows.left_out,
+        files=found.names if path.is_dir() or not path.exists() else (), left_out=rows.left_out,
     )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ from urllib.parse import unquote
 
 from coset.errors import InputError
 
+MOST_FOLDERS = 10_000
+"""How many folders are looked into: years of hours, but not a whole disk."""
+
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _KEY = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 
@@ -62,8 +65,10 @@ def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
         return sorted((_shard(each, base) for each in files), key=in_order)
     if not path.is_dir():
         return [_shard(path, path.parent)]
-    below = []
-    for folder, folders, names in os.walk(path):
+    below: list[Path] = []
+    for count, (folder, folders, names) in enumerate(os.walk(path)):
+        if count > MOST_FOLDERS:
+            raise InputError(f"{path}: holds more than {MOST_FOLDERS:,} folders; give the folder of the data")
         folders[:] = [name for name in folders if not _aside(name)]
         below += [Path(folder) / name for name in names if not _aside(name)]
     files = [each for each in below if each.suffix in endings or (not each.suffix and re.search(r"\d", each.name))]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
+from coset.data.foreign import HEAD, encoding, foreign
+from coset.data.packed import PACKINGS, Readable, opened, packing_of
 from coset.data.shards import Shard
 from coset.errors import InputError
 
@@ -21,10 +20,7 @@ CHUNK = 1 << 22
 LONGEST = 1 << 26
 """Bytes that a line may have."""
 
-_GZIP, _ZSTD, _BZIP2, _XZ, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PAR1"
-_PACKINGS = {_GZIP: "gzip", _ZSTD: "zstd", _BZIP2: "bzip2", _XZ: "xz"}
-_OTHERS = {b"PK\x03\x04": "zip", b"\x04\x22\x4d\x18": "lz4"}
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 _MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
 _ENDS = 1 << 20
 
@@ -78,10 +74,9 @@ class LogFile:
         if not self.size:
             raise InputError(f"{path}: the file is empty")
         self.is_parquet = head.startswith(_PARQUET)
-        self._packing = next((mark for mark in _PACKINGS if head.startswith(mark)), b"")
-        for mark, name in _OTHERS.items():
-            if head.startswith(mark):
-                raise InputError(f"{path}: packed with {name}; unpack it, or pack it with gzip or zstd")
+        self._packing = packing_of(head)
+        if head.startswith(_ZIP):
+            raise InputError(f"{path}: packed with zip; unpack it, or pack it with gzip or zstd")
         self._begins: bytes | None = None
 
     def fingerprint(self, columns: Sequence[str] | None = None) -> dict[str, Any]:
@@ -143,15 +138,15 @@ class LogFile:
         if self._begins is None:
             with self.path.open("rb") as file:
                 self._begins = next(_unpacked(_Until(file, self.size), self._packing, 0, self.path), b"")
-            inner = {**_PACKINGS, **_OTHERS, _PARQUET: "Parquet"}
-            within = f" within {_PACKINGS[self._packing]}" if self._packing else ""
+            within = f" within {PACKINGS[self._packing][0]}" if self._packing else ""
+            inner = {**{mark: name for mark, (name, _) in PACKINGS.items()}, _ZIP: "zip", _PARQUET: "Parquet"}
             for mark, name in inner.items():
                 if self._begins.startswith(mark):
                     raise InputError(f"{self.path}: {name}{within}; unpack it once, and give what is in it")
-            if self._begins[257:262] == b"ustar":
-                raise InputError(f"{self.path}: a tar archive{within}; unpack it, and give the folder of its files")
-            if self._begins.startswith(_UTF_16) or b"\0" in self._begins[:4]:
-                raise InputError(f"{self.path}: UTF-16; save it as UTF-8 (iconv -f utf-16 -t utf-8)")
+            if (found := foreign(self._begins[:HEAD])) is not None:
+                raise InputError(f"{self.path}: {found[0]}{within}, which coset does not read; {found[1]}")
+            if (named := encoding(self._begins[:HEAD])) is not None:
+                raise InputError(f"{self.path}: {named}; save it as UTF-8 (iconv -f {named.lower()} -t utf-8)")
             self._begins = self._begins[:_ENDS]
         return b"\n" not in self._begins and b"\r" in self._begins
 
@@ -166,10 +161,6 @@ class LogFile:
                 f"{self.path}: the file {verb} while it was read, from {self.size} to {now.st_size} bytes; prepare a "
                 "file that nothing writes to"
             )
-
-
-class _Packed(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 class _Until:
@@ -188,75 +179,12 @@ class _Until:
 def _unpacked(raw: _Until, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
     if not packing:
         raw.seek(offset)
-    file = _opened(raw, packing, path)
+    file: Readable = opened(raw, packing, str(path)) if packing else raw
     left = offset if packing else 0
-    try:
-        while left:  # packed bytes can only be skipped by unpacking them
-            data = file.read(min(left, CHUNK))
-            if not data:
-                raise InputError(f"{path}: shorter than when it was first read; begin anew elsewhere")
-            left -= len(data)
-        while data := file.read(CHUNK):
-            yield data
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise InputError(f"{path}: cut off or damaged ({error}); fetch it again") from None
-    except OSError as error:
-        if error.errno is not None or packing != _BZIP2:  # of the system; what bz2 says of its data has no number
-            raise
-        raise InputError(f"{path}: cut off or damaged ({error}); fetch it again") from None
-
-
-def _opened(raw: _Until, packing: bytes, path: Path) -> _Packed:
-    file: Any = raw  # a file as far as these read one
-    if packing == _GZIP:
-        return gzip.GzipFile(fileobj=file)
-    if packing == _BZIP2:
-        return bz2.BZ2File(file)
-    if packing == _XZ:
-        return lzma.LZMAFile(file)
-    return _Zstd(raw, path) if packing else raw
-
-
-class _Zstd:
-    """A reader of zstd files of any number of frames, which tells when the last one is cut off."""
-
-    def __init__(self, raw: _Until, path: Path) -> None:
-        try:
-            import zstandard
-        except ImportError:
-            raise InputError(
-                f"{path}: reading zstd needs zstandard, which is not installed: pip install 'coset[cli]'"
-            ) from None
-        self._make = zstandard.ZstdDecompressor
-        self._error = zstandard.ZstdError
-        self._raw = raw
-        self._frame: Any = None
-        self._ready = b""
-        self._packed = b""
-
-    def read(self, size: int, /) -> bytes:
-        pieces, left = [], size
-        while left and (self._ready or self._unpack()):
-            pieces.append(self._ready[:left])
-            self._ready = self._ready[left:]
-            left -= len(pieces[-1])
-        return b"".join(pieces)
-
-    def _unpack(self) -> bool:
-        """Make more bytes ready, if there are more."""
-        while not self._ready:
-            packed = self._packed or self._raw.read(1 << 18)
-            self._packed = b""
-            if not packed:
-                if self._frame is not None:
-                    raise EOFError("the last frame is not complete")
-                return False
-            if self._frame is None:
-                self._frame = self._make().decompressobj()
-            try:
-                self._ready = self._frame.decompress(packed)
-            except self._error as error:
-                raise EOFError(str(error)) from None
-            if self._frame.eof:
-                self._packed, self._frame = self._frame.unused_data, None
-        return True
+    while left:  # packed bytes can only be skipped by unpacking them
+        data = file.read(min(left, CHUNK))
+        if not data:
+            raise InputError(f"{path}: shorter than when it was first read; begin anew elsewhere")
+        left -= len(data)
+    while data := file.read(CHUNK):
+        yield data
