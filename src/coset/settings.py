@@ -100,6 +100,23 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+LARGEST_SEED = (1 << 63) - 1
+"""What torch and numpy both take."""
+
+
+def check_range(what: str, value: int, least: int, most: int) -> None:
+    """Raise an `InputError` that begins with `what` unless the whole number lies in `least … most`.
+
+    Example:
+        >>> check_range("seed", -1, 0, 9)
+        Traceback (most recent call last):
+        coset.errors.InputError: seed must lie in 0 … 9, not -1
+    """
+    if not least <= value <= most:
+        shown = f"at least {least}" if value < least and most >= LARGEST_SEED else f"in {least} … {most}"
+        raise InputError(f"{what} must {'be' if shown.startswith('at') else 'lie'} {shown}, not {brief(value)}")
+
+
 def plain(value: Any) -> Any:
     """`value` in the words of JSON; dataclasses become tables of their fields, or what their `to_json` says."""
     if hasattr(value, "to_json"):

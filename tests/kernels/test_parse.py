@@ -28,7 +28,9 @@ def numbers(fields: list[str], whole: bool) -> tuple[list[float], list[int]]:
     data, bounds = bounds_of([field.encode() for field in fields])
     values, states = np.empty((1, len(fields))), np.empty((1, len(fields)), dtype=np.uint8)
     first = np.zeros(1, dtype=np.int64)
-    parse.numbers(data, bounds, 0, len(fields), first, np.array([whole], np.uint8), False, values, states)
+    parse.numbers(
+        data, bounds, 0, len(fields), first, np.array([whole], np.uint8), False, parse.marks(()), values, states
+    )
     return values[0].tolist(), states[0].tolist()
 
 
@@ -36,7 +38,7 @@ def categories(fields: list[bytes], kind: int, quotes: bool = False) -> tuple[li
     data, bounds = bounds_of(fields)
     keys, states = np.empty((1, len(fields)), dtype=np.int64), np.empty((1, len(fields)), dtype=np.uint8)
     first = np.zeros(1, dtype=np.int64)
-    parse.categories(data, bounds, 0, len(fields), first, np.array([kind]), quotes, keys, states)
+    parse.categories(data, bounds, 0, len(fields), first, np.array([kind]), quotes, parse.marks(()), keys, states)
     return keys[0].tolist(), states[0].tolist()
 
 

@@ -77,6 +77,9 @@ def prepare(
     like: Annotated[
         Path | None, typer.Option(help="Prepared data whose ids and means to take; all rows validate.")
     ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="What stands for a missing value, besides an empty field; repeatable.")
+    ] = None,
     skip_bad: Annotated[int, typer.Option(help="Leave out up to so many bad rows, to skipped.jsonl.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads; results do not depend on it.")] = None,
     resume: Resume = False,
@@ -101,6 +104,7 @@ def prepare(
     how = None if like is not None and chosen == PrepareSettings() else chosen
     with progress_bar("") as progress:
         found = run(
-            data, out, schema, how, like=like, resume=resume, skip_bad=skip_bad, threads=threads, progress=progress
-        )
+            data, out, schema, how, like=like, missing=missing or (), resume=resume, skip_bad=skip_bad,
+            threads=threads, progress=progress,
+        )  # fmt: skip
     show(found, as_json, prepared_table)

@@ -7,6 +7,7 @@ of its value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ TEXT, HEX, INTEGER = 0, 1, 2
 """What categories are."""
 
 _QUOTE, _NEWLINE, _RETURN, _SPACE, _TAB = 34, 10, 13, 32, 9
-_PLUS, _MINUS, _POINT, _ZERO = 43, 45, 46, 48
+_PLUS, _MINUS, _POINT, _ZERO, _NINE, _E = 43, 45, 46, 48, 57, 101
 
 FNV_BASIS = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
 _MOST = np.uint64(2**63)
+_EXACT = 2**53
 _TENTH = np.uint64((2**64 - 1) // 10)
 _DIGITS = np.full(256, 255, dtype=np.uint8)
 _DIGITS[48:58] = range(10)
@@ -32,6 +34,12 @@ _DIGITS[65:71] = range(10, 16)
 _DIGITS[97:103] = range(10, 16)
 _POWERS = 10.0 ** np.arange(23)
 """The powers of ten that a float64 holds exactly."""
+
+
+def marks(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What stands for a missing value, as kernels take it: the bytes of all words, and where each of them ends."""
+    found = [word.encode() for word in words]
+    return np.frombuffer(b"".join(found), dtype=np.uint8), np.cumsum([0, *map(len, found)]).astype(np.int64)
 
 
 @kernel
@@ -86,6 +94,19 @@ def _trimmed(data: Any, start: int, stop: int, quotes: bool) -> tuple[int, int, 
 
 
 @inlined
+def _marked(data: Any, start: int, stop: int, words: Any, ends: Any) -> bool:
+    """Whether a field is one of the words for a missing value."""
+    for place in range(len(ends) - 1):
+        if ends[place + 1] - ends[place] == stop - start:
+            same = True
+            for at in range(stop - start):
+                same = same and data[start + at] == words[ends[place] + at]
+            if same:
+                return True
+    return False
+
+
+@inlined
 def _hexadecimal(data: Any, start: int, stop: int) -> tuple[int, int]:
     """A number in base 16, and what became of it."""
     value, wrong, first = np.uint64(0), 0, start
@@ -107,8 +128,76 @@ def _hexadecimal(data: Any, start: int, stop: int) -> tuple[int, int]:
 
 
 @inlined
+def _float_form(data: Any, start: int, stop: int) -> tuple[int, int, int, int, int]:
+    """Where the digits of a whole number are that is written as a float: `coset.data.ids.plain` has the rule.
+
+    The number is `data[begin:end]`, without its sign, then `data[more:last]`, and then so many zeros; `begin` is -1 of
+    anything else.
+    """
+    begin = start + (data[start] == _MINUS)
+    power = stop - begin >= 5 and data[stop - 3] == _PLUS and data[stop - 4] == _E
+    if not power and data[stop - 1] != _ZERO and data[stop - 1] != _POINT:
+        return -1, 0, 0, 0, 0
+    point = stop - 4 if power else stop
+    while point > begin and data[point - 1] == _ZERO:  # zeros of the fraction say nothing
+        point -= 1
+    last = point
+    while point > begin and _ZERO <= data[point - 1] <= _NINE:
+        point -= 1
+    if not power:
+        if point != last or point == begin or data[point - 1] != _POINT:
+            return -1, 0, 0, 0, 0
+        end = point - 1
+        for at in range(begin, end):
+            if data[at] < _ZERO or data[at] > _NINE:
+                return -1, 0, 0, 0, 0
+        if end == begin or (data[begin] == _ZERO and end > begin + 1):
+            return -1, 0, 0, 0, 0
+        return begin, end, end, end, 0
+    # One digit that is no 0, perhaps a point and digits, and an exponent of two digits.
+    tens, ones = np.int64(data[stop - 2]) - _ZERO, np.int64(data[stop - 1]) - _ZERO
+    if tens < 0 or tens > 1 or ones < 0 or ones > 9 or data[begin] <= _ZERO or data[begin] > _NINE:
+        return -1, 0, 0, 0, 0
+    exponent, more = 10 * tens + ones, begin + 2
+    if data[begin + 1] == _POINT:
+        if data[begin + 2] == _E or (point != more and last > more):
+            return -1, 0, 0, 0, 0
+        last = max(last, more)
+    elif stop - 4 == begin + 1:
+        last = more
+    else:
+        return -1, 0, 0, 0, 0
+    zeros = exponent - (last - more)
+    value = np.int64(data[begin]) - _ZERO
+    if zeros < 0 or exponent > 15:
+        return -1, 0, 0, 0, 0
+    for at in range(more, last):
+        value = 10 * value + (np.int64(data[at]) - _ZERO)
+    for _ in range(zeros):
+        value *= 10
+    return (begin, begin + 1, more, last, zeros) if value <= _EXACT else (-1, 0, 0, 0, 0)
+
+
+@inlined
+def _added(hashed: Any, byte: int) -> Any:
+    return (hashed ^ np.uint64(byte)) * FNV_PRIME
+
+
+@inlined
 def _text(data: Any, start: int, stop: int, quoted: bool) -> int:
     hashed, at = FNV_BASIS, start
+    if start < stop:
+        begin, end, more, last, zeros = _float_form(data, start, stop)
+        if begin >= 0:
+            if begin > start and not (end == begin + 1 and data[begin] == _ZERO):  # -0 is 0
+                hashed = _added(hashed, _MINUS)
+            for at in range(begin, end):
+                hashed = _added(hashed, data[at])
+            for at in range(more, last):
+                hashed = _added(hashed, data[at])
+            for _ in range(zeros):
+                hashed = _added(hashed, _ZERO)
+            return np.int64(hashed)
     while at < stop:
         hashed = (hashed ^ np.uint64(data[at])) * FNV_PRIME
         if quoted and data[at] == _QUOTE:  # one quote of two
@@ -137,6 +226,22 @@ def _whole(data: Any, start: int, stop: int) -> tuple[int, int]:
         state = OVERFLOW
     number = np.int64(value)
     return (-number if negative else number), state
+
+
+@inlined
+def _integer(data: Any, start: int, stop: int) -> tuple[int, int]:
+    """The same of a whole number that may be written as a float."""
+    number, state = _whole(data, start, stop)
+    if state == BAD and start < stop:
+        begin, end, more, last, zeros = _float_form(data, start, stop)
+        if begin >= 0:
+            number, state = _whole(data, begin, end)
+            for at in range(more, last):
+                number = 10 * number + (np.int64(data[at]) - _ZERO)
+            for _ in range(zeros):
+                number *= 10
+            number = -number if begin > start else number
+    return number, state
 
 
 @inlined
@@ -187,20 +292,22 @@ def _decimal(data: Any, start: int, stop: int) -> tuple[float, int]:
 
 @kernel
 def categories(
-    data: Any, bounds: Any, begin: int, end: int, columns: Any, types: Any, quotes: bool, keys: Any, states: Any
-) -> None:
+    data: Any, bounds: Any, begin: int, end: int, columns: Any, types: Any, quotes: bool, missing: Any, keys: Any,
+    states: Any,
+) -> None:  # fmt: skip
     """The keys of categories.
 
     A key is a number of 64 bits. Of a whole number it is that number; of a number in base 16 its low 64 bits, as a
     signed number, or the FNV-1a hash of its digits in lower case where they are more than 16, zeros in front not
-    counted; of a text the FNV-1a hash of its bytes. A field without any character is missing, but between quotes it is
-    the empty text.
+    counted; of a text the FNV-1a hash of its bytes, in the form of `coset.data.ids.plain`. A field without any
+    character is missing, but between quotes it is the empty text.
 
     Args:
         begin, end: which lines.
         columns: their columns.
         types: `TEXT`, `HEX` or `INTEGER`, one a column.
         quotes: whether fields may stand between quotes.
+        missing: what else stands for a missing one, see `marks`.
         keys: for the result, int64, a row a column.
         states: for what became of each, uint8, of the same shape.
     """
@@ -208,27 +315,28 @@ def categories(
         for place in range(len(columns)):
             column = columns[place]
             start, stop, quoted = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
-            if start == stop and not (quoted and types[place] == TEXT):
+            if (start == stop and not (quoted and types[place] == TEXT)) or _marked(data, start, stop, *missing):
                 keys[place, line], states[place, line] = 0, MISSING
             elif types[place] == HEX:
                 keys[place, line], states[place, line] = _hexadecimal(data, start, stop)
             elif types[place] == TEXT:
                 keys[place, line], states[place, line] = _text(data, start, stop, quoted), GOOD
             else:
-                keys[place, line], states[place, line] = _whole(data, start, stop)
+                keys[place, line], states[place, line] = _integer(data, start, stop)
 
 
 @kernel
 def numbers(
-    data: Any, bounds: Any, begin: int, end: int, columns: Any, whole: Any, quotes: bool, values: Any, states: Any
-) -> None:
+    data: Any, bounds: Any, begin: int, end: int, columns: Any, whole: Any, quotes: bool, missing: Any, values: Any,
+    states: Any,
+) -> None:  # fmt: skip
     """Numbers as float64, as `categories` gives keys: whole ones of 64 bits where `whole` is 1, else decimal ones that
     a float32 can hold."""
     for line in range(begin, end):
         for place in range(len(columns)):
             column = columns[place]
             start, stop, _ = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
-            if start == stop:
+            if start == stop or _marked(data, start, stop, *missing):
                 values[place, line], states[place, line] = 0.0, MISSING
             elif whole[place]:
                 number, state = _whole(data, start, stop)

@@ -116,11 +116,14 @@ def test_bad_items_of_lists(tmp_path: Path) -> None:
     [
         ({"y": [1, 0, 2]}, "row 3: y is '2', expected 0 or 1"),
         ({"y": [1, None, 1]}, "row 2: y is missing"),
-        ({"y": ["1", "0", "1"]}, "column 'y': numbers are expected, not String"),
+        ({"y": ["1", "0", "x"]}, "row 3: y is 'x', expected 0 or 1"),
+        ({"n": ["1", "1e39", "x"]}, "row 2: n is '1e39', which is beyond the range of float32"),
+        ({"n": [[1.0], [], []]}, "column 'n': numbers are expected, not List"),
         ({"n": [1.0, float("inf"), 2.0]}, "row 2: n is 'inf', expected a number"),
         ({"n": [1.0, 1e300, 2.0]}, "row 2: n is '1e\\+300', which is beyond the range of float32"),
         ({"k": ["1", "x", "2"]}, "row 2: k is 'x', expected a whole number"),
-        ({"k": [1.0, 2.0, 3.0]}, "column 'k': categories are text or whole numbers, not Float64"),
+        ({"k": [1.0, 2.5, 3.0]}, "row 2: k is '2.5', expected a whole number"),
+        ({"c": [["a"], [], []]}, "column 'c': categories are text or whole numbers, not List.*name it in lists"),
         ({"k": pl.Series([1, 2, 2**63], dtype=pl.UInt64)}, "row 3: k is '9223372036854775808', which is beyond 64"),
         ({"l": ["a", "b", "c"]}, "column 'l': lists are expected, not String"),
     ],
@@ -182,7 +185,7 @@ def test_so_many_bad_rows_and_no_more(
     assert (found["rows"], found["skipped"]) == (297, 3)
     told = [json.loads(line) for line in (tmp_path / "out" / "skipped.jsonl").read_text().splitlines()]
     assert [each["row"] for each in told] == [101, 102, 201]
-    with pytest.raises(InputError, match="negative"):
+    with pytest.raises(InputError, match="at least 0"):
         prepare(tmp_path / "log.tsv", tmp_path / "other", skip_bad=-1)
 
 
@@ -317,12 +320,12 @@ def test_bytes_that_cannot_be_read(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense() -> None:
     for given, words in (
         ({"validation": 1.0}, "less than 1"),
-        ({"seed": -1}, "negative"),
+        ({"seed": -1}, "at least 0"),
         ({"min_frequency": 0}, "at least 1"),
         ({"max_size": 0}, "at least 1"),
         ({"unseen": "error", "min_frequency": 2}, "unseen='shared'"),
         ({"unseen": "error", "hashing": {"*": 5}}, "none is unseen"),
-        ({"hashing": {"a": 0}}, "positive integer"),
+        ({"hashing": {"a": 0}}, "must lie in 1"),
         ({"split": "latest"}, "one of 'random', 'ordered', 'time'"),
     ):
         with pytest.raises(InputError, match=words):

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from coset.data.clicks.schema import CategoryType, ClickSchema
+from coset.data.ids import MARKS, plain
 from coset.kernels import parse
+from coset.kernels.instants import DATE
 
 TYPES: dict[CategoryType, int] = {"text": parse.TEXT, "hex": parse.HEX, "integer": parse.INTEGER}
 """What the kernels call the types of categories."""
@@ -33,6 +35,31 @@ class Keys:
     missing: np.ndarray
     texts: Texts
     lengths: np.ndarray | None = None
+
+    def present(self) -> Keys:
+        """Lists without the items that are missing."""
+        if self.lengths is None or not (self.missing == parse.MISSING).any():
+            return self
+        there = self.missing != parse.MISSING
+        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)[there]
+        lengths = np.bincount(rows, minlength=len(self.lengths)).astype(np.int32)
+        places = np.flatnonzero(there)
+        return Keys(self.keys[places], self.missing[places], lambda at: self.texts(places[at]), lengths)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times of rows, exactly.
+
+    Args:
+        units: int64: seconds since 1970 of dates, or numbers as they are, rounded down.
+        steps: the rest, in steps of 10^-18, int64.
+        dates: whether they are dates; None where there is no row.
+    """
+
+    units: np.ndarray
+    steps: np.ndarray
+    dates: bool | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +88,7 @@ class Block:
 
     labels: np.ndarray
     numeric: np.ndarray
-    time: np.ndarray | None
+    time: Times | None
     features: Mapping[str, Keys]
     bad: Sequence[BadRow] = field(default=(), kw_only=True)
     first: int
@@ -89,14 +116,37 @@ class Findings:
         if state == parse.OVERFLOW:
             beyond = "64 bits" if self.schema.integers else "the range of float32"
             return f"{name} is {_short(shown)}, which is beyond {beyond}"
-        return f"{name} is {_short(shown)}, expected a {'whole ' if self.schema.integers else ''}number"
+        return f"{name} is {_short(shown)}, expected a {'whole ' if self.schema.integers else ''}number{_mark(shown)}"
+
+    def times(self, units: np.ndarray, steps: np.ndarray, states: np.ndarray, shown: Callable[[int], str]) -> Times:
+        """The times that the schema's column of times holds, once what is wrong with some of them is noted."""
+        name = self.schema.time
+        self.note(states == parse.MISSING, lambda row: f"{name} is missing")
+        self.note(states == parse.OVERFLOW, lambda row: f"{name} is {_short(shown(row))}, which is beyond 64 bits")
+        self.note(
+            states == parse.BAD,
+            lambda row: (
+                f"{name} is {_short(shown(row))}, expected a number, or a time as 2020-01-31 or "
+                f"2020-01-31T23:59:59.5+01:00{_mark(shown(row))}"
+            ),
+        )
+        read = np.flatnonzero((states == parse.GOOD) | (states == DATE))
+        dates = bool(states[read[0]] == DATE) if len(read) else None
+        self.note(
+            states == (parse.GOOD if dates else DATE),
+            lambda row: (
+                f"{name} is {_short(shown(row))}, a {'number' if dates else 'date'} where others are "
+                f"{'dates' if dates else 'numbers'}"
+            ),
+        )
+        return Times(units, steps, dates)
 
     def category_reason(self, name: str, state: int, shown: str) -> str:
         """What is wrong with a category."""
         if state == parse.OVERFLOW:
-            return f"{name} is {_short(shown)}, which is beyond 64 bits"
+            return f"{name} is {_short(shown)}, which is beyond 64 bits; for any numbers give it the type text"
         kind = {"hex": "a number in base 16", "integer": "a whole number"}.get(self.schema.type_of(name), "a category")
-        return f"{name} is {_short(shown)}, expected {kind}"
+        return f"{name} is {_short(shown)}, expected {kind}{_mark(shown)}"
 
     def label_reason(self, shown: str) -> str:
         """What is wrong with a label."""
@@ -108,7 +158,7 @@ class Findings:
         self,
         labels: np.ndarray,
         numeric: np.ndarray,
-        time: np.ndarray | None,
+        time: Times | None,
         features: Mapping[str, Keys],
         bad: Sequence[BadRow],
         **place: int,
@@ -119,7 +169,7 @@ class Findings:
         good = np.ones(self.rows, dtype=np.bool_)
         good[list(self.wrong)] = False
         kept = {name: _kept(keys, good) for name, keys in features.items()}
-        of_time = None if time is None else time[good]
+        of_time = None if time is None else Times(time.units[good], time.steps[good], time.dates)
         return Block(labels[good], np.ascontiguousarray(numeric[:, good]), of_time, kept, bad=bad, **place)
 
 
@@ -128,6 +178,21 @@ def _kept(keys: Keys, good: np.ndarray) -> Keys:
     places = np.flatnonzero(wanted)
     lengths = None if keys.lengths is None else keys.lengths[good]
     return Keys(keys.keys[places], keys.missing[places], lambda at: keys.texts(places[at]), lengths)
+
+
+def plain_bytes(text: bytes) -> bytes:
+    """`coset.data.ids.plain` of a text in UTF-8."""
+    if text[-1:] not in (b"0", b".") and text[-3:-2] != b"+":
+        return text
+    return plain(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _mark(shown: str) -> str:
+    """What to do about a field that looks like a word for a missing value."""
+    if shown.lower().lstrip("+-") not in MARKS and shown != "-":
+        return ""
+    word = _short(shown)
+    return f" (if it stands for a missing value: --missing {word}, or missing = [{word}] in the schema)"
 
 
 def _short(shown: Any) -> str:

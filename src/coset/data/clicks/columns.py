@@ -64,6 +64,10 @@ class FileFacts:
 _PIECE = 1 << 20
 
 
+LONGEST_NAME = 200
+"""Characters of a column's name in files: systems take 255, of which some are for what is written aside."""
+
+
 def file_name(name: str) -> str:
     """A name for a file that is made of the name of a column, whatever characters that holds."""
     return quote(name, safe=" ")

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
 from coset.data.columns import import_polars
+from coset.data.ids import BLANKS, texts_of
 from coset.errors import InputError, unknown
-from coset.kernels import parse
+from coset.kernels import instants, parse
 
 ROWS = 1 << 16
 """Rows that are worked on at once."""
@@ -32,16 +33,18 @@ def parquet_blocks(
         rows = polars.scan_parquet(file.path, glob=False).select(polars.len()).collect().item()
     except _unreadables(polars) as error:
         raise _unreadable(file, error) from None
+    constants = {name: file.keys[name] for name in schema.columns if name not in types and name in file.keys}
     for name in schema.columns:
-        if name not in types:
+        if name not in types and name not in constants:
             raise unknown(f"column (of {file.path})", name, types)
 
     def frames() -> Iterator[tuple[int, Any]]:
         for start in range(offset, rows, ROWS):
             file.check_unchanged()
             try:
-                rest = polars.scan_parquet(file.path, glob=False)
-                yield start, rest.slice(start, ROWS).select(schema.columns).collect()
+                rest = polars.scan_parquet(file.path, glob=False, hive_partitioning=False).slice(start, ROWS)
+                told = [polars.lit(value or None, dtype=polars.String).alias(name) for name, value in constants.items()]
+                yield start, rest.with_columns(told).select(schema.columns).collect()
             except _unreadables(polars) as error:
                 file.check_unchanged()
                 raise _unreadable(file, error) from None
@@ -52,26 +55,23 @@ def parquet_blocks(
 
 def _block(polars: Any, file: LogFile, schema: ClickSchema, frame: Any, start: int, consumed: int) -> Block:
     findings = Findings(schema, frame.height)
-    label, missing = _number(polars, file, frame[schema.label])
+    label, missing, _ = _number(polars, file, schema, frame[schema.label])
     label[missing] = np.nan
     findings.note(
         ~np.isin(label, (0, 1)),
         lambda row: findings.label_reason("" if missing[row] else str(frame[schema.label][row])),
     )
-    with_time = [schema.time] if schema.time is not None else []
-    numeric = np.empty((len(schema.numeric) + len(with_time), frame.height))
-    for place, name in enumerate((*schema.numeric, *with_time)):
-        numeric[place], missing = _number(polars, file, frame[name])
-        states = np.zeros(frame.height, dtype=np.uint8)
+    numeric = np.empty((len(schema.numeric), frame.height))
+    for place, name in enumerate(schema.numeric):
+        numeric[place], missing, states = _number(polars, file, schema, frame[name])
         states[~np.isfinite(numeric[place])] = parse.BAD
         states[np.isfinite(numeric[place]) & (np.abs(numeric[place]) > np.finfo(np.float32).max)] = parse.OVERFLOW
-        if schema.integers and place < len(schema.numeric):
+        if schema.integers:
             states[numeric[place] != np.floor(numeric[place])] = parse.BAD
         states[missing] = parse.GOOD
         findings.note(states > 0, _bad(findings.number_reason, name, states, frame[name]))
-        if place == len(schema.numeric):
-            findings.note(missing, lambda row: f"{schema.time} is missing")
         numeric[place, missing] = np.nan
+    time = None if schema.time is None else _times(polars, file, schema, frame[schema.time], findings)
     features = {}
     for name in schema.features:
         series, lengths = frame[name], None
@@ -82,12 +82,11 @@ def _block(polars: Any, file: LogFile, schema: ClickSchema, frame: Any, start: i
         rows = wrong if lengths is None else np.repeat(np.arange(frame.height), lengths)[wrong]
         for row, place in zip(rows.tolist(), wrong.tolist(), strict=True):
             findings.wrong.setdefault(row, findings.category_reason(name, int(states[place]), str(series[place])))
-        features[name] = Keys(keys, states, texts, lengths)
+        features[name] = Keys(keys, states, texts, lengths).present()
     first = start + 1
     bad = [BadRow(first + row, reason, str(frame.row(row))) for row, reason in sorted(findings.wrong.items())]
-    time = numeric[-1] if with_time else None
     return findings.block(
-        (label == 1).astype(np.uint8), numeric[: len(schema.numeric)], time, features, bad,
+        (label == 1).astype(np.uint8), numeric, time, features, bad,
         first=first, rows=frame.height, offset=start + frame.height, consumed=consumed,
     )  # fmt: skip
 
@@ -96,15 +95,72 @@ def _bad(reason: Callable[[str, int, str], str], name: str, states: np.ndarray, 
     return lambda row: reason(name, int(states[row]), str(series[row]))
 
 
-def _number(polars: Any, file: LogFile, series: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of a column, and which are missing."""
+def _number(polars: Any, file: LogFile, schema: ClickSchema, series: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers of a column, which are missing, and what became of each. Text is read as that of a text file."""
     kind = series.dtype
+    if kind in (polars.String, polars.Categorical, polars.Enum):
+        data, bounds = _fields(polars, file, series.cast(polars.String).fill_null(""))
+        values, states = np.empty((1, len(series))), np.empty((1, len(series)), dtype=np.uint8)
+        one, whole = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.uint8)
+        parse.numbers(data, bounds, 0, len(series), one, whole, False, parse.marks(schema.missing), values, states)
+        missing = states[0] == parse.MISSING
+        values[0, states[0] == parse.BAD] = np.nan
+        return values[0], missing, states[0]
     if kind.is_temporal():
         series = series.to_physical()
     elif not (kind.is_numeric() or kind == polars.Boolean):
         raise InputError(f"{file.path}, column {series.name!r}: numbers are expected, not {kind}")
+    series = series.cast(polars.Float64)
+    missing = (series.is_null() | series.is_nan()).fill_null(True).to_numpy()
+    values = np.array(series.fill_null(0).fill_nan(0).to_numpy())
+    return values, missing, np.zeros(len(values), dtype=np.uint8)
+
+
+def _times(polars: Any, file: LogFile, schema: ClickSchema, series: Any, findings: Findings) -> Times:
+    """The times of a column, whatever its type."""
+    kind = series.dtype
     missing = series.is_null().to_numpy()
-    return np.array(series.cast(polars.Float64).fill_null(0).to_numpy()), missing
+    states = np.full(len(series), parse.GOOD, dtype=np.uint8)
+    if kind == polars.Date:
+        units, steps = 86400 * series.to_physical().cast(polars.Int64).fill_null(0).to_numpy(), np.zeros(len(series))
+        states[:] = instants.DATE
+    elif kind.is_temporal():
+        ticks = {"ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "time_unit", "ns")]
+        units, rest = np.divmod(series.to_physical().fill_null(0).to_numpy(), ticks)
+        steps = rest * (instants.STEPS // ticks)
+        if isinstance(kind, polars.Datetime):
+            states[:] = instants.DATE
+    elif kind.is_integer():
+        numbers = series.cast(polars.Int64, strict=False)
+        states[numbers.is_null().to_numpy() & ~missing] = parse.OVERFLOW
+        units, steps = numbers.fill_null(0).to_numpy(), np.zeros(len(series))
+    elif kind.is_float():
+        values = series.cast(polars.Float64).fill_null(0).to_numpy()
+        missing = missing | np.isnan(values)
+        states[~(np.abs(values) < 2.0**63)] = parse.OVERFLOW
+        values = np.where(states == parse.OVERFLOW, 0, values)
+        units = np.floor(values).astype(np.int64)
+        steps = (values - units) * instants.STEPS
+    elif kind.is_nested() or kind in (polars.Boolean, polars.Binary):
+        raise InputError(f"{file.path}, column {series.name!r}: times are expected, not {kind}")
+    else:  # text, and decimals as it writes them
+        data, bounds = _fields(polars, file, series.cast(polars.String).fill_null(""))
+        units, steps = np.empty(len(series), dtype=np.int64), np.empty(len(series), dtype=np.int64)
+        instants.instants(data, bounds, 0, False, parse.marks(schema.missing), units, steps, states)
+    states[missing] = parse.MISSING
+    return findings.times(
+        np.array(units, dtype=np.int64), np.array(steps, dtype=np.int64), states, lambda row: str(series[row])
+    )
+
+
+def _fields(polars: Any, file: LogFile, text: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a column of text, and where its fields are: the bytes before and after one belong to no other."""
+    data = "".join(text.to_list()).encode()
+    ends = np.cumsum(text.str.len_bytes().to_numpy(), dtype=np.int64)
+    if len(data) > np.iinfo(np.int32).max - 1:
+        raise InputError(f"{file.path}, column {text.name!r}: texts of more than 32 kB on average")
+    begins = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]]) if len(ends) else ends
+    return np.frombuffer(data, dtype=np.uint8), np.stack([begins - 1, ends], axis=1).astype(np.int32)
 
 
 def _items(polars: Any, file: LogFile, series: Any) -> tuple[Any, np.ndarray]:
@@ -129,32 +185,35 @@ def _keys(
         states = missing.astype(np.uint8)
         states[numbers.is_null().to_numpy() & ~missing] = parse.OVERFLOW
         return np.array(numbers.fill_null(0).to_numpy()), states, lambda places: []
-    if kind.is_nested() or kind.is_float():
+    if kind.is_nested():
         raise InputError(
-            f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; convert them"
+            f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; name it in lists"
         )
+    if kind.is_float():  # as programs store whole numbers that miss some
+        series = texts_of(series, str(file.path))
+        missing = series.is_null().to_numpy()
+    if kind.is_float() and wanted == "hex":
+        numbers = series.cast(polars.Int64, strict=False)
+        states = missing.astype(np.uint8)
+        states[numbers.is_null().to_numpy() & ~missing] = parse.BAD
+        return np.array(numbers.fill_null(0).to_numpy()), states, lambda places: []
     try:
         text = series.cast(polars.String).fill_null("")
     except _unreadables(polars) as error:
         raise InputError(f"{file.path}, column {series.name!r}: no text ({_first_line(error)})") from None
-    data = "".join(text.to_list()).encode()
-    ends = np.cumsum(text.str.len_bytes().to_numpy(), dtype=np.int64)
-    if len(data) > np.iinfo(np.int32).max - 1:
-        raise InputError(f"{file.path}, column {series.name!r}: categories of more than 32 kB on average")
-    # The bytes before and after a field belong to no other one. Blanks around a text are no part of it, as in CSV.
-    begins = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]]) if len(ends) else ends
-    bounds = np.stack([begins - 1, ends], axis=1).astype(np.int32)
+    data, bounds = _fields(polars, file, text)
     keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
     parse.categories(
-        np.frombuffer(data, dtype=np.uint8), bounds, 0, len(text), np.zeros(1, dtype=np.int64),
-        np.array([TYPES[wanted]], dtype=np.int64), False, keys, states,
+        data, bounds, 0, len(text), np.zeros(1, dtype=np.int64), np.array([TYPES[wanted]], dtype=np.int64), False,
+        parse.marks(schema.missing), keys, states,
     )  # fmt: skip
     if wanted == "text":
-        empty = (states[0] == parse.MISSING) & ~missing  # a category like others
+        # A category like others, as what stands between quotes in a text file.
+        empty = (states[0] == parse.MISSING) & ~missing & (text.str.strip_chars(BLANKS) == "").to_numpy()
         states[0, empty], keys[0, empty] = parse.GOOD, EMPTY
 
     def texts(places: np.ndarray) -> list[bytes]:
-        return [value.encode().strip(b" \t").rstrip(b" \t\r") for value in text.gather(places).to_list()]
+        return [plain_bytes(value.encode().strip(b" \t").rstrip(b" \t\r")) for value in text.gather(places).to_list()]
 
     return keys[0], states[0], texts
 

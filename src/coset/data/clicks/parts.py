@@ -15,6 +15,10 @@ _SPLIT = 7  # so that other draws of the seed are unrelated
 _BITS = 16
 
 
+ReadTimes = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+"""Gives the times of rows: whole units and the rest in steps, both int64 (see `coset.kernels.instants`)."""
+
+
 class Parting(Protocol):
     """Tells which rows validate."""
 
@@ -49,33 +53,34 @@ class OrderedParting:
 class TimeParting:
     """The rows of the latest times validate; those of one time are all in one part."""
 
-    def __init__(self, share: float, rows: int, read: Callable[[int, int], np.ndarray]) -> None:
+    def __init__(self, share: float, rows: int, read: ReadTimes) -> None:
         self._read = read
+        self._rows = rows
         self._latest = round(share * rows)
-        self._cut = self._find(rows)
+        self._units, left = _from_above(self._words, self._latest)
+        self._steps, _ = _from_above(self._rests, left)
 
     def validates(self, start: int, stop: int) -> np.ndarray:
-        return _ascending(self._read(start, stop)) >= self._cut if self._latest else np.zeros(stop - start, np.bool_)
+        if not self._latest:
+            return np.zeros(stop - start, np.bool_)
+        units, steps = self._read(start, stop)
+        words = _ascending(units)
+        found: np.ndarray = (words > self._units) | ((words == self._units) & (steps.view(np.uint64) >= self._steps))
+        return found
 
-    def _find(self, rows: int) -> np.uint64:
-        """The time from which on rows validate, found 16 bits at a time by counting, without sorting."""
-        prefix, wanted = 0, self._latest
-        for shift in range(64 - _BITS, -1, -_BITS):
-            counts = np.zeros(1 << _BITS, dtype=np.int64)
-            for words in self._words(rows):
-                if shift < 64 - _BITS:
-                    words = words[words >> np.uint64(shift + _BITS) == prefix]
-                digits = (words >> np.uint64(shift)) & np.uint64((1 << _BITS) - 1)
-                counts += np.bincount(digits.astype(np.int64), minlength=1 << _BITS)
-            from_above = np.cumsum(counts[::-1])[::-1]
-            digit = int(np.flatnonzero(from_above >= wanted)[-1]) if wanted else 0
-            wanted -= int(from_above[digit + 1]) if digit + 1 < len(counts) else 0
-            prefix = (prefix << _BITS) | digit
-        return np.uint64(prefix)
+    def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, self._rows, 1 << 20):
+            yield self._read(start, min(start + (1 << 20), self._rows))
 
-    def _words(self, rows: int) -> Iterator[np.ndarray]:
-        for start in range(0, rows, 1 << 20):
-            yield _ascending(self._read(start, min(start + (1 << 20), rows)))
+    def _words(self) -> Iterator[np.ndarray]:
+        """Whole units of all rows."""
+        for units, _ in self._pieces():
+            yield _ascending(units)
+
+    def _rests(self) -> Iterator[np.ndarray]:
+        """Steps of the rows whose units are those of the cut."""
+        for units, steps in self._pieces():
+            yield steps.view(np.uint64)[_ascending(units) == self._units]
 
 
 class LaterParting:
@@ -106,13 +111,30 @@ class NotedParting:
         return cls(noted)
 
 
-def _ascending(times: np.ndarray) -> np.ndarray:
-    """Whole numbers in the order of the float64 `times`."""
-    words = (times + 0.0).view(np.uint64)  # + 0.0 makes -0.0 a 0.0
-    return np.where(words >> np.uint64(63), ~words, words | np.uint64(1 << 63))
+def _from_above(pieces: Callable[[], Iterator[np.ndarray]], wanted: int) -> tuple[np.uint64, int]:
+    """The number that `wanted` of many lie at or above, with those equal to it, and how many equal ones that takes;
+    found 16 bits at a time by counting, without sorting."""
+    prefix = 0
+    for shift in range(64 - _BITS, -1, -_BITS):
+        counts = np.zeros(1 << _BITS, dtype=np.int64)
+        for words in pieces():
+            if shift < 64 - _BITS:
+                words = words[words >> np.uint64(shift + _BITS) == prefix]
+            digits = (words >> np.uint64(shift)) & np.uint64((1 << _BITS) - 1)
+            counts += np.bincount(digits.astype(np.int64), minlength=1 << _BITS)
+        from_above = np.cumsum(counts[::-1])[::-1]
+        digit = int(np.flatnonzero(from_above >= wanted)[-1]) if wanted else 0
+        wanted -= int(from_above[digit + 1]) if digit + 1 < len(counts) else 0
+        prefix = (prefix << _BITS) | digit
+    return np.uint64(prefix), wanted
 
 
-def parting(settings: PrepareSettings, rows: int, times: Callable[[int, int], np.ndarray] | None) -> Parting:
+def _ascending(units: np.ndarray) -> np.ndarray:
+    """Unsigned numbers in the order of signed ones."""
+    return units.view(np.uint64) ^ np.uint64(1 << 63)
+
+
+def parting(settings: PrepareSettings, rows: int, times: ReadTimes | None) -> Parting:
     """How these settings split `rows` rows.
 
     Raises:

@@ -12,10 +12,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,6 +68,7 @@ def prepare(
     *,
     name: str | None = None,
     like: str | Path | None = None,
+    missing: Sequence[str] = (),
     resume: bool = False,
     skip_bad: int = 0,
     threads: int | None = None,
@@ -85,6 +86,7 @@ def prepare(
         name: of the data; by default that of the file.
         like: a folder of prepared data, for a log that is to be evaluated by what was trained on those: its schema,
             vocabularies and means are taken, and all rows validate. `settings` are left out then.
+        missing: more words that stand for a missing value, besides those of the schema.
         resume: go on with what the folder holds, if anything. Files, schema and settings must be the same;
             `skip_bad` and `threads` may differ.
         skip_bad: how many rows with something wrong are left out, and written to `skipped.jsonl`, before the next one
@@ -102,12 +104,10 @@ def prepare(
     begin = time.perf_counter()
     given_settings = settings is not None
     out, settings = Path(out), settings or PrepareSettings()
-    if skip_bad < 0:
-        raise InputError(f"skip_bad must not be negative, but is {skip_bad}")
+    fields.check_range("skip_bad", skip_bad, 0, fields.LARGEST_SEED)
     if threads is None:
         threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-    if not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads must lie in 1 … {MOST_THREADS}, not {threads}")
+    fields.check_range("threads", threads, 1, MOST_THREADS)
     files = [LogFile(shard) for shard in log_files(data)]
     before = None if like is None else ClickData.open(like)
     if before is not None:
@@ -120,6 +120,8 @@ def prepare(
         settings = fields.make(PrepareSettings, before.facts["settings"], "prepare")
         schema = schema or fields.make(ClickSchema, before.facts["schema"], "schema")
     schema = schema_of(schema, files)
+    if missing:
+        schema = replace(schema, missing=tuple(dict.fromkeys((*schema.missing, *missing))))
     if before is not None and fields.plain(schema) != before.facts["schema"]:
         raise InputError(f"{like}: prepared with another schema; leave the schema out, or give the same")
     settings.check_features(schema.features)
@@ -142,6 +144,8 @@ def prepare(
             write_json(out / CHOICES, choices)
         if not (out / PREPARED).exists():
             sweep(out)
+            if settings.split != "time" or before is not None:
+                schema = replace(schema, time=None)  # which need not be there, nor be times
             job = _Job(out, schema, settings, before, threads, progress)
             job.run(files, choices, skip_bad)
         shutil.rmtree(out / WORK, ignore_errors=True)
@@ -183,7 +187,7 @@ class _Job:
     def _finish(self, journal: Journal, reading: Reading, pool: ThreadPoolExecutor) -> dict[str, Facts]:
         """Write all columns, some at once."""
         rows = journal.note.rows
-        times = None if reading.time is None else reading.time.read
+        times = None if reading.times is None else partial(_times, *reading.times)
         how = parting(self.settings, rows, times) if self.like is None else LaterParting()
         noted = NotedParting.note(how, rows, Grown(journal.folder / "validates", np.uint8))
         finisher = Finisher(self.out, self.schema, self.settings, noted, rows, self.like)
@@ -265,6 +269,10 @@ class _Job:
                 },
             },
         )
+
+
+def _times(units: Grown, steps: Grown, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    return units.read(start, stop), steps.read(start, stop)
 
 
 def _files(found: Facts, what: str, kind: type[Any]) -> dict[str, Any]:

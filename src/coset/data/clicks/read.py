@@ -39,7 +39,7 @@ class Reading:
         labels: 0 or 1.
         numeric: by name, float32, transformed, NaN where missing.
         features: by name.
-        time: what a split by time goes by, if that is wanted.
+        times: what a split by time goes by, if that is wanted: whole units, and the rest in steps.
     """
 
     def __init__(self, journal: Journal, schema: ClickSchema, settings: PrepareSettings) -> None:
@@ -48,7 +48,8 @@ class Reading:
         self._settings = settings
         self.labels = journal.file("labels", np.uint8)
         self.numeric = {name: journal.file(f"{file_name(name)}.numeric", np.float32) for name in schema.numeric}
-        self.time = journal.file("times", np.float64) if settings.split == "time" else None
+        timed = schema.time is not None
+        self.times = (journal.file("times", np.int64), journal.file("time-steps", np.int64)) if timed else None
         self.features: dict[str, Distinct | Hashed] = {}
         for name in schema.features:
             buckets, lists = settings.buckets(name), name in schema.lists
@@ -95,6 +96,14 @@ class Reading:
         with closing(self._blocks(file, note, pool, threads)) as blocks:
             for block in blocks:
                 self._skip(file, block.bad, note.skipped, skip_bad)
+                dates = note.dates
+                if block.time is not None and block.time.dates is not None:
+                    dates = block.time.dates if dates is None else dates
+                    if dates != block.time.dates:
+                        raise InputError(
+                            f"{file.path}: {self._schema.time} holds {'numbers' if dates else 'dates'} here, and "
+                            f"{'dates' if dates else 'numbers'} before; write all times of a log alike"
+                        )
                 self._add(block, pool)
                 here += len(block.labels)
                 note = journal.mark(
@@ -103,6 +112,7 @@ class Reading:
                     rows=note.rows + len(block.labels),
                     skipped=note.skipped + len(block.bad),
                     rows_by_file=(*read, here),
+                    dates=dates,
                 )
                 reached = before + block.consumed
                 if time.monotonic() - committed > COMMIT_SECONDS:
@@ -149,8 +159,9 @@ class Reading:
 
     def _add_numbers(self, block: Block) -> None:
         self.labels.append(block.labels)
-        if self.time is not None and block.time is not None:
-            self.time.append(block.time)
+        if self.times is not None and block.time is not None:
+            self.times[0].append(block.time.units)
+            self.times[1].append(block.time.steps)
         for name, values in zip(self.numeric, block.numeric, strict=True):
             if self._settings.log:
                 values = np.copysign(np.log1p(np.abs(values)), values)

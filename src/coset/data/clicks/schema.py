@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coset import settings
-from coset.errors import InputError, unknown
+from coset.data.clicks.columns import LONGEST_NAME, file_name
+from coset.errors import InputError, brief, unknown
 from coset.files import read_json, read_toml
 
 CategoryType = Literal["text", "hex", "integer"]
@@ -32,11 +33,14 @@ class ClickSchema:
             `"0a"`, `"A"` and `"a"` are one; or `"integer"`, numbers of 64 bits, of which `"07"` and `"7"` are one.
         types: the category type of single columns, where it is another.
         integers: whether numbers must be whole numbers of 64 bits.
-        time: the column of numbers that a split by time goes by, if any.
+        time: the column that a split by time goes by, if any: numbers, or dates with or without times as ISO 8601
+            writes them (in UTC where they name no zone). It is read for such a split alone.
         names: the names of all columns of a text file that has no line with names, in order; None where its first
             line has them.
         separator: between the columns of a text file, one character.
-        list_separator: between the categories of a list in a text file, one character.
+        list_separator: between the categories of a list in a text file, one character; that between the columns
+            where lists stand between quotes.
+        missing: what stands for a missing value besides an empty field, as `NA` or `\\N`.
 
     Example:
         >>> ClickSchema("clicked", numeric=("age",), categorical=("user", "item")).columns
@@ -54,6 +58,7 @@ class ClickSchema:
     names: tuple[str, ...] | None = None
     separator: str = ","
     list_separator: str = "|"
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         settings.check(self, "schema")
@@ -80,14 +85,22 @@ class ClickSchema:
             value = getattr(self, what)
             if len(value) != 1 or not value.isascii() or value in '"\r\n':
                 raise InputError(f"schema: {what} must be one ASCII character, not {value!r}")
-        if self.lists and self.separator == self.list_separator:
-            raise InputError(f"schema: separator and list_separator are both {self.separator!r}; they must differ")
-        if self.names is not None:
-            if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
-                raise InputError(f"schema: names has {twice[0]!r} twice")
-            for name in self.columns:
-                if name not in self.names:
-                    raise unknown("column (it is not among names)", name, self.names)
+        if self.lists and self.separator == self.list_separator == "\t":
+            raise InputError(
+                "schema: separator and list_separator are both a tab, between which no field stands in quotes; they "
+                "must differ"
+            )
+        for word in self.missing:
+            if not word or word != word.strip() or len(word) > 40 or any(c in word for c in '"\r\n'):
+                raise InputError(
+                    "schema: what stands for a missing value must be a word of up to 40 characters, without quotes and "
+                    f"without blanks at its ends, not {brief(word)}"
+                )
+        for name in self.columns:
+            if len(file_name(name)) > LONGEST_NAME:
+                raise InputError(f"schema: the name {brief(name)} is too long for the file of a column; rename it")
+        if twice := sorted({name for name in self.names or () if (self.names or ()).count(name) > 1}):
+            raise InputError(f"schema: names has {brief(twice[0])} twice")
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from coset import settings
-from coset.errors import InputError, unknown
-from coset.partitions import MultiplyShift
+from coset.errors import InputError, brief, unknown
+
+_MOST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,17 @@ class PrepareSettings:
         settings.check(self, "prepare")
         if not 0 <= self.validation < 1:
             raise InputError(f"prepare: validation must be 0 or more and less than 1, not {self.validation}")
-        if self.seed < 0:
-            raise InputError(f"prepare: seed must not be negative, but is {self.seed}")
-        if self.min_frequency < 1:
-            raise InputError(f"prepare: min_frequency must be at least 1, not {self.min_frequency}")
-        if self.max_size is not None and self.max_size < 1:
-            raise InputError(f"prepare: max_size must be at least 1, not {self.max_size}")
+        settings.check_range("prepare: seed", self.seed, 0, settings.LARGEST_SEED)
+        settings.check_range("prepare: min_frequency", self.min_frequency, 1, _MOST)
+        settings.check_range("prepare: hash_seed", self.hash_seed, 0, (1 << 32) - 1)
+        if self.max_size is not None:
+            settings.check_range("prepare: max_size", self.max_size, 1, _MOST)
         if self.unseen == "error" and (self.min_frequency > 1 or self.max_size is not None):
             raise InputError("prepare: min_frequency and max_size leave categories without an id, so unseen='shared'")
         if self.unseen == "error" and ALL in (self.hashing or {}):
             raise InputError("prepare: hashes have a bucket for every category, so none is unseen; leave unseen out")
-        for buckets in (self.hashing or {}).values():
-            MultiplyShift(buckets, self.hash_seed)  # with its words for what is out of range
+        for feature, buckets in (self.hashing or {}).items():
+            settings.check_range(f"prepare: buckets of {brief(feature)}", buckets, 1, 1 << 31)
 
     def buckets(self, feature: str) -> int | None:
         """The number of buckets of a feature, or None where it has a vocabulary."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import Lines, LogFile
-from coset.errors import InputError
-from coset.kernels import parse
+from coset.errors import InputError, brief, unknown
+from coset.kernels import instants, parse
 
 Split = tuple[Lines, np.ndarray, np.ndarray, np.ndarray]
 """Lines, their bytes, where the fields are, and how many there are in each line."""
@@ -30,11 +29,13 @@ class Layout:
         schema: of the log.
         names: of all columns of the file.
         header: whether a line with names comes first.
+        constants: what the folders of the file say of all rows, for columns that the file has not.
     """
 
     schema: ClickSchema
     names: tuple[str, ...]
     header: bool
+    constants: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, file: LogFile, schema: ClickSchema) -> Layout:
@@ -43,20 +44,27 @@ class Layout:
         Raises:
             InputError: it has no column of a name that the schema has.
         """
+        names = schema.names
+        line = ""
+        if names is None:
+            line = file.first_line().decode("utf-8", "replace")
+            names = _names(line, schema.separator)
+        constants = {name: file.keys[name] for name in schema.columns if name not in names and name in file.keys}
         if schema.names is not None:
-            return cls(schema, schema.names, False)
-        line = file.first_line().decode("utf-8", "replace")
-        names = tuple(name.strip() for name in next(csv.reader([line], delimiter=schema.separator)))
+            for name in schema.columns:
+                if name not in names and name not in constants:
+                    raise unknown("column (it is not among the names in the schema)", name, names)
+            return cls(schema, names, False, constants)
         for name in schema.columns:
-            if names.count(name) != 1:
+            if names.count(name) != 1 and name not in constants:
                 near = get_close_matches(name, [of for of in names if of not in schema.columns], n=1, cutoff=0.5)
                 said = "two columns are called" if name in names else "no column"
                 hint = f": did you mean {near[0]!r}?" if near and name not in names else ""
                 raise InputError(
-                    f"{file.path}: {said} {name!r}; its first line says {line[:200]!r}, between "
+                    f"{file.path}: {said} {brief(name)}; its first line says {brief(line, 200)}, between "
                     f"{schema.separator!r}{hint}"
                 )
-        return cls(schema, names, True)
+        return cls(schema, names, True, constants)
 
     @property
     def quotes(self) -> bool:
@@ -65,7 +73,24 @@ class Layout:
 
     def places(self, *names: str) -> np.ndarray:
         """The places of columns."""
-        return np.array([self.names.index(name) for name in names], dtype=np.int64)
+        return np.array([self.place(name) for name in names], dtype=np.int64)
+
+    def place(self, name: str) -> int:
+        """The place of a column; those of constants come after those of the file, and one that is nobody's."""
+        if name in self.constants:
+            return len(self.names) + 1 + list(self.constants).index(name)
+        return self.names.index(name)
+
+    def with_constants(self, lines: Lines, bounds: np.ndarray) -> tuple[Lines, np.ndarray]:
+        """Lines as if constants stood at the end of each of them: they are there once, and every line points there."""
+        if not self.constants:
+            return lines, bounds
+        told = [value.encode() for value in self.constants.values()]
+        begin = len(lines.data)
+        ends = begin + np.cumsum([0, *(len(value) + 1 for value in told)], dtype=np.int32) - 1
+        more = np.broadcast_to(ends.astype(np.int32), (len(bounds), len(ends)))
+        data = lines.data + b"\n".join(told) + b"\n"
+        return replace(lines, data=data), np.concatenate([bounds, more], axis=1)
 
 
 def text_blocks(
@@ -96,30 +121,31 @@ def _split(file: LogFile, layout: Layout, offset: int) -> Iterator[Split]:
             filled[filled.argmax()], header = False, False
         if not filled.all():
             bounds, fields = bounds[filled], fields[filled]
-        yield lines, data, bounds, fields
+        lines, bounds = layout.with_constants(lines, bounds)
+        yield lines, np.frombuffer(lines.data, dtype=np.uint8), bounds, fields
 
 
 def _parsed(found: Split, layout: Layout, pool: ThreadPoolExecutor, threads: int, first: int) -> Block:
     lines, data, bounds, fields = found
     schema, rows, quotes = layout.schema, len(fields), layout.quotes
-    with_time = [schema.time] if schema.time is not None else []
-    numbers = layout.places(schema.label, *schema.numeric, *with_time)
+    missing = parse.marks(schema.missing)
+    numbers = layout.places(schema.label, *schema.numeric)
     categories = layout.places(*schema.categorical)
     values, value_states = np.empty((len(numbers), rows)), np.empty((len(numbers), rows), dtype=np.uint8)
     keys, key_states = np.empty((len(categories), rows), np.int64), np.empty((len(categories), rows), dtype=np.uint8)
-    whole = np.array([0, *[schema.integers] * len(schema.numeric), *[0] * len(with_time)], dtype=np.uint8)
+    whole = np.array([0, *[schema.integers] * len(schema.numeric)], dtype=np.uint8)
     types = np.array([TYPES[schema.type_of(name)] for name in schema.categorical], dtype=np.int64)
 
     def work(begin: int, end: int) -> None:
-        parse.numbers(data, bounds, begin, end, numbers, whole, quotes, values, value_states)
-        parse.categories(data, bounds, begin, end, categories, types, quotes, keys, key_states)
+        parse.numbers(data, bounds, begin, end, numbers, whole, quotes, missing, values, value_states)
+        parse.categories(data, bounds, begin, end, categories, types, quotes, missing, keys, key_states)
 
     cuts = np.linspace(0, rows, threads + 1).astype(int)
     for done in [pool.submit(work, *map(int, cut)) for cut in pairwise(cuts)]:
         done.result()
 
     def field(row: int, name: str) -> bytes:
-        place = layout.names.index(name)
+        place = layout.place(name)
         return lines.data[bounds[row, place] + 1 : bounds[row, place + 1]].strip(b" \t\r")
 
     def shown(row: int, name: str) -> str:
@@ -128,35 +154,58 @@ def _parsed(found: Split, layout: Layout, pool: ThreadPoolExecutor, threads: int
     findings = Findings(schema, rows)
     findings.note(fields != len(layout.names), lambda row: _miscounted(int(fields[row]), layout))
     if "text" in map(schema.type_of, schema.features):
-        findings.note(_undecodable(lines.data, bounds), lambda row: "not UTF-8 text")
+        findings.note(_undecodable(lines.data, bounds[:, : len(layout.names) + 1]), lambda row: "not UTF-8 text")
     labels = values[0]
     findings.note(
         (value_states[0] != parse.GOOD) | ((labels != 0) & (labels != 1)),
         lambda row: findings.label_reason(shown(row, schema.label)),
     )
-    for place, name in enumerate((*schema.numeric, *with_time), start=1):
+    for place, name in enumerate(schema.numeric, start=1):
         states = value_states[place]
         if states.max(initial=0) > parse.MISSING:
             findings.note(states > parse.MISSING, _bad_value(findings.number_reason, name, states, shown))
-        if place > len(schema.numeric):
-            findings.note(states == parse.MISSING, lambda row: f"{schema.time} is missing")
+    time = _times(data, bounds, layout, findings, shown)
     features = {}
     for place, name in enumerate(schema.categorical):
         states = key_states[place]
         if states.max(initial=0) > parse.MISSING:
             findings.note(states > parse.MISSING, _bad_value(findings.category_reason, name, states, shown))
-        features[name] = Keys(keys[place], states, _texts(lines.data, bounds, layout.names.index(name), quotes))
+        features[name] = Keys(keys[place], states, _texts(lines.data, bounds, layout.place(name), quotes))
     for name in schema.lists:
         features[name] = _list(lines.data, data, bounds, layout, name, findings)
     values[value_states == parse.MISSING] = np.nan
     bad = [
         BadRow(first + row, reason, _line(lines.data, bounds, row)) for row, reason in sorted(findings.wrong.items())
     ]
-    numeric, time = values[1 : 1 + len(schema.numeric)], values[-1] if with_time else None
     return findings.block(
-        (labels == 1).astype(np.uint8), numeric, time, features, bad,
+        (labels == 1).astype(np.uint8), values[1:], time, features, bad,
         first=first, rows=rows, offset=lines.offset, consumed=lines.consumed,
     )  # fmt: skip
+
+
+def _names(line: str, separator: str) -> tuple[str, ...]:
+    """The names in a line: fields as those of rows, not by Python's csv, which takes none of over 128 KiB."""
+    data = line.encode() + b"\n"
+    columns = data.count(separator.encode()) + 1
+    bounds, fields = np.empty((1, columns + 1), dtype=np.int32), np.empty(1, dtype=np.int32)
+    quotes = separator != "\t"
+    parse.split(np.frombuffer(data, dtype=np.uint8), ord(separator), quotes, columns, bounds, fields)
+    row = np.zeros(1, dtype=np.int64)
+    found = (_written(data, bounds, column, quotes)(row)[0] for column in range(max(int(fields[0]), 1)))
+    return tuple(name.decode().strip() for name in found)
+
+
+def _times(
+    data: np.ndarray, bounds: np.ndarray, layout: Layout, findings: Findings, shown: Callable[[int, str], str]
+) -> Times | None:
+    name = layout.schema.time
+    if name is None:
+        return None
+    units, steps = np.empty(len(bounds), dtype=np.int64), np.empty(len(bounds), dtype=np.int64)
+    states = np.empty(len(bounds), dtype=np.uint8)
+    missing = parse.marks(layout.schema.missing)
+    instants.instants(data, bounds, layout.place(name), layout.quotes, missing, units, steps, states)
+    return findings.times(units, steps, states, lambda row: shown(row, name))
 
 
 def _bad_value(
@@ -194,6 +243,13 @@ def _line(data: bytes, bounds: np.ndarray, row: int) -> str:
 
 
 def _texts(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Callable[[np.ndarray], list[bytes]]:
+    written = _written(data, bounds, column, quotes)
+    return lambda places: list(map(plain_bytes, written(places)))
+
+
+def _written(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Callable[[np.ndarray], list[bytes]]:
+    """The texts in a column at some lines, without blanks and quotes around them."""
+
     def texts(places: np.ndarray) -> list[bytes]:
         ends = bounds[places]
         found = []
@@ -208,7 +264,7 @@ def _texts(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Callab
 
 
 def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name: str, findings: Findings) -> Keys:
-    column, separator = layout.names.index(name), ord(layout.schema.list_separator)
+    column, separator = layout.place(name), ord(layout.schema.list_separator)
     lengths = np.empty(len(bounds), dtype=np.int32)
     none = np.empty((0, 2), dtype=np.int32)
     count = parse.items(data, bounds, column, layout.quotes, separator, lengths, none)
@@ -216,10 +272,13 @@ def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name
     parse.items(data, bounds, column, layout.quotes, separator, lengths, found)
     keys, states = np.empty((1, count), dtype=np.int64), np.empty((1, count), dtype=np.uint8)
     types = np.array([TYPES[layout.schema.type_of(name)]], dtype=np.int64)
-    parse.categories(data, found, 0, count, np.zeros(1, dtype=np.int64), types, False, keys, states)
+    parse.categories(
+        data, found, 0, count, np.zeros(1, dtype=np.int64), types, False, parse.marks(layout.schema.missing), keys,
+        states,
+    )  # fmt: skip
     wrong = np.flatnonzero(states[0] > parse.MISSING)
     rows = np.repeat(np.arange(len(bounds)), lengths)[wrong]
     for row, place in zip(rows.tolist(), wrong.tolist(), strict=True):
         item = raw[found[place, 0] + 1 : found[place, 1]].decode("utf-8", "replace")
         findings.wrong.setdefault(row, findings.category_reason(name, int(states[0, place]), item))
-    return Keys(keys[0], states[0], _texts(raw, found, 0, False), lengths)
+    return Keys(keys[0], states[0], _texts(raw, found, 0, False), lengths).present()

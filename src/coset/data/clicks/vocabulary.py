@@ -91,7 +91,7 @@ class ClickVocabulary:
         keys, states = np.empty((1, len(texts)), dtype=np.int64), np.empty((1, len(texts)), dtype=np.uint8)
         parse.categories(
             np.frombuffer(b"".join(texts), dtype=np.uint8), bounds, 0, len(texts), np.zeros(1, dtype=np.int64),
-            np.array([TYPES[self.type]], dtype=np.int64), False, keys, states,
+            np.array([TYPES[self.type]], dtype=np.int64), False, parse.marks([]), keys, states,
         )  # fmt: skip
         if bad := np.flatnonzero(states[0] > parse.MISSING).tolist():
             raise InputError(f"feature {self.name!r}: {values[bad[0]]!r} is not of type {self.type}")

@@ -1,0 +1,139 @@
+"""Logs in many files, in folders that say something of their rows, and text files of unusual forms."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from coset.data.clicks import ClickData, ClickSchema, PrepareSettings, source
+from coset.data.clicks.prepare import prepare
+from coset.errors import InputError
+
+ALL = PrepareSettings("ordered", 0.0)
+Contents = Callable[[Path], dict[str, bytes]]
+Coset = Callable[..., Any]
+
+
+def test_days_come_in_the_order_of_their_numbers(coset: Coset, tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    for day in range(12):
+        rows = "".join(f"{row % 2},{row},d{day}\n" for row in range(8))
+        (tmp_path / "days" / f"day_{day}").write_text("y,a,u\n" + rows)
+    (tmp_path / "s.toml").write_text('label = "y"\nnumeric = ["a"]\ncategorical = ["u"]\n')
+    words = ("prepare", "days", "o", "--schema", "s.toml", "--split", "ordered", "--validation", "0.25")
+    shown = coset(*words)
+    assert "12 files, read in this order: day_0, day_1, day_2 … day_11" in " ".join(shown.out.split())
+    assert "1 numeric column;" in shown.out
+    data = ClickData.open("o")
+    assert data.vocabulary("u").texts() == [f"d{day}" for day in range(9)]
+    assert data.log == {f"day_{day}": 8 for day in range(12)}
+    again = coset("prepare", "days/day_*", "p", *words[3:], "--json")
+    assert again.json["files"] == [f"day_{day}" for day in range(12)]
+    assert again.json["features"] == [{"name": "u", **data.facts["features"]["u"]}]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_folders_say_are_columns(tmp_path: Path, ending: str, contents: Contents) -> None:
+    """As if the columns were in the files; a column that is in a file is taken from there."""
+    whole = []
+    for at, (day, hour) in enumerate((("2020-01-09", "10"), ("2020-01-10", "9"), ("__HIVE_DEFAULT_PARTITION__", "1"))):
+        frame = pl.DataFrame({"y": [0, 1], "c": [f"a{at}", "b"], "n": [at, None]})
+        folder = tmp_path / "hive" / f"dt={day}" / f"hour={hour}"
+        folder.mkdir(parents=True)
+        getattr(frame, f"write_{ending}")(folder / f"part-0.{ending}")
+        told = {"dt": None if "_" in day else day, "hour": int(hour)}
+        whole.append(frame.with_columns(*(pl.lit(value).alias(name) for name, value in told.items())))
+    (tmp_path / "hive" / "_SUCCESS").touch()
+    (tmp_path / "hive" / f"dt=2020-01-10/hour=9/part-1.{ending}").touch()  # as Spark writes a part without a row
+    getattr(pl.concat(whole), f"write_{ending}")(tmp_path / f"one.{ending}")
+    schema = ClickSchema("y", ("n", "hour"), ("c", "dt"), types={"dt": "text"})
+    prepare(tmp_path / "hive", tmp_path / "a", schema, ALL, name="x")
+    prepare(tmp_path / f"one.{ending}", tmp_path / "b", schema, ALL, name="x")
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    del one["prepare.json"], other["prepare.json"]
+    assert one == other
+    with pytest.raises(InputError, match=r"no column 'day'|unknown column .*'day'"):
+        prepare(tmp_path / "hive", tmp_path / "no", ClickSchema("y", categorical=("c", "day")), ALL)
+    timed = ClickSchema("y", categorical=("c",), time="dt")
+    with pytest.raises(InputError, match="row 1: dt is missing"):
+        prepare(tmp_path / "hive", tmp_path / "t", timed, PrepareSettings("time", 0.4))
+    prepare(tmp_path / "hive", tmp_path / "t", timed, PrepareSettings("time", 0.4), resume=True, skip_bad=2)
+    assert ClickData.open(tmp_path / "t").vocabulary("c").texts() == ["a0", "b"]
+
+
+def test_folders_of_files_without_names_of_columns(tmp_path: Path) -> None:
+    """As Hive writes text."""
+    (tmp_path / "dt=7").mkdir()
+    (tmp_path / "dt=7" / "000000_0").write_text("1\x01a\n0\x01b\n")
+    schema = ClickSchema("y", categorical=("c", "dt"), names=("y", "c"), separator="\x01")
+    prepare(tmp_path, tmp_path.parent / f"{tmp_path.name}-out", schema, ALL)
+    data = ClickData.open(tmp_path.parent / f"{tmp_path.name}-out")
+    assert data.vocabulary("dt").texts() == ["7"]
+    with pytest.raises(InputError, match=r"not among the names in the schema.*'x'"):
+        prepare(
+            tmp_path, tmp_path.parent / f"{tmp_path.name}-no", ClickSchema("y", categorical=("x",), names=("y", "c"))
+        )
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress, bytes])
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_ends_of_lines_and_packings(
+    tmp_path: Path, pack: Any, end: str, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["y,n,c", *(f"{k % 2},{k},c{k % 7}" for k in range(200))]
+    for name, data in (("plain", "\n".join(lines).encode()), ("other", pack(end.join(lines).encode()))):
+        (tmp_path / name).write_bytes(data)
+        prepare(tmp_path / name, tmp_path / f"{name}-out", ClickSchema("y", ("n",), ("c",)), name="x")
+        monkeypatch.setattr(source, "CHUNK", 500)
+    plain, other = contents(tmp_path / "plain-out"), contents(tmp_path / "other-out")
+    del plain["prepare.json"], other["prepare.json"]
+    assert plain == other
+
+
+def test_columns_of_long_names_and_long_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'y,"{"x" * 200_000}","c,""d""",1.0\n1,{"z" * 300_000},e,1\n0,,f,2\n')
+    prepare(tmp_path / "a.csv", tmp_path / "a", ClickSchema("y", ("1.0",), ('c,"d"',)), ALL)
+    assert ClickData.open(tmp_path / "a").vocabulary('c,"d"').texts() == ["e", "f"]
+    with pytest.raises(InputError, match="no column 'q'") as told:
+        prepare(tmp_path / "a.csv", tmp_path / "b", ClickSchema("y", ("q",)), ALL)
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe, which can be read only once"):
+        prepare(tmp_path / "pipe", tmp_path / "out", ClickSchema("y", ("n",)))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--threads", "-1"), "threads must lie in 1 … 1024"),
+        (("--threads", "0"), "threads must lie in 1 … 1024"),
+        (("--threads", "100000000"), "threads must lie in 1 … 1024"),
+        (("--seed", "99999999999999999999999"), "prepare: seed must"),
+        (("--seed", "-1"), "prepare: seed must"),
+        (("--hash-seed", "-1"), "seed"),
+        (("--hash-seed", "99999999999"), "seed"),
+        (("--hash", "99999999999999999"), "prepare: buckets of '*' must lie in"),
+        (("--max-size", "0"), "max_size must be"),
+        (("--min-frequency", "99999999999999999999999"), "min_frequency must lie in"),
+        (("--validation", "nan"), "validation must be"),
+        (("--validation", "-0.1"), "validation must be"),
+        (("--skip-bad", "-1"), "skip_bad must be at least 0"),
+    ],
+)
+def test_options_are_checked_before_a_folder_is_made(coset: Coset, words: tuple[str, ...], sentence: str) -> None:
+    Path("a.csv").write_text("y,n\n1,2\n0,3\n")
+    Path("s.toml").write_text('label = "y"\nnumeric = ["n"]\ncategorical = []\n')
+    assert sentence in coset("prepare", "a.csv", "out", "--schema", "s.toml", *words).sentence
+    assert not Path("out").exists()
