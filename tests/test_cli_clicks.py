@@ -138,6 +138,13 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
         (("train", "DATA", "--checkpoint-every", "often"), "--checkpoint-every is a number of steps"),
         (("train", "DATA", "--checkpoint-every", "0"), "every step or less often"),
         (("train", "DATA", "--keep", "0"), "at least one checkpoint"),
+        (("train", "DATA", "--seed", "99999999999999999999999"), "seed must lie in 0 …"),
+        (("train", "synthetic-ratings", "--seed", "99999999999999999999999"), "seed must lie in 0 …"),
+        (("train", "DATA", "--threads", "100000000"), "--threads must lie in 1 … 1024"),
+        (
+            ("compare", "DATA", "--methods", "hashing", "--collisions", "2", "--seeds", "99999999999"),
+            "seeds must lie in",
+        ),
         (("train", "DATA", "--set", "training.optimizer=adam"), "optimizer must be one of"),
         (("train", "DATA", "--set", "training.dense_optimizer=Addam"), "did you mean 'Adam'"),
         (("train", "DATA", "--engine", "plain"), "of the fused engine alone"),
@@ -154,6 +161,7 @@ def test_what_does_not_go_together(coset: Coset, clicks: Any, words: tuple[objec
     given = [clicks.folder if word == "DATA" else word for word in words]
     out = () if words[0] == "evaluate" else ("--out", "runs/x")
     assert sentence in coset(*given, *out).sentence
+    assert not Path("runs/x").exists() or not any(Path("runs/x").glob("[!.]*"))
 
 
 def test_the_real_sample_in_one_go(coset: Coset) -> None:

@@ -115,7 +115,7 @@ def test_the_keras_example_is_trained_as_the_page_says() -> None:
         ("[[rows]]\nname = 'a'\nbudget = 3", "did you mean 'budgets'?"),
         ("[[rows]]\nname = 'a'\nname = 'b'\nnote = 'c'\n", "line 5"),
         ("schema = 2", "schema"),
-        ("seeds = 0", "seeds must be at least 1"),
+        ("seeds = 0", "seeds must lie in 1"),
         ("seeds = true", "seeds"),
         ("first_seed = -1", "seed"),
         ("first_seed = 1.5", "first_seed"),

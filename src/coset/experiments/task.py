@@ -27,6 +27,7 @@ from coset.training.compressible import CompressibleRun
 
 S = TypeVar("S")
 SCHEMA = 1
+_MOST_SEEDS = 1_000_000
 Part = Literal["validation", "training", "all"]
 Group = Literal["full", "narrow", "bias", "compressed"]
 
@@ -253,10 +254,8 @@ class Recipe(ABC):
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise InputError(f"recipe {self.name!r}: of schema {self.schema}; this coset reads schema {SCHEMA}")
-        if self.seeds < 1:
-            raise InputError(f"recipe {self.name!r}: seeds must be at least 1, not {self.seeds}")
-        if self.first_seed < 0:
-            raise InputError(f"recipe {self.name!r}: a seed must be 0 or more, not {self.first_seed}")
+        settings.check_range(f"recipe {self.name!r}: seeds", self.seeds, 1, _MOST_SEEDS)
+        settings.check_range(f"recipe {self.name!r}: seed", self.first_seed, 0, settings.LARGEST_SEED - self.seeds)
         if not self.rows:
             raise InputError(f"recipe {self.name!r}: has no rows")
         if wrong := [pair for pair in self.contrasts if len(pair) != 2]:

@@ -52,6 +52,9 @@ class RunSpec:
     training: TrainingSettings
     seed: int
 
+    def __post_init__(self) -> None:
+        settings.check_range("a run's seed", self.seed, 0, settings.LARGEST_SEED)
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {name: settings.plain(getattr(self, name)) for name in settings.fields(RunSpec)}

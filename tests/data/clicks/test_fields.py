@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from coset.data.delimited import read_delimited
 
 from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
 from coset.data.clicks.prepare import prepare
-from coset.data.delimited import read_delimited
 from coset.data.ids import plain
 from coset.errors import InputError
 from coset.kernels import parse

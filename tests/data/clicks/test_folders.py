@@ -83,7 +83,7 @@ def test_folders_of_files_without_names_of_columns(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress, bytes])
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda data: gzip.compress(gzip.compress(data)), bytes])
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
 def test_ends_of_lines_and_packings(
     tmp_path: Path, pack: Any, end: str, contents: Contents, monkeypatch: pytest.MonkeyPatch

@@ -7,11 +7,10 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from coset.data.foreign import HEAD, encoding, foreign
-from coset.data.packed import PACKINGS, Readable, opened, packing_of
+from coset.data.packed import packing_of, unpacked
 from coset.data.shards import Shard
 from coset.errors import InputError
 
@@ -74,9 +73,7 @@ class LogFile:
         if not self.size:
             raise InputError(f"{path}: the file is empty")
         self.is_parquet = head.startswith(_PARQUET)
-        self._packing = packing_of(head)
-        if head.startswith(_ZIP):
-            raise InputError(f"{path}: packed with zip; unpack it, or pack it with gzip or zstd")
+        self._packed = bool(packing_of(head))
         self._begins: bytes | None = None
 
     def fingerprint(self, columns: Sequence[str] | None = None) -> dict[str, Any]:
@@ -108,7 +105,7 @@ class LogFile:
         returns = self._ends_in_returns()
         with self.path.open("rb") as file:
             raw = _Until(file, self.size)  # what is added while it is read is no part of it
-            for data in _unpacked(raw, self._packing, offset, self.path):
+            for data in self._unpacked(raw, offset):
                 if at_begin and data.startswith(_MARK):
                     data, offset = data[len(_MARK) :], len(_MARK)
                 at_begin = False
@@ -137,18 +134,29 @@ class LogFile:
         """
         if self._begins is None:
             with self.path.open("rb") as file:
-                self._begins = next(_unpacked(_Until(file, self.size), self._packing, 0, self.path), b"")
-            within = f" within {PACKINGS[self._packing][0]}" if self._packing else ""
-            inner = {**{mark: name for mark, (name, _) in PACKINGS.items()}, _ZIP: "zip", _PARQUET: "Parquet"}
-            for mark, name in inner.items():
-                if self._begins.startswith(mark):
-                    raise InputError(f"{self.path}: {name}{within}; unpack it once, and give what is in it")
-            if (found := foreign(self._begins[:HEAD])) is not None:
+                self._begins = begins = unpacked(_Until(file, self.size), str(self.path)).peek(_ENDS)
+            within = " within what it is packed in" if self._packed else ""
+            if begins.startswith((_PARQUET, _ZIP)):
+                name = "Parquet" if begins.startswith(_PARQUET) else "a zip archive"
+                raise InputError(f"{self.path}: {name}{within}; unpack it, and give what is in it")
+            if (found := foreign(begins[:HEAD])) is not None:
                 raise InputError(f"{self.path}: {found[0]}{within}, which coset does not read; {found[1]}")
-            if (named := encoding(self._begins[:HEAD])) is not None:
-                raise InputError(f"{self.path}: {named}; save it as UTF-8 (iconv -f {named.lower()} -t utf-8)")
-            self._begins = self._begins[:_ENDS]
+            if (named := encoding(begins[:HEAD])) is not None:
+                raise InputError(f"{self.path}: text in {named}; save it as UTF-8 (iconv -f {named.lower()} -t utf-8)")
         return b"\n" not in self._begins and b"\r" in self._begins
+
+    def _unpacked(self, raw: _Until, offset: int) -> Iterator[bytes]:
+        if not self._packed:
+            raw.seek(offset)
+        file = unpacked(raw, str(self.path)) if self._packed else raw
+        left = offset if self._packed else 0
+        while left:  # packed bytes can only be skipped by unpacking them
+            data = file.read(min(left, CHUNK))
+            if not data:
+                raise InputError(f"{self.path}: shorter than when it was first read; begin anew elsewhere")
+            left -= len(data)
+        while data := file.read(CHUNK):
+            yield data
 
     def check_unchanged(self, read: int | None = None) -> None:
         """Raise an `InputError` if the file is not what it was when it was opened."""
@@ -174,17 +182,3 @@ class _Until:
     def read(self, size: int = -1, /) -> bytes:
         left = max(0, self._size - self._file.tell())
         return self._file.read(left if size < 0 else min(size, left))
-
-
-def _unpacked(raw: _Until, packing: bytes, offset: int, path: Path) -> Iterator[bytes]:
-    if not packing:
-        raw.seek(offset)
-    file: Readable = opened(raw, packing, str(path)) if packing else raw
-    left = offset if packing else 0
-    while left:  # packed bytes can only be skipped by unpacking them
-        data = file.read(min(left, CHUNK))
-        if not data:
-            raise InputError(f"{path}: shorter than when it was first read; begin anew elsewhere")
-        left -= len(data)
-    while data := file.read(CHUNK):
-        yield data
