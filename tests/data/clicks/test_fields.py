@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from coset.data.delimited import read_delimited
 
 from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
 from coset.data.clicks.prepare import prepare
 from coset.data.ids import plain
+from coset.data.ratings import load_ratings
 from coset.errors import InputError
 from coset.kernels import parse
 from coset.kernels.instants import DATE, STEPS, instants
@@ -78,7 +78,8 @@ def test_one_category_however_it_is_written(tmp_path: Path) -> None:
         assert ids(tmp_path / name[0]) == [0, 0, 1, 3, 0, 1, 2]
         assert texts(tmp_path / name[0]) == ["7", "8", "18446744073709551615"]
     rows = "".join(f"{value},i{k},{k}\n" for k, value in enumerate(values) if value)
-    users = read_delimited(("user,item,rating\n" + rows).encode(), "ratings.csv")[0]
+    (tmp_path / "ratings.csv").write_text("user,item,rating\n" + rows)
+    users = load_ratings(tmp_path / "ratings.csv").users
     assert users.tolist() == ["7", "7", "8", "7", "8", "18446744073709551615"]
 
 
