@@ -6,6 +6,7 @@ Attributes of users and of items are only named.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ _GUESSES = {
     ),
     "rating": ("rating", "ratings", "score", "stars", "overall"),
 }
+_LABELS = {"label", "click", "clicks", "clicked", "isclick"}
+_CRITEO = 40  # columns of Criteo's click logs, which have no header
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Columns:
             if found is None:
                 raise InputError(
                     f"{where}: no column looks like the {role}; the columns are {listed(names)}: "
-                    f"say which one with {role}=… (on the command line --{role})"
+                    f"say which one with {role}=… (on the command line --{role}){_hint(names, plain)}"
                 )
             alike = [name for name, other in zip(names, plain, strict=True) if other == plain[found]]
             if len(set(alike)) > 1:
@@ -92,6 +95,15 @@ class Columns:
             _check_single(role, names[found], names, where)
             return found
         return _find_named(role, given, names, where)
+
+
+def _hint(names: Sequence[str], plain: Sequence[str]) -> str:
+    """What else a file may be in which no column looks like the one that is wanted."""
+    if _LABELS & set(plain) or (len(names) == _CRITEO and names[0] in ("0", "1")):
+        return "; if it is a click log, make it ready with coset prepare"
+    if any(re.fullmatch(r"[+-]?[0-9]+([.][0-9]*)?", name) for name in names):
+        return "; if the first line holds values, put one above it that names the columns, such as user,item,rating"
+    return ""
 
 
 def _find_named(role: str, given: str, names: Sequence[str], where: str) -> int:

@@ -177,6 +177,10 @@ class _Ratings:
 def _number(value: str, spot: str) -> float:
     """A rating, or an error that says what is wrong with it."""
     if not _NUMBER.fullmatch(value):
+        if re.fullmatch(r"[+-]?\d+,\d+", value, re.ASCII):
+            raise InputError(
+                f"{spot}: the rating {value[:40]!r} has a comma for a point; write {value[:40].replace(',', '.')}"
+            )
         finite = "finite " if value.lower().lstrip("+-") in ("nan", "inf", "infinity") else ""
         raise InputError(f"{spot}: the rating {brief(value, 42)} is not a {finite}number; correct or remove the line")
     with np.errstate(over="ignore"):
