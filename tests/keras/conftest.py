@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -67,6 +68,15 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
+def with_words(arguments: dict[str, Any], words: Any) -> dict[str, Any]:
+    """Arguments of a case with a vocabulary in the place of the number of ids."""
+    arguments = dict(arguments)
+    if arguments.pop("num_embeddings", None):
+        return arguments | {"vocabulary": words}
+    stops = np.cumsum([0, *arguments.pop("block_sizes")])
+    return arguments | {"blocks_vocabulary": [words[a:b] for a, b in itertools.pairwise(stops)]}
+
+
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     """Keras and the backends warn of what they do among themselves; what coset does stays an error."""
     for item in items:
@@ -75,9 +85,10 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`make` is run for every case."""
-    if "make" in metafunc.fixturenames:
-        metafunc.parametrize("make", list(CASES), indirect=True)
+    """`make` and `make_of` are run for every case."""
+    for fixture in ("make", "make_of"):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, list(CASES), indirect=True)
 
 
 @pytest.fixture
@@ -86,6 +97,17 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
     cls, arguments = CASES[request.param]
     keras.utils.set_random_seed(0)
     return lambda **options: cls(**(arguments | options))
+
+
+@pytest.fixture
+def make_of(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """`make_of(words, **options)` gives a fresh layer of one case, with a vocabulary of 101 words; None: of ids."""
+
+    def make(words: Any, **options: Any) -> Any:
+        cls, arguments = CASES[request.param]
+        return cls(**((arguments if words is None else with_words(arguments, words)) | options))
+
+    return make
 
 
 @pytest.fixture

@@ -104,10 +104,13 @@ def test_parameters_of_both_layouts() -> None:
     ("build", "message"),
     [
         (lambda: MDEmbedding([["a"], ["a"]], [2, 2], 2), "'a' is in block 0 and in block 1"),
-        (lambda: MDEmbedding([["a", "b", "a"]], [2], 2), "'a' is twice in block 0"),
-        (lambda: MDEmbedding([["a"], []], [2, 2], 2), r"a list of words for block 1, at least one, not \[\]"),
+        (
+            lambda: MDEmbedding([["a", "b", "a"]], [2], 2),
+            "block 0: expected every word once, but 'a' came more than once",
+        ),
+        (lambda: MDEmbedding([["a"], []], [2, 2], 2), "block 1: expected at least one word, but it is empty"),
         (lambda: MDEmbedding([], [], 2), r"at least one, not \[\]"),
-        (lambda: MDEmbedding(["ab", "cd"], [2, 2], 2), "a list of words for block 0, at least one, not 'ab'"),
+        (lambda: MDEmbedding(["ab", "cd"], [2, 2], 2), "block 0: expected a list of words, .* not 'ab'"),
         (lambda: MDEmbedding([3, 0], [2, 2], 2), r"at least one id in every block, not \[3, 0\]"),
         (lambda: MDEmbedding([3, 2], [2], 2), r"one width for each of the 2 blocks, not \[2\]"),
         (lambda: MDEmbedding([3, 2], [2, 0], 2), "every width must be a positive integer, not 0"),
@@ -116,7 +119,7 @@ def test_parameters_of_both_layouts() -> None:
         (lambda: MDEmbedding(blocks_embedding_dims=[2], base_embedding_dim=2), "but neither came"),
         (lambda: MDEmbedding([3], [2], 2, block_sizes=[3]), "but both came"),
         (lambda: MDEmbedding([3], [2], 2, layout="wide"), "layout must be one of compact, keras"),
-        (lambda: MDEmbedding([["a", 1]], [2], 2, name="movie"), "'movie': vocabulary: expected all strings or all"),
+        (lambda: MDEmbedding([["a", 1]], [2], 2, name="movie"), "'movie': block 0: expected all strings or all"),
     ],
 )
 def test_bad_arguments(build: Callable[[], Any], message: str) -> None:

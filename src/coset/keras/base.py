@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -28,6 +29,8 @@ class TableLayer(keras.layers.Layer):
     An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. What TensorFlow and JAX
     have compiled cannot look at ids and raise: there its vector is NaN, never that of another id. (TensorFlow's
     lookup of strings can, and raises an error of its own.)
+
+    Ids or words of TensorFlow's ragged tensors have ragged vectors, as in `keras.layers.Embedding`.
 
     Args:
         vocabulary, num_embeddings: the words, whose place is their id, or the number of ids; exactly one of them,
@@ -106,7 +109,10 @@ class TableLayer(keras.layers.Layer):
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Vectors of ids or words of any shape, symbolic or not."""
         if isinstance(inputs, list | tuple):
-            inputs = np.asarray(inputs)
+            inputs = self._array(inputs)
+        if isinstance(inputs, np.ndarray) and inputs.dtype.kind == "O" and inputs.size:
+            whole = all(isinstance(one, int | np.integer) for one in inputs.flat)
+            inputs = self._array(inputs.tolist()) if whole else inputs
         sort = self._checked_sort(inputs)
         if sort == "integer" and isinstance(inputs, np.ndarray):
             self._check_width(inputs)
@@ -116,6 +122,8 @@ class TableLayer(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Vectors of ids or words."""
+        if _is_ragged(inputs):
+            return inputs.with_flat_values(self.call(inputs.flat_values))
         ids = self._ids(inputs)
         if _sort(inputs) == "string":
             return self.vectors(ids)  # looked up, so they are in range
@@ -128,11 +136,21 @@ class TableLayer(keras.layers.Layer):
 
     def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
         """With `mask_zero`, where the id is not 0."""
-        return ops.not_equal(self._ids(inputs), 0) if self.mask_zero else None
+        if not self.mask_zero:
+            return None
+        if _is_ragged(inputs):
+            return inputs.with_flat_values(self.compute_mask(inputs.flat_values))
+        return ops.not_equal(self._ids(inputs), 0)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """`(*input_shape, embedding_dim)`."""
         return (*input_shape, self.embedding_dim)
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Shape and dtype of the vectors, and ragged where the ids are."""
+        if not getattr(inputs, "ragged", False):
+            return super().compute_output_spec(inputs, *args, **kwargs)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype, ragged=True)
 
     def get_config(self) -> dict[str, Any]:
         """Everything that makes an equal layer, as plain values."""
@@ -147,6 +165,14 @@ class TableLayer(keras.layers.Layer):
             "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
             "mask_zero": self.mask_zero,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TableLayer:
+        """The layer that `get_config` tells of, also out of an HDF5 file: as Keras reads one, it puts a function of
+        its own in the place of a word that is the name of one, such as "add"."""
+        own = ("embeddings_initializer", "embeddings_regularizer")  # these may be functions
+        words = {k: v.__name__ for k, v in config.items() if inspect.isfunction(v) and k not in own}
+        return cls(**(config | words))
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -167,6 +193,13 @@ class TableLayer(keras.layers.Layer):
                 f"layer.vocabulary.lookup(strings)"
             )
         return sort
+
+    def _array(self, listed: Any) -> np.ndarray:
+        try:
+            return np.asarray(listed)
+        except ValueError:
+            ragged = "; tf.ragged.constant takes them" if keras.backend.backend() == "tensorflow" else ""
+            raise ValueError(f"{self._what}: expected lists of one length, but their lengths differ{ragged}") from None
 
     def _check_width(self, inputs: np.ndarray) -> None:
         """An error for numbers of more than 32 bits, which JAX would cut down to others without a word."""
@@ -288,12 +321,20 @@ def _sort(inputs: Any) -> str:
     if dtype is None:
         dtype = np.asarray(inputs).dtype
     if isinstance(dtype, np.dtype):
-        if dtype.kind in "USO":
+        if dtype.kind == "O" and isinstance(inputs, np.ndarray):
+            types = {"string" if isinstance(one, str | bytes) else type(one).__name__ for one in inputs.flat}
+            return " and ".join(sorted(types or {"string"}))
+        if dtype.kind in "USOT":
             return "string"
         name = dtype.name
     else:
         name = keras.backend.standardize_dtype(dtype)
     return "integer" if name in _INTEGERS else name
+
+
+def _is_ragged(inputs: Any) -> bool:
+    """Whether rows are of different lengths: TensorFlow's, the one backend that has such tensors."""
+    return hasattr(inputs, "with_flat_values")
 
 
 def _known(fact: Tensor) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
+from reprlib import repr as short
 from typing import Any, ClassVar, Literal
 
 import keras
@@ -13,6 +14,7 @@ from keras import ops
 
 from coset.keras.base import LAYOUTS, TableLayer
 from coset.keras.composition import Array, Composition, projected, projected_as_keras
+from coset.keras.vocabulary import checked_words
 
 Tensor = Any
 
@@ -194,7 +196,8 @@ def _blocks(vocabulary: Any, sizes: Any, where: str) -> tuple[list[Any] | None, 
         )
     if isinstance(given[0], str) or not isinstance(given[0], Sequence | np.ndarray) or len(given[0]) == 0:
         raise ValueError(
-            f"{where}: expected a list of words, or a number of ids, for every block, at least one, not {given[0]!r}"
+            f"{where}: expected a list of words, or a number of ids, for every block, at least one, "
+            f"not {short(given[0])}"
         )
     blocks = list(given[0])
     if all(isinstance(block, int | np.integer) and not isinstance(block, bool) for block in blocks):
@@ -202,12 +205,15 @@ def _blocks(vocabulary: Any, sizes: Any, where: str) -> tuple[list[Any] | None, 
             raise ValueError(f"{where}: expected at least one id in every block, not {[int(size) for size in blocks]}")
         return None, [int(size) for size in blocks]
     block_of: dict[Any, int] = {}
+    sizes = []
     for number, block in enumerate(blocks):
-        if isinstance(block, str) or not isinstance(block, Sequence | np.ndarray) or len(block) == 0:
-            raise ValueError(f"{where}: expected a list of words for block {number}, at least one, not {block!r}")
-        for word in block:
+        words = checked_words(block, f"{where}: block {number}")
+        for word in words:
             if word in block_of:
-                also = "twice in block" if block_of[word] == number else f"in block {block_of[word]} and in block"
-                raise ValueError(f"{where}: expected every word in one block, once, but {word!r} is {also} {number}")
+                raise ValueError(
+                    f"{where}: expected every word in one block, once, but {short(word)} is in block {block_of[word]} "
+                    f"and in block {number}"
+                )
             block_of[word] = number
-    return list(block_of), [len(block) for block in blocks]
+        sizes.append(len(words))
+    return list(block_of), sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,15 @@ class Vocabulary:
     """The id of a word is its place, so order words by popularity where a layer cares for it.
 
     Args:
-        words: all strings or all whole numbers below 2^31, each once, at least one.
+        words: all strings or all whole numbers below 2^31, each once, at least one: a list, an array or a tensor.
+            Bytes are read as UTF-8, and floats without a fraction as whole numbers.
         num_oov_indices: 0: a word that is not in the vocabulary is an error; 1: all such words share one more id,
             the last.
         where: what errors call it.
 
     Raises:
-        ValueError: no words, a word twice, words of two sorts, or a number of out-of-vocabulary ids that is not 0
-            or 1.
+        ValueError: no words, a word twice, words of two sorts, words without an order (a set), or a number of
+            out-of-vocabulary ids that is not 0 or 1.
 
     Example:
         >>> Vocabulary(["b", "a"], num_oov_indices=1).lookup(["a", "b", "z"])
@@ -32,7 +34,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str] | Iterable[int], num_oov_indices: int = 0, where: str = "vocabulary"):
-        self.words = _checked_words(words, where)
+        self.words = checked_words(words, where)
         if num_oov_indices not in (0, 1) or isinstance(num_oov_indices, bool):
             raise ValueError(
                 f"{where}: num_oov_indices must be 0 (unseen words are errors) or 1 (they share one row), "
@@ -62,20 +64,18 @@ class Vocabulary:
         Raises:
             ValueError: a word is not in the vocabulary and `num_oov_indices` is 0, or is of another sort.
         """
-        asked = np.asarray(words)
-        if asked.dtype.kind == "S":
-            asked = np.char.decode(asked, "utf-8")
-        if asked.dtype.kind not in ("UO" if self.is_text else "iu") and asked.size:
-            holds = "strings" if self.is_text else "whole numbers"
-            raise ValueError(
-                f"{self.where} holds {holds} such as {self.words[0]!r}, but values of type {asked.dtype} came"
-            )
-        flat = [word.decode() if isinstance(word, bytes) else word for word in asked.ravel().tolist()]
+        asked = _array(words)
+        flat = [_plain(word, self.where) for word in _elements(asked.ravel())]
+        for word in flat:
+            if not isinstance(word, str if self.is_text else int) or isinstance(word, bool):
+                holds = f"{'strings' if self.is_text else 'whole numbers'} such as {short(self.words[0])}"
+                raise ValueError(f"{self.where} holds {holds}, but {short(word)} came")
         ids = np.fromiter((self._place.get(word, self.missing) for word in flat), dtype=np.int32, count=len(flat))
         if not self.num_oov_indices and (ids < 0).any():
+            unseen = short(flat[int((ids < 0).argmax())])
             raise ValueError(
-                f"{self.where}: expected one of its {len(self.words)} words, but {flat[int((ids < 0).argmax())]!r} "
-                f"came; with num_oov_indices=1 unseen words share one row"
+                f"{self.where}: expected one of its {len(self.words)} words, but {unseen} came; with num_oov_indices=1 "
+                f"unseen words share one row"
             )
         return ids.reshape(asked.shape)
 
@@ -85,24 +85,65 @@ class Vocabulary:
         order = np.argsort(words)
         dtype = numbers.dtype  # that of the numbers, so that none of 64 bits is cut down to one that is known
         ascending = ops.cast(words[order].astype(np.int32), dtype)
-        place = ops.minimum(ops.searchsorted(ascending, numbers), len(words) - 1)
-        known = ops.equal(ops.take(ascending, place, axis=0), numbers)
-        return ops.where(known, ops.take(order.astype(np.int32), place, axis=0), self.missing)
+        flat = ops.reshape(numbers, (-1,))  # TensorFlow searches for one row of numbers only
+        place = ops.minimum(ops.searchsorted(ascending, flat), len(words) - 1)
+        known = ops.equal(ops.take(ascending, place, axis=0), flat)
+        ids = ops.where(known, ops.take(order.astype(np.int32), place, axis=0), self.missing)
+        return ops.reshape(ids, ops.shape(numbers))
 
 
-def _checked_words(words: Any, where: str) -> tuple[str, ...] | tuple[int, ...]:
+def checked_words(words: Any, where: str) -> tuple[str, ...] | tuple[int, ...]:
+    """Words of one sort, each once, as Python's own strings or whole numbers."""
+    if isinstance(words, set | frozenset):
+        raise ValueError(f"{where}: expected words in an order, which gives their ids, but a set came; sort it")
     if isinstance(words, str | bytes) or not isinstance(words, Iterable):
-        raise ValueError(f"{where}: expected a list of words, strings or whole numbers, not {words!r}")
-    listed = [word.item() if isinstance(word, np.generic) else word for word in words]
+        raise ValueError(f"{where}: expected a list of words, strings or whole numbers, not {short(words)}")
+    if hasattr(words, "__array__"):
+        words = _array(words)
+        if words.ndim != 1:
+            raise ValueError(f"{where}: expected a list of words, not an array of shape {words.shape}")
+        words = _elements(words)
+    listed = [_plain(word, where) for word in words]
     if not listed:
         raise ValueError(f"{where}: expected at least one word, but it is empty")
-    sort = str if isinstance(listed[0], str) else int
-    for word in listed:
+    first = listed[0]
+    sort = str if isinstance(first, str) else int
+    for place, word in enumerate(listed):
         if not isinstance(word, sort) or isinstance(word, bool):
-            raise ValueError(f"{where}: expected all strings or all whole numbers, but {listed[0]!r} and {word!r} came")
+            came = f"{short(first)} and {short(word)}" if place else short(word)
+            raise ValueError(f"{where}: expected all strings or all whole numbers, but {came} came")
         if isinstance(word, int) and not -(2**31) <= word < 2**31:
             raise ValueError(f"{where}: expected whole numbers of 32 bits, but {word} came; use strings")
     if len(set(listed)) < len(listed):
         repeated, _ = Counter(listed).most_common(1)[0]
-        raise ValueError(f"{where}: expected every word once, but {repeated!r} came more than once")
+        raise ValueError(f"{where}: expected every word once, but {short(repeated)} came more than once")
     return tuple(listed)
+
+
+def _array(words: Any) -> np.ndarray:
+    """Words of any shape as an array: a tensor's, or those of lists, of which numpy would make ["a", nan] strings."""
+    if ops.is_tensor(words):
+        return np.asarray(ops.convert_to_numpy(words))
+    return np.asarray(words, dtype=None if hasattr(words, "__array__") else object)
+
+
+def _elements(words: np.ndarray) -> Iterable[Any]:
+    """Python's own values, which are read faster than numpy's; floats stay numpy's, which know their precision."""
+    return words if words.dtype.kind in "fmM" else words.tolist()
+
+
+def _plain(word: Any, where: str) -> Any:
+    """A word as Python's own string or whole number, where it is one."""
+    if isinstance(word, np.floating) and abs(word) > 2 ** (np.finfo(word).nmant + 1):
+        raise ValueError(
+            f"{where}: expected whole numbers that {word.dtype} holds exactly, but {word} came; read ids as int64 or "
+            f"as strings"
+        )
+    if getattr(word, "ndim", None) == 0 and not isinstance(word, np.datetime64 | np.timedelta64):  # of arrays, tensors
+        word = _array(word).item()
+    if isinstance(word, bytes):
+        try:
+            return word.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{where}: expected bytes of UTF-8, but {short(word)} came; decode them first") from None
+    return int(word) if isinstance(word, float) and word.is_integer() else word
