@@ -344,3 +344,10 @@ def test_a_split_by_time_needs_times(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("y,n,c\n1,5,a\n1,,b\n")
     with pytest.raises(InputError, match="row 2: n is missing"):
         prepare(tmp_path / "log.csv", tmp_path / "out", timed, PrepareSettings("time"))
+
+
+def test_equal_times_cannot_be_split_by_time(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("y,c,t\n" + "1,a,7\n0,b,7\n" * 9)
+    schema = ClickSchema("y", categorical=("c",), time="t")
+    with pytest.raises(InputError, match=r"no training rows; .* --split ordered where the times are equal"):
+        prepare(tmp_path / "log.csv", tmp_path / "out", schema, PrepareSettings("time"))

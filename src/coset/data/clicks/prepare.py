@@ -199,7 +199,12 @@ class _Job:
         # The label first, alone: a part without rows is found before anything else is written.
         first = self._done(journal, self.schema.label, jobs.pop(self.schema.label))
         if not first["parts"]["training"] and self.like is None:
-            raise InputError(f"{self.out}: the split leaves no training rows; take a smaller validation share")
+            equal = (
+                ", or --split ordered where the times are equal, since rows of one time are never parted"
+                if self.settings.split == "time"
+                else ""
+            )
+            raise InputError(f"{self.out}: the split leaves no training rows; take a smaller validation share{equal}")
         waiting = {name: pool.submit(self._done, journal, name, job) for name, job in jobs.items()}
         found = {self.schema.label: first}
         try:
