@@ -120,10 +120,14 @@ def ids_from_text(series: Any) -> np.ndarray:
         >>> ids_from_text(polars.Series(["7", "55.0"])), ids_from_text(polars.Series(["07", "55.0"]))
         (array([ 7, 55]), array(['07', '55'], dtype=object))
     """
-    if (numbers := plain_numbers(series)) is not None:  # numbers as they mostly come are not looked at twice
-        return numbers
-    text = plain_texts(series)
-    return np.array(text.to_list(), dtype=object) if (numbers := plain_numbers(text)) is None else numbers
+    numbers = plain_numbers(series)
+    return ids_from_plain(plain_texts(series)) if numbers is None else numbers  # which are not looked at twice
+
+
+def ids_from_plain(series: Any) -> np.ndarray:
+    """`ids_from_text` of values that are in `plain` form already, as `texts_of` gives them."""
+    numbers = plain_numbers(series)
+    return np.array(series.to_list(), dtype=object) if numbers is None else numbers
 
 
 def are_marks(series: Any) -> Any:

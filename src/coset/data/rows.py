@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from coset.data.columns import ROLES, import_polars
-from coset.data.ids import are_decimal, are_marks, are_text, ids_from_text, plain_numbers, texts_of
+from coset.data.ids import are_decimal, are_marks, are_text, ids_from_plain, plain_numbers, texts_of
 from coset.data.sources import Block, DataFile, Wanted, source_of
 from coset.errors import InputError, brief
 
@@ -69,7 +69,7 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
 
 def _without_empty(polars: Any, block: Block) -> tuple[Block, int]:
     """The block without rows that hold nothing of a rating, and how many those were."""
-    columns = [series.replace("", None) if series.dtype == polars.String else series for series in block.columns]
+    columns = [series.set(series == "", None) if series.dtype == polars.String else series for series in block.columns]
     user, item, rating = columns[: len(ROLES)]
     empty = user.is_null() & item.is_null() & rating.is_null()
     count = int(empty.sum())
@@ -89,11 +89,12 @@ class _Values:
 
     def add(self, series: Any, block: Block) -> None:
         numbers = plain_numbers(series)
-        self._keep(ids_from_text(texts_of(series, block.where).fill_null("")) if numbers is None else numbers)
+        self._keep(ids_from_plain(texts_of(series, block.where).fill_null("")) if numbers is None else numbers)
 
     def _keep(self, ids: np.ndarray) -> None:
         if are_text(ids):  # one object for all rows of one text
-            ids = np.array([self._names.setdefault(text, text) for text in ids.tolist()], dtype=object)
+            texts = ids.tolist()
+            ids = np.array(list(map(self._names.setdefault, texts, texts)), dtype=object)
         self._pieces.append(ids)
 
     def together(self) -> np.ndarray:
@@ -121,7 +122,7 @@ class _Ids(_Values):
         if ids is None:
             text = texts_of(series, block.where)
             _check_filled(self._role, text.is_null(), series.name, block)
-            ids = ids_from_text(text)
+            ids = ids_from_plain(text)
         if not are_text(ids):
             self._numbers = self._numbers or len(ids) > 0
         elif self._only_numbers:
@@ -129,9 +130,13 @@ class _Ids(_Values):
         self._keep(ids)
 
     def _look_for_marks(self, text: Any, name: str, block: Block) -> None:
-        marks = are_marks(text)
-        others = text.filter(~marks)
-        self._only_numbers = are_decimal(others)
+        # Most columns of text are no numbers from their first rows on, so the rest need not be looked at.
+        for some in (text.head(100), text):
+            marks = are_marks(some)
+            others = some.filter(~marks)
+            self._only_numbers = are_decimal(others)
+            if not self._only_numbers:
+                return
         self._numbers = self._numbers or len(others) > 0
         if marks.any() and not self._mark:
             row = int(marks.arg_max())
