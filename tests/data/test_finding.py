@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from coset.data import Ratings, load_ratings
+from coset.data import Ratings, Vocabulary, load_ratings
 from coset.errors import InputError
 
 TEXT = "user,item,rating\n" + "".join(f"{row % 40},i{row},{row % 5}\n" for row in range(1200))
@@ -236,3 +236,17 @@ def test_an_id_is_one_however_its_chunk_looks(tmp_path: Path, monkeypatch: pytes
     assert data.users.tolist() == [1] * 20 + [2] * 20 + [3] * 20
     with pytest.raises(InputError, match=r"line 42, column 'user': the user is missing \('nan' among numbers\)"):
         load_ratings(put(tmp_path / "nan.csv", text.replace("3,x", "nan,x") + "3,x,3\n" * 20))
+
+
+def test_whole_numbers_that_became_floats_are_the_same_ids(tmp_path: Path) -> None:
+    text = "userId,movieId,rating\n1.0,10,5\n2,20,3\n1,20,2\n"
+    data = load_ratings(put(tmp_path / "gap.csv", text))
+    assert data.users.tolist() == [1, 2, 1]
+    floats = pl.read_csv(text.encode(), schema_overrides={"userId": pl.Float64})
+    floats.write_parquet(tmp_path / "gap.parquet")
+    assert load_ratings(tmp_path / "gap.parquet").users.tolist() == [1, 2, 1]
+    later = load_ratings(put(tmp_path / "later.csv", "user,item,rating\n2.0,10.0,5\nx,20,3\n"))
+    for known in ([1, 2, 10, 20], ["1", "2", "10", "20", "y"]):
+        vocabulary = Vocabulary.build("id", known, unseen="shared")
+        assert vocabulary.values[vocabulary.lookup(later.items, convert=True)].astype(str).tolist() == ["10", "20"]
+        assert vocabulary.values[vocabulary.lookup(later.users[:1], convert=True)].astype(str).tolist() == ["2"]
