@@ -54,15 +54,21 @@ def _is_empty(path: Path) -> bool:
 
 
 def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
-    """The schema of a log: the one that is given, or Criteo's, for files that look like it.
+    """The schema of a log: the one that is given; or Criteo's, or one of libsvm or libffm text, for files that look
+    like it.
 
     Raises:
         InputError: they look otherwise, or the schema is not what it should be.
     """
-    if isinstance(given, ClickSchema):
-        return given
-    if given is not None:
-        return load_schema(given)
+    from coset.data.clicks.sparse import form_of, schema_of_sparse  # which needs kernels
+
+    schema = given if given is None or isinstance(given, ClickSchema) else load_schema(given)
+    if schema is None or schema.names is None:
+        form = form_of(files[0])
+        if form is not None:
+            return schema_of_sparse(schema, form, files)
+    if schema is not None:
+        return schema
     assert CRITEO_KAGGLE.names is not None
     if not files[0].is_parquet and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
         return CRITEO_KAGGLE

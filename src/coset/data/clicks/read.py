@@ -21,6 +21,7 @@ from coset.data.clicks.parquet import parquet_blocks
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
+from coset.data.clicks.sparse import form_of, sparse_blocks
 from coset.data.clicks.stream import ahead
 from coset.data.clicks.text import Layout, text_blocks
 from coset.errors import InputError
@@ -131,6 +132,9 @@ class Reading:
         thread = partial(ahead, depth=_AHEAD)
         if file.is_parquet:
             return parquet_blocks(file, self._schema, thread, note.offset)
+        form = form_of(file) if self._schema.names is None else None
+        if form is not None:
+            return sparse_blocks(file, self._schema, form, note.offset, note.row)
         layout = Layout.of(file, self._schema)
         return text_blocks(file, layout, pool, threads, thread, note.offset, note.row)
 

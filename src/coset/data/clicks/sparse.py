@@ -1,0 +1,221 @@
+"""Logs in libsvm or libffm text: what they are told by, what their columns are, and blocks out of them.
+
+`label index:value …` (libsvm) says the values of some of many columns; `label field:feature:value …` (libffm) the
+features of some fields. What is not written is 0. Coset takes a column or field with other values than 0 and 1 for a
+number, and all else for categories: of libsvm, all such columns of a row are one list, `features`; of libffm, a field
+is a column of categories, or a list where a row has several of its features. Columns are called by their numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from coset.data.clicks.block import BadRow, Block, Findings, Keys
+from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.source import Lines, LogFile
+from coset.errors import InputError, brief
+from coset.kernels import parse, sparse
+
+LIBSVM, LIBFFM = 2, 3
+FEATURES = "features"
+"""The list of all columns of libsvm text that are no numbers."""
+_MOST_NUMBERS = 1000
+
+_LABEL = rb"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?"
+_FORMS = {
+    LIBSVM: re.compile(rb"%s(?:\s+(?:qid|[0-9]+):[^\s:]+)+" % _LABEL),
+    LIBFFM: re.compile(rb"%s(?:\s+[0-9]+:[0-9]+:[^\s:]+)+" % _LABEL),
+}
+_NAMES = {LIBSVM: "libsvm", LIBFFM: "libffm"}
+
+
+def form_of(file: LogFile) -> int | None:
+    """Whether the first line that says anything is `LIBSVM` or `LIBFFM`; None where it is neither."""
+    if file.is_parquet:
+        return None
+    for lines in file.lines():
+        for line in lines.data.split(b"\n")[:-1]:
+            said = line.partition(b"#")[0].strip()
+            if not said or re.fullmatch(_LABEL, said):
+                continue
+            return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(said)), None)
+    return None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What some lines say: a label a row, and the row, field, feature and value of every word.
+
+    Args:
+        lines: that were read.
+        begins: where each row begins.
+        bad: where the first word of a row begins that is none, or -1.
+    """
+
+    lines: Lines
+    begins: np.ndarray
+    labels: np.ndarray
+    label_states: np.ndarray
+    bad: np.ndarray
+    rows: np.ndarray
+    fields: np.ndarray
+    features: np.ndarray
+    values: np.ndarray
+
+    def text(self, begin: int, ends: bytes) -> str:
+        """The text from a place on, to the first of these characters."""
+        end = next(at for at in range(begin, len(self.lines.data)) if self.lines.data[at] in ends)
+        return self.lines.data[begin:end].decode("utf-8", "replace")
+
+
+def words_of(file: LogFile, form: int, offset: int = 0) -> Iterator[Words]:
+    """The words of a file, from an offset on; lines that say nothing are left out."""
+    for lines in file.lines(offset):
+        count, most = lines.data.count(b"\n"), lines.data.count(b":")
+        labels, states = np.empty(count), np.empty(count, dtype=np.uint8)
+        begins, bad = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+        rows, fields, features = (np.empty(most, dtype=np.int64) for _ in range(3))
+        values = np.empty(most)
+        data = np.frombuffer(lines.data, dtype=np.uint8)
+        found = sparse.tokens(data, form, labels, states, begins, bad, rows, fields, features, values)
+        told = states != parse.MISSING
+        numbers = np.cumsum(told) - 1
+        yield Words(
+            lines, begins[told], labels[told], states[told], bad[told], numbers[rows[:found]], fields[:found],
+            features[:found], values[:found],
+        )  # fmt: skip
+
+
+def schema_of_sparse(given: ClickSchema | None, form: int, files: Sequence[LogFile]) -> ClickSchema:
+    """The schema of logs in this form: the one that is given, whose categories are whole numbers here; or one of all
+    columns, for which the files are read once.
+
+    Raises:
+        InputError: it names columns that such files cannot have, or they hold weights.
+    """
+    if given is None:
+        return _inferred(form, files)
+    name = _NAMES[form]
+    if form == LIBSVM and (given.categorical or set(given.lists) - {FEATURES}):
+        raise InputError(
+            f"schema: of {name} text, numeric names indices, and lists is [{FEATURES!r}], all indices that are no "
+            "numbers"
+        )
+    if given.time is not None:
+        raise InputError(f"schema: {name} text has no column of times; leave time out")
+    for column in (*given.numeric, *given.categorical, *(given.lists if form == LIBFFM else ())):
+        if not re.fullmatch("0|[1-9][0-9]{0,17}", column):
+            raise InputError(f"schema: columns of {name} text are called by their numbers, not {brief(column)}")
+    return replace(given, category_type="integer", types={})
+
+
+def _inferred(form: int, files: Sequence[LogFile]) -> ClickSchema:
+    weighted: set[int] = set()
+    plain = np.zeros(0, dtype=np.int64)
+    several: set[int] = set()
+    feature: dict[int, int] = {}
+    mixed: set[int] = set()  # fields of several features
+    for file in files:
+        for words in words_of(file, form):
+            there = words.values != 0
+            other = there & (words.values != 1)
+            weighted |= set(np.unique(words.fields[other]).tolist())
+            plain = np.union1d(plain, words.fields[there & ~other])
+            if form == LIBSVM:
+                continue
+            for field in np.unique(words.fields[there]).tolist():
+                of = there & (words.fields == field)
+                rows, features = words.rows[of], words.features[of]
+                if (np.diff(rows) == 0).any():  # rows come in their order
+                    several.add(field)
+                if (features != feature.setdefault(field, int(features[0]))).any():
+                    mixed.add(field)
+    if weights := sorted(weighted & mixed):
+        raise InputError(
+            f"{files[0].path}: the field {weights[0]} has features with other values than 1, which are weights; coset "
+            "takes such values for numbers where a field has a single feature: say which fields to read in a --schema"
+        )
+    if len(weighted) > _MOST_NUMBERS:
+        raise InputError(
+            f"{files[0].path}: {len(weighted):,} columns have other values than 1, which are weights; coset has no "
+            "weights of categories: say which columns are numbers in a --schema"
+        )
+    numbers = tuple(map(str, sorted(weighted)))
+    fields = np.setdiff1d(plain, np.array(sorted(weighted), dtype=np.int64)).tolist()
+    if form == LIBSVM:
+        return ClickSchema("label", numbers, lists=(FEATURES,) if fields else (), category_type="integer")
+    return ClickSchema(
+        "label",
+        numbers,
+        tuple(str(field) for field in fields if field not in several),
+        tuple(str(field) for field in fields if field in several),
+        category_type="integer",
+    )
+
+
+def sparse_blocks(file: LogFile, schema: ClickSchema, form: int, offset: int, row: int) -> Generator[Block, None, None]:
+    """The blocks of a file from an offset on, whose first row there is that of the number `row`."""
+    for words in words_of(file, form, offset):
+        block = _block(words, schema, form, row)
+        row += block.rows
+        yield block
+
+
+def _block(words: Words, schema: ClickSchema, form: int, first: int) -> Block:
+    rows = len(words.labels)
+    findings = Findings(schema, rows)
+    form_text = "index:value" if form == LIBSVM else "field:feature:value"
+    ends = b" \t\r\n#"
+    findings.note(
+        (words.label_states != parse.GOOD) | ~np.isin(words.labels, (-1, 0, 1)),
+        lambda row: f"label is {brief(words.text(int(words.begins[row]), ends))}, expected 0 or 1, or -1 or 1",
+    )
+    if (words.labels == 0).any():
+        findings.note(words.labels == -1, lambda row: "label is -1 where other ones are 0; write all of a log alike")
+    findings.note(words.bad >= 0, lambda row: f"{brief(words.text(int(words.bad[row]), ends))} is no {form_text}")
+    numeric = np.zeros((len(schema.numeric), rows))
+    for place, name in enumerate(schema.numeric):
+        of = words.fields == int(name)
+        numeric[place, words.rows[of]] = words.values[of]
+        _once(findings, words.rows[of], f"{name} is there twice")
+    present = words.values != 0
+    features = {}
+    for name in schema.features:
+        if form == LIBSVM:
+            of = present & ~np.isin(words.fields, np.array(schema.numeric, dtype=np.int64))
+        else:
+            of = present & (words.fields == int(name))
+        where, values, found = words.rows[of], words.values[of], words.features[of]
+        weighted = np.zeros(rows, dtype=np.bool_)
+        weighted[where[values != 1]] = True
+        findings.note(weighted, lambda row: f"a feature of {name!r} has another value than 1: {_WEIGHTS}")  # noqa: B023
+        if name in schema.lists:
+            lengths = np.bincount(where, minlength=rows).astype(np.int32)
+            features[name] = Keys(found, np.zeros(len(found), dtype=np.uint8), lambda places: [], lengths)
+            continue
+        _once(findings, where, f"field {name} has several features; name it in lists")
+        keys, missing = np.zeros(rows, dtype=np.int64), np.ones(rows, dtype=np.uint8)
+        keys[where], missing[where] = found, parse.GOOD
+        features[name] = Keys(keys, missing, lambda places: [])
+    bad = [
+        BadRow(first + row, reason, words.text(int(words.begins[row]), b"\n"))
+        for row, reason in sorted(findings.wrong.items())
+    ]
+    return findings.block(
+        (words.labels == 1).astype(np.uint8), numeric, None, features, bad,
+        first=first, rows=rows, offset=words.lines.offset, consumed=words.lines.consumed,
+    )  # fmt: skip
+
+
+_WEIGHTS = "coset has no weights of categories; name a column of numbers in numeric"
+
+
+def _once(findings: Findings, where: np.ndarray, reason: str) -> None:
+    """Note the rows that are there several times."""
+    again = np.zeros(findings.rows, dtype=np.bool_)
+    again[where[1:][np.diff(where) == 0]] = True
+    findings.note(again, lambda row: reason)
