@@ -15,7 +15,7 @@ from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_samp
 from coset.data.clicks.described import PREPARED
 from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
-from coset.data.clicks.schema import load_schema
+from coset.data.clicks.schema import ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.errors import InputError
@@ -225,8 +225,10 @@ def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path
     if (Path(asked.source) / PREPARED).exists():
         return ClickData.open(asked.source)
     trained = finished.own_data(run, asked.data)
-    files = [LogFile(path).fingerprint for path in log_files(asked.source)]
-    if (trained.folder / CHOICES).exists() and files == read_json(trained.folder / CHOICES).get("files"):
-        return trained
+    if (trained.folder / CHOICES).exists() and "schema" in trained.facts:
+        columns = settings.make(ClickSchema, trained.facts["schema"], "schema").columns
+        files = [LogFile(shard).fingerprint(columns) for shard in log_files(asked.source)]
+        if files == read_json(trained.folder / CHOICES).get("files"):
+            return trained
     prepare(asked.source, folder, like=trained.folder)
     return ClickData.open(folder)
