@@ -129,6 +129,54 @@ def test_train_evaluate_and_train_again(coset: Coset, csv: Path) -> None:
     assert "the validation part, 450 rows, of the run's own data; the run was trained on 2,550 rows" in shown
 
 
+def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
+    words = ("train", csv, "--row", "full", "--dim", 4, "--set", "training.schedule=constant", "--out")
+    assert coset(*words, "run", "--epochs", 2).code == 0
+    before = tree(Path("run"))
+    more = coset(*words, "run", "--epochs", 5, "--resume")
+    assert "spec.training.epochs is 2 there and 5 now" in more.err
+    assert "train it on, once it is finished, by --continue" in more.err
+    found = coset("train", "run", "--continue", "--epochs", 3, "--json").json
+    assert found["run"].endswith("run-continued")
+    whole = coset(*words, "whole", "--epochs", 5, "--json").json
+    assert [of["val_mse"] for of in found["history"]] == [of["val_mse"] for of in whole["history"]]
+    assert (found["continued"]["epochs"], found["continued"]["state"]) == (2, True)
+    assert tree(Path("run")) == before
+    shown = " ".join(
+        coset("train", "run", "--continue", "--epochs", 1, "--out", "b", "--set", "training.l2=0.5").out.split()
+    )
+    assert "further epochs: 1, after 2 of run; the schedule begins anew, so learning rates begin at" in shown
+    assert "the state of the optimizer is gone on with" in shown
+    assert coset("evaluate", "run-continued", "--json").json["mse"] == found["history"][-1]["val_mse"]
+    again = ("train", "run", "--continue", "--epochs", 3)
+    assert "run-continued: exists already; continue it with --resume" in coset(*again).err
+    assert coset(*again, "--resume", "--json").json["history"] == found["history"]
+    for wrong, said in (
+        (("train", "run", "--continue"), "--continue needs --epochs"),
+        (("train", "run", "--continue", "--epochs", 0), "epochs must be at least 1"),
+        (("train", "run", "--continue", "--epochs", 2, "--seed", 4, "--dim", 8), "leave out --dim, --seed"),
+        (
+            ("train", "run", "--continue", "--epochs", 2, "--set", "model.std=1"),
+            "keeps its data, its split and its model",
+        ),
+        (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "--epochs says"),
+        (("train", "run", "--continue", "--epochs", 2, "--keep", 2), "are for click models"),
+        (("train", csv, "--continue", "--epochs", 2), "no run here"),
+        (("train", "run", "--epochs", 2), "run is a run; train it on by --continue --epochs N"),
+        (("train", csv, "--epochs", 2, "--data", "x.csv"), "--data says where the data of a run are"),
+    ):
+        assert said in coset(*wrong, "--out", "c").sentence
+    assert not Path("c").exists()
+
+
+@pytest.mark.parametrize("seed", [2**63, -1, 99999999999999999999999])
+def test_a_seed_that_no_generator_takes_writes_nothing(coset: Coset, csv: Path, seed: int) -> None:
+    before = tree(Path())
+    for words in (("train", csv), ("compare", csv), ("plan", csv, "--budget", "50%", "--calibrate")):
+        assert "seed must " in coset(*words, "--seed", seed, "--out", "out").sentence
+    assert tree(Path()) == before
+
+
 def coset_sentence(found: Any) -> str:
     """The sentence after the line that names what was about to be trained."""
     assert found.code == 2

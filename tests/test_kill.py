@@ -31,6 +31,8 @@ CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bo
           "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 25,
           "--set", "training.patience=20", "--set", "training.optimizer=dense_adam",
           "--set", "training.learning_rate=0.001", "--checkpoint-every", 7, "--json")  # fmt: skip
+FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
+FURTHER = ("train", "first", "--continue", "--epochs", 40, "--json")
 
 
 def bare(value: Any) -> Any:
@@ -66,12 +68,15 @@ def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
     return alive
 
 
-@pytest.mark.parametrize("words", [TRAIN, COMPARE, CLICKS], ids=["train", "compare", "clicks"])
+@pytest.mark.parametrize("words", [TRAIN, COMPARE, CLICKS, FURTHER], ids=["train", "compare", "clicks", "further"])
 def test_killed_at_any_moment_and_resumed(
     words: tuple[object, ...], coset: Coset, small_csv: Path, clicks: Any
 ) -> None:
     Path("small.csv").write_bytes(small_csv.read_bytes())
     shutil.copytree(clicks.folder, "prepared")
+    if words is FURTHER:
+        assert coset(*FIRST).code == 0
+    first = {path.name: path.read_bytes() for path in Path().glob("first/*")}
     started = time.monotonic()
     whole = coset(*words, "--out", "whole")
     assert whole.code == 0, whole.err
@@ -88,6 +93,7 @@ def test_killed_at_any_moment_and_resumed(
     assert bare(resumed.json) == bare(whole.json)
     check_whole(out)
     assert not list(out.rglob("*-part")) + list(out.rglob(".*-part"))
+    assert {path.name: path.read_bytes() for path in Path().glob("first/*")} == first  # a run that is trained on stays
     models = sorted(path.relative_to("whole") for path in Path("whole").rglob("model.safetensors"))
     assert models
     for path in models:

@@ -129,7 +129,7 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: exists already and is no folder; choose another --out")
-    held = {path.name for path in folder.iterdir() if not _is_scrap(path)} if folder.exists() else set()
+    held = holding(folder)
     if held and not resume:
         raise InputError(f"{folder}: exists already; continue it with --resume or choose another --out")
     if held and mark not in held:
@@ -140,6 +140,11 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
             if path.name.endswith(_ASIDE):
                 path.unlink(missing_ok=True)
         yield
+
+
+def holding(folder: Path) -> set[str]:
+    """Names of what `folder` holds, if it is there, but for traces of processes that were killed at their beginning."""
+    return {path.name for path in Path(folder).iterdir() if not _is_scrap(path)} if Path(folder).is_dir() else set()
 
 
 @contextmanager

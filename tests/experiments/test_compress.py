@@ -161,6 +161,37 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         compress_run(run, tmp_path, budget="40%")
 
 
+def test_a_folder_that_was_begun_is_made_anew(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before anything was written, or the disk full in the midst of it."""
+    out = tmp_path / "small"
+    out.mkdir()
+    (out / ".coset-lock").touch()
+    compress_run(run, out, budget="40%")
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    shutil.rmtree(out)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", str(out / "model.safetensors"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("coset.training.seal.checkpoint.save", full)
+        with pytest.raises(OSError, match="No space left"):
+            compress_run(run, out, budget="60%")
+    assert {path.name for path in out.iterdir()} >= {"run.json", "user.safetensors"}
+    compress_run(run, out, budget="40%")
+    assert (out / "model.safetensors").read_bytes() == whole["model.safetensors"]
+    with pytest.raises(InputError, match="exists already; choose another --out"):
+        compress_run(run, out, budget="40%")
+    # What is not of a run that was being made smaller is left alone.
+    for name, text in (("run.json", "{}"), ("diary.txt", "mine")):
+        other = tmp_path / name.partition(".")[0]
+        other.mkdir()
+        (other / name).write_text(text)
+        with pytest.raises(InputError, match="exists already; choose another --out"):
+            compress_run(run, other, budget="40%")
+        assert (other / name).read_text() == text
+
+
 def test_a_run_whose_data_changed_or_that_has_no_tables_is_refused(small_csv: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.csv"
     source.write_bytes(small_csv.read_bytes())

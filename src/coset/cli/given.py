@@ -33,7 +33,9 @@ def columns_of(
     }
 
 
-def options_of(resume: bool, engine: str, every: str | None, keep: int | None, tensorboard: bool) -> Options:
+def options_of(
+    resume: bool, engine: str, every: str | None, keep: int | None, tensorboard: bool, keep_state: bool = False
+) -> Options:
     """How runs are driven."""
     from coset.experiments.task import Options
     from coset.experiments.words import checkpoints
@@ -41,7 +43,7 @@ def options_of(resume: bool, engine: str, every: str | None, keep: int | None, t
 
     if engine not in ENGINES:  # refused before anything is loaded or written
         raise unknown("engine", engine, ENGINES)
-    return Options(resume, engine, checkpoints(every, keep), tensorboard)
+    return Options(resume, engine, checkpoints(every, keep), tensorboard, keep_state)
 
 
 def changed_by(

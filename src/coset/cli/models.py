@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,6 +38,9 @@ from coset.cli.options import (
 from coset.cli.output import err, progress_bar, show
 from coset.errors import InputError
 
+if TYPE_CHECKING:
+    from coset.experiments.task import Options
+
 
 def train(
     subject: Subject,
@@ -65,13 +68,18 @@ def train(
     tensorboard: TensorBoard = False,
     changes: Changes = None,
     tuning: Tuning = False,
+    further: Annotated[
+        bool, typer.Option("--continue", help="Train a finished RUN on for --epochs more, as a new run.")
+    ] = False,
+    data: MovedData = None,
     threads: Threads = 1,
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
     """Train one model, resumable at every epoch; a click model, at every checkpoint.
 
-    Examples: `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
+    Examples: `coset train runs/mine --continue --epochs 3`,
+    `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
     `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
     `coset train movielens-1m --plan plan.json`
     """
@@ -79,6 +87,22 @@ def train(
     from coset.experiments.single import run_table, train_row
     from coset.experiments.words import Words
 
+    if further:
+        others = {
+            "--row": row, "--method": method, "--budget": budget, "--collisions": collisions, "--plan": plan,
+            "--full-below": full_below, "--dim": dim, "--model": model, "--schema": schema, "--user": user,
+            "--item": item, "--rating": rating, "--separator": separator, "--user-attribute": user_attribute,
+            "--item-attribute": item_attribute, "--seed": seed or None, "--tuning": tuning or None,
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value is not None]:
+            raise InputError(f"--continue trains a run on as it is; leave out {', '.join(given)}")
+        options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
+        _train_on(subject, out, epochs, changes or [], data, options, threads, as_json)
+        return
+    if data is not None:
+        raise InputError("--data says where the data of a run are that is trained on, with --continue")
+    if (Path(subject) / "run.json").is_file():
+        raise InputError(f"{subject} is a run; train it on by --continue --epochs N, or name the data to train on")
     if row is not None and (method is not None or plan is not None):
         maker = "--method" if plan is None else "--plan"
         raise InputError(f"--row chooses a row that is there and {maker} makes one; give one of them")
@@ -102,12 +126,30 @@ def train(
     row = row or words.planned or method or recipe.rows[0].name
     recipe = replace(recipe, only=(row,))
     out = out or Path("runs") / re.sub(r"[^\w.=%-]+", "-", f"{recipe.name}-{row}-seed-{seed}")
-    options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
+    options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
     with progress_bar("") as progress:
-        data = recipe.load(out.parent, progress)
+        loaded = recipe.load(out.parent, progress)
     use_threads(threads)
     with progress_bar() as progress:
-        metrics = train_row(recipe, out, data, options=options, progress=progress)
+        metrics = train_row(recipe, out, loaded, options=options, progress=progress)
+    show(metrics | {"run": str(out)}, as_json, run_table)
+
+
+def _train_on(
+    run: str, out: Path | None, epochs: int | None, changes: list[str], data: str | None, options: Options,
+    threads: int, as_json: bool,
+) -> None:  # fmt: skip
+    from coset.experiments.single import run_table, train_on
+    from coset.experiments.words import changes_of_training
+
+    if epochs is None:
+        raise InputError("--continue needs --epochs, the number of further epochs")
+    training = changes_of_training(epochs, changes)
+    place = Path(run).resolve()  # a run may be given as "."
+    out = out or place.parent / f"{place.name}-continued"
+    use_threads(threads)
+    with progress_bar() as progress:
+        metrics = train_on(Path(run), out, training, data=data, options=options, progress=progress)
     show(metrics | {"run": str(out)}, as_json, run_table)
 
 

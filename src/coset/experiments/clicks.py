@@ -19,7 +19,8 @@ from coset.data.clicks.schema import ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.errors import InputError
-from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored
+from coset.experiments.progress import Progress, counted
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
 from coset.files import read_json
 from coset.methods import Method
 from coset.schema import Component, Table
@@ -161,7 +162,7 @@ class ClicksRecipe(Recipe):
         return execute(
             ClickRunSpec(row.model, row.methods, row.training, seed), folder, data,
             resume=options.resume, engine=options.engine, saving=Saving(**options.checkpoints),
-            tensorboard=options.tensorboard, on_step=on_step,
+            tensorboard=options.tensorboard, keep_state=options.keep_state, on_step=on_step,
         )  # fmt: skip
 
     def trial(self, data: ClickData, beside: Path) -> tuple[ClicksRecipe, ClickData]:
@@ -210,6 +211,23 @@ class ClicksRecipe(Recipe):
         rows = sum(data.parts.values()) if part == "all" else data.parts[part]
         return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "own": own, "part": part,
                 "rows": rows, "trained_on": finished.metrics["rows"]["training"], **metrics}  # fmt: skip
+
+    @classmethod
+    def train_on(
+        cls, run: Path, out: Path, training: Mapping[str, Any], source: str | None, options: Options, progress: Progress
+    ) -> dict[str, Any]:
+        """A click model."""
+        finished = FinishedClickRun.load(run)
+        data = finished.own_data(run, source)
+        spec = replace(finished.spec, training=overridden(finished.spec.training, training, "training"))
+        steps = spec.training.epochs * -(-data.parts["training"] // spec.training.batch_size)
+        progress.begin(steps)
+        with counted(progress, str(run), steps) as on_step:
+            metrics = execute(
+                spec, out, data, resume=options.resume, engine=options.engine, saving=Saving(**options.checkpoints),
+                tensorboard=options.tensorboard, after=run, keep_state=options.keep_state, on_step=on_step,
+            )  # fmt: skip
+        return {"dataset": data.name, "synthetic": data.synthetic, **metrics}
 
     @classmethod
     def compressible(cls, run: Path, source: str | None = None) -> CompressibleClicks:

@@ -16,12 +16,14 @@ from coset.experiments.planning import read_plan
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
-from coset.files import claimed
+from coset.files import claimed, holding, read_json
 from coset.methods import Method
 from coset.planning.rules import within
 from coset.sizes import budget_bytes, format_size
 from coset.training.compressible import CompressibleRun
 from coset.training.fused import ENGINES
+from coset.training.run import VOCABULARIES
+from coset.training.seal import MODEL, RUN
 
 
 def compress_run(
@@ -50,7 +52,8 @@ def compress_run(
         raise InputError(f"--finetune must be 0 epochs or more, not {finetune}")
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    begun = _was_begun(out)
+    if not begun and ((out.exists() and not out.is_dir()) or holding(out)):
         raise InputError(f"{out}: exists already; choose another --out")
     progress = progress or Silent()
     opened = kind_of_run(run).compressible(Path(run), data)
@@ -59,7 +62,7 @@ def compress_run(
     started = perf_counter()
     chosen = _planned(run, opened, most, plan)
     planned = perf_counter() - started
-    with claimed(out, "run.json", resume=False):
+    with claimed(out, RUN, resume=begun):
         before = opened.evaluate()
         started = perf_counter()
         fitted = opened.compress(chosen)
@@ -88,6 +91,16 @@ def compress_run(
         "finetuned": _metrics(history[-1]) if finetune else None,
         "seconds": seconds,
     }
+
+
+def _was_begun(out: Path) -> bool:
+    """Whether `out` holds nothing but the beginning of a run that was being made smaller when its process was killed or
+    the disk was full; it is made anew, as nothing in it took long to find."""
+    held = holding(out)
+    if RUN not in held or not held <= {RUN, MODEL, *VOCABULARIES}:
+        return False
+    about = read_json(out / RUN)
+    return isinstance(about, dict) and "compressed" in about
 
 
 def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:

@@ -14,7 +14,8 @@ from coset import settings
 from coset.data import DATASETS, Encoded, Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
 from coset.errors import InputError
-from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored
+from coset.experiments.progress import Progress, counted
+from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
@@ -103,15 +104,12 @@ class RatingsRecipe(Recipe):
         on_step: Callable[[int], None],
     ) -> dict[str, Any]:  # fmt: skip
         """See `coset.training.run.execute`."""
-        if options.checkpoints or options.tensorboard:
-            raise InputError(
-                "ratings are trained with a checkpoint after every epoch and without event files; "
-                "--checkpoint-every, --keep and --tensorboard are for click models"
-            )
+        _check(options)
         shared = encoded if row.vocabulary == self.vocabulary else None
         return execute(
             self.spec(row, seed), folder, data,
-            encoded=shared, resume=options.resume, engine=options.engine, on_step=on_step,
+            encoded=shared, resume=options.resume, engine=options.engine, keep_state=options.keep_state,
+            on_step=on_step,
         )  # fmt: skip
 
     def trial(self, data: Ratings, beside: Path) -> tuple[RatingsRecipe, Ratings]:
@@ -169,9 +167,37 @@ class RatingsRecipe(Recipe):
                 "mae": errors.mae}  # fmt: skip
 
     @classmethod
+    def train_on(
+        cls, run: Path, out: Path, training: Mapping[str, Any], source: str | None, options: Options, progress: Progress
+    ) -> dict[str, Any]:
+        """A dot model."""
+        _check(options)
+        finished = FinishedRun.load(run)
+        ratings = finished.own_ratings(run, source)
+        spec = replace(finished.spec, training=overridden(finished.spec.training, training, "training"))
+        encoded = spec.prepare(ratings)
+        steps = spec.training.epochs * -(-len(encoded.split.training) // spec.training.batch_size)
+        progress.begin(steps)
+        with counted(progress, str(run), steps) as on_step:
+            metrics = execute(
+                spec, out, ratings, encoded=encoded, resume=options.resume, engine=options.engine, after=run,
+                keep_state=options.keep_state, on_step=on_step,
+            )  # fmt: skip
+        return {"dataset": ratings.name, "synthetic": ratings.synthetic, **metrics}
+
+    @classmethod
     def compressible(cls, run: Path, source: str | None = None) -> CompressibleRatings:
         """A dot model."""
         return CompressibleRatings(run, source)
+
+
+def _check(options: Options) -> None:
+    """Raise an `InputError` for what is of click models."""
+    if options.checkpoints or options.tensorboard:
+        raise InputError(
+            "ratings are trained with a checkpoint after every epoch and without event files; "
+            "--checkpoint-every, --keep and --tensorboard are for click models"
+        )
 
 
 def read_like(finished: FinishedRun, asked: Scored) -> Ratings:

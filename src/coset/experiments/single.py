@@ -19,6 +19,7 @@ from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Scored
 from coset.files import read_json
 from coset.sizes import format_size
+from coset.training.seal import RUN
 
 
 def train_row(
@@ -51,6 +52,41 @@ def train_row(
         )
     facts = recipe.facts(data, encoded)
     return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
+
+
+def train_on(
+    run: Path, out: Path, training: Mapping[str, Any], *, data: str | None = None, options: Options | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train a finished run on, as a new run in `out`, and return its metrics; the first one stays as it is.
+
+    Args:
+        run: its folder.
+        training: `epochs`, how many further ones, and what else differs from the training of the run. Its schedule
+            begins anew and is for these epochs alone.
+        data: where the data of the run are now, if they were moved.
+        options: how the run is driven.
+
+    Raises:
+        InputError: no finished run there, other data, or an `out` that cannot be used.
+    """
+    run, out = Path(run), Path(out)
+    found = kind_of_run(run).train_on(run, out, training, data, options or Options(), progress or Silent())
+    about = read_json(out / RUN)
+    beginning = about["continued"]
+    words = _continued(beginning, about["spec"]["training"])
+    return {"name": f"{beginning['run']}, trained on", **found, "continued": {**beginning, "words": words}}
+
+
+def _continued(beginning: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """What was done with the learning rates, in words."""
+    rates = [f"{training[name]:g}" for name in ("learning_rate", "dense_learning_rate") if name in training]
+    falls = "stay" if training["schedule"] == "constant" else f"fall to 0 as {training['schedule']} says"
+    state = "is gone on with" if beginning["state"] else "begins anew, as it was not kept or is of another kind"
+    return (
+        f"further epochs: {training['epochs']}, after {beginning['epochs']} of {beginning['run']}; the schedule begins "
+        f"anew, so learning rates begin at {' and '.join(rates)} and {falls}; the state of the optimizer {state}"
+    )
 
 
 def evaluate_run(
@@ -113,7 +149,8 @@ def run_table(metrics: dict[str, Any]) -> Table:
     for of in metrics["history"]:
         values = (_number(of[key]) for key, _, _ in shown)
         table.add_row(f"{of['epoch']:.4g}", *values, f"{of['seconds']:.1f}")
-    table.caption = Text(f"run: {metrics['run']}")
+    words = f"\n{metrics['continued']['words']}" if "continued" in metrics else ""
+    table.caption, table.caption_justify = Text(f"run: {metrics['run']}{words}"), "left"
     return table
 
 

@@ -19,6 +19,7 @@ from coset import settings
 from coset.data.vocabulary import Order
 from coset.errors import InputError, unknown
 from coset.experiments.planning import Planning
+from coset.experiments.progress import Progress
 from coset.methods import Method
 from coset.planning.plan import Plan
 from coset.schema import Component, Table
@@ -204,12 +205,14 @@ class Options:
         checkpoints: steps or minutes between checkpoints and how many are kept, where a kind of model takes any within
             an epoch: fields of its own settings of them.
         tensorboard: whether event files are written.
+        keep_state: whether a finished run keeps the state of its optimizers, so that it may be trained on from there.
     """
 
     resume: bool = False
     engine: Any = "auto"
     checkpoints: Mapping[str, Any] = field(default_factory=dict)
     tensorboard: bool = False
+    keep_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -345,6 +348,19 @@ class Recipe(ABC):
     def scored(cls, run: Path, asked: Scored) -> dict[str, Any]:
         """Metrics of the finished run in the folder `run`, with `run`, `dataset`, `synthetic`, `own`, `part`, `rows`
         and `trained_on`."""
+
+    @classmethod
+    @abstractmethod
+    def train_on(
+        cls, run: Path, out: Path, training: Mapping[str, Any], source: str | None, options: Options, progress: Progress
+    ) -> dict[str, Any]:
+        """Train the finished run in the folder `run` on, as a run in `out`, and return its metrics, with `dataset` and
+        `synthetic`.
+
+        Args:
+            training: what differs from its training, with `epochs`, how many further ones.
+            source: where its data are now, if they were moved.
+        """
 
     @classmethod
     @abstractmethod

@@ -146,12 +146,35 @@ def changed(recipe: Any, epochs: int | None, changes: Sequence[str], tuning: boo
             )
         recipe = recipe.override("split", {"tuning": 0.05})
     for change in changes:
-        key, equals, value = change.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not (equals and dot):
-            raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {brief(change)}")
-        recipe = recipe.override(section, {name: _value(value.strip(), change)})
+        section, name, value = _change(change)
+        recipe = recipe.override(section, {name: value})
     return recipe
+
+
+def changes_of_training(epochs: int, changes: Sequence[str]) -> dict[str, Any]:
+    """What differs from the training of a run that is trained on.
+
+    Raises:
+        InputError: a change that is not written `training.field=value`.
+    """
+    found: dict[str, Any] = {"epochs": epochs}
+    for change in changes:
+        section, name, value = _change(change)
+        if section != "training" or name == "epochs":
+            raise InputError(
+                f"--set {brief(change, quoted=False)}: a run that is trained on keeps its data, its split and its "
+                f"model; of its training, all but the epochs may be set, which --epochs says"
+            )
+        found[name] = value
+    return found
+
+
+def _change(change: str) -> tuple[str, str, Any]:
+    key, equals, value = change.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot):
+        raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {brief(change)}")
+    return section, name, _value(value.strip(), change)
 
 
 def _value(text: str, change: str) -> Any:

@@ -74,9 +74,10 @@ def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> Non
     """
     for where, old, new in _differences(there, here):
         if not where.startswith("spec.data."):
+            more = ", or train it on, once it is finished, by --continue" if where == "spec.training.epochs" else ""
             raise InputError(
                 f"{where_found}: holds work of other choices or data ({where or 'all'} is {brief(old)} there and "
-                f"{brief(new)} now); choose another --out"
+                f"{brief(new)} now); choose another --out{more}"
             )
 
 

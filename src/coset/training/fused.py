@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -75,12 +76,12 @@ class FusedDot:
             torch.zeros(len(p) if p.dim() else 1, dtype=torch.int32) for p in (self.parameters if self.dense else [])
         ]
 
-    def run(self, users: Tensor, items: Tensor, targets: Tensor, before: int, steps: int) -> Tensor:
+    def run(self, users: Tensor, items: Tensor, targets: Tensor, before: int, rates: Sequence[float]) -> Tensor:
         """Train on these ratings, in this order, and return predictions less targets.
 
         Args:
-            before: steps done.
-            steps: steps of the whole training, for the schedule.
+            before: steps that the optimizer has taken.
+            rates: learning rate of each step, before the scale of a group.
 
         Raises:
             IndexError: an id out of range; nothing has changed then.
@@ -101,14 +102,14 @@ class FusedDot:
         program.check()
         arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]
         given = torch.stack([users.long(), items.long()]).numpy()
-        done = -(-len(targets) // size)
+        done = len(rates)
         tasks, uses = self._tasks(min(size, len(targets)))
         last, _ = self._tasks(len(targets) - (done - 1) * size)
         train_dot(
             given, targets.numpy(), min(size, len(targets)), self._choices(), self.model.biases is not None,
             self.dense, self.kind, program.template, program.pieces, program.parts, arrays, program.several,
             program.most_parts, program.widest_projected, tasks, last, uses, self._states(before),
-            before, self._numbers(), *self._schedule(before, done, steps), mean, gaps,
+            before, self._numbers(), *self._schedule(before, rates), mean, gaps,
         )  # fmt: skip
         torch.autograd.graph.increment_version(self.parameters)
         for parameter in self.parameters:
@@ -152,11 +153,11 @@ class FusedDot:
 
         return numbers_of(self.settings.eps, *_BETAS, float(np.finfo(self.program.dtype).eps))
 
-    def _schedule(self, before: int, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _schedule(self, before: int, given: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Rates and paces by group and step, roots by step, and no decay."""
         scales = np.array([[group["scale"]] for group in self.optimizer.param_groups])
-        rates = scales * [self.settings.rate(before + step, steps) for step in range(done)]
-        number = np.arange(before + 1, before + done + 1)
+        rates = scales * list(given)
+        number = np.arange(before + 1, before + len(given) + 1)
         return rates, rates / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, np.ones_like(rates)
 
 

@@ -54,6 +54,8 @@ class Trainer:
         settings: how.
         seed: of the order of ratings.
         history: metrics of the epochs done.
+        begun: epochs that the model was trained for before this training, whose own epochs follow them in number and
+            order; the schedule is of this training alone.
         engine: `"plain"`, torch and autograd; `"fused"`, batches inside a kernel, equal but for rounding; `"auto"`,
             fused where it can be. Afterwards, the one that was chosen.
     """
@@ -64,11 +66,13 @@ class Trainer:
     settings: TrainingSettings
     seed: int
     history: list[Epoch] = field(default_factory=list)
+    begun: int = 0
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         self.engine = choose(self.engine, self.model, self.settings)
         self.optimizer = self.settings.make_optimizer(self.model)
+        self._taken_before = 0  # steps that the optimizer took in trainings before this one
         self._fused = FusedDot(self.model, self.settings, self.optimizer) if self.engine == "fused" else None
 
     @property
@@ -91,14 +95,15 @@ class Trainer:
             InputError: the training diverged.
         """
         started = perf_counter()
-        epoch, size, steps = len(self.history), self.settings.batch_size, self.steps_per_epoch
+        done, size, steps = len(self.history), self.settings.batch_size, self.steps_per_epoch
+        epoch = self.begun + done
         order = epoch_order(len(self.training), self.settings.buffer, self.seed, epoch)
         rows, errors, told = self.training.take(order), Errors(), 0
         self.model.train()
         at_once = 1 if self._fused is None else _FUSED_STEPS
         for step in range(0, steps, at_once):
             part = slice(step * size, (step + at_once) * size)
-            errors.add(self._steps(rows, part, epoch * steps + step))
+            errors.add(self._steps(rows, part, done * steps + step))
             if step - told >= 100:
                 on_step(step - told)
                 told = step
@@ -127,7 +132,10 @@ class Trainer:
         users, items, targets = rows.users[part], rows.items[part], rows.targets[part]
         steps = self.settings.epochs * self.steps_per_epoch
         if self._fused is not None:
-            return self._fused.run(users, items, targets, before, steps)
+            rates = [
+                self.settings.rate(before + at, steps) for at in range(-(-len(targets) // self.settings.batch_size))
+            ]
+            return self._fused.run(users, items, targets, self._taken_before + before, rates)
         rate = self.settings.rate(before, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -148,7 +156,7 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for number, of in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in of.items() if value is not None}
-        return tensors, {"history": self.history}
+        return tensors, {"history": self.history, "taken_before": self._taken_before}
 
     def restore(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         """Go back to where `state` was taken."""
@@ -161,7 +169,15 @@ class Trainer:
             else:
                 number, key = rest.split(".", 1)
                 optimizer.setdefault(int(number), {})[key] = value
-        self.model.load_state_dict(model)
+        if model:
+            self.model.load_state_dict(model)
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": optimizer, "param_groups": whole["param_groups"]})
         self.history[:] = header["history"]
+        self._taken_before = header["taken_before"]
+
+    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The part of `state` that is no model, from which another training goes on by `restore`."""
+        tensors = {name: value for name, value in self.state()[0].items() if name.startswith("optimizer.")}
+        taken = self._taken_before + len(self.history) * self.steps_per_epoch
+        return tensors, {"history": [], "taken_before": taken, "optimizer": self.settings.optimizer}

@@ -4,6 +4,7 @@ run.json                      all choices, and a fingerprint of the data
 user.safetensors, item.safetensors   the vocabularies
 checkpoint.safetensors        after every epoch, gone when the run is done
 model.safetensors             the artifact: the trained model
+optimizer.safetensors         the state of the optimizer, if it is kept, so that training may go on from it
 metrics.json                  written last; a run that has it is done (`seal.py` ties them together)
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
 from coset.training import checkpoint
 from coset.training.folder import host, refuse_others, versions
+from coset.training.further import Beginning, epochs_of
 from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
-from coset.training.seal import METRICS, RUN, SCHEMA, opened, write_finished
+from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, write_finished
 from coset.training.settings import TrainingSettings
 
 VOCABULARIES = ("user.safetensors", "item.safetensors")
@@ -121,6 +123,8 @@ def execute(
     encoded: Encoded | None = None,
     resume: bool = False,
     engine: Engine = "auto",
+    after: Path | None = None,
+    keep_state: bool = False,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where an earlier process stopped, and return the metrics.
@@ -130,6 +134,10 @@ def execute(
         encoded: `spec.prepare(ratings)`, where the caller has it.
         resume: continue what the folder holds; without it the folder must not hold a run.
         engine: see `Trainer`; results are the same but for rounding.
+        after: the folder of a finished run of the same data and model, which training goes on with: its epochs come
+            before those of `spec`, whose schedule is for its own epochs alone. The state of its optimizer is gone on
+            with where it was kept and the optimizer is the same. That folder stays as it is.
+        keep_state: keep the state of the optimizer in `optimizer.safetensors`, so that `after` finds it.
         on_step: told the number of steps done, for progress.
 
     Raises:
@@ -138,22 +146,41 @@ def execute(
     folder = Path(folder)
     with claimed(folder, "run.json", resume):
         about = {"schema": SCHEMA, "spec": spec.to_json(), "data": fingerprint(ratings)}
-        if (folder / RUN).exists():
+        before = None if after is None else _Before.load(after, spec)
+        if before is not None:
+            about["continued"] = asdict(before.beginning)
+        if begun := (folder / RUN).exists():
             refuse_others(folder, read_json(folder / RUN), about)
-        else:
-            write_json(folder / RUN, about)
         if (folder / METRICS).exists():
             with opened(folder) as finished:
                 return finished.metrics
-        return _train(spec, folder, encoded or spec.prepare(ratings), about, engine, on_step)
+        encoded = encoded or spec.prepare(ratings)
+        trainer, scale = _trainer(spec, encoded, engine, before)
+        if not begun:  # not before it is sure that there can be a run of these choices
+            write_json(folder / RUN, about)
+        for name, vocabulary in zip(VOCABULARIES, (encoded.user, encoded.item), strict=True):
+            vocabulary.save(folder / name)
+        saved = folder / "checkpoint.safetensors"
+        if saved.exists():
+            tensors, header = checkpoint.load(saved, "checkpoint")
+            refuse_others(folder, header["run"], about)
+            trainer.restore(tensors, header)
+            on_step(len(trainer.history) * trainer.steps_per_epoch)
+        while not trainer.done:
+            trainer.run_epoch(on_step)
+            tensors, header = trainer.state()
+            checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
+        history = [*(before.history if before else []), *trainer.history]
+        state = State(*trainer.kept()) if keep_state else None
+        metrics = finish(folder, about, trainer.model, scale, encoded, trainer.engine, history, state)
+        saved.unlink(missing_ok=True)
+        return metrics
 
 
-def _train(
-    spec: RunSpec, folder: Path, encoded: Encoded, about: dict[str, Any], engine: Engine,
-    on_step: Callable[[int], None],
-) -> dict[str, Any]:  # fmt: skip
-    for name, vocabulary in zip(VOCABULARIES, (encoded.user, encoded.item), strict=True):
-        vocabulary.save(folder / name)
+def _trainer(
+    spec: RunSpec, encoded: Encoded, engine: Engine, before: _Before | None
+) -> tuple[Trainer, dict[str, float]]:
+    """What trains the model of these choices, and the scale of the training ratings."""
     whole = Interactions(encoded.users, encoded.items, encoded.targets)
     training, validation = (
         whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
@@ -169,25 +196,40 @@ def _train(
             f"{encoded.ratings.name}: all training ratings are {scale['low']:g}, so there is nothing to learn"
         )
     model = spec.build(encoded.user, encoded.item, **scale)
-    trainer = Trainer(model, training, validation, spec.training, spec.seed, engine=engine)
-    saved = folder / "checkpoint.safetensors"
-    if saved.exists():
-        tensors, header = checkpoint.load(saved, "checkpoint")
-        refuse_others(folder, header["run"], about)
-        trainer.restore(tensors, header)
-        on_step(len(trainer.history) * trainer.steps_per_epoch)
-    while not trainer.done:
-        trainer.run_epoch(on_step)
-        tensors, header = trainer.state()
-        checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
-    metrics = finish(folder, about, model, scale, encoded, trainer.engine, trainer.history)
-    saved.unlink(missing_ok=True)
-    return metrics
+    if before is None:
+        return Trainer(model, training, validation, spec.training, spec.seed, engine=engine), scale
+    model.load_state_dict(before.model.state_dict())
+    begun = before.beginning.epochs
+    trainer = Trainer(model, training, validation, spec.training, spec.seed, engine=engine, begun=begun)
+    if before.state is not None:
+        trainer.restore(*before.state)
+    return trainer, scale
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The run that another one goes on with."""
+
+    beginning: Beginning
+    model: DotModel
+    history: Sequence[Mapping[str, Any]]
+    state: tuple[dict[str, torch.Tensor], dict[str, Any]] | None
+
+    @staticmethod
+    def load(folder: Path, spec: RunSpec) -> _Before:
+        """The finished run in `folder`, for a training by `spec`."""
+        state = None
+        with opened(folder) as finished, opened_state(folder, finished) as saved:
+            if saved is not None and saved.header["optimizer"] == spec.training.optimizer:
+                state = {name: saved.tensor(name) for name in saved.names}, saved.header
+            beginning = Beginning.of(folder, finished, epochs_of(finished.metrics), state is not None)
+        run = FinishedRun.load(folder)
+        return _Before(beginning, run.model, run.metrics["history"], state)
 
 
 def finish(
     folder: Path, about: Mapping[str, Any], model: DotModel, scale: Mapping[str, float], encoded: Encoded, engine: str,
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, Any]], state: State | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the model and the metrics of a run whose vocabularies and `run.json` are there, and return the metrics."""
     components = model.components()
@@ -201,7 +243,7 @@ def finish(
         "host": host(),
         "versions": versions(),
     }
-    write_finished(folder, about, model.state_dict(), {"scale": dict(scale)}, metrics, VOCABULARIES)
+    write_finished(folder, about, model.state_dict(), {"scale": dict(scale)}, metrics, VOCABULARIES, state)
     return metrics
 
 

@@ -24,7 +24,7 @@ from coset.training import checkpoint
 from coset.training.checkpoint import Saved
 from coset.training.folder import first_difference, versions
 
-RUN, MODEL, METRICS = "run.json", "model.safetensors", "metrics.json"
+RUN, MODEL, METRICS, STATE = "run.json", "model.safetensors", "metrics.json", "optimizer.safetensors"
 SCHEMA = 2
 _SEAL = "digests"
 _CURE = "restore it, or train again"
@@ -87,9 +87,17 @@ class Finished:
     metrics: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class State:
+    """What the optimizers of a run have come to, and what else is to be known to go on from it."""
+
+    tensors: Mapping[str, Tensor]
+    header: Mapping[str, Any]
+
+
 def write_finished(
     folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Mapping[str, Any],
-    metrics: Mapping[str, Any], files: Sequence[str] = (),
+    metrics: Mapping[str, Any], files: Sequence[str] = (), state: State | None = None,
 ) -> None:  # fmt: skip
     """Write the model and then the metrics of a run, which is finished thereby.
 
@@ -98,10 +106,13 @@ def write_finished(
         header: what else the model needs to be read again.
         metrics: fields of `Metrics`.
         files: names of files in the folder that belong to it.
+        state: of the optimizers, to be kept beside the model, so that training may go on from it.
     """
     known = {name: _digest_of_file(folder / name) for name in files}
     whole = {**header, "run": dict(about), "files": known, "versions": versions()}
     model = checkpoint.save(folder / MODEL, "model", tensors, whole)
+    if state is not None:
+        checkpoint.save(folder / STATE, "optimizer", state.tensors, {**state.header, "model": model})
     write_json(folder / METRICS, {**metrics, _SEAL: {"model": model, "metrics": _digest_of_value(metrics)}})
 
 
@@ -140,6 +151,23 @@ def opened(folder: Path) -> Iterator[Finished]:
                     f"run; {_CURE}"
                 )
         yield Finished(about, saved, metrics)
+
+
+@contextmanager
+def opened_state(folder: Path, finished: Finished) -> Iterator[Saved | None]:
+    """The state of the optimizers of a finished run, or None where it was not kept.
+
+    Raises:
+        InputError: it is damaged, or of another model.
+    """
+    path = Path(folder) / STATE
+    if not path.exists():
+        yield None
+        return
+    with checkpoint.opened(path, "optimizer") as saved:
+        if saved.header.get("model") != finished.model.digest:
+            raise InputError(f"{path}: of another model than the {MODEL} beside it; remove it, to go on without it")
+        yield saved
 
 
 def _read_metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

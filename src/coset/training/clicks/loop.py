@@ -76,6 +76,9 @@ class ClickTrainer:
         validation: what it is judged by.
         settings: how.
         seed: of the order of rows.
+        begun: epochs that the model was trained for before this training, whose own epochs follow them in number and
+            order; schedule and warmup are of this training alone.
+        least: the lowest validation log-loss before this training.
         engine: `"fused"`, kernels for the tables; `"plain"`, torch and autograd, equal but for rounding; `"auto"`, the
             first, and torch for tables that kernels cannot train.
 
@@ -85,13 +88,13 @@ class ClickTrainer:
 
     def __init__(
         self, model: ClickModel, training: ClickPart, validation: ClickPart, settings: ClickTrainingSettings, seed: int,
-        engine: Engine = "auto",
+        engine: Engine = "auto", *, begun: int = 0, least: float | None = None,
     ) -> None:  # fmt: skip
         if not len(training) or not len(validation):
             empty = "validation" if len(training) else "training"
             raise InputError(f"the {empty} part has no rows")
         self.model, self.training, self.validation = model, training, validation
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.begun, self._least = settings, seed, begun, least
         self.optimizers = Optimizers(model, settings, fused=engine != "plain")
         if engine == "fused" and self.optimizers.tables is None:
             raise InputError("engine 'fused' needs a table composed of rows, and here is none; use 'auto' or 'plain'")
@@ -108,12 +111,18 @@ class ClickTrainer:
 
     @property
     def step(self) -> int:
-        """Steps done."""
-        return self._epoch * self.steps_per_epoch + self._batch
+        """Steps done, those of the epochs before this training included."""
+        return (self.begun + self._epoch) * self.steps_per_epoch + self._batch
+
+    @property
+    def own_step(self) -> int:
+        """Steps done in this training."""
+        return self.step - self.begun * self.steps_per_epoch
 
     @property
     def best(self) -> int | None:
-        """Which evaluation had the lowest validation log-loss; None before the first."""
+        """Which evaluation had the lowest validation log-loss; None before the first, or where all are above that from
+        before this training."""
         return self._best()[0]
 
     @property
@@ -138,7 +147,8 @@ class ClickTrainer:
     def _rest_of_epoch(self) -> Iterator[Step]:
         """The steps of this epoch that are not done."""
         seed, epoch = self.seed if self.settings.shuffle else None, self._epoch
-        batches = self.training.batches(self.settings.batch_size, seed=seed, epoch=epoch, start=self._batch)
+        order = self.begun + epoch
+        batches = self.training.batches(self.settings.batch_size, seed=seed, epoch=order, start=self._batch)
         try:
             while self._epoch == epoch and not self.done:
                 started = perf_counter()
@@ -149,7 +159,7 @@ class ClickTrainer:
 
     def _step(self, batch: ClickBatch, started: float) -> Step:
         self.model.train()
-        pace = self.settings.pace(self.step, self.settings.epochs * self.steps_per_epoch)
+        pace = self.settings.pace(self.own_step, self.settings.epochs * self.steps_per_epoch)
         logits = self.model(batch.numeric, batch.features(self._names))
         torch.autograd.backward(binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype)))
         before = self._losses.loss
@@ -170,7 +180,7 @@ class ClickTrainer:
         return Step(self.step, loss, len(batch.labels), pace, norm, evaluation)
 
     def _evaluate(self) -> Evaluation:
-        epoch = self._epoch + self._batch / self.steps_per_epoch
+        epoch = self.begun + self._epoch + self._batch / self.steps_per_epoch
         found: Evaluation = {
             "epoch": int(epoch) if epoch == int(epoch) else epoch,
             "step": self.step,
@@ -194,11 +204,11 @@ class ClickTrainer:
 
     def _best(self) -> tuple[int | None, int]:
         """Which evaluation was the best, and how many came after it."""
-        place, lowest = None, float("inf")
+        place, lowest = None, float("inf") if self._least is None else self._least
         for number, evaluation in enumerate(self.history):
-            if place is None or evaluation["val_logloss"] < lowest - self.settings.min_gain:
+            if lowest == float("inf") or evaluation["val_logloss"] < lowest - self.settings.min_gain:
                 place, lowest = number, evaluation["val_logloss"]
-        return place, 0 if place is None else len(self.history) - 1 - place
+        return place, len(self.history) if place is None else len(self.history) - 1 - place
 
     # -- resuming --------------------------------------------------------------------------------------------
 
