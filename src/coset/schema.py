@@ -13,6 +13,10 @@ import torch
 from coset.errors import InputError
 
 Kind = Literal["parameter", "index"]
+EXTRA = "_extra_state"
+"""How torch ends the names of what a state holds beside arrays."""
+CHOICE = f"choice.{EXTRA}"
+"""The name, within those of a table, under which a state says what the table is."""
 
 
 @dataclass(frozen=True)

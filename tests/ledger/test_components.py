@@ -14,6 +14,7 @@ from coset.methods.mixed_dimension import MixedDimension
 from coset.methods.quotient_remainder import QuotientRemainder
 from coset.schema import Component, Table
 from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
+from coset.testing.cases import stored
 from coset.training.settings import TrainingSettings
 
 TABLES = (
@@ -95,7 +96,7 @@ def test_components_follow_a_change_of_type(table: Table, example: Method, chang
     ):
         components = getattr(module, change)().components()
         assert {component.dtype for component in components if component.kind == "parameter"} == {dtype}
-        assert ledger.inference_bytes(components) == real_bytes(list(module.state_dict().values()))
+        assert ledger.inference_bytes(components) == real_bytes(list(stored(module).values()))
 
 
 def test_nothing_costs_nothing() -> None:

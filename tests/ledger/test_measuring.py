@@ -187,7 +187,9 @@ def test_as_json_and_as_a_table() -> None:
     assert sums["parameters"] == sum(of["parameters"] for of in value["owners"].values()) == 992_512
     arrays = [array for of in value["owners"].values() for array in of["arrays"]]
     assert [array["key"] for array in arrays] == [line.key for line in told.lines]
-    assert sum(array["bytes"] for array in arrays) == sums["artifact_tensors"]
+    words = {f"tables.{table.name}.choice._extra_state": len(how.description(table)) for table, how in given}
+    assert value["words"] == words
+    assert sum(array["bytes"] for array in arrays) + sum(words.values()) == sums["artifact_tensors"]
     text = str(told)
     assert text == told.table()
     assert "993KB (992,512)" in text

@@ -18,7 +18,7 @@ from coset.models.dcn import DCNSettings
 from coset.models.dlrm import DLRMSettings
 from coset.optimizers import RowWiseAdagrad
 from coset.tables import EmbeddingBagCollection
-from coset.testing.cases import attributed
+from coset.testing.cases import attributed, stored
 
 ROWS, DIM, BATCH, NUMERIC = 30, 4, 40, 3
 SMALL: dict[str, dict[str, Any]] = {
@@ -195,7 +195,7 @@ def test_components_are_the_state(name: str) -> None:
     model = model_of(name, {"a": QuotientRemainder(6), "b": "full"})
     state = model.state_dict()
     assert {component.key: component.shape for component in model.components()} == {
-        key: tuple(value.shape) for key, value in state.items()
+        key: tuple(value.shape) for key, value in stored(model).items()
     }
     other = model_of(name, {"a": QuotientRemainder(6), "b": "full"})
     with torch.no_grad():

@@ -15,6 +15,7 @@ from coset.errors import InputError
 from coset.methods import Blocks, FeatureGeneration, Full, Hashing, LowRank, QuotientRemainder, Robe, registered
 from coset.schema import Table
 from coset.tables import EmbeddingBagCollection, EmbeddingCollection
+from coset.testing.cases import stored
 
 DOUBLE = torch.float64
 MODES = ["sum", "mean", "max"]
@@ -244,7 +245,7 @@ def test_features_of_one_table_sum_their_gradients(how):
 
 def test_a_table_of_many_features_is_stored_once():
     one, three = bags([(MOVIE, "full")], {"seen": "movie"}), bags([(MOVIE, "full")], dict.fromkeys("abc", "movie"))
-    assert list(three.state_dict()) == list(one.state_dict()) == ["tables.movie.rows.weight"]
+    assert list(stored(three)) == list(stored(one)) == ["tables.movie.rows.weight"]
     assert ledger.inference_bytes(three.components()) == 20 * 4 * 8
 
 
@@ -313,7 +314,7 @@ def test_an_order_is_read_by_every_feature_of_its_table(order):
     assert torch.equal(ordered({"movie": ids})["movie"], plain({"movie": ids})["movie"])
     index = {c.key: (c.kind, c.bytes) for c in ordered.components() if c.kind == "index"}
     assert index == {"tables.genre.order": ("index", 4 * 5)}
-    again = bags(tables, features, seed=1, orders={"genre": torch.arange(5)})
+    again = bags(tables, features, seed=1, orders={"genre": order})
     again.load_state_dict(load(save(ordered.state_dict())))
     assert torch.equal(again({"one": ids})["one"], ordered({"one": ids})["one"])
 
@@ -364,7 +365,7 @@ def same(one, other):
 @pytest.mark.parametrize("kind", [EmbeddingCollection, EmbeddingBagCollection])
 def test_a_shared_array_is_stored_counted_and_predicted_once(kind):
     collection = sharing(kind)
-    assert set(collection.state_dict()) == KEYS
+    assert set(stored(collection)) == KEYS
     assert {name for name, _ in collection.named_parameters(remove_duplicate=False)} == KEYS
     measured = {component.key: component for component in collection.components()}
     methods = {table.name: how if not isinstance(how, str) else Full() for table, how in SHARING}
@@ -424,7 +425,7 @@ def test_a_copy_shares_within_itself_and_not_with_the_original():
     old = sharing()
     before = every_vector(old)
     new = copy.deepcopy(old)
-    assert set(new.state_dict()) == KEYS
+    assert set(stored(new)) == KEYS
     assert same(every_vector(new), before)
     with torch.no_grad():
         new.shared["all"].weight.add_(1)
@@ -448,8 +449,8 @@ def test_a_shared_array_follows_a_change_of_type(change, dtype):
 
 def test_a_shared_array_may_be_on_the_meta_device():
     collection = EmbeddingBagCollection(SHARING, device="meta")
-    assert {value.device.type for value in collection.state_dict().values()} == {"meta"}
-    assert set(collection.state_dict()) == KEYS
+    assert {value.device.type for value in stored(collection).values()} == {"meta"}
+    assert set(stored(collection)) == KEYS
 
 
 def test_fresh_values_of_a_shared_array_have_the_deviation_of_its_tables():
@@ -476,7 +477,7 @@ def test_tables_that_share_are_materialized_and_take_orders():
         [(USER, Blocks((4,), (Robe(50, 4, "all"), Robe(50, 4, "all", seed=1))))], orders={"user": torch.arange(30)}
     )
     assert nothing_else.tables["user"].materialize().shape == (30, 8)
-    assert set(nothing_else.state_dict()) == {"shared.all.weight", "tables.user.order"}
+    assert set(stored(nothing_else)) == {"shared.all.weight", "tables.user.order"}
 
 
 @pytest.mark.parametrize("name", ["user", "city"])
@@ -507,7 +508,7 @@ def test_a_small_table_that_stays_full_shares_nothing():
     collection = sharing(full_below=13)
     assert collection.tables["item"].method == Full()
     assert collection.tables["shop"].method == Full()
-    assert set(collection.state_dict()) == (KEYS - {"shared.other.weight", "tables.tag.array.weight"}) | {
+    assert set(stored(collection)) == (KEYS - {"shared.other.weight", "tables.tag.array.weight"}) | {
         f"tables.{name}.rows.weight" for name in ("item", "shop", "tag")
     }
 

@@ -27,7 +27,7 @@ from coset.methods import (
 )
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Table
-from coset.testing.cases import attributed, difference
+from coset.testing.cases import attributed, difference, stored
 from coset.training import checkpoint
 from coset.training.fused import FusedDot, choose
 from coset.training.loop import Interactions, Trainer
@@ -259,7 +259,7 @@ def test_the_same_bits_run_to_run_and_for_any_threads(optimizer: str) -> None:
 def test_lazy_adam_is_the_one_written_out(output: Any, choices: dict[str, Any]) -> None:
     data = interactions(203)
     model = model_of(biases=True, output=output)
-    now = {name: value.clone().requires_grad_() for name, value in model.state_dict().items()}
+    now = {name: value.clone().requires_grad_() for name, value in stored(model).items()}
     each = trainer("auto", model, data, optimizer="lazy_adam", **choices)
     assert each.engine == "fused"
     p, q, b, c = (
@@ -288,7 +288,7 @@ def test_lazy_adam_is_the_one_written_out(output: Any, choices: dict[str, Any]) 
                     second[some] = 0.999 * second[some] + 0.001 * g[some] ** 2
                     root = (second[some] / (1 - 0.999 ** (step + 1))).sqrt() + of.eps
                     value[some] -= rate / (1 - 0.9 ** (step + 1)) * first[some] / root
-    for name, value in model.state_dict().items():
+    for name, value in stored(model).items():
         torch.testing.assert_close(value, now[name].detach(), rtol=1e-9, atol=1e-9)
 
 

@@ -13,6 +13,7 @@ from coset.errors import InputError
 from coset.methods import Method, method
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Table
+from coset.testing.cases import stored
 from coset.training.loop import Interactions, Trainer
 from coset.training.order import epoch_order
 from coset.training.settings import TrainingSettings
@@ -35,7 +36,7 @@ def model_of(users: int, items: int, methods: dict[str, Method] | None = None, *
 
 
 def weights(model: DotModel) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+    return {name: value.clone() for name, value in stored(model).items()}
 
 
 def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:

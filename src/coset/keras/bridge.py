@@ -84,7 +84,7 @@ def to_torch(layer: TableLayer) -> Embedding:
         f"tables.{name}.{key}": torch.from_numpy(np.array(variable, dtype=np.float64)).to(dtype)
         for key, variable in layer.stored.items()
     }
-    embedding.load_state_dict(state)
+    embedding.load_state_dict({**embedding.state_dict(), **state})
     return embedding
 
 

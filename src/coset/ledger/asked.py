@@ -19,6 +19,10 @@ class Stored(Protocol):
         """What is stored, in closed form."""
         ...
 
+    def description(self, table: Table, ordered: bool) -> str:
+        """What a state says of a table that is stored so."""
+        ...
+
     def descriptor(self, table: Table) -> Any:
         """How vectors are composed of rows, for kernels; None where they are not."""
         ...

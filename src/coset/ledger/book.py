@@ -79,12 +79,15 @@ class Ledger:
     Args:
         lines: one for each array; shared and tied arrays are there once.
         steps: bytes of a training step by purpose.
+        words: bytes of what a state holds beside arrays, by its name there: what modules say of themselves, such as the
+            method of a table.
         kind: whether it was predicted or measured.
         about: the optimizer, engine and batch that it holds for, as far as they are known.
     """
 
     lines: tuple[Line, ...]
     steps: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, int] = field(default_factory=dict)
     kind: Literal["predicted", "measured"] = "predicted"
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -132,13 +135,13 @@ class Ledger:
     @property
     def artifact(self) -> int:
         """Bytes of the tensors of a saved model, exactly."""
-        return sum(line.bytes for line in self.lines if line.saved)
+        return sum(line.bytes for line in self.lines if line.saved) + sum(self.words.values())
 
     @property
     def header(self) -> int:
         """The most that the rest of a saved model takes: 64 KiB, and more only where there are hundreds of arrays."""
-        names = sum(len(line.key.encode()) + _ENTRY for line in self.lines if line.saved)
-        return max(_HEADER, _HEADER // 2 + names)
+        names = (*(line.key for line in self.lines if line.saved), *self.words)
+        return max(_HEADER, _HEADER // 2 + sum(len(name.encode()) + _ENTRY for name in names))
 
     @property
     def owners(self) -> dict[str, Sums]:
@@ -160,6 +163,7 @@ class Ledger:
                 "artifact_tensors": self.artifact, "artifact_header_at_most": self.header,
             },
             "step": dict(self.steps),
+            "words": dict(self.words),
             "owners": {
                 owner: {
                     "parameters": sums.parameters, "index": sums.index, "held": sums.held, "optimizer": sums.optimizer,

@@ -8,7 +8,7 @@ from math import prod
 
 from torch import nn
 
-from coset.schema import Component
+from coset.schema import EXTRA, Component
 
 
 def parameters(components: Iterable[Component]) -> int:
@@ -73,6 +73,7 @@ def components_of(module: nn.Module) -> list[Component]:
     return [
         Component(name, *sides(tuple(value.shape)), value.dtype, "parameter" if name in trained else "index")
         for name, value in module.state_dict().items()
+        if not name.endswith(EXTRA)  # what modules say of themselves, no array of theirs
     ]
 
 

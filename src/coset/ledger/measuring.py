@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from coset.errors import InputError
 from coset.ledger.book import Ledger, Line, Purpose, owner_of
 from coset.ledger.holding import Held, holding, state_of
 from coset.ledger.memory import Memory, extent_of, leaves, leaves_of, tensors, whole_bytes
+from coset.schema import EXTRA
 
 _STRAY = "(not of the model)"
 
@@ -74,7 +75,16 @@ def measure(
         for what, size in scratch.items():
             steps[what] = steps.get(what, 0) + size
     about = {"optimizer": ", ".join(type(each).__name__ for each in optimizers) or None}
-    return Ledger(book.lines, {what: size for what, size in steps.items() if size}, "measured", about)
+    kept = {what: size for what, size in steps.items() if size}
+    return Ledger(book.lines, kept, dict(_words(model)), "measured", about)
+
+
+def _words(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """Bytes of the extra state of all modules, under its names in the state, as far as it is tensors."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            said = leaves_of(module.get_extra_state())
+            yield f"{path}.{EXTRA}" if path else EXTRA, sum(leaf.nbytes for leaf in said)
 
 
 class _Book:

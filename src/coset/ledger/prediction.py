@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import ceil
 from typing import Any
 
@@ -15,7 +15,7 @@ from coset.ledger.components import together
 from coset.ledger.fused import fused_step
 from coset.ledger.optimizers import Engine, Keeps, keeps
 from coset.ledger.plain import plain_step, sparse_step
-from coset.schema import Component, Table
+from coset.schema import CHOICE, Component, Table
 
 _DTYPES = torch.float32, torch.float64
 """Types that kernels compute in."""
@@ -79,9 +79,10 @@ def predict(
         _line(component, chosen if engine == "plain" or owner_of(component.key) in by_kernels else rest)
         for component in stored
     )
+    words = {key: size for table, method in given for key, size in _words(table, method, orders)}
     about: dict[str, Any] = {"optimizer": optimizer, "others": others, "engine": engine, "batch_size": batch_size}
     if batch_size is None or chosen is None:
-        return Ledger(lines, {}, "predicted", about)
+        return Ledger(lines, {}, words, "predicted", about)
     threads = torch.get_num_threads() if threads is None else threads
     asked = _asked(given, features, pieces, batch_size, ids_per_bag)
     if sparse or chosen.only_sparse:
@@ -94,7 +95,7 @@ def predict(
         by_torch = plain_step(left, own, rest or Keeps())
         moments = list(map(_added, fused_step(fused, threads, dense=chosen.steps > 0), by_torch))
         about["threads"] = threads
-    return Ledger(lines, max(moments, key=lambda found: sum(found.values())), "predicted", about)
+    return Ledger(lines, max(moments, key=lambda found: sum(found.values())), words, "predicted", about)
 
 
 def _check(
@@ -125,6 +126,11 @@ def _components(table: Table, method: Stored, orders: Collection[str]) -> list[C
     if table.name in orders:
         found = [*found, Component("order", table.num_embeddings, 0, torch.int32, "index")]
     return found
+
+
+def _words(table: Table, method: Stored, orders: Collection[str]) -> Iterator[tuple[str, int]]:
+    """What the state says of a table."""
+    yield f"tables.{table.name}.{CHOICE}", len(method.description(table, table.name in orders).encode())
 
 
 def _rest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from coset import settings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.methods.facts import Facts
+from coset.methods.index import Indexed
 from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, LookupBytes, Table
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Method")
 
 
-class TableModule(nn.Module, ABC):
+class TableModule(Indexed, ABC):
     """The trainable storage of one table under one method.
 
     Lookups trust their ids; `coset.tables` checks them once for all methods. Fresh values are drawn from
@@ -281,6 +283,23 @@ class Method(ABC):
         return {"method": self.name, "version": self.version} | {
             field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
         }
+
+    def description(self, table: Table, ordered: bool = False) -> str:
+        """All that the vectors of a table depend on besides its arrays, as JSON; a state says it.
+
+        Args:
+            table: that is stored so.
+            ordered: whether it has an `order`, which is an array of it then.
+        """
+        told = {"method": self.to_json(), "num_embeddings": table.num_embeddings, "embedding_dim": table.embedding_dim}
+        if self.hashes_name:
+            told["name"] = table.name
+        return json.dumps(told | {"order": ordered}, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def hashes_name(self) -> bool:
+        """Whether the vectors of a table depend on its name."""
+        return False
 
     @property
     def _what(self) -> str:

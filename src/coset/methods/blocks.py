@@ -185,6 +185,11 @@ class Blocks(BlockMethod):
         if several := [method.name for method in self.methods if method.table_outputs > 1]:
             raise InputError(f"{self._what}: {several[0]} gives several vectors an id, and a block gives one")
 
+    @property
+    def hashes_name(self) -> bool:
+        """Where a block does."""
+        return any(method.hashes_name for method in self.methods)
+
     def check(self, table: Table) -> None:
         """The last block begins within the table, and every block fits its method."""
         n = table.num_embeddings

@@ -55,8 +55,10 @@ class RowPart:
         """The array, and the column of codes where there is one."""
         yield Component(self.key, self.rows, self.width, dtype)
         if isinstance(self.partition, Codes):
-            codes = self.partition.codes
-            yield Component(f"{self.name}.codes", len(codes), 0, torch.tensor(codes[:0]).dtype, "index")
+            codes = self.partition.stored
+            yield Component(
+                f"{self.name}.codes", len(codes), sum(codes.shape[1:]), torch.tensor(codes[:0]).dtype, "index"
+            )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods.base import TableModule
 from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
+from coset.methods.index import code_of
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
@@ -164,7 +165,10 @@ class Program:
                     f"{tuple(parameter.shape)}, strides {parameter.stride()}; copy values into it with copy_"
                 )
         ranks = [(order, len(order)) for _, order in self._orders]
-        codes = [(each, int(self.arrays[self.parts[part, layout.ARRAY], 1])) for part, each in self._codes]
+        codes = [
+            (code_of(each, torch.arange(len(each))), int(self.arrays[self.parts[part, layout.ARRAY], 1]))
+            for part, each in self._codes
+        ]
         for index, rows in (*ranks, *codes):
             low, high = (int(bound) for bound in index.aminmax()) if index.numel() else (0, 0)
             if low < 0 or high >= rows:
@@ -261,7 +265,7 @@ class Program:
         if isinstance(partition, Codes):
             codes = module.get_buffer(f"{part.name}.codes")
             self._codes.append((len(self._parts), codes))
-            return [layout.CODES, codes.data_ptr(), codes.element_size(), 0]
+            return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
         if isinstance(partition, MultiplyShift):
             return [layout.HASH, *partition.keys, partition.modulus]
         if not isinstance(partition, Partition):

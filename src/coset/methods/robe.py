@@ -71,6 +71,11 @@ class Robe(Method):
         if self.array is not None and (not self.array or "." in self.array):
             raise InputError(f"{self._what}: array needs a name without dots, not {self.array!r}")
 
+    @property
+    def hashes_name(self) -> bool:
+        """Where tables share the array."""
+        return self.array is not None
+
     def components(self, table: Table) -> list[Component]:
         """The array."""
         return [Component("array.weight", self.size, 1, table.dtype, shared=self.array)]

@@ -21,11 +21,12 @@ from coset.kernels.room import in_large_pages
 from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, Projection, RowComposition, RowPart
 from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
+from coset.methods.index import Indexed, code_of
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
 
 
-class Rows(nn.Module):
+class Rows(Indexed):
     """Stored rows; all reading goes through here, so that narrower storage changes this class alone.
 
     Where the rows are picked by a column of `codes`, it is kept beside them, as index state.
@@ -37,7 +38,10 @@ class Rows(nn.Module):
     def __init__(self, rows: int, width: int, dtype: torch.dtype, codes: Codes | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(in_large_pages(torch.empty(rows, width, dtype=dtype)))
-        self.register_buffer("codes", None if codes is None else torch.tensor(codes.codes))
+        if codes is None:
+            self.register_buffer("codes", None)
+        else:
+            self.give("codes", torch.tensor(codes.stored, device="cpu"), self.weight.device)
 
     def forward(self, ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
         """Rows at `ids`, shape `(*ids.shape, width)`; the options are those of `torch.nn.functional.embedding`."""
@@ -98,7 +102,9 @@ class RowModule(TableModule):
     def reset_parameters(self) -> None:
         """Draw fresh values by the law that each part names."""
         for part in {part.name: part for part in self._parts}.values():
-            _draw_(self._rows(part).weight, part.std, part.distribution)
+            rows = self._rows(part)
+            _draw_(rows.weight, part.std, part.distribution)
+            rows.restore_index()
         if (projection := self.composition.projection) is not None:
             affine = self._affine(projection)
             _draw_(affine.weight, projection.std, projection.distribution)
@@ -125,7 +131,7 @@ class RowModule(TableModule):
         if isinstance(partition, Partition) and partition.is_identity(self.table.num_embeddings):
             return ids
         codes = self._rows(part).codes
-        rows: Tensor = partition(ids) if codes is None else codes[ids].long()
+        rows: Tensor = partition(ids) if codes is None else code_of(codes, ids)
         return rows
 
     def _combine(self, vectors: list[Tensor]) -> Tensor:

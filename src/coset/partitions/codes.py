@@ -65,6 +65,19 @@ class Codes:
             return int(rows)
         return ids.new_tensor(rows) if hasattr(ids, "new_tensor") else rows
 
+    @property
+    def stored(self) -> np.ndarray:
+        """The column as tables store it, in types that collectives of torch carry: numbers of 16 bits, which these do
+        not, as two bytes each, the lower one first, shape `(n, 2)`.
+
+        Example:
+            >>> Codes("make", [1, 513]).stored.tolist(), Codes("year", [1, 2]).stored.tolist()
+            ([[1, 0], [1, 2]], [1, 2])
+        """
+        if self.codes.dtype.itemsize != 2:
+            return self.codes
+        return self.codes.astype("<i2", copy=False).view(np.uint8).reshape(-1, 2)
+
     def rows(self, num_embeddings: int) -> int:
         """One more than the largest code."""
         return int(self.codes[:num_embeddings].max()) + 1

@@ -15,6 +15,7 @@ from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
 from coset.schema import Component, Table
+from coset.tables.choice import SUBMODULE, Choice, check_state
 
 if TYPE_CHECKING:
     from coset.optimizers.engine import Engine
@@ -85,8 +86,16 @@ class Tables(nn.Module):
             built = [method(how).build(_by_rank(table, ranks[table.name])) for table, how in given]
         self.tables = NamedModules({module.table.name: module for module in built})
         for module in built:
-            if (order := ranks[module.table.name]) is not None:
-                module.register_buffer("order", order.to(module.device, torch.int32))
+            order = ranks[module.table.name]
+            if order is not None:
+                if order.is_meta and module.device.type != "meta":
+                    raise InputError(
+                        f"table {module.table.name!r}: order is on the meta device, without values; give it on the CPU "
+                        f"or as a numpy array"
+                    )
+                module.give("order", order, module.device)
+            description = module.method.description(module.table, order is not None)
+            module.add_module(SUBMODULE, Choice(module.table.name, description))
 
     engine: Engine | None = None
     """What looks up the tables that an optimizer of coset owns."""
@@ -111,6 +120,9 @@ class Tables(nn.Module):
             if given[2].get("assign_to_params_buffers"):
                 raise InputError("an optimizer of coset trains the arrays of these tables: load without assign=True")
             self.engine.forget_checks()
+        state, prefix = given[:2]
+        for name in self._names:
+            check_state(self.tables[name], state, f"{prefix}tables.{name}.")
         super()._load_from_state_dict(*given)
 
     def _apply(self, *given: Any, **options: Any) -> Self:
@@ -129,10 +141,11 @@ class Tables(nn.Module):
         return components_of(self)
 
     def reset_parameters(self) -> None:
-        """Draw fresh values in every table."""
+        """Draw fresh values in every table, and fill index state, such as orders, with what was given."""
         bring_up_to_date(self.parameters())
         for name in self._names:
             self.tables[name].reset_parameters()
+            self.tables[name].restore_index()
 
     def _rows_of(self, name: str, ids: Tensor) -> Tensor:
         """Ids of a table, or their ranks, as its method numbers them."""
@@ -145,13 +158,14 @@ def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:
     if order is None:
         return None
     n, name = table.num_embeddings, table.name
-    ranks = torch.as_tensor(order)
+    # A device that is chosen for new tensors is not for this one, least of all one without values.
+    ranks = order if isinstance(order, Tensor) else torch.from_numpy(np.array(order))
     if ranks.dtype.is_floating_point or tuple(ranks.shape) != (n,):
         raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {tuple(ranks.shape)} "
                          f"of {str(ranks.dtype)[6:]}")  # fmt: skip
     if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
         raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
-    return ranks
+    return ranks.to(torch.int32, copy=True)  # what is done to the one that was given does not reach the table
 
 
 def _by_rank(table: Table, ranks: Tensor | None) -> Table:

@@ -236,10 +236,11 @@ class EmbeddingBag(_SingleTable):
         *,
         mode: Mode = "mean",
         include_last_offset: bool = False,
+        device: torch.device | str | None = None,
         **options: Any,
     ) -> None:
         checked_mode(mode)
-        super().__init__(num_embeddings, embedding_dim, method, **options)
+        super().__init__(num_embeddings, embedding_dim, method, device=device, **options)
         if mode == "max" and self.scale_grad_by_freq:
             raise InputError(f"table {self.table.name!r}: scale_grad_by_freq is for the modes 'sum' and 'mean'")
         self.mode = mode

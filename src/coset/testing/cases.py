@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from coset import tables
 from coset.methods import Method, TableModule
-from coset.schema import Table
+from coset.schema import EXTRA, Table
 
 DOUBLE = torch.float64
 
@@ -119,7 +119,12 @@ def uncovered(kind: type[Method], table: Table = ROOMY) -> list[str]:
 
 def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     """The state of a module as numpy arrays that share its memory."""
-    return {key: value.numpy() for key, value in module.state_dict().items()}
+    return {key: value.numpy() for key, value in stored(module).items()}
+
+
+def stored(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a module without what it says of itself: what is counted as stored."""
+    return {key: value for key, value in module.state_dict().items() if not key.endswith(EXTRA)}
 
 
 def direction(like: Tensor, seed: int = 0) -> Tensor:

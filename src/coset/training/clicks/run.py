@@ -29,6 +29,7 @@ from coset.data.clicks.described import PARTS, PREPARED
 from coset.errors import InputError
 from coset.files import claimed, read_json, write_json
 from coset.models.base import ClickModel
+from coset.schema import EXTRA
 from coset.training import checkpoint
 from coset.training.checkpoint import Rotation
 from coset.training.clicks import board
@@ -337,8 +338,11 @@ def fill(model: ClickModel, saved: checkpoint.Saved) -> None:
     state = model.state_dict()  # which brings tables up to date that an optimizer owns
     if state.keys() != set(saved.names):
         raise InputError(f"{saved.path}: not of the model that its choices describe")
+    told = [name for name in state if name.endswith(EXTRA)]
+    model.load_state_dict({name: saved.tensor(name) for name in told}, strict=False)  # which checks what tables are
     for name, value in state.items():
-        value.copy_(saved.tensor(name))
+        if name not in told:
+            value.copy_(saved.tensor(name))
 
 
 @dataclass(frozen=True)
