@@ -96,6 +96,19 @@ def test_help_of_all_and_version(coset: Coset) -> None:
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
+def test_inspect_of_parts_shows_their_order(coset: Coset, csv: Path) -> None:
+    head, *lines = csv.read_text().splitlines(keepends=True)
+    Path("days").mkdir()
+    for number in (2, 10):
+        Path(f"days/day_{number}.csv").write_text(head + "".join(lines[:40]) + ",,\n")
+    for words in ("days", "days/day_*.csv"):
+        found = coset("inspect", words, "--json").json
+        assert (found["rows"], found["left_out"], found["files"]) == (80, 2, ["day_2.csv", "day_10.csv"])
+        assert found["repeated"] >= 40
+    assert "in this order: day_2.csv, day_10.csv" in coset("inspect", "days").out
+    assert "no file fits this pattern" in coset("inspect", "week_*.csv").sentence
+
+
 def test_inspect(coset: Coset, csv: Path) -> None:
     found = coset("inspect", csv, "--dim", 8, "--json")
     assert found.code == 0

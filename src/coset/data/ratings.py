@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +15,7 @@ from coset.data.attributes import Attributes, rows_by_id
 from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
 from coset.data.ids import as_ids
+from coset.data.shards import is_given
 from coset.errors import InputError, unknown
 
 
@@ -200,7 +200,7 @@ def load_ratings(
     if data == "":  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     path = Path(data).expanduser()
-    if not path.exists() and not has_magic(str(path)):
+    if not is_given(path):
         raise _missing(data)
     ratings = read_ratings(path, columns, separator)
     if to_learn:

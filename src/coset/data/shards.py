@@ -40,6 +40,16 @@ class Shard:
     keys: Mapping[str, str] = field(default_factory=dict)
 
 
+def is_given(data: str | Path) -> bool:
+    """Whether `data` is there, or a pattern, of which `shards` says whether files fit it.
+
+    Example:
+        >>> is_given("day_*.csv"), is_given("no such file")
+        (True, False)
+    """
+    return Path(data).exists() or has_magic(str(data))
+
+
 def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
     """The files of data, in the order of the numbers in their names: a file itself; those of a folder and of folders in
     it, at any depth; or those that a pattern with `*`, `?` or `[…]` fits (`**` for any folders), where there is no file

@@ -63,7 +63,7 @@ def random_split(n: int, validation: float, seed: int, together: np.ndarray | No
         validation: share of the rows that validate, in (0, 1); their number is `round(n * validation)`.
         seed: a whole number from 0 on; the same arguments give the same split on every machine.
         together: a number for every row, shape `(n,)`: rows of one number all train or all validate. The number of rows
-            that validate then comes as near from below as whole groups do.
+            that validate then comes as near from below as whole groups do; one group does in any case.
 
     Raises:
         InputError: the share is out of range, a part would be empty, or the seed is negative.
@@ -101,10 +101,9 @@ def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarr
     else:
         _, first, group = np.unique(together, return_index=True, return_inverse=True)
         validates[_fitting(keys[first], np.bincount(group), held)[group]] = True
-        if not 0 < validates.sum() < n:
+        if validates.all():
             raise InputError(
-                f"holding out {fraction:g} of {n} rows leaves none on one side, as rows of one user and item stay "
-                "together; take another share or more data"
+                f"all {n} rows are of one user and item, which stay together, so none can be held out; take more data"
             )
     return Split(
         np.flatnonzero(~validates).astype(np.int64), np.flatnonzero(validates).astype(np.int64), "random", together
@@ -112,7 +111,7 @@ def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarr
 
 
 def _fitting(keys: np.ndarray, sizes: np.ndarray, held: int) -> np.ndarray:
-    """Which groups are taken: in the order of their keys, each that still fits into `held` rows."""
+    """Which groups are taken: in the order of their keys, each that still fits into `held` rows; the first if none."""
     taken = np.zeros(len(keys), dtype=np.bool_)
     order = np.argsort(keys, kind="stable")
     count = int(np.searchsorted(np.cumsum(sizes[order]), held, side="right"))
@@ -124,6 +123,7 @@ def _fitting(keys: np.ndarray, sizes: np.ndarray, held: int) -> np.ndarray:
         if sizes[group] <= left:
             taken[group] = True
             left -= int(sizes[group])
+    taken[order[0]] |= not taken.any()
     return taken
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coset.data.clicks.logs import BUILT_IN, TWIN
+from coset.data.shards import is_given
 from coset.documents import Malformed, parse_toml
 from coset.errors import InputError, brief, unknown
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
@@ -82,7 +83,7 @@ class Words:
             raise InputError(
                 f"{subject} is a click log, whose columns a --schema names; --user and the like are of ratings"
             )
-        if subject not in CLICKS and not Path(subject).exists():
+        if subject not in CLICKS and not is_given(subject):
             raise InputError(f"{subject}: no such file or folder")
         sizes = {"collisions": self.collisions, "full_below": self.full_below}
         return recipe_for_clicks(
@@ -97,7 +98,7 @@ class Words:
         from coset.data import DATASETS
         from coset.data.settings import DataSettings
 
-        if subject not in DATASETS and not Path(subject).exists():
+        if subject not in DATASETS and not is_given(subject):
             if Path(subject).suffix or "/" in subject:
                 raise InputError(f"{subject}: no such file")
             raise unknown("recipe or data set", subject, [*shipped(), *DATASETS, *CLICKS])

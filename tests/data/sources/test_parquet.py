@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,27 @@ def test_bad_values_are_named_by_row_and_column(tmp_path: Path, columns: dict[st
 
 def test_ratings_as_text(tmp_path: Path) -> None:
     assert read_parquet(write(tmp_path, rating=["5", " 4.5"]))[2].tolist() == [5.0, 4.5]
+
+
+@pytest.mark.parametrize("name", ["day[1].parquet", "a*.parquet"])
+def test_a_name_that_polars_would_take_for_a_pattern(tmp_path: Path, name: str) -> None:
+    assert read_parquet(write(tmp_path).rename(tmp_path / name))[0].tolist() == [1, 2]
+
+
+def test_a_panic_of_polars_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def panic(*_: object, **__: object) -> None:
+        os.write(2, b"thread panicked at crates/polars-parquet\n" * 100)
+        raise pl.exceptions.PanicException("called `Option::unwrap()` on a `None` value")
+
+    path = write(tmp_path)
+    for name in ("read_parquet", "read_parquet_schema"):
+        with monkeypatch.context() as changed:
+            changed.setattr(pl, name, panic)
+            with pytest.raises(InputError, match=r"f\.parquet: not readable as Parquet \(called"):
+                read_parquet(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_no_rows(tmp_path: Path) -> None:

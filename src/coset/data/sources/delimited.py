@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,10 @@ class Delimited:
             for first, data in _chunks(stream, file.where):
                 _check_text(data, file.where, first)
                 if form is None:
+                    # What Excel writes above the header, and reads again itself.
+                    if said := re.match(rb"\"?sep=(.)\"?\r?\n", data, re.IGNORECASE):
+                        wanted = replace(wanted, separator=wanted.separator or said[1].decode())
+                        first, data = first + 1, data[said.end() :]
                     form = form_of(data, file.where, wanted)
                     header, data = _cut_header(data, form)
                     first += header

@@ -23,13 +23,16 @@ class Parquet:
         """See `Source.blocks`."""
         polars = import_polars(f"{file.where}: reading Parquet")
         path = file.on_disk
-        source = file.read() if path is None else None
-        with reading(polars, file.where, self.name):
-            names = list(polars.read_parquet_schema(path if source is None else io.BytesIO(source)))
-        picks = wanted.columns.find(names, file.where)
-        with reading(polars, file.where, self.name):
-            frame = polars.read_parquet(
-                path if source is None else io.BytesIO(source),
-                columns=list(dict.fromkeys(names[pick] for pick in picks)), glob=False,
-            )  # fmt: skip
+        # As an open file, where there is one: polars takes brackets in a path for a pattern.
+        with path.open("rb") if path is not None else io.BytesIO(file.read()) as source:
+            with reading(polars, file.where, self.name):
+                names = list(polars.read_parquet_schema(source))
+            picks = wanted.columns.find(names, file.where)
+            source.seek(0)
+            with reading(polars, file.where, self.name):
+                frame = polars.read_parquet(
+                    source if path is None else path,
+                    columns=list(dict.fromkeys(names[pick] for pick in picks)),
+                    glob=False,
+                )
         yield Block([frame[names[pick]] for pick in picks], file.where, lambda row: f"{file.where}, row {row + 1}")
