@@ -12,6 +12,8 @@ import torch
 
 from coset.errors import InputError
 
+COMPUTED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Types that vectors may have: float8 and narrower ones are for storage, and torch has no arithmetic for them."""
 Kind = Literal["parameter", "index"]
 EXTRA = "_extra_state"
 """How torch ends the names of what a state holds beside arrays."""
@@ -58,8 +60,11 @@ class Table:
             raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
         if not self.std > 0 or not np.isfinite(self.std):
             raise InputError(f"table {self.name!r}: std must be positive and finite, not {self.std!r}")
-        if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
-            raise InputError(f"table {self.name!r}: dtype must be a floating-point type of torch, not {self.dtype!r}")
+        if self.dtype not in COMPUTED:
+            raise InputError(
+                f"table {self.name!r}: dtype must be a floating-point type that torch computes in, float16, bfloat16, "
+                f"float32 or float64, not {self.dtype!r}"
+            )
         if self.frequencies is not None:
             counts = self._column("frequencies", self.frequencies)
             if not bool(np.isfinite(counts).all()) or counts.min() < 0:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
@@ -31,7 +30,9 @@ from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
+from coset.methods.rows import rows_at
 from coset.methods.traffic import Traffic
+from coset.methods.wrapped import batched
 from coset.schema import Component, LookupBytes, Table
 
 
@@ -94,7 +95,7 @@ class BlockModule(TableModule):
         flat = ids.reshape(-1)
         if len(self.blocks) == 1:
             vectors: Tensor = self.blocks[0](flat)
-        elif torch.compiler.is_compiling() or ids.is_meta:
+        elif torch.compiler.is_compiling() or ids.is_meta or batched(ids):
             vectors = self._masked(flat)
         else:
             vectors = self._chosen(flat)
@@ -121,7 +122,7 @@ class BlockModule(TableModule):
         where = [torch.nonzero((ids >= start) & (ids < stop)).squeeze(-1) for start, stop, _ in self._ranges()]
         found = [block(ids[at] - start) for at, (start, _, block) in zip(where, self._ranges(), strict=True)]
         back = torch.empty_like(ids).scatter_(0, torch.cat(where), torch.arange(len(ids), device=ids.device))
-        return F.embedding(back, torch.cat(found))  # its gradient sums in a fixed order, and fast
+        return rows_at(torch.cat(found), back)  # its gradient sums in a fixed order, and fast
 
     def _masked(self, ids: Tensor) -> Tensor:
         """The same vectors in shapes that do not depend on the ids, as a compiler and the meta device want them."""

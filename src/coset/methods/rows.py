@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +46,14 @@ class Rows(Indexed):
 
     def forward(self, ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
         """Rows at `ids`, shape `(*ids.shape, width)`; the options are those of `torch.nn.functional.embedding`."""
-        return F.embedding(ids, self.weight, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+        return rows_at(self.weight, ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+
+
+def rows_at(weight: Tensor, ids: Tensor, **options: Any) -> Tensor:
+    """`torch.nn.functional.embedding`, which without ids has no second derivative: its backward cannot be reshaped."""
+    if not torch.compiler.is_compiling() and ids.numel() == 0:
+        return weight[:0].reshape(*ids.shape, weight.shape[1])
+    return F.embedding(ids, weight, **options)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: b
 def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool) -> None:
     """Raise an `InputError` unless `offsets` cut all of `ids` into bags; compiled graphs check their type alone."""
     name = table.name
+    if not isinstance(offsets, Tensor):
+        raise InputError(
+            f"table {name!r}: offsets must be a 1-D tensor of int64 or int32, not {type(offsets).__name__}"
+        )
     if offsets.dim() != 1 or offsets.dtype not in (torch.int64, torch.int32):
         raise InputError(f"table {name!r}: offsets must be 1-D int64 or int32")
     if torch.compiler.is_compiling():
@@ -85,6 +89,9 @@ def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None)
     """Raise an `InputError` unless there is a weight for each id, and the mode takes weights."""
     if weights is None:
         return
+    if not isinstance(weights, Tensor) or weights.is_complex():
+        kind = str(weights.dtype)[6:] if isinstance(weights, Tensor) else type(weights).__name__
+        raise InputError(f"table {table.name!r}: per_sample_weights must be a tensor of real numbers, not {kind}")
     if mode != "sum":
         raise InputError(f"table {table.name!r}: per_sample_weights are for mode 'sum', not {mode!r}")
     if weights.shape != ids.shape:

@@ -15,6 +15,7 @@ from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table
 from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
+from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids, check_type
 
 FeatureIds = Any
@@ -134,7 +135,8 @@ class _Collection(Tables):
 class EmbeddingCollection(_Collection):
     """Several tables, read together, one vector an id: `{feature: ids}` → `{feature: vectors}`.
 
-    Ids are a tensor of any shape, `(values, offsets)`, or a TorchRec `KeyedJaggedTensor`, of which the values are read.
+    Ids are a tensor of any shape, a jagged nested tensor, `(values, offsets)`, or a TorchRec `KeyedJaggedTensor`, of
+    which the values are read.
 
     Example:
         >>> both = EmbeddingCollection([(Table("user", 10, 4), "full"), (Table("movie", 20, 4), "full")])
@@ -145,7 +147,11 @@ class EmbeddingCollection(_Collection):
 
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
-        given = read_features(features, self.features)
+        read = read_features(features, self.features)
+        given = {
+            feature: Ids(values_within(self._table(feature), ids.values)) if is_nested(ids.values) else ids
+            for feature, ids in read.items()
+        }
         lookups: dict[str, Lookup] = {}
         vectors: dict[str, Tensor] = {}
         for feature, ids in given.items():
@@ -159,8 +165,9 @@ class EmbeddingCollection(_Collection):
         for feature, flat in self._look_up_fused(lookups):
             vectors[feature] = flat.view(*given[feature].values.shape, *self._vector_shape(feature))
         found: dict[str, Tensor] = {}
-        for feature in given:
-            found |= self._named(feature, vectors[feature])
+        for feature, ids in read.items():
+            for output, each in self._named(feature, vectors[feature]).items():
+                found[output] = like(each, ids.values) if is_nested(ids.values) else each
         return found
 
 
@@ -280,6 +287,8 @@ class EmbeddingBagCollection(_Collection):
                 lookups[feature] = Lookup(number, of.contiguous())
                 continue
             ids = of if isinstance(of, Ids) else _read(feature, of, self.include_last_offset)
+            if is_nested(ids.values):
+                ids = Ids(*bags_within(table, ids.values), None, include_last=True)
             values = ids.values.unsqueeze(-1) if ids.offsets is None and ids.values.dim() == 1 else ids.values
             bags = read_bags(table, values, ids.offsets, ids.include_last)
             check_weights(table, mode, bags[0], ids.weights)

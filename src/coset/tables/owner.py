@@ -14,6 +14,7 @@ from coset.errors import InputError, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
+from coset.methods.wrapped import values_of
 from coset.schema import Component, Table
 from coset.tables.choice import SUBMODULE, Choice, check_state
 
@@ -33,6 +34,7 @@ def check_ids(table: Table, ids: Tensor) -> None:
     check_type(table, ids)
     if torch.compiler.is_compiling() or ids.numel() == 0 or ids.is_meta:
         return
+    ids = values_of(ids)
     low, high = (int(bound) for bound in ids.aminmax())
     if low < 0 or high >= table.num_embeddings:
         wrong = low if low < 0 else high
@@ -42,9 +44,18 @@ def check_ids(table: Table, ids: Tensor) -> None:
 
 
 def check_type(table: Table, ids: Tensor) -> None:
-    """Raise a `TypeError` unless `ids` are int64 or int32."""
+    """Raise a `TypeError` unless `ids` are a dense tensor of int64 or int32."""
+    if not isinstance(ids, Tensor):
+        raise TypeError(
+            f"table {table.name!r}: ids must be a tensor of int64 or int32, not {type(ids).__name__}; "
+            f"torch.as_tensor makes one of arrays and lists"
+        )
     if ids.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"table {table.name!r}: ids must be int64 or int32, not {str(ids.dtype)[6:]}")
+        cure = "" if ids.is_complex() else "; .long() makes them so"
+        raise TypeError(f"table {table.name!r}: ids must be int64 or int32, not {str(ids.dtype)[6:]}{cure}")
+    if ids.layout != torch.strided or ids.is_nested:
+        kind = "nested" if ids.is_nested else str(ids.layout)[6:]
+        raise TypeError(f"table {table.name!r}: ids must be a dense tensor here, not {kind}")
 
 
 class NamedModules(nn.Module):
@@ -83,7 +94,7 @@ class Tables(nn.Module):
                 raise unknown("table with an order", name, self._names)
         ranks = {table.name: _ranks(table, (orders or {}).get(table.name)) for table, _ in given}
         with torch.device(device if device is not None else torch.get_default_device()):
-            built = [method(how).build(_by_rank(table, ranks[table.name])) for table, how in given]
+            built = [_built(_by_rank(table, ranks[table.name]), method(how)) for table, how in given]
         self.tables = NamedModules({module.table.name: module for module in built})
         for module in built:
             order = ranks[module.table.name]
@@ -149,8 +160,24 @@ class Tables(nn.Module):
 
     def _rows_of(self, name: str, ids: Tensor) -> Tensor:
         """Ids of a table, or their ranks, as its method numbers them."""
-        order = getattr(self.tables[name], "order", None)
+        module = self.tables[name]
+        if not ids.is_cpu and ids.device != module.device:  # torch would read vectors of ids that have no values
+            raise InputError(f"table {name!r}: ids are on {ids.device}, and the table is on {module.device}; move one")
+        order = getattr(module, "order", None)
         return ids.long() if order is None else order[ids.long()].long()
+
+
+def _built(table: Table, how: Method) -> TableModule:
+    """A fresh module; an `InputError` where there is no memory for it."""
+    try:
+        return how.build(table)
+    except (RuntimeError, MemoryError) as error:  # torch has no error of its own for memory of the CPU
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in ("allocate", "overflow")):
+            raise
+        raise InputError(
+            f"table {table.name!r}: there is no memory for its {how.bytes(table):,} bytes, stored by {how.name}; take "
+            f"a method of fewer bytes or fewer ids"
+        ) from None
 
 
 def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:

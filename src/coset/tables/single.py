@@ -17,6 +17,7 @@ from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
+from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, Tables, check_ids
 
 
@@ -203,7 +204,9 @@ class Embedding(_SingleTable):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Vectors of ids of any shape: `(*input.shape, embedding_dim)`."""
+        """Vectors of ids of any shape: `(*input.shape, embedding_dim)`; of a jagged nested tensor, such a tensor."""
+        if is_nested(input):
+            return like(self(values_within(self.table, input)), input)
         check_ids(self.table, input)
         return self._vectors(input)
 
@@ -251,12 +254,18 @@ class EmbeddingBag(_SingleTable):
         an id; an empty bag gives zeros.
 
         Args:
-            input: ids, 1-D with `offsets`, or 2-D `(bags, ids in each)` without.
+            input: ids, 1-D with `offsets`, or 2-D `(bags, ids in each)` without, or a jagged nested tensor.
             offsets: where each bag begins in `input`.
             per_sample_weights: a factor for each id, same shape as `input`; mode `"sum"` only.
         """
+        include_last = self.include_last_offset
+        if is_nested(input) and offsets is None:
+            input, offsets, include_last = *bags_within(self.table, input), True
+            if is_nested(per_sample_weights):
+                assert per_sample_weights is not None
+                per_sample_weights = values_within(self.table, per_sample_weights)
         check_ids(self.table, input)
-        ids, offsets, include_last = read_bags(self.table, input, offsets, self.include_last_offset)
+        ids, offsets, include_last = read_bags(self.table, input, offsets, include_last)
         check_weights(self.table, self.mode, input, per_sample_weights)
         return pool(
             self._vectors(ids),
