@@ -1,4 +1,4 @@
-"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | compress | bench`. No logic."""
+"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress | bench`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from coset.cli.benchmarks import bench
 from coset.cli.data import inspect, prepare
-from coset.cli.models import compare, evaluate, train
+from coset.cli.models import compare, evaluate, predict, train
 from coset.cli.output import fail, warn
 from coset.cli.planning import compress, plan
 from coset.errors import InputError
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Memory-efficient embedding tables for recommender models: what they save, and what the saving costs.",
 )  # fmt: skip
 
-for _command in (inspect, plan, prepare, train, compare, evaluate, compress, bench):
+for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress, bench):
     app.command()(_command)
 
 

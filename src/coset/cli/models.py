@@ -137,6 +137,32 @@ def train(
     show(metrics | {"run": str(out)}, as_json, run_table)
 
 
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Rows, with a rating or label or without; the run's own.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file.")] = Path("predictions.csv"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
+    user: UserColumn = None,
+    item: ItemColumn = None,
+    rating: RatingColumn = None,
+    separator: Separator = None,
+    data: MovedData = None,
+    as_json: Json = False,
+) -> None:
+    """Write the predictions of a finished run for all rows of some data to a file.
+
+    Examples: `coset predict runs/mine new.csv --out predictions.csv`,
+    `coset predict runs/mine PREPARED --out p.parquet`
+    """
+    from coset.experiments.predict import predict_run, prediction_table
+    from coset.experiments.task import Scored
+
+    asked = Scored(source, columns_of(user, item, rating, separator), None, data)
+    show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)
+
+
 def _train_on(
     run: str, out: Path | None, epochs: int | None, changes: list[str], data: str | None, options: Options,
     threads: int, as_json: bool,

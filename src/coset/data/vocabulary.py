@@ -154,7 +154,7 @@ class Vocabulary:
 
     __hash__ = None  # type: ignore[assignment]  # equal by contents, which are arrays
 
-    def lookup(self, raw: Any, *, convert: bool = False) -> np.ndarray:
+    def lookup(self, raw: Any, *, convert: bool = False, first: int = 1) -> np.ndarray:
         """The ids of raw ids.
 
         Args:
@@ -162,6 +162,7 @@ class Vocabulary:
             convert: take a whole number and its text, such as `"55"` or `"55.0"`, for the same raw id. For ids out of
                 another file, whose column may be of the other sort because of one single value. Unsigned numbers of
                 64 bits, which are text where they are large, are always taken so.
+            first: number of the first of them among the rows of the data, for errors.
 
         Returns:
             int64 ids of the same shape.
@@ -185,7 +186,7 @@ class Vocabulary:
                 position = int(unseen.argmax())
                 raw_id = ids.ravel().tolist()[position]  # plain Python, so that its repr is what the file says
                 raise InputError(
-                    f"{where}: the raw id {raw_id!r} at row {position + 1} of the data (counted from 1) is not in "
+                    f"{where}: the raw id {raw_id!r} at row {position + first} of the data (counted from 1) is not in "
                     f"the vocabulary of {len(self.values)} ids; leave such rows out, train on data that holds them, "
                     "or train with unseen = 'shared' (--set vocabulary.unseen=shared), so that they share one row"
                 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
+
+import numpy as np
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_sample, write_synthetic
-from coset.data.clicks.described import PREPARED
-from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
+from coset.data.clicks.described import PARTS, PREPARED
+from coset.data.clicks.logs import BUILT_IN, TWIN, has_column, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
 from coset.data.clicks.schema import ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
@@ -213,6 +216,26 @@ class ClicksRecipe(Recipe):
                 "rows": rows, "trained_on": finished.metrics["rows"]["training"], **metrics}  # fmt: skip
 
     @classmethod
+    def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
+        """Probabilities of clicks, beside part and row, both of the prepared data, and the label if there is one."""
+        import polars
+
+        if any(asked.columns.values()):
+            raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
+        finished = FinishedClickRun.load(run)
+        with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
+            labelled, asked = _labelled(finished, run, asked, Path(folder))
+            data = read_like(finished, run, asked, Path(folder) / "prepared")
+            for part in PARTS if asked.part in (None, "all") else (asked.part,):
+                row = 1
+                for labels, probabilities in finished.predict(data, part):
+                    rows = range(row, row + len(labels))
+                    row = rows.stop
+                    clicked = {"label": labels.astype(np.int8)} if labelled else {}
+                    yield polars.DataFrame({"part": [part] * len(labels), "row": rows, **clicked,
+                                            "prediction": probabilities})  # fmt: skip
+
+    @classmethod
     def train_on(
         cls, run: Path, out: Path, training: Mapping[str, Any], source: str | None, options: Options, progress: Progress
     ) -> dict[str, Any]:
@@ -233,6 +256,23 @@ class ClicksRecipe(Recipe):
     def compressible(cls, run: Path, source: str | None = None) -> CompressibleClicks:
         """A click model."""
         return CompressibleClicks(run, source)
+
+
+def _labelled(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> tuple[bool, Scored]:
+    """Whether the rows of a log have labels; where they have not, the log as one whose labels are all 0: below a folder
+    that says so in its name, as Hive's do."""
+    if asked.source is None or (Path(asked.source) / PREPARED).exists():
+        return True, asked
+    schema = finished.own_data(run, asked.data).facts.get("schema", {})
+    label, source = schema.get("label"), Path(asked.source)
+    if label is None or schema.get("names") is not None or not source.is_file():
+        return True, asked
+    if has_column(source, label, schema.get("separator", ",")):
+        return True, asked
+    below = folder / "log" / f"{quote(label, safe='')}=0"
+    below.mkdir(parents=True)
+    (below / source.name).symlink_to(source.resolve())
+    return False, replace(asked, source=str(folder / "log"))
 
 
 def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> ClickData:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from coset import settings
-from coset.data import DATASETS, Encoded, Ratings
+from coset.data import DATASETS, Encoded, Ratings, load_ratings
+from coset.data.ids import are_text
+from coset.data.pairs import Pairs, read_pairs
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
@@ -20,6 +23,7 @@ from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
 from coset.training.compress import CompressibleRatings
+from coset.training.metrics import predicted
 from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
 from coset.training.settings import TrainingSettings
 
@@ -167,6 +171,40 @@ class RatingsRecipe(Recipe):
         return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "own": own, "part": part,
                 "rows": errors.count, "trained_on": finished.metrics["rows"]["training"], "mse": errors.mse,
                 "mae": errors.mae}  # fmt: skip
+
+    @classmethod
+    def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
+        """Ratings, beside user and item."""
+        import polars
+
+        finished = FinishedRun.load(run)
+        own = finished.spec.data
+        source = asked.source or asked.data or own.source
+        names = {
+            name: asked.columns.get(name) or getattr(own, name) for name in ("user", "item", "rating", "separator")
+        }
+        if source in DATASETS:
+            ratings = load_ratings(source, to_learn=False)
+            blocks: Iterable[Pairs] = [Pairs(ratings.users, ratings.items, polars.Series("rating", ratings.ratings))]
+        elif not Path(source).exists():
+            raise InputError(f"{source}: no such file")
+        else:
+            blocks = read_pairs(Path(source), **names)
+        first = 1
+        for block in blocks:
+            ids, columns = [], {}
+            for vocabulary, raw in ((finished.user, block.users), (finished.item, block.items)):
+                try:
+                    ids.append(torch.from_numpy(vocabulary.lookup(raw, convert=True, first=first)))
+                except InputError as error:
+                    raise InputError(f"{source}: {error}") from None
+                text = are_text(vocabulary.values) or vocabulary.unseen == "shared"  # any text may come then
+                columns[vocabulary.name] = list(map(str, raw.tolist())) if text else raw.astype(np.int64)
+            if block.ratings is not None:
+                columns["rating"] = block.ratings
+            columns["prediction"] = predicted(finished.model, *ids).numpy()
+            first += len(block.users)
+            yield polars.DataFrame(columns)
 
     @classmethod
     def train_on(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
@@ -348,6 +348,12 @@ class Recipe(ABC):
     def scored(cls, run: Path, asked: Scored) -> dict[str, Any]:
         """Metrics of the finished run in the folder `run`, with `run`, `dataset`, `synthetic`, `own`, `part`, `rows`
         and `trained_on`."""
+
+    @classmethod
+    @abstractmethod
+    def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
+        """Predictions of the finished run in the folder `run` for all rows, as polars frames: what names a row, its
+        rating or label if it has one, and `prediction`."""
 
     @classmethod
     @abstractmethod

@@ -38,6 +38,13 @@ class Errors:
 
 
 @torch.no_grad()
+def predicted(model: object, users: Tensor, items: Tensor) -> Tensor:
+    """`model.predict` of these users and items, some at a time."""
+    parts = [slice(at, at + _CHUNK) for at in range(0, len(users), _CHUNK)]
+    return torch.cat([model.predict(users[part], items[part]) for part in parts] or [torch.zeros(0)])  # type: ignore[attr-defined]
+
+
+@torch.no_grad()
 def evaluate(model: object, users: Tensor, items: Tensor, targets: Tensor) -> Errors:
     """Errors of `model.predict` on these ratings."""
     errors = Errors()

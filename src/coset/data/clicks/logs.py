@@ -76,3 +76,14 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
         f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "
         "say what the columns are: --schema FILE.toml, with label, numeric, categorical and lists"
     )
+
+
+def has_column(path: Path, name: str, separator: str) -> bool:
+    """Whether the first line of a text file, or a Parquet file, names such a column."""
+    file = LogFile(log_files(path)[0])
+    if file.is_parquet:
+        import polars
+
+        return name in polars.read_parquet_schema(path)
+    line = file.first_line().decode("utf-8", "replace")
+    return name in [word.strip().strip('"') for word in line.split(separator)]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
@@ -21,6 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import torch
 
 from coset import ledger
@@ -40,6 +41,7 @@ from coset.training.further import Beginning, epochs_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, write_finished
 
 TASK = "clicks"
+_ROWS = 4096  # predicted at once
 _TELL = 20  # steps from one word about progress to the next
 
 
@@ -411,6 +413,17 @@ class FinishedClickRun:
             raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with")
         return data
 
+    def predict(self, data: ClickData, part: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Labels and probabilities of clicks of the rows of a part, in order, some at a time.
+
+        Raises:
+            InputError: as `evaluate`, but for a part without rows.
+        """
+        refuse_other_columns(self.data, data)
+        chosen = data.part(part)
+        chosen.check()
+        return _probabilities(self.model, chosen)
+
     def evaluate(self, data: ClickData, part: str) -> dict[str, float | None]:
         """Metrics on a part of any data prepared with the same vocabularies, or on `"all"` rows.
 
@@ -431,6 +444,14 @@ class FinishedClickRun:
                 f"those that this run was trained with"
             )
         return found
+
+
+def _probabilities(model: ClickModel, part: ClickPart) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    names = tuple(model.tables.features)
+    for batch in part.batches(_ROWS):
+        with torch.no_grad():
+            logits = model(batch.numeric, batch.features(names))
+        yield batch.labels.numpy(), torch.sigmoid(logits.double()).numpy()
 
 
 def refuse_other_columns(trained: Mapping[str, Any], data: ClickData) -> None:

@@ -1,0 +1,76 @@
+"""Predictions of a finished run for rows of a file, with or without a rating or label, written block by block."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from coset.data.columns import import_polars
+from coset.errors import InputError
+from coset.experiments.single import kind_of_run
+from coset.experiments.task import Scored
+from coset.files import check_writable, replacing
+
+
+def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write the predictions of a finished run for all rows of some data to a file, wholly or not at all.
+
+    Args:
+        run: its folder.
+        asked: the data; those of the run by default.
+        out: a `.csv` or `.parquet` file: what names a row (ids, or part and number), its rating or label if there is
+            one, and `prediction`: a rating, or the probability of a click.
+        overwrite: write over a file that is there.
+
+    Returns:
+        `run`, `out`, `rows`, and `mean`, that of the predictions.
+
+    Raises:
+        InputError: no finished run, data that do not fit it, an id that it refuses, or a file that is there.
+    """
+    polars = import_polars("writing predictions")
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"{out}: predictions are written to a .csv or a .parquet file; name one with --out")
+    check_writable(out)
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists already; give --overwrite, or choose another --out")
+    rows, total = 0, 0.0
+    with _writing(polars, out) as write:
+        for frame in kind_of_run(run).predictions(Path(run), asked):
+            write(frame)
+            rows, total = rows + frame.height, total + float(frame["prediction"].sum())
+    return {"run": str(run), "out": str(out), "rows": rows, "mean": total / rows}
+
+
+@contextmanager
+def _writing(polars: Any, out: Path) -> Iterator[Any]:
+    """What takes frames, one after the other, into a file that is there when all are."""
+    with replacing(out) as aside:
+        if out.suffix.lower() == ".csv":
+            with aside.open("wb") as file:
+                yield lambda frame: frame.write_csv(file, include_header=file.tell() == 0)
+            return
+        with tempfile.TemporaryDirectory(prefix=".coset-predict-", dir=out.absolute().parent) as folder:
+            parts: list[Path] = []
+
+            def write(frame: Any) -> None:
+                parts.append(Path(folder) / f"{len(parts)}.parquet")
+                frame.write_parquet(parts[-1])
+
+            yield write
+            polars.scan_parquet(parts).sink_parquet(aside)
+
+
+def prediction_table(found: dict[str, Any]) -> Table:
+    """What was written, for the terminal."""
+    table = Table(title=Text(f"predictions of {found['run']}"), title_justify="left")
+    for heading in ("rows", "mean prediction", "written to"):
+        table.add_column(heading, justify="right" if heading != "written to" else "left")
+    table.add_row(f"{found['rows']:,}", f"{found['mean']:.4f}", Text(found["out"]))
+    return table
