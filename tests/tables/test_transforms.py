@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, jvp, vmap
+from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
 
 from coset import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection, Table
 from coset.errors import InputError
 from coset.methods import Method, registered
+from coset.methods.rows import Rows
 from coset.testing.cases import attributed
 
 N, DIM = 60, 8
@@ -155,6 +160,21 @@ def test_offsets_and_weights_of_other_types_are_told(offsets: Any, weights: Any,
 def test_types_that_nothing_is_computed_in_are_refused(dtype: Any) -> None:
     with pytest.raises(InputError, match=r"'item': dtype must be .* that torch computes in"):
         Table("item", N, DIM, dtype=dtype)
+
+
+@pytest.mark.parametrize("method", EXAMPLES)
+def test_copies_and_other_types(method: Method) -> None:
+    module, every = Embedding.from_table(TABLE, method, order=torch.arange(N).flip(0)), torch.arange(N)
+    expected = module(every)
+    for same in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), AveragedModel(module)):
+        assert torch.equal(same(every), expected)
+    assert torch.equal(module.share_memory()(every), expected)
+    assert module.half()(every).dtype == torch.float16
+    for inner in [inner for inner in module.modules() if isinstance(inner, Rows)]:
+        prune.random_unstructured(inner, "weight", 0.5)
+    module(every).float().sum().backward()
+    with pytest.raises(InputError, match=r"'item'.*are float8_e4m3fn now.*float16"):
+        module.to(torch.float8_e4m3fn)
 
 
 @pytest.mark.parametrize("ids", [10**13, 2**60])

@@ -15,7 +15,7 @@ from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
 from coset.methods.wrapped import values_of
-from coset.schema import Component, Table
+from coset.schema import COMPUTED, Component, Table
 from coset.tables.choice import SUBMODULE, Choice, check_state
 
 if TYPE_CHECKING:
@@ -139,6 +139,11 @@ class Tables(nn.Module):
     def _apply(self, *given: Any, **options: Any) -> Self:
         bring_up_to_date(self.parameters())  # kernels cannot, once the arrays are of another type or elsewhere
         super()._apply(*given, **options)  # type: ignore[no-untyped-call]
+        if other := {p.dtype for p in self.parameters()}.difference(COMPUTED):
+            raise InputError(
+                f"tables {list(self._names)[:3]}: their arrays are {str(other.pop())[6:]} now, which no vectors are "
+                f"computed in; move them to float16, bfloat16, float32 or float64"
+            )
         return self
 
     def __getstate__(self) -> dict[str, Any]:
