@@ -2,10 +2,11 @@
 
 schema, settings   what the columns of a log are, and how it is prepared
 prepare            a log (`logs`) → a folder of columns of numbers, in two steps
-read               the first: text or Parquet (`source`, `text`, `parquet`, `block`) → numbers of categories
-                   (`numbering`) in files that only grow (`journal`)
+read               the first: text, libsvm and libffm or Parquet (`source`, `text`, `sparse`, `parquet`, `block`) →
+                   numbers of categories (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)
 write              such a folder out of chunks of rows; `synthetic` such a folder, made up; `sample` part of one
+described          what such a folder says of itself, with checksums
 store              such a folder, opened; `batch` what a model is trained on at one step, in the order of `order`, read
                    ahead by `stream`
 
