@@ -119,7 +119,7 @@ def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> No
     command = [sys.executable, "-m", "coset.cli", *map(str, words), "--resume", "--out"]
     started = time.monotonic()
     subprocess.run(
-        [*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=100
+        [*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=280
     )
     lasted, draw, alive = time.monotonic() - started, random.Random(1), 0
     for part in range(KILLS):

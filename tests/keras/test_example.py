@@ -57,7 +57,7 @@ def test_the_script_runs(tmp_path: Path, backend: str) -> None:
     words = ["--backend", backend, "--rows", "20000", "--epochs", "1", "--threads", "1", "--out", str(tmp_path)]
     environment = os.environ | {"KERAS_BACKEND": ""}
     run = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, timeout=100,
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, timeout=280,
         env=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

@@ -12,7 +12,7 @@ from coset.keras import MDEmbedding, QREmbedding
 
 def loaded_by(code: str) -> set[str]:
     code = f"{code}; import sys; print(*(name for name in sys.modules if '.' not in name))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=280)
     return set(run.stdout.split())
 
 
@@ -28,7 +28,7 @@ def test_importing_the_layers_imports_no_torch(backend: str) -> None:
 
 def test_without_keras_one_sentence_says_what_to_install() -> None:
     code = "import sys; sys.modules['keras'] = None\nimport coset.keras"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280)
     assert "coset.keras needs Keras 3 and one of its backends: pip install 'coset[keras]'" in run.stderr
 
 

@@ -15,7 +15,7 @@ MB = 10**6
 
 def run(*words: object) -> dict[str, int]:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True, check=True, timeout=280
     )
     found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return found

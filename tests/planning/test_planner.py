@@ -276,7 +276,7 @@ def test_criteo_is_planned_in_two_seconds_and_a_gigabyte() -> None:
     """33,762,577 ids in 26 tables; seconds of the processor, the best of three, so that other work counts little."""
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # those that wait for others would count too
     run = subprocess.run(
-        [sys.executable, "-c", CRITEO], capture_output=True, text=True, check=True, timeout=100,
+        [sys.executable, "-c", CRITEO], capture_output=True, text=True, check=True, timeout=280,
         env=os.environ | threads,
     )  # fmt: skip
     seconds, peak, size = map(float, run.stdout.split())

@@ -90,7 +90,7 @@ def test_a_killed_writer_is_begun_anew(tmp_path: Path) -> None:
         "with ClickWriter(sys.argv[1], 'made', ('n',), [Feature('a', 3)]) as writer:\n"
         "    writer.append('training', [1], [[0]], [[2]]); os._exit(7)"
     )
-    assert subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False, timeout=100).returncode == 7
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False, timeout=280).returncode == 7
     assert (tmp_path / "out" / MARK).exists()
     with ClickWriter(tmp_path / "out", "made", ("n",), [ONE, BAG]) as again:
         again.append(**GOOD)
