@@ -62,6 +62,16 @@ class InfeasibleBudget(Unsuitable):
         return InfeasibleBudget(f"{where}: {self}", self.floor)
 
 
+class UnownedTables(UserWarning):
+    """Tables that an optimizer of coset was given and does not own, so that another has to train them.
+
+    Example:
+        >>> import warnings
+        >>> warnings.simplefilter("error", UnownedTables)  # wherever that would be a mistake
+        >>> warnings.simplefilter("default", UnownedTables)
+    """
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, with the nearest known name or, failing that, all of them.
 

@@ -215,6 +215,74 @@ def test_large_gradients_are_not_infinite_ones() -> None:
     assert optimizer.steps == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_whose_squares_are_infinite(kind: str) -> None:
+    for times in (3e22, 1e30):
+        fused, plain = collection(), collection()
+        optimizer = KINDS[kind](fused, max_norm=1.0)
+        other = KINDS[kind](plain, max_norm=1.0)
+        (fused({"full": torch.tensor([1])})["full"] * times).sum().backward()
+        plain({"full": torch.tensor([1])})["full"].sum().backward()
+        optimizer.step()
+        other.step()
+        torch.testing.assert_close(state(fused, optimizer), state(plain, other), rtol=1e-4, atol=1e-6)
+    before = state(fused, optimizer)
+    (fused({"full": torch.tensor([2])})["full"] * 3e22).sum().backward()
+    optimizer.max_norm = None
+    if kind == "sgd":
+        optimizer.step()
+        return
+    with pytest.raises(FloatingPointError, match=r"table 'full': a gradient is .* too large to be squared"):
+        optimizer.step()
+    assert difference(state(fused, optimizer), before) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_of_groups_that_would_ruin_rows(kind: str) -> None:
+    fused = collection()
+    optimizer = KINDS[kind](fused)
+    before = state(fused, optimizer)
+    for name, value in (("lr", float("nan")), ("lr", 1e39), ("lr", "x"), ("eps", float("inf")), ("betas", (1.0, 2.0))):
+        backward(fused, 0)
+        kept = [group[name] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group[name] = value
+        with pytest.raises(InputError, match=name):
+            optimizer.step()
+        optimizer.zero_grad()
+        for group, given in zip(optimizer.param_groups, kept, strict=True):
+            group[name] = given
+    assert difference(state(fused, optimizer), before) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_of_zero_without_eps(kind: str) -> None:
+    if kind != "sgd":
+        fused = collection()
+        optimizer = KINDS[kind](fused, eps=0.0)
+        backward(fused, 0, times=0.0)
+        optimizer.step()
+        assert all(torch.isfinite(of).all() for of in fused.state_dict().values())
+
+
+def test_gradients_are_scaled_back_before_they_are_clipped() -> None:
+    fused, plain = collection(), collection()
+    optimizer, other = SGD(fused, lr=0.1, max_norm=0.01), SGD(plain, lr=0.1, max_norm=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for module, scale in ((fused, scaler.get_scale() if scaler.scale(torch.ones(())) else 0), (plain, 1.0)):
+        backward(module, 0, times=scale)
+    with pytest.raises(InputError, match="scale_gradients"):
+        scaler.step(optimizer)
+    optimizer.scale_gradients(1 / scaler.get_scale())
+    assert optimizer.gradient_norm() == pytest.approx(other.gradient_norm())
+    for each in (optimizer, other):
+        each.step()
+    torch.testing.assert_close(state(fused, optimizer), state(plain, other))
+    for wrong in (float("nan"), float("inf"), "2"):
+        with pytest.raises(InputError, match="factor"):
+            optimizer.scale_gradients(wrong)  # type: ignore[arg-type]
+
+
 # -- interrupts --------------------------------------------------------------------------------------------------------
 
 
@@ -464,6 +532,17 @@ def test_a_fork_after_large_steps_gives_the_same_bits() -> None:
         (Adam, {"betas": (1.0, 0.9)}, "betas"),
         (Adam, {"betas": (0.9, -0.1)}, "betas"),
         (Adam, {"mode": "eager"}, "mode"),
+        (Adam, {"betas": (0.9,)}, "betas"),
+        (Adam, {"betas": 0.9}, "betas"),
+        (Adam, {"betas": (0.9, float("nan"))}, "betas"),
+        (Adam, {"betas": ("0.9", 0.9)}, "betas"),
+        (Adam, {"eps": float("inf")}, "eps"),
+        (SGD, {"lr": "0.1"}, "lr"),
+        (SGD, {"lr": None}, "lr"),
+        (SGD, {"weight_decay": [1]}, "weight_decay"),
+        (SGD, {"max_norm": "1"}, "max_norm"),
+        (SGD, {"projection_scale": float("inf")}, "projection_scale"),
+        (SGD, {"replicas": "many"}, "replicas"),
         (SGD, {"max_norm": 0.0}, "max_norm"),
         (SGD, {"max_norm": float("nan")}, "max_norm"),
         (SGD, {"nonfinite": "ignore"}, "nonfinite"),
@@ -484,7 +563,7 @@ def test_models_without_tables_for_kernels() -> None:
         EmbeddingBagCollection([(Table("a", 9, 4, dtype=torch.bfloat16), "full")]),
         EmbeddingBagCollection([(Table("a", 9, 4), "full")], device="meta"),
     ):
-        with pytest.raises(InputError, match="no table here is composed of rows"):
+        with pytest.raises(InputError, match=r"can own no table here: 'a'|finds no table of coset"):
             SGD(module)
 
 

@@ -195,6 +195,84 @@ def test_vectors_that_are_kept_stay_what_they_were() -> None:
         assert all(torch.equal(*pair) for pair in kept)
 
 
+def replaced(how: str, bags: EmbeddingBagCollection) -> None:
+    table = bags.tables["a"]
+    if how == "parameter":
+        table.rows.weight = torch.nn.Parameter(torch.zeros(N, 4))
+    elif how == "rows":
+        table.rows = EmbeddingBagCollection([(Table("a", N, 4), "full")]).tables["a"].rows
+    elif how == "table":
+        bags.tables._modules["a"] = EmbeddingBagCollection([(Table("a", N, 4), "full")]).tables["a"]
+    elif how == "parametrized":
+        torch.nn.utils.parametrize.register_parametrization(table.rows, "weight", torch.nn.Identity())
+    else:
+        del table.rows.weight
+
+
+@pytest.mark.parametrize("how", ["parameter", "rows", "table", "parametrized", "deleted"])
+@pytest.mark.parametrize("mode", ["lazy", "dense"])
+def test_what_stands_in_the_place_of_a_table_is_not_overlooked(how: str, mode: Literal["lazy", "dense"]) -> None:
+    bags, row = made()
+    optimizer = Adam(bags, lr=0.1, mode=mode)
+    train(bags, optimizer, 1, 2)
+    bags({"a": torch.tensor([1])})["a"].sum().backward()
+    replaced(how, bags)
+    before = row.detach().clone() if mode == "lazy" else None
+    for read in (lambda: bags({"a": torch.tensor([1])}), lambda: bags.concatenated({"a": torch.tensor([1])})):
+        with pytest.raises(InputError, match=r"table 'a': its .* was replaced"):
+            read()
+    with pytest.raises(InputError, match="was replaced"):
+        optimizer.step()
+    assert optimizer.steps == 2
+    assert before is None or torch.equal(row, before)
+    optimizer.release()
+    if how != "deleted":
+        train(bags, SGD(bags), 1) if how != "parametrized" else bags({"a": torch.tensor([1])})
+
+
+def test_a_functional_call_is_refused_unless_it_gives_the_same_parameters() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=1.0)
+    given = {"a": torch.tensor([1])}
+    own = dict(bags.named_parameters())
+    assert torch.equal(torch.func.functional_call(bags, own, (given,))["a"][0], row[1])
+    with pytest.raises(InputError, match="functional_call"):
+        torch.func.functional_call(bags, {name: value * 2 for name, value in own.items()}, (given,))
+    train(bags, optimizer, 1)
+
+
+def test_tables_in_shared_memory_go_on() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=1.0)
+    bags.share_memory()
+    before = row[1].clone()
+    train(bags, optimizer, 1)
+    assert row.is_shared()
+    assert torch.equal(bags.state_dict()["tables.a.rows.weight"][1], before - 1)
+
+
+def test_memory_that_was_taken_away() -> None:
+    bags, row = made()
+    optimizer = SGD(bags, lr=1.0)
+    row.untyped_storage().resize_(0)
+    with pytest.raises(InputError, match="no memory"):
+        bags({"a": torch.tensor([1])})
+    with pytest.raises(InputError, match="no memory"):
+        optimizer.step()
+
+
+def test_orders_that_are_put_in_place_are_read_or_refused() -> None:
+    bags, row = made(orders={"a": torch.arange(N)})
+    SGD(bags)
+    table = bags.tables["a"]
+    table.order = torch.arange(N, dtype=torch.int32).flip(0)
+    assert torch.equal(bags({"a": torch.tensor([1])})["a"][0], row[N - 2])
+    for wrong in (torch.arange(N), torch.arange(N - 1, dtype=torch.int32), torch.full((N,), N, dtype=torch.int32)):
+        table.order = wrong
+        with pytest.raises(InputError, match="index"):
+            bags({"a": torch.tensor([1])})
+
+
 def test_no_features_at_all() -> None:
     bags, _ = made()
     SGD(bags)

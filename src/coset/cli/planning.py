@@ -25,7 +25,6 @@ from coset.cli.options import (
     Separator,
     Subject,
     Threads,
-    TimeColumn,
     UserAttributes,
     UserColumn,
 )
@@ -53,7 +52,6 @@ def plan(
     separator: Separator = None,
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
-    time: TimeColumn = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the split whose training part frequencies are of.")] = 0,
     changes: Changes = None,
@@ -78,7 +76,7 @@ def plan(
     written = [path for path in (output, image) if path is not None]
     for path in written:
         check_writable(path)
-    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
     recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
     with progress_bar("") as progress:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 
@@ -29,14 +30,82 @@ def owner_of(parameter: Tensor) -> Owner | None:
     return found
 
 
-def take(parameter: Tensor, owner: Owner) -> None:
-    """Let `owner` own a parameter as long as it lives."""
+def take(parameter: Tensor, owner: Owner, lazily: bool = False) -> None:
+    """Let `owner` own a parameter as long as it lives.
+
+    Args:
+        lazily: whether rows wait for the steps that they missed until somebody reads them.
+    """
     _owners[parameter] = weakref.ref(owner)
+    if lazily:
+        parameter.__class__ = LazyParameter  # as torch's own lazy parameters do
 
 
 def give_back(parameter: Tensor) -> None:
     """Let nobody own a parameter."""
     _owners.pop(parameter, None)
+    if isinstance(parameter, LazyParameter):
+        parameter.__class__ = nn.Parameter  # type: ignore[assignment]
+
+
+class LazyParameter(nn.Parameter):
+    """A parameter some of whose rows have missed steps; whatever reads or writes it through torch brings them up first.
+
+    So weight averages, copies, penalties, norms and initializers see what plain torch would show them. What is known of
+    it without its values (shape, type, `.grad`) is told as it is. Code in C++ alone, such as the broadcast with which
+    DistributedDataParallel begins, passes this by.
+    """
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _FACTS:
+            with as_they_lie():
+                bring_up_to_date(_parameters_in((args, kwargs or {})))
+        with as_they_lie():
+            return func(*args, **(kwargs or {}))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Parameter:
+        """A copy belongs to nobody, and is brought up to date."""
+        if id(self) not in memo:
+            memo[id(self)] = nn.Parameter(self.data.clone(memory_format=torch.preserve_format), self.requires_grad)
+        copied: nn.Parameter = memo[id(self)]
+        return copied
+
+
+_FACTS = {
+    *(
+        accessor
+        for name in (
+            "grad", "requires_grad", "shape", "dtype", "device", "layout", "ndim", "is_leaf", "grad_fn", "is_cpu",
+            "is_cuda", "is_meta", "is_sparse", "is_quantized", "is_nested", "names", "_version", "nbytes", "itemsize",
+        )
+        if (of := getattr(Tensor, name, None)) is not None
+        for accessor in (of.__get__, of.__set__)
+    ),
+    *(
+        getattr(Tensor, name)
+        for name in (
+            "size", "dim", "numel", "nelement", "stride", "is_contiguous", "element_size", "is_floating_point",
+            "is_complex", "is_shared", "get_device", "requires_grad_", "__len__",
+        )
+    ),
+}  # fmt: skip
+"""What is told, or set, of a parameter without its values."""
+
+
+def _parameters_in(given: Any) -> Iterator[Tensor]:
+    if isinstance(given, LazyParameter):
+        yield given
+    elif isinstance(given, tuple | list):
+        for each in given:
+            yield from _parameters_in(each)
+    elif isinstance(given, dict):
+        yield from _parameters_in(list(given.values()))
+
+
+def as_they_lie() -> Any:
+    """A context in which parameters are read as they lie in memory, and rows that are behind stay so."""
+    return torch._C.DisableTorchFunctionSubclass()
 
 
 def bring_up_to_date(parameters: Iterable[Tensor]) -> None:

@@ -21,6 +21,7 @@ from coset.kernels import layout
 from coset.methods.base import TableModule
 from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
 from coset.methods.index import code_of
+from coset.methods.owners import LazyParameter, as_they_lie
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
@@ -94,13 +95,45 @@ class Frame(NamedTuple):
 
 def fusable(module: TableModule) -> bool:
     """Whether kernels can look up and train this table: rows composed, on the CPU, in a type that they compute in."""
-    parameters = list(module.parameters())
-    return (
-        _descriptor(module) is not None
-        and all(p.device.type == "cpu" and p.dtype in DTYPES and p.is_contiguous() for p in parameters)
-        and all(p.requires_grad for p in parameters)  # kernels train all that they read
-        and len({p.dtype for p in parameters}) == 1
-    )
+    return unfit(module) is None
+
+
+def unfit(module: TableModule) -> str | None:
+    """Why kernels cannot look up and train this table, in words that follow its name; None where they can."""
+    of = _descriptor(module)
+    if of is None:
+        return f"method {module.method.name!r} is not composed of rows"
+    keys = [key for _, _, piece in _flat(of, 0, module.table.num_embeddings) for key in _keys(piece)]
+    found = [_holder(module, key)[0].get(key.rpartition(".")[2]) for key in keys]
+    for p in found:
+        if p is None:
+            return "a parametrization computes its weight, or took its place"
+        if type(p) not in (nn.Parameter, LazyParameter):
+            return f"its weight is a {type(p).__name__}, whose memory kernels cannot read"
+        if p.device.type != "cpu":
+            return f"it is on {p.device}, not on the CPU"
+        if p.dtype not in DTYPES:
+            return f"it is of {str(p.dtype)[6:]}, not float32 or float64"
+        if p.layout != torch.strided or not p.is_contiguous():
+            return "its weight is not contiguous"
+        if p.numel() and not p.data_ptr():
+            return "its weight has no memory"
+        if not p.requires_grad:  # kernels train all that they read
+            return "it is frozen by requires_grad=False"
+    return None if len({p.dtype for p in found if p is not None}) == 1 else "its arrays are of two types"
+
+
+def _keys(of: RowComposition) -> list[str]:
+    """Those of all its arrays."""
+    projection = of.projection
+    rest = [] if projection is None else [projection.key, *([projection.bias_key] if projection.bias_key else [])]
+    return [*(part.key for part in of.parts), *rest]
+
+
+def _holder(module: nn.Module, key: str) -> tuple[dict[str, nn.Parameter | None], str]:
+    """Where a module keeps the parameter of this key, and its name there."""
+    path, _, name = key.rpartition(".")
+    return module.get_submodule(path)._parameters, name
 
 
 class Program:
@@ -109,18 +142,25 @@ class Program:
     Args:
         modules: the tables by name; all of one dtype, each `fusable`.
         features: feature → table.
+        holder: where the modules stand, if that is to be watched.
     """
 
-    def __init__(self, modules: Mapping[str, TableModule], features: Mapping[str, str]) -> None:
+    def __init__(
+        self, modules: Mapping[str, TableModule], features: Mapping[str, str], holder: dict[str, Any] | None = None
+    ) -> None:
         self.modules, self.features = dict(modules), dict(features)
         self.numbers = {feature: number for number, feature in enumerate(self.features)}
         self.parameters: list[nn.Parameter] = []
-        self._codes: list[tuple[int, Tensor]] = []
+        self._places: list[tuple[str, dict[str, Any], str, Any]] = []
+        """Of every table, where its modules and parameters stand, and what stood there."""
+        self._codes: list[tuple[int, nn.Module]] = []
         self._array_of: dict[int, int] = {}
         self._pieces: list[list[int]] = []
         self._parts: list[list[int]] = []
         first: dict[str, tuple[int, int]] = {}
         for name, module in self.modules.items():
+            if holder is not None:
+                self._places.append((name, holder, name, module))
             start, partial = len(self._pieces), 0
             for begin, end, composition in _flat(_descriptor(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
@@ -134,8 +174,12 @@ class Program:
         projected = self.pieces[:, layout.PROJECTION] >= 0
         self.widest_projected = int(self.pieces[projected, layout.WIDTH].max(initial=0))
         self.template = self._template(first)
-        orders = [getattr(self.modules[name], "order", None) for name in self.features.values()]
-        self._orders = [(number, order) for number, order in enumerate(orders) if isinstance(order, Tensor)]
+        self._orders = [
+            (number, self.modules[name])
+            for number, name in enumerate(self.features.values())
+            if isinstance(getattr(self.modules[name], "order", None), Tensor)
+        ]
+        self._kinds = [_kind_of(index) for index in self._indices()]
         self._uses = self._find_uses(first)
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
         self._found: tuple[list[int], np.ndarray] = [], self.arrays
@@ -143,33 +187,57 @@ class Program:
     def addresses(self, tables: Sequence[Tensor] | None = None) -> np.ndarray:
         """The arrays, with where they are now, since a module may have been moved; or with where `tables` are. The
         same array as before, not to be changed, where nothing was moved."""
-        for part, codes in self._codes:
-            self.parts[part, layout.FIRST] = codes.data_ptr()
-        places = [table.data_ptr() for table in (tables or self.parameters)]
+        with as_they_lie():
+            places = [table.data_ptr() for table in (tables or self.parameters)]
+        indices = [index.data_ptr() for index in self._indices()]
+        for (part, _), place in zip(self._codes, indices, strict=False):
+            self.parts[part, layout.FIRST] = place
         before, arrays = self._found
-        if places != before:
+        if places + indices != before:
             arrays = self.arrays.copy()
             arrays[:, layout.ADDRESS] = places
             if tables is None:
-                self._found = places, arrays
+                self._found = places + indices, arrays
         return arrays
+
+    def check_places(self) -> None:
+        """Raise an `InputError` where a module or parameter is another object than it was."""
+        for table, holder, name, kept in self._places:
+            if holder.get(name) is not kept:
+                raise InputError(
+                    f"table {table!r}: its {name!r} was replaced (by assignment, functional_call, a parametrization, "
+                    f"fully_shard …) after an optimizer took it over, which would go on training the old one; copy "
+                    f"values into it with copy_, or call the optimizer's release() first and make one anew"
+                )
+
+    def _indices(self) -> list[Tensor]:
+        """The columns of codes, then the orders, as the modules have them now."""
+        found: list[Any] = [*(of.codes for _, of in self._codes), *(of.order for _, of in self._orders)]
+        return found
 
     def check(self) -> None:
         """Raise an `InputError` where kernels would read or write beyond an array: after values were put in place of
         those that the program was made of."""
         for parameter, (_, rows, width) in zip(self.parameters, self.arrays.tolist(), strict=True):
+            if parameter.numel() and not parameter.data_ptr():
+                raise InputError(f"tables {list(self.modules)}: an array has no memory any more")
             shape = (rows, width) if parameter.dim() == 2 else (width,)
             if not parameter.is_contiguous() or (parameter.dim() > 0 and tuple(parameter.shape) != shape):
                 raise InputError(
                     f"tables {list(self.modules)}: an array of shape {shape} was replaced by one of shape "
                     f"{tuple(parameter.shape)}, strides {parameter.stride()}; copy values into it with copy_"
                 )
-        ranks = [(order, len(order)) for _, order in self._orders]
+        found = self._indices()
+        if [_kind_of(index) for index in found] != self._kinds:
+            raise InputError(
+                f"tables {list(self.modules)}: an index (order or codes) was replaced by one of another shape, type or "
+                f"device; copy values into it with copy_"
+            )
         codes = [
             (code_of(each, torch.arange(len(each))), int(self.arrays[self.parts[part, layout.ARRAY], 1]))
-            for part, each in self._codes
+            for (part, _), each in zip(self._codes, found, strict=False)
         ]
-        for index, rows in (*ranks, *codes):
+        for index, rows in (*codes, *((order, len(order)) for order in found[len(codes) :])):
             low, high = (int(bound) for bound in index.aminmax()) if index.numel() else (0, 0)
             if low < 0 or high >= rows:
                 raise InputError(
@@ -215,8 +283,8 @@ class Program:
                 self._shapes.clear()
             shape = self._shapes[asked, counts] = self._shape(asked, counts)
         features = shape.features.copy()
-        for feature, order in self._orders:
-            features[feature, layout.ORDER] = order.data_ptr()
+        for feature, module in self._orders:
+            features[feature, layout.ORDER] = module.order.data_ptr()  # type: ignore[operator]
         return Frame(features, shape)
 
     def _shape(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Shape:
@@ -248,14 +316,14 @@ class Program:
         projection = of.projection
         matrix = bias = -1
         if projection is not None:
-            matrix = self._array(module.get_parameter(projection.key))
-            bias = -1 if projection.bias_key is None else self._array(module.get_parameter(projection.bias_key))
+            matrix = self._array(module, projection.key)
+            bias = -1 if projection.bias_key is None else self._array(module, projection.bias_key)
         self._pieces.append([start, stop, _OPERATIONS[of.operation], len(of.parts), len(self._parts), of.width, of.dim,
                              matrix, bias, partial])  # fmt: skip
         column = 0
         for part in of.parts:
             kind = self._kind(module, part, stop - start)
-            array = self._array(module.get_parameter(part.key))
+            array = self._array(module, part.key)
             self._parts.append([array, part.width, column if of.operation == "concat" else 0, *kind])
             column += part.width
         return partial + _partial_numbers(of, projection)
@@ -263,8 +331,9 @@ class Program:
     def _kind(self, module: TableModule, part: RowPart, ids: int) -> list[int]:
         partition: RowMap = part.partition
         if isinstance(partition, Codes):
-            codes = module.get_buffer(f"{part.name}.codes")
-            self._codes.append((len(self._parts), codes))
+            rows = module.get_submodule(part.name)
+            codes: Any = rows.codes
+            self._codes.append((len(self._parts), rows))
             return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
         if isinstance(partition, MultiplyShift):
             return [layout.HASH, *partition.keys, partition.modulus]
@@ -274,7 +343,14 @@ class Program:
             return [layout.IDENTITY, 1, ids, 0]
         return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
 
-    def _array(self, parameter: nn.Parameter) -> int:
+    def _array(self, module: TableModule, key: str) -> int:
+        parameter, at = module.get_parameter(key), module
+        *path, _ = key.split(".")
+        for name in path:
+            inner = at.get_submodule(name)
+            self._places.append((module.table.name, at._modules, name, inner))
+            at = inner  # type: ignore[assignment]
+        self._places.append((module.table.name, *_holder(module, key), parameter))
         if id(parameter) not in self._array_of:
             self._array_of[id(parameter)] = len(self.parameters)
             self.parameters.append(parameter)
@@ -303,6 +379,10 @@ class Program:
                     if of[column] >= 0:
                         uses.setdefault(int(of[column]), []).append([int(of[column]), number, piece, role])
         return uses
+
+
+def _kind_of(index: Tensor) -> tuple[Any, ...]:
+    return tuple(index.shape), index.dtype, index.device, index.is_contiguous()
 
 
 def _check_device(*given: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, sqrt
@@ -12,12 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from coset.errors import InputError
+from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
 from coset.kernels.compile import SMALL, announce, exclusively, launch
 from coset.methods.base import TableModule
-from coset.methods.owners import give_back, owner_of, take
-from coset.methods.program import Program, fusable
+from coset.methods.owners import as_they_lie, give_back, owner_of, take
+from coset.methods.program import Program
+from coset.optimizers.arguments import (
+    Replicas,
+    check_factor,
+    check_groups,
+    check_module,
+    check_options,
+    check_ranks,
+)
 from coset.optimizers.engine import Call, Engine, Gradients
 from coset.optimizers.history import History
 
@@ -32,7 +41,11 @@ class TableOptimizer(torch.optim.Optimizer):
     gradients by row with the optimizer, and the tables get no `.grad`: hand the other parameters, those of
     `others(model)`, to an optimizer of torch's. A step checks, clips and applies all sums, or changes nothing.
     Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. What a
-    step reads and writes follows the batch, not the number of ids.
+    step reads and writes follows the batch, not the number of ids. Copied or pickled together with its model, it owns
+    the copied tables.
+
+    `torch.nn.utils.clip_grad_norm_` sees no gradients of these tables: give `max_norm`, or clip them together with
+    those of other parameters by `gradient_norm` and `scale_gradients`.
 
     Args:
         module: a collection, or any model that holds some.
@@ -43,9 +56,14 @@ class TableOptimizer(torch.optim.Optimizer):
         nonfinite: `"error"`: a gradient that is NaN or infinite raises a `FloatingPointError`; `"skip"`: its step is
             left out, and counted in `skipped`. No table changes in either case.
         projection_scale: learning rate of projections, relative to that of rows.
+        replicas: `"alike"`: where `torch.distributed` has several ranks, a step raises, since gradients of tables are
+            not exchanged; `"independent"`: each rank trains a model of its own.
 
     Raises:
         InputError: no table in the module is composed of rows on the CPU, or another optimizer owns one.
+
+    Warns:
+        UnownedTables: some tables cannot be owned; it names them, and says why.
     """
 
     kind: ClassVar[int]
@@ -63,59 +81,92 @@ class TableOptimizer(torch.optim.Optimizer):
         nonfinite: Literal["error", "skip"] = "error",
         projection_scale: float = 1.0,
         betas: tuple[float, float] = (0.0, 0.0),
+        replicas: Replicas = "alike",
     ) -> None:
-        for what, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            if not 0 <= value < inf:
-                raise InputError(f"optimizer: {what} must be 0 or more, not {value!r}")
-        if not projection_scale > 0:
-            raise InputError(f"optimizer: projection_scale must be positive, not {projection_scale!r}")
-        if max_norm is not None and not max_norm > 0:
-            raise InputError(f"optimizer: max_norm must be positive, not {max_norm!r}")
-        if nonfinite not in ("error", "skip"):
-            raise InputError(f"optimizer: nonfinite must be 'error' or 'skip', not {nonfinite!r}")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise InputError(f"optimizer: betas must be in 0 … 1, 1 excluded, not {betas!r}")
-        owners: list[Any] = [inner for inner in module.modules() if hasattr(inner, "fuse")]
-        self.engines = [engine for owner in owners if (engine := self._engine(owner)) is not None]
-        if not self.engines:
-            raise InputError(
-                "optimizer: no table here is composed of rows, on the CPU, in float32 or float64, in a collection; "
-                "train it by an optimizer of torch's"
-            )
+        check_options(
+            lr=lr, eps=eps, weight_decay=weight_decay, betas=betas, max_norm=max_norm, nonfinite=nonfinite,
+            projection_scale=projection_scale, replicas=replicas,
+        )  # fmt: skip
+        check_module(type(self).__name__, module)
+        holders, left = _found(module)
+        if not holders:
+            raise InputError(_none_to_own(type(self).__name__, left))
+        engines = [self._engine(holder) for holder in holders]
+        every = self._free(engines)
         slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
-        every = {id(p): p for engine in self.engines for p in engine.program.parameters}
-        if sum(len(engine.program.parameters) for engine in self.engines) > len(every):
+        groups = [
+            {"params": [p for p in every if (id(p) in slow) == is_slow], "lr": lr * scale}
+            for is_slow, scale in ((False, 1.0), (True, projection_scale))
+        ]
+        self.max_norm, self.nonfinite, self.skipped, self.version = max_norm, nonfinite, 0, 0
+        self.replicas = replicas
+        self._factor = 1.0
+        super().__init__(
+            [group for group in groups if group["params"]],
+            {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": tuple(betas), "steps": 0},
+        )
+        if left:
+            warnings.warn(_left_out(type(self).__name__, left), UnownedTables, stacklevel=3)
+        for parameter in every:
+            self.state[parameter] = self._fresh_state(parameter)
+            parameter.grad = None  # of the optimizer before
+        self._own(holders, engines)
+        announce()
+
+    def _own(self, holders: Sequence[Any], engines: Sequence[Engine]) -> None:
+        """Take tables over whose rows are all brought to the last step."""
+        self.engines = list(engines)
+        self._parameters = self._free(engines)
+        self._begun = self.steps
+        self._history = History(len(self.param_groups))
+        numbers = [np.finfo(engine.program.dtype) for engine in engines]
+        self._precision = float(numbers[0].eps)
+        self._smallest, self._largest = (max(float(n.tiny) for n in numbers), min(float(n.max) for n in numbers))
+        self._numbers = self._new_numbers()
+        """What kernels are told of the steps since the last synchronization."""
+        self._point()
+        for parameter in self._parameters:
+            take(parameter, self, lazily=self.dense)
+        for holder, engine in zip(holders, engines, strict=True):
+            holder.fuse(engine)
+        self._holders = [weakref.ref(holder) for holder in holders]  # they hold this
+
+    def _free(self, engines: Sequence[Engine]) -> list[nn.Parameter]:
+        """The parameters of all engines, if nobody else trains one of them."""
+        every = {id(p): p for engine in engines for p in engine.program.parameters}
+        if sum(len(engine.program.parameters) for engine in engines) > len(every):
             raise InputError("optimizer: two collections hold one array, which kernels would train in each; use one")
         if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
             raise InputError(
                 f"optimizer: {type(other).__name__} owns a table of this model already; its release() gives them back"
             )
-        groups = [
-            {"params": [p for p in every.values() if (id(p) in slow) == is_slow], "lr": lr * scale}
-            for is_slow, scale in ((False, 1.0), (True, projection_scale))
-        ]
-        self.max_norm, self.nonfinite, self.skipped, self.version = max_norm, nonfinite, 0, 0
-        self._begun = 0
-        self._factor = 1.0
-        super().__init__(
-            [group for group in groups if group["params"]],
-            {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas, "steps": 0},
-        )
-        for parameter in every.values():
-            self.state[parameter] = self._fresh_state(parameter)
-            parameter.grad = None  # of the optimizer before
-            take(parameter, self)
-        self._parameters = list(every.values())
-        self._history = History(len(self.param_groups))
-        self._precision = float(np.finfo(self.engines[0].program.dtype).eps)
-        self._numbers = self._new_numbers()
-        """What kernels are told of the steps since the last synchronization."""
-        self._point()
-        holders = [owner for owner in owners if self._fuses(owner)]
-        for owner, engine in zip(holders, self.engines, strict=True):
-            owner.fuse(engine)
-        self._holders = [weakref.ref(owner) for owner in holders]  # they hold this
-        announce()
+        return list(every.values())
+
+    # -- copies ------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: the collections as well, since it is to own those that are copied with it."""
+        self.synchronize()
+        holders = [holder() for holder in self._holders]
+        if None in holders:
+            raise InputError(f"{type(self).__name__} cannot be copied: a collection that it trains is no longer in use")
+        own = ("defaults", "state", "param_groups", "max_norm", "nonfinite", "skipped", "replicas", "dense", "_factor")
+        tables = [list(engine.program.modules) for engine in self.engines]
+        pending = [engine.pending for engine in self.engines]
+        return {name: getattr(self, name) for name in own} | {"owned": (holders, tables, pending)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Own the tables that were copied along; torch calls it for loaded states, too."""
+        owned = state.pop("owned", None)
+        super().__setstate__(state)
+        if owned is None:
+            return
+        holders, tables, pending = owned
+        self.version = 0
+        engines = [self._engine(holder, names) for holder, names in zip(holders, tables, strict=True)]
+        self._own(holders, engines)
+        for engine, found in zip(engines, pending, strict=True):
+            engine.pending.extend(found)
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
 
@@ -135,28 +186,36 @@ class TableOptimizer(torch.optim.Optimizer):
         """Check, clip and apply the gradients of all backward passes since the last step.
 
         Raises:
-            FloatingPointError: a gradient is NaN or infinite, and `nonfinite` is `"error"`.
+            FloatingPointError: a gradient is NaN, infinite or too large, and `nonfinite` is `"error"`.
+            InputError: tables were replaced, moved or frozen, a setting is no number to train with, or there are
+                several ranks, see `replicas`.
         """
+        check_ranks(type(self).__name__, self.replicas)
         for hook in self._optimizer_step_pre_hooks.values():
             hook(self, (), {})
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for parameter in self._parameters:
-            if parameter.grad is not None or not parameter.requires_grad:
+        check_groups(self.param_groups, self._largest)
+        with as_they_lie():
+            wrong = next((p for p in self._parameters if p.grad is not None or not p.requires_grad), None)
+            if wrong is not None:
                 raise InputError(
                     f"{type(self).__name__} cannot take this step: "
                     + ("a table has a .grad, from a use of its parameters outside of the collection (a penalty, say), "
                        "of which kernels know nothing; leave that out, or train by an optimizer of torch's"
-                       if parameter.requires_grad
+                       if wrong.requires_grad
                        else "a table was frozen by requires_grad=False; call no step while it is")
                 )  # fmt: skip
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, _together(engine)) for engine in self.engines]
-        norm = _norm(found for _, found in waiting)
-        if not norm < inf:
-            names = [_not_finite(engine, found) for engine, found in waiting if found is not None]
+        norm = _norm(found for _, found in waiting) * abs(self._factor)
+        scale = self._factor * (1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6)))
+        limit = inf if self.kind == layout.SGD else self._largest  # of squares, which the others keep sums of
+        longest = scale * (norm / abs(self._factor)) if norm else 0.0  # of what is applied
+        if not (norm < inf and longest * longest < limit) or 0 < abs(scale) < self._smallest:
+            names = [_not_finite(engine, found, limit) for engine, found in waiting if found is not None]
             self._forget()
             if self.nonfinite == "skip":
                 self.skipped += 1
@@ -166,7 +225,6 @@ class TableOptimizer(torch.optim.Optimizer):
                 f"table {table}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
                 f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
-        scale = self._factor * (1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6)))
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
         now, version = self.steps + 1, self.version + 1
 
@@ -205,12 +263,21 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def gradient_norm(self) -> float:
         """The norm of all gradients that wait for a step, before `max_norm`; NaN or infinite where one of them is."""
-        return _norm(map(_together, self.engines))
+        return _norm(map(_together, self.engines)) * abs(self._factor)
 
     def scale_gradients(self, factor: float) -> None:
         """Multiply all gradients that wait for a step, as when they are clipped together with those of other
-        parameters."""
-        self._factor *= factor
+        parameters, or as the scale of a `torch.amp.GradScaler` is taken off: `scale_gradients(1 / scaler.get_scale())`.
+        """
+        self._factor *= check_factor(factor)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Asked for by `torch.amp.GradScaler.step`, which finds no gradients in `.grad` and would only fail later."""
+        raise InputError(
+            f"GradScaler sees no gradients of the tables that {type(self).__name__} owns: call "
+            f"optimizer.scale_gradients(1 / scaler.get_scale()) and optimizer.step() in place of scaler.step(optimizer)"
+        )
 
     def scratch_bytes(self) -> dict[str, int]:
         """Bytes that are kept besides tables and state now, by purpose: to be used again, for a step that waits, and
@@ -265,8 +332,9 @@ class TableOptimizer(torch.optim.Optimizer):
         before reading a parameter directly."""
         if not self.dense or self._begun == self.steps:
             return
-        places = [engine.addresses() for engine in self.engines]
+        self._bring_all([engine.addresses() for engine in self.engines])
 
+    def _bring_all(self, places: Sequence[np.ndarray]) -> None:
         def bring() -> None:
             for engine, arrays in zip(self.engines, places, strict=True):
                 launch(
@@ -301,7 +369,8 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def release(self) -> None:
         """Give the tables back, brought to the last step: they are ordinary parameters again, for any optimizer."""
-        self.synchronize()
+        if self.dense and self._begun != self.steps:  # of tables that were replaced as well
+            self._bring_all([engine.own_addresses() for engine in self.engines])
         self.zero_grad()
         for holder in self._holders:
             if (owner := holder()) is not None:
@@ -312,21 +381,34 @@ class TableOptimizer(torch.optim.Optimizer):
         for parameter in self._parameters:
             give_back(parameter)
 
-    def others(self, module: nn.Module) -> list[nn.Parameter]:
-        """The parameters of a model that no such optimizer owns: those for an optimizer of torch's."""
-        return [p for p in module.parameters() if owner_of(p) is None]
+    def others(self, *modules: nn.Module) -> list[nn.Parameter]:
+        """The parameters of these modules that no optimizer of coset owns, each once: those for one of torch's.
 
-    def _engine(self, owner: Any) -> Engine | None:
-        modules, features = owner.fusable()
-        modules = {name: m for name, m in modules.items() if fusable(m)}
-        kept = {feature: table for feature, table in features.items() if table in modules}
+        Tables that cannot be owned are among them, so name the collections as well as the layers.
+
+        Raises:
+            InputError: something that is no module.
+        """
+        for module in modules:
+            if not isinstance(module, nn.Module):
+                raise InputError(
+                    f"others takes modules, as others(model) or others(bags, tower), not {type(module).__name__}"
+                )
+        every = {id(p): p for module in modules for p in module.parameters()}
+        return [p for p in every.values() if owner_of(p) is None]
+
+    def _engine(self, holder: Any, names: Iterable[str] | None = None) -> Engine:
+        """Looks up the tables of a collection, or those of these names, which it still has to be fit to own."""
+        modules, features = holder.fusable()
+        if names is not None:
+            if not set(names) <= modules.keys():
+                raise InputError(f"{type(self).__name__}: tables were copied that kernels cannot train any more")
+            modules = {name: modules[name] for name in names}
+            features = {feature: table for feature, table in features.items() if table in modules}
         dtypes = {p.dtype for m in modules.values() for p in m.parameters()}
         if len(dtypes) > 1:
             raise InputError(f"optimizer: tables of one collection are of one dtype, not {sorted(map(str, dtypes))}")
-        return Engine(Program(modules, kept), self) if modules else None
-
-    def _fuses(self, owner: Any) -> bool:
-        return any(fusable(m) for m in owner.fusable()[0].values())
+        return Engine(Program(modules, features, holder.tables._modules), self)
 
     def _point(self) -> None:
         """Tell the kernels where the states are."""
@@ -360,7 +442,45 @@ class TableOptimizer(torch.optim.Optimizer):
 
     def _new_numbers(self) -> np.ndarray:
         group = self.param_groups[0]
-        return updates.numbers_of(group["eps"], *group["betas"], self._precision)
+        eps = max(
+            float(group["eps"]), self._smallest
+        )  # or it would be zero in this type, and 0/0 of a zero gradient NaN
+        return updates.numbers_of(eps, *map(float, group["betas"]), self._precision)
+
+
+def _found(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
+    """The collections of a model with tables that can be owned; and its other tables by name, with the reasons."""
+    owners: dict[str, Any] = {path: inner for path, inner in module.named_modules() if hasattr(inner, "fuse")}
+    left: dict[str, str] = {}
+    seen = {id(each) for owner in owners.values() for each in owner.modules()}
+    for path, owner in owners.items():
+        for name, why in owner.unfit().items():
+            left[f"{name!r} of {path}" if path else repr(name)] = why
+    for path, inner in module.named_modules():
+        if isinstance(inner, TableModule) and id(inner) not in seen:
+            seen |= {id(each) for each in inner.modules()}
+            left[f"{inner.table.name!r} of {path}" if path else repr(inner.table.name)] = "it is in no collection"
+    return [owner for owner in owners.values() if owner.fusable()[0]], left
+
+
+def _listed(left: Mapping[str, str]) -> str:
+    """A few of the tables that are left out, with the reasons."""
+    shown = [f"{name} ({why})" for name, why in list(left.items())[:5]]
+    return ", ".join(shown) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+
+
+def _left_out(kind: str, left: Mapping[str, str]) -> str:
+    count = "1 table" if len(left) == 1 else f"{len(left)} tables"
+    return (
+        f"{kind} does not train {count} of this model: {_listed(left)}; give another optimizer the parameters of "
+        f"others(model), as torch.optim.Adam(optimizer.others(model))"
+    )
+
+
+def _none_to_own(kind: str, left: Mapping[str, str]) -> str:
+    if left:
+        return f"optimizer: {kind} can own no table here: {_listed(left)}; train them by an optimizer of torch's"
+    return f"optimizer: {kind} finds no table of coset here, such as coset.Embedding or a collection, that it could own"
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
@@ -405,10 +525,10 @@ def _norm(parts: Iterable[Gradients | None]) -> float:
     return sqrt(sum(found.square for found in parts if found is not None))
 
 
-def _not_finite(engine: Engine, found: Gradients) -> str | None:
-    """A table with a gradient that is NaN or infinite."""
+def _not_finite(engine: Engine, found: Gradients, limit: float) -> str | None:
+    """A table with a gradient that is NaN or infinite, or whose squares are beyond a limit."""
     for task, squares in zip(found.tasks, found.squares, strict=True):
-        if not np.isfinite(squares):
+        if not squares < limit:
             parameter = engine.program.parameters[task[layout.TASK_ARRAY]]
             return next(n for n, m in engine.program.modules.items() if any(p is parameter for p in m.parameters()))
     return None

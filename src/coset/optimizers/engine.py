@@ -17,6 +17,7 @@ from coset.kernels.compile import exclusively, launch
 from coset.kernels.room import Pool
 from coset.kernels.rows import find_rows, look_up
 from coset.kernels.sums import add_gradients, plan_sums
+from coset.methods.owners import as_they_lie
 from coset.methods.program import DTYPES, Lookup, Program
 from coset.optimizers import operators
 
@@ -61,6 +62,8 @@ class Engine:
         self.like = np.empty(0, program.dtype)
         self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
         self.number = operators.number(self)
+        self.tables = self._as_they_lie()
+        """The parameters as graphs take them: plain tensors of the same memory."""
         self.checked: np.ndarray | None = None
         """The arrays as they were when `check` last looked at them."""
         self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
@@ -101,25 +104,47 @@ class Engine:
         Raises:
             InputError: the tables are no longer what the optimizer took over.
         """
+        self.program.check_places()
+        return self.own_addresses()
+
+    def own_addresses(self) -> np.ndarray:
+        """The same of the arrays that the optimizer took over, though others may stand in their places now."""
         arrays = self.program.addresses()
         if arrays is not self.checked:
             self.check()
         return arrays
+
+    def check_graph(self) -> None:
+        """Raise an `InputError` where a graph has been given memory that is no longer that of the tables."""
+        before = self.tables
+        self.addresses()
+        if before is not self.tables:
+            raise InputError(
+                f"tables {list(self.program.modules)} have other memory than when they were last looked up; look them "
+                f"up again"
+            )
+
+    def _as_they_lie(self) -> list[Tensor]:
+        with as_they_lie():
+            return [parameter.detach() for parameter in self.program.parameters]
 
     def forget_checks(self) -> None:
         """Check the tables again when they are next read: other values were loaded."""
         self.checked = None
 
     def check(self) -> None:
-        """Raise an `InputError` where the tables are no longer what the optimizer took over."""
+        """Raise an `InputError` where kernels cannot read the arrays any more."""
         for parameter, dtype in ((p, p.dtype) for p in self.program.parameters):
             if parameter.device.type != "cpu" or DTYPES.get(dtype) != self.program.dtype:
                 raise InputError(
                     f"tables {list(self.program.modules)} were moved to {parameter.device} and {str(dtype)[6:]} after "
                     f"an optimizer took them over; move a model first, then make its optimizers"
                 )
-        self.program.check()
+        with as_they_lie():
+            self.program.check()
         self.checked = self.program.addresses()
+        if [table.data_ptr() for table in self.tables] != self.checked[:, layout.ADDRESS].tolist():
+            self.tables = self._as_they_lie()
 
 
 class Call:
@@ -130,7 +155,11 @@ class Call:
     ) -> None:
         self.engine, self.given, self.joined = engine, asked, joined  # what kernels read must live as long as this
         program = engine.program
-        self.arrays = engine.addresses() if tables is None else program.addresses(tables)
+        if tables is None:
+            self.arrays = engine.addresses()
+        else:
+            engine.check_graph()
+            self.arrays = program.addresses(tables)
         frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
         self.features, self.shape = frame
         self.rows = np.empty((program.most_parts, self.shape.ids), np.int64)

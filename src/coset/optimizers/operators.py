@@ -42,8 +42,8 @@ def look_up(engine: Engine, lookups: Sequence[Lookup], joined: bool) -> Tensor:
         [lookup.mean for lookup in lookups],
     )
     if engine.dense:  # else no row is behind, and tables that change cannot be looked up twice in a graph
-        _bring(engine.program.parameters, *inputs, engine.number)
-    found: Tensor = _look_up(engine.anchor, engine.program.parameters, *inputs, joined, engine.number)
+        _bring(engine.tables, *inputs, engine.number)
+    found: Tensor = _look_up(engine.anchor, engine.tables, *inputs, joined, engine.number)
     return found
 
 

@@ -81,9 +81,8 @@ class _Collection(Tables):
             for output in self._outputs(feature)
         }
 
-    def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
-        """Its tables and features."""
-        return super().fusable()[0], self.features
+    def _features(self) -> dict[str, str]:
+        return self.features
 
     def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> Iterator[tuple[str, Tensor]]:
         """Features that an engine looks up, all in one call, and their vectors, of shape `(bags, *vector_shape)`."""

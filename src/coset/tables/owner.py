@@ -14,6 +14,7 @@ from coset.errors import InputError, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.owners import bring_up_to_date
+from coset.methods.program import unfit
 from coset.methods.wrapped import values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.tables.choice import SUBMODULE, Choice, check_state
@@ -112,9 +113,19 @@ class Tables(nn.Module):
     """What looks up the tables that an optimizer of coset owns."""
     _optimizer: Any = None
 
+    def unfit(self) -> dict[str, str]:
+        """Why an optimizer of coset cannot take a table over, by its name; tables that it can are not there."""
+        return {name: why for name in self._names if (why := unfit(self.tables[name])) is not None}
+
     def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
-        """The tables that an optimizer of coset may take over, if their method suits it; and feature → table."""
-        return {name: self.tables[name] for name in self._names}, {name: name for name in self._names}
+        """The tables that an optimizer of coset can take over; and feature → table."""
+        left = self.unfit()
+        kept = {name: self.tables[name] for name in self._names if name not in left}
+        return kept, {feature: name for feature, name in self._features().items() if name in kept}
+
+    def _features(self) -> dict[str, str]:
+        """The table that each feature reads."""
+        return {name: name for name in self._names}
 
     def fuse(self, engine: Engine | None) -> None:
         """Look tables up by `engine` from now on; by plain torch where it is None."""

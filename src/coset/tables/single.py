@@ -75,10 +75,15 @@ class _SingleTable(Tables):
         """Elements of a vector."""
         return self.table.embedding_dim
 
-    def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
-        """The table, unless it has options that kernels do not know."""
-        plain = self.padding_idx is None and self.max_norm is None and not self.scale_grad_by_freq
-        return super().fusable() if plain else ({}, {})
+    def unfit(self) -> dict[str, str]:
+        """As of all tables; and options that kernels do not know."""
+        options = {
+            "padding_idx": self.padding_idx is not None,
+            "max_norm": self.max_norm is not None,
+            "scale_grad_by_freq": self.scale_grad_by_freq,
+        }
+        given = " and ".join(name for name, is_given in options.items() if is_given)
+        return {self.table.name: f"kernels know no {given}"} if given else super().unfit()
 
     def reset_parameters(self) -> None:
         """Draw fresh values; the padding row of a full table is zero."""
@@ -185,7 +190,8 @@ class Embedding(_SingleTable):
         method: a `Method`, its name (for methods without needed fields), or its JSON.
         padding_idx: this id gets no gradient. With `full` it reads as stored (zeros at first, as in torch),
             with other methods, whose rows are shared, always as zeros.
-        max_norm, norm_type, scale_grad_by_freq: as in torch; with `full` only.
+        max_norm, norm_type, scale_grad_by_freq: as in torch; with `full` only. As in torch, `max_norm` shortens rows
+            where they are looked up, so copies in several ranks (`DistributedDataParallel`) drift apart.
         name: of the table, for state keys and errors.
         std: deviation of the elements of fresh vectors; see `Table`.
         frequencies, attributes: see `Table`.

@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from coset.data.clicks import ClickBatch, ClickPart
 from coset.errors import InputError
+from coset.methods.owners import as_they_lie
 from coset.models.base import ClickModel
 from coset.training.clicks.metrics import Losses, Scores
 from coset.training.clicks.optimizers import Optimizers
@@ -247,5 +248,7 @@ class ClickTrainer:
 
 def _lying(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers as they lie; a state_dict would bring the rows of dense Adam to the last step."""
-    yield from model.named_parameters()
+    with as_they_lie():
+        lying = [(name, parameter.detach()) for name, parameter in model.named_parameters()]
+    yield from lying
     yield from model.named_buffers()

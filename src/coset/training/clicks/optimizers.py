@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import hypot
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, UnownedTables, unknown
 from coset.methods import TableModule
 from coset.methods.program import fusable
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
@@ -130,7 +131,11 @@ def _of_tables(model: nn.Module, settings: ClickTrainingSettings) -> TableOptimi
     eps = {} if settings.eps is None else {"eps": settings.eps}
     if settings.optimizer == "sgd":
         eps = {}
-    return _TABLES[settings.optimizer](model, settings.learning_rate, projection_scale=settings.projection_rate, **eps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnownedTables)  # `others` are trained beside
+        return _TABLES[settings.optimizer](
+            model, settings.learning_rate, projection_scale=settings.projection_rate, **eps
+        )
 
 
 def _of_plain_tables(

@@ -1,0 +1,77 @@
+"""One of two processes: a model with tables under DistributedDataParallel and fully_shard. Prints what each met."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+
+from coset import EmbeddingBagCollection, QuotientRemainder, Table
+from coset.errors import InputError
+from coset.optimizers import SGD, Adam
+
+
+class Net(nn.Module):
+    """Tables and a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bags = EmbeddingBagCollection([(Table("u", 60, 8), QuotientRemainder(8))])
+        self.top = nn.Linear(8, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found: Tensor = self.top(self.bags({"u": ids})["u"])
+        return found
+
+
+def met(what: str, work: Callable[[], object]) -> None:
+    try:
+        work()
+        print(what, "nothing")
+    except InputError as error:
+        print(what, str(error).replace("\n", " "))
+
+
+def main(rank: int, store: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2, init_method=f"file://{store}")
+    torch.manual_seed(0)
+    ids = torch.arange(5) + rank
+    net = Net()
+    tables = SGD(net.bags)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    ddp = nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
+    ddp(ids).sum().backward()
+    met("whole", tables.step)
+    tables.release()
+    part = Net()
+    tables = SGD(part.bags)
+    ddp = nn.parallel.DistributedDataParallel(part.top)
+    ddp(part.bags({"u": ids})["u"]).sum().backward()
+    met("part", tables.step)
+    print("unchanged", all(torch.equal(before[name], value) for name, value in net.state_dict().items()))
+    alone = Net()
+    tables = SGD(alone.bags, replicas="independent")
+    alone(ids).sum().backward()
+    met("alone", tables.step)
+    sharded = Net()
+    fully_shard(sharded.bags)
+    met("sharded", lambda: SGD(sharded))
+    later = Net()
+    tables = Adam(later, mode="dense", replicas="independent")
+    later(ids).sum().backward()
+    tables.step()
+    later(ids + 20).sum().backward()
+    tables.step()
+    fully_shard(later.bags)
+    met("sharded later", lambda: later.bags({"u": ids}))
+    met("step", tables.step)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
