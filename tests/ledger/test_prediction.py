@@ -176,6 +176,7 @@ def test_a_collection_that_shares_arrays_and_tables(default: torch.dtype) -> Non
     assert told.artifact == sum(value.nbytes for value in bags.state_dict().values())
 
 
+@pytest.mark.filterwarnings("ignore::coset.errors.UnownedTables")
 def test_tables_that_kernels_do_not_train_have_an_optimizer_of_torch() -> None:
     given = [(Table("user", 100, 8), QuotientRemainder(20)), (Table("movie", 64, 8), TensorTrain(2))]
     bags = EmbeddingBagCollection(given)

@@ -20,6 +20,8 @@ from coset.optimizers import RowWiseAdagrad
 from coset.tables import EmbeddingBagCollection
 from coset.testing.cases import attributed, stored
 
+pytestmark = pytest.mark.filterwarnings("ignore::coset.errors.UnownedTables")  # an optimizer of torch trains those
+
 ROWS, DIM, BATCH, NUMERIC = 30, 4, 40, 3
 SMALL: dict[str, dict[str, Any]] = {
     "dcn": {"embedding_dim": DIM, "deep": (6,), "cross_layers": 2},

@@ -86,7 +86,8 @@ _FACTS = {
         getattr(Tensor, name)
         for name in (
             "size", "dim", "numel", "nelement", "stride", "is_contiguous", "element_size", "is_floating_point",
-            "is_complex", "is_shared", "get_device", "requires_grad_", "__len__",
+            "is_complex", "is_shared", "get_device", "requires_grad_", "__len__", "untyped_storage", "storage_offset",
+            "data_ptr",
         )
     ),
 }  # fmt: skip
