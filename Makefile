@@ -106,7 +106,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(call install,$(VENV),-c constraints.txt,-e ".[cli$(comma)dev]")
 
 $(KERAS_STAMP): pyproject.toml constraints.txt constraints-keras.txt
-	$(call install,$(KERAS_VENV),-c constraints.txt -c constraints-keras.txt,-e ".[cli$(comma)keras]" tensorflow-cpu jax pytest)
+	$(call install,$(KERAS_VENV),-c constraints.txt -c constraints-keras.txt,-e ".[cli$(comma)keras]" tensorflow-cpu jax pytest pytest-timeout)
 
 # FBGEMM has binaries for few systems, and says that it needs much which its tables on a CPU do not.
 $(BENCH_STAMP): pyproject.toml constraints.txt constraints-bench.txt
