@@ -12,7 +12,7 @@ from typer.main import get_command
 from coset.cli.benchmarks import bench
 from coset.cli.data import inspect, prepare
 from coset.cli.models import compare, evaluate, predict, train
-from coset.cli.output import fail, warn
+from coset.cli.output import fail, print_in_any_code_page, warn
 from coset.cli.planning import compress, plan
 from coset.errors import InputError
 
@@ -38,6 +38,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence and exit code 2, a warning one sentence."""
+    print_in_any_code_page()
     with warnings.catch_warnings():
         warnings.showwarning = warn
         _main()

@@ -1,9 +1,11 @@
-"""What commands print: one JSON object or a table on stdout, bars and sentences on stderr."""
+"""What commands print: one JSON object or a table on stdout, bars and sentences on stderr, in any code page."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -13,6 +15,42 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 err = Console(stderr=True)
 """For all that is not the result of a command."""
+
+
+_PLAIN = {
+    "×": "x", "–": "-", "—": "-", "−": "-", "±": "+/-", "…": "...", "⋯": "...", "·": ".", "→": "->", "←": "<-",
+    "↔": "<->", "↑": "^", "↓": "v", "≥": ">=", "≤": "<=", "≈": "~", "∝": "~", "√": "sqrt", "Σ": "sum", "Π": "prod",
+    "∫": "integral", "⊙": "*", "∘": "*", "•": "*", "█": "#", "░": ".", "⌈": "ceil(", "⌉": ")",
+    "α": "alpha", "β": "beta", "λ": "lambda", "π": "pi", "φ": "phi",
+}  # fmt: skip
+"""What stands for a sign that a code page lacks."""
+
+
+def print_in_any_code_page() -> None:
+    """Let stdout and stderr write plain signs for those that their encoding lacks, as cp1252 and ASCII do, where Python
+    would end with an error."""
+    codecs.register_error("coset.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) in (
+            "strict",
+            "surrogateescape",
+            "backslashreplace",
+        ):  # not what was asked for
+            stream.reconfigure(errors="coset.plain")  # type: ignore[union-attr]
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for the characters that do not fit: of names in the data, their code points, so that no two look
+    alike."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign) or _as_ascii(sign) for sign in text), error.end
+
+
+def _as_ascii(sign: str) -> str:
+    small = unicodedata.decomposition(sign).startswith(("<super>", "<sub>"))
+    same = unicodedata.normalize("NFKC", sign) if small else sign
+    return same.encode("ascii", "backslashreplace").decode()
 
 
 def show(found: dict[str, Any], as_json: bool, render: Any) -> None:

@@ -82,7 +82,8 @@ def measured(name: str, script: Path, options: Sequence[str], root: Path = ROOT)
     own = root / ENVIRONMENTS.get(name, ".venv-bench") / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
     print(f"measuring {name}", file=sys.stderr, flush=True)
-    done = subprocess.run([python, str(script), "--json", *options], stdout=subprocess.PIPE, text=True, check=False)
+    command = [python, str(script), "--json", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     if done.returncode:
         raise InputError(f"the benchmark {name} ended with code {done.returncode}")
     try:

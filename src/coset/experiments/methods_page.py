@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import MISSING, fields
 
 from coset.methods import Method, registered
@@ -61,4 +62,4 @@ def _ratio(kind: type[Method]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    sys.stdout.buffer.write(page().encode())  # a file in UTF-8, whatever the locale

@@ -1,0 +1,107 @@
+"""What commands print fits any code page, and what they write is UTF-8 whatever the locale."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coset.cli.output import print_in_any_code_page
+
+NAME = "wörter-模型"  # a folder's, of which some fits one page and some another
+
+COMMANDS = [
+    ("--help",),
+    ("plan", "--help"),
+    ("inspect", "r.csv"),
+    ("plan", "r.csv", "--budget", "50%"),
+    ("train", "r.csv", "--epochs", 1, "--out", NAME),
+    ("evaluate", NAME),
+    ("compress", NAME, "--budget", "80%", "--out", "small"),
+    ("compare", "r.csv", "--epochs", 1, "--methods", "hashing", "--seeds", 2, "--out", "c"),
+]  # fmt: skip
+BAD = [("train", "r.csv", "--epochs", 0), ("inspect", f"{NAME}.csv"), ("inspect", os.fsdecode(b"\xff.csv"))]
+
+
+@pytest.fixture
+def written(coset: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, bytes, bytes]]:
+    """`written(encoding, *words)` runs a command whose stdout and stderr are files in an encoding."""
+
+    def run(encoding: str, *words: object) -> tuple[int, bytes, bytes]:
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict") for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", streams[0])
+            patch.setattr(sys, "stderr", streams[1])
+            code = coset(*words).code
+            out, err = (stream.detach().getvalue() for stream in streams if stream.flush() is None)
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def ratings(small_csv: Path, tmp_path: Path) -> Path:
+    """A few ratings, in the folder that commands run in."""
+    path = tmp_path / "r.csv"
+    path.write_text("\n".join(small_csv.read_text(encoding="utf-8").splitlines()[:300]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.usefixtures("ratings")
+def test_every_command_prints_in_ascii(written: Any, tmp_path: Path) -> None:
+    for words in COMMANDS:
+        code, out, err = written("ascii", *words)
+        text = (out + err).decode("ascii")
+        assert code == 0, text
+        text = text.replace(NAME.encode("ascii", "backslashreplace").decode(), "")
+        assert not re.findall(r"\\[ux][0-9a-f]{2,}", text), (words, text)  # all signs of coset's own have a plain one
+    assert b"+/-" in out
+    assert "±" in (tmp_path / "c" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("ratings")
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
+def test_errors_and_json_print_in_every_code_page(written: Any, encoding: str) -> None:
+    for words in BAD:
+        code, out, err = written(encoding, *words)
+        assert (code, out) == (2, b"")
+        assert err.decode(encoding).startswith("coset: ")
+        assert err.count(b"\n") == 1
+    code, out, err = written(encoding, "inspect", "r.csv", "--json")
+    assert code == 0
+    assert json.loads(out.decode(encoding))
+
+
+def test_signs_that_fit_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"cp1252": "2 × 3 – 4 - ± \\u0431", "ascii": "2 x 3 - 4 - +/- \\u0431", "utf-8": "2 × 3 – 4 − ± б"}
+    for encoding, expected in shown.items():
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_in_any_code_page()
+        print("2 × 3 – 4 − ± б", end="")
+        stream.flush()
+        assert stream.detach().getvalue().decode(encoding) == expected
+
+
+def test_a_choice_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_in_any_code_page()
+    assert stream.errors == "replace"
+
+
+def test_the_real_command_in_a_file_of_cp1252(ratings: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "coset.cli", "inspect", ratings.name],
+        cwd=ratings.parent, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert "299 ratings from 1 to 5" in run.stdout.decode("cp1252")
