@@ -101,7 +101,8 @@ def test_a_choice_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_real_command_in_a_file_of_cp1252(ratings: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "coset.cli", "inspect", ratings.name],
-        cwd=ratings.parent, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False,
+        cwd=ratings.parent, env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True, check=False, timeout=100,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, b"")
     assert "299 ratings from 1 to 5" in run.stdout.decode("cp1252")
