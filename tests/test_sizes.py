@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coset.errors import InputError
-from coset.sizes import format_size, parse_size
+from coset.errors import LONGEST, InputError
+from coset.sizes import budget_bytes, format_size, parse_size
 
 SIZES = st.integers(0, 10**15)
 
@@ -125,3 +125,19 @@ def test_writing_keeps_the_order(a: int, b: int) -> None:
 def test_units_multiply(size: int, unit: str) -> None:
     size %= 10**6
     assert parse_size(f"{size}{unit}") == size * parse_size(f"1{unit}")
+
+
+@pytest.mark.parametrize(
+    ("budget", "size"), [("25%", 2500), ("12.5 %", 1250), ("150%", 15_000), (0.25, 2500), (1.0, 10_000), (2e3, 2000)]
+)
+def test_shares_have_one_meaning_however_they_are_written(budget: float | str, size: int) -> None:
+    assert budget_bytes(budget, 10_000) == size
+
+
+@pytest.mark.parametrize(
+    "budget", ["1e400%", "-5%", "%", "9" * 500 + "%", "0.5", pytest.param(10**5000, id="digits"), -0.5, float("nan")]
+)
+def test_budgets_that_are_none(budget: float | str) -> None:
+    with pytest.raises(InputError) as caught:
+        budget_bytes(budget, 10_000)
+    assert len(str(caught.value)) <= LONGEST

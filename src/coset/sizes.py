@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from coset.errors import InputError
+from coset.errors import InputError, brief
 
 _DECIMAL = ("B", "KB", "MB", "GB", "TB")
 _UNITS = {unit: 1000**power for power, unit in enumerate(_DECIMAL)} | {
@@ -14,6 +14,7 @@ _UNITS = {unit: 1000**power for power, unit in enumerate(_DECIMAL)} | {
 }
 _BY_LOWER_CASE = {unit.lower(): size for unit, size in _UNITS.items()} | {"": 1}
 _SIZE = re.compile(r"(\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})\s*([A-Za-z]*)", re.ASCII)
+_SHARE = re.compile(r"(\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})\s*%", re.ASCII)
 _LARGEST = 2**63 - 1
 
 
@@ -26,28 +27,41 @@ def parse_size(text: str | int | float) -> int:
         >>> parse_size("64KB"), parse_size("1.5GiB"), parse_size("123")
         (64000, 1610612736, 123)
     """
+    if isinstance(text, int) and text > _LARGEST:  # of which Python may refuse to write the digits
+        raise InputError(f"size {brief(text)}: larger than {_LARGEST} bytes, the largest that a file can have")
     match = None if isinstance(text, bool) else _SIZE.fullmatch(str(text).strip())
     if match is None:
         raise InputError(f"size {text!r}: expected a number of 0 or more and a unit, such as 64KB")
     number, unit = match.groups()
     if unit.lower() not in _BY_LOWER_CASE:
         raise InputError(f"size {text!r}: unknown unit {unit!r}; valid units are {', '.join(_UNITS)}")
-    size = int(Fraction(number) * _BY_LOWER_CASE[unit.lower()])
+    exact = Fraction(number) * _BY_LOWER_CASE[unit.lower()]
+    size = int(exact)
+    if 0 < exact < 1:
+        raise InputError(f"size {text!r}: less than a byte; a share is written with a percent sign, such as 25%")
     if size > _LARGEST:
         raise InputError(f"size {text!r}: larger than {_LARGEST} bytes, the largest that a file can have")
     return size
 
 
 def budget_bytes(budget: Any, full: int) -> int:
-    """Bytes of a budget: `"240KB"`, or a share of the bytes `full`, `"25%"`.
+    """Bytes of a budget: `"240KB"`, or a share of the bytes `full`, `"25%"` or, as a number with a point, 0.25.
+
+    Raises:
+        InputError: neither a size nor a share.
 
     Example:
-        >>> budget_bytes("1.5KB", 10_000), budget_bytes("25%", 10_000)
-        (1500, 2500)
+        >>> budget_bytes("1.5KB", 10_000), budget_bytes("25%", 10_000), budget_bytes(0.25, 10_000)
+        (1500, 2500, 2500)
     """
-    if isinstance(budget, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", budget.strip())):
-        return int(full * float(share[1]) / 100)
-    return parse_size(budget)
+    share: Fraction | None = None
+    if isinstance(budget, str) and budget.strip().endswith("%"):
+        if (match := _SHARE.fullmatch(budget.strip())) is None:
+            raise InputError(f"budget {brief(budget)}: a share is a number and a percent sign, such as 25%")
+        share = Fraction(match[1]) / 100
+    elif isinstance(budget, float) and 0 < budget <= 1:
+        share = Fraction(budget)
+    return parse_size(budget) if share is None else int(full * share)
 
 
 def format_size(size: int) -> str:

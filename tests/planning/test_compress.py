@@ -550,3 +550,113 @@ def test_any_tree_of_modules_is_made_smaller_and_expanded(tree: Any) -> None:
         if weight.shape[0] % 2 or weight.shape[1] == 1:
             torch.testing.assert_close(now.detach(), weight, rtol=1e-4, atol=1e-5)
     assert {name: of for name, of in model.named_modules() if isinstance(of, nn.Linear)} == kept
+
+
+# -- budgets of tables of several dims ----------------------------------------------------------------------------
+
+
+def rows_and_biases() -> nn.ModuleDict:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"v": nn.Embedding(1000, 16), "b": nn.Embedding(1000, 1)})
+
+
+def test_tables_of_several_dims_are_planned_for() -> None:
+    counts = 1e6 / (1 + np.arange(1000))
+    model = rows_and_biases()
+    report = compress_(model, "10%", frequencies={"v": counts, "b": counts})
+    assert report.bytes_after <= 6800
+    assert any(not isinstance(of, LowRank) for of in report.methods.values())
+    report = compress_(rows_and_biases(), 0.5, frequencies={"v": counts, "b": counts})
+    assert report.methods["b"] == coset.Full()
+
+
+def test_what_a_budget_cannot_make_smaller_stays_full() -> None:
+    model = rows_and_biases()
+    report = compress_(model, "25%")
+    assert report.methods == {"v": LowRank(3), "b": coset.Full()}
+    assert isinstance(model["b"], nn.Embedding)
+    for budget in ("150%", "100%", 1.0, 68_000):
+        assert compress_(rows_and_biases(), budget).methods == {"v": coset.Full(), "b": coset.Full()}
+
+
+def test_frequencies_of_some_tables_are_not_enough_for_a_budget() -> None:
+    with pytest.raises(InputError, match="table 'b': a budget is planned by frequencies, which 'v' has"):
+        compress_(rows_and_biases(), "25%", frequencies={"v": np.ones(1000)})
+
+
+# -- types ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [coset.PathBased((15, 4), 4), coset.DeepHash(4, 8, 1)])
+def test_fits_are_as_near_in_types_of_16_bits(method: coset.Method) -> None:
+    """As near as a fit in float32 that is cut to them."""
+    found = {}
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        torch.manual_seed(0)
+        model = nn.ModuleDict({"u": nn.Embedding(60, 8)})
+        model["u"].weight.data.mul_(0.05)
+        found[dtype] = compress_(model.to(dtype), method).tables[0].relative
+        assert model["u"](torch.tensor([1])).dtype == dtype
+    assert found[torch.float16] == pytest.approx(found[torch.float32], rel=0.03)
+    assert found[torch.bfloat16] == pytest.approx(found[torch.float32], rel=0.03)
+
+
+def test_a_model_that_was_made_under_inference_mode() -> None:
+    with torch.inference_mode():
+        model = nn.ModuleDict({"e": nn.Embedding(100, 8)})
+    compress_(model, LowRank(2))
+    model["e"](torch.tensor([1])).sum().backward()
+    assert all(of.grad is not None for of in model.parameters())
+
+
+# -- tables that are something else already -------------------------------------------------------------------------
+
+
+class Halves(Tensor):
+    """A quantized weight, as another library would make it."""
+
+    @staticmethod
+    def __new__(cls, whole: Tensor) -> Halves:
+        return Tensor._make_wrapper_subclass(cls, whole.shape, dtype=torch.float32)
+
+    def __init__(self, whole: Tensor) -> None:
+        self.whole = whole
+
+    def __tensor_flatten__(self) -> tuple[list[str], Any]:
+        return ["whole"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, call: Any, types: Any, args: Any = (), options: Any = None) -> Any:
+        if call is torch.ops.aten.detach.default:
+            return cls(args[0].whole)
+        raise NotImplementedError(call)
+
+
+class FusedEmbeddings(nn.Module):
+    """Tables of another library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(100, 4))
+        self.inner = nn.ModuleDict({"of_an_embedding": nn.Linear(2, 2)})
+
+
+def test_what_is_quantized_already_or_of_others_is_left_and_told_of() -> None:
+    def make() -> nn.ModuleDict:
+        quantized = nn.Embedding(100, 8)
+        quantized.weight = nn.Parameter(Halves(torch.zeros(100, 8, dtype=torch.int8)), requires_grad=False)
+        return nn.ModuleDict({"e": nn.Embedding(1000, 8), "q": quantized, "f": nn.ModuleList([FusedEmbeddings()])})
+
+    model = make()
+    model["sparse"] = nn.Embedding(10, 8)
+    model["sparse"].weight = nn.Parameter(model["sparse"].weight.detach().to_sparse())
+    report = compress_(model, {"*": LowRank(2)})
+    assert [of.name for of in report.tables] == ["e"]
+    assert [(of.name, of.bytes) for of in report.left] == [("q", 800), ("sparse", 1600), ("f.0", 1624)]
+    assert "left: q (Embedding, 800B): its weight is a Halves" in str(report)
+    assert report.to_json()["left"][2]["why"] == "no nn.Embedding or nn.EmbeddingBag"
+    assert [table.name for table in tables_of(make())] == ["e"]
+    with pytest.raises(InputError, match="module 'q': its weight is a Halves, and no array of plain numbers"):
+        compress_(make(), {"q": LowRank(2)})
+    assert compress_(make(), LowRank(2), leave=["q"]).bytes_before == 32_000
+    assert compress_(nn.Sequential(coset.Embedding(10, 4)), LowRank(2)).left == ()

@@ -96,6 +96,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "memory": (bad(lambda m: setattr(m.head.weight, "data", m.inner["bad"].weight.data)), "memory of 'head.weight'"),
     "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "made of others"),
     "complex": (bad(lambda m: m.inner["bad"].to(torch.complex64)), "has floating-point numbers"),
+    "float8": (bad(lambda m: m.inner["bad"].to(torch.float8_e4m3fn)), "of 16, 32 or 64 bits"),
     "nan": (bad(lambda m: m.inner["bad"].weight.data.fill_(float("nan"))), "NaN or infinite"),
     "meta": (bad(lambda m: m.inner["bad"].to("meta")), "use fit=False"),
 }  # fmt: skip
@@ -144,6 +145,11 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     "rank": (lambda: (Model(), LowRank(5), {}), "module 'fine': table 'fine': rank 5"),
     "attributes": (lambda: (Model(), coset.AttributePartitions(("x",)), {}), "module 'fine'"),
     "leave": (lambda: (Model(), LowRank(2), {"leave": ["nothing"]}), "unknown module to leave as it is 'nothing'"),
+    "seed": (lambda: (Model(), LowRank(2), {"seed": float("nan")}), "seed must be a whole number of 0 …"),
+    "share": (lambda: (Model(), "1e400%", {}), "a share is a number and a percent sign"),
+    "digits": (lambda: (Model(), "9" * 5000, {}), "expected a number of 0 or more"),
+    "a number of digits": (lambda: (Model(), 10**5000, {}), "a number of 16610 bits: larger than"),
+    "no number": (lambda: (Model(), float("nan"), {}), "size nan"),
     "counts of nobody": (lambda: (Model(), LowRank(2), {"frequencies": {"bad": []}}), "module with frequencies"),
     "counts": (lambda: (Model(), LowRank(2), {"frequencies": {"inner.bad": [1.0]}}), "module 'inner.bad': table"),
     "negative": (lambda: (Model(), LowRank(2), {"frequencies": {"fine": [-1.0] * 30}}), "module 'fine': table"),
@@ -157,7 +163,7 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
         "module '0': two rules are about it",
     ),
     "shares for counts": (
-        lambda: (Model(), "4KB", {"frequencies": {"fine": [1 / 30] * 30, "inner.bad": [1 / 20] * 20}}),
+        lambda: (Model(), "400B", {"frequencies": {"fine": [1 / 30] * 30, "inner.bad": [1 / 20] * 20}}),
         "its frequencies sum to 1; give counts",
     ),
     "plan, dim": (lambda: (Model(), planned(embedding_dim=8), {}), "table 'fine': the plan has embedding_dim 8"),

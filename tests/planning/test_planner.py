@@ -17,7 +17,7 @@ from coset.methods import registered
 from coset.methods.full import Full
 from coset.planning.curves import Curve, Point, fit_curves
 from coset.planning.plan import Plan
-from coset.planning.planner import plan, predicted_losses
+from coset.planning.planner import methods_within, plan, predicted_losses
 from coset.planning.proxy import Proxy
 from coset.schema import Table
 from coset.tables import EmbeddingCollection
@@ -94,6 +94,28 @@ def test_more_bytes_lose_less() -> None:
     losses = [plan(tables, full // part, embedding_dims=[16]).loss for part in (1, 2, 4, 8, 16, 32, 64)]
     assert losses == sorted(losses)
     assert losses[-1] > 5 * losses[0]
+
+
+def test_a_share_is_of_all_that_a_budget_bounds() -> None:
+    tables = [zipf("user", 2000), zipf("movie", 1000)]
+    full = 4 * 16 * 3000 + 1000
+    for share in ("50%", 0.5):
+        found = plan(tables, share, other_bytes=1000, sizes=6)
+        assert found.budget == full // 2
+    assert plan(tables, "100%", other_bytes=lambda dim: 1000, optimizer="row_wise_adagrad").budget == full + 12_000
+
+
+def test_tables_that_keep_their_dims() -> None:
+    """Where all dims are alike, that is a plan at this dim; where they differ, each method is of its table's own."""
+    alike = [zipf("user", 2000), zipf("movie", 1000)]
+    assert methods_within(alike, 50_000) == plan(alike, 50_000, embedding_dims=[16]).methods
+    tables = [zipf("rows", 3000, 16), zipf("narrow", 500, 4), zipf("bias", 3000, 1)]
+    for budget in (30_000, 100_000):
+        found = methods_within(tables, budget, 2000)
+        assert sum(found[table.name].bytes(table) for table in tables) + 2000 <= budget
+    with pytest.raises(InfeasibleBudget, match="the smallest plan for these tables takes") as caught:
+        methods_within(tables, 2001, 2000)
+    assert caught.value.floor > 2000
 
 
 def test_small_tables_stay_full_and_say_why() -> None:

@@ -26,7 +26,8 @@ def spent(tables: tuple[Table, ...], plan: dict[str, Method]) -> int:
 
 
 def floor_of(tables: tuple[Table, ...], name: str) -> int:
-    return sum(method_class(name).sizes(table)[0].bytes(table) for table in tables)
+    """A table that the method cannot make smaller stays full."""
+    return sum(min(table.full_bytes, method_class(name).sizes(table)[0].bytes(table)) for table in tables)
 
 
 @pytest.mark.parametrize("name", SHRINKING)
@@ -69,6 +70,8 @@ def test_a_budget_is_used_up_as_far_as_sizes_allow(name: str) -> None:
         rest = budget - spent(tables, plan)
         for table in tables:
             mine = plan[table.name].bytes(table)
+            if plan[table.name].row_per_id:
+                continue
             assert cls.for_budget(table, mine + rest).bytes(table) == mine
 
 

@@ -163,6 +163,16 @@ def extent_of(leaf: Tensor) -> Extent:
     return space, begin, begin + (int(last) + 1) * leaf.element_size()
 
 
+def storages(tensor: Tensor) -> set[tuple[Any, int]]:
+    """The memory that a tensor lies in; nothing where it has none or is on the meta device."""
+    found = set()
+    for leaf in leaves(tensor):
+        space, begin, end = extent_of(leaf)
+        if isinstance(space, torch.device) and begin < end:
+            found.add((space, leaf.untyped_storage().data_ptr()))
+    return found
+
+
 def _storage_of(leaf: Tensor, extent: Extent, name: str) -> tuple[Any, _Storage]:
     try:
         storage = leaf.untyped_storage()

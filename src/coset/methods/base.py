@@ -113,10 +113,17 @@ class TableModule(Indexed, ABC):
         return self._error(weight, share)
 
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """By gradient, for methods that know no better: Adam on random ids, kept where it was best."""
+        """By gradient, for methods that know no better: Adam on random ids, kept where it was best. In float32 at
+        least: types of 16 bits have no room for Adam's epsilon, nor for its small steps."""
+        dtype = torch.promote_types(self.table.dtype, torch.float32)
+        try:
+            self.to(dtype)._descend(weight, weight.to(dtype), share)
+        finally:
+            self.to(self.table.dtype)
+
+    def _descend(self, weight: Tensor, target: Tensor, share: Tensor) -> None:
         n = len(weight)
         generator = torch.Generator().manual_seed(0)
-        target = weight.to(self.table.dtype)
         scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
         steps, batch = 400, min(n, 4096)
         # A step in proportion to what is stored: rows are as small as the weight, layers of networks are not.

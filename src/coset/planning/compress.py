@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError, unknown
-from coset.ledger import inference_bytes
+from coset.errors import InputError, brief, unknown
+from coset.ledger import inference_bytes, measure
 from coset.methods import Method
 from coset.methods.full import Full
 from coset.planning.plan import Plan
 from coset.planning.rules import PlanLike, apart, is_budget, methods_of
-from coset.planning.sites import Holders, Site, first_of_weights, named, sites
+from coset.planning.sites import Holders, Site, first_of_weights, foreign, named, sites
 from coset.planning.swap import check_plain, swap_all, take_over
-from coset.schema import Table
-from coset.tables import Embedding, EmbeddingBag
-from coset.tables.fitted import Compression, Fitted, fit_, frequency_weights
+from coset.schema import COMPUTED, Table
+from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
+from coset.tables.fitted import Compression, Fitted, Left, fit_, frequency_weights
 
 KINDS = (nn.Embedding, nn.EmbeddingBag)
+_OURS = (Embedding, EmbeddingBag, EmbeddingCollection, EmbeddingBagCollection)
 
 
 def compress_(
@@ -38,25 +39,29 @@ def compress_(
 
     Everything else stays: options, device, type, mode, frozen weights, hooks of modules, modules that several parents
     share, and weights that several of these modules hold together. What cannot be kept is refused by the name of the
-    module, and then the model is as it was. Make the optimizer afterwards: the parameters are new ones.
+    module, and then the model is as it was. Tables that are quantized or sharded already, and those of other libraries,
+    are left as they are, and the report tells of them (`left`). Make the optimizer afterwards: the parameters are new
+    ones.
 
     Args:
         model: any model that holds such modules.
         plan: a `Plan`, whose tables have the names of the modules; rules, a mapping from names of modules and patterns
             such as `"*.items"` to methods, of which an exact name counts first, and then the first pattern that matches
             (`"*"` is the default; a module that none is about stays as it is); one method for all, or a function from
-            `Table` to `Method`; or a budget for all tables together, `"1MB"`, `"25%"` or a number of bytes,
-            which is planned for (`planning.planner.plan`) or, without frequencies or where dims differ, gives each
-            table the same share by `low_rank`. What gets a bare row an id (`"full"`) stays as it is.
-        frequencies: how often each id occurs, by name of the module; for a weight that several of them hold, the sum of
-            what is given. The fit weighs ids by it. A method that wants ids in order of popularity gets their order, 4
-            bytes an id, where they do not come in it; but not from a plan or a budget, which is for ids as they come.
+            `Table` to `Method`; or a budget for all tables together, `"1MB"`, a number of bytes, `"25%"` or 0.25,
+            which is planned for (`planning.planner.methods_within`) or, without frequencies, gives each table the same
+            share by `low_rank`. What gets a bare row an id (`"full"`), and what a budget cannot make smaller, stays as
+            it is.
+        frequencies: how often each id occurs, by name of the module; a budget wants them of all tables or of none. For
+            a weight that several of them hold, the sum of what is given counts. The fit weighs ids by it. A method that
+            wants ids in order of popularity gets their order, 4 bytes an id, where they do not come in it; but not from
+            a plan or a budget, which is for ids as they come.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
             the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`);
             where rules put ids in another order, with the same frequencies; after a plan or a budget, without.
         full_below: tables of fewer ids stay as they are; a budget counts them.
         leave: names or patterns of modules that stay as they are; a budget does not count them.
-        seed: of fresh values, which some fits begin with.
+        seed: of fresh values, which some fits begin with; a whole number of 0 … 2^64 - 1.
 
     Returns:
         What became of every table: bytes before and after, and the error that is left.
@@ -72,11 +77,18 @@ def compress_(
         >>> report.bytes_before, report.bytes_after, model["user"].method
         (65280, 17536, LowRank(rank=4))
     """
-    every = sites(model, KINDS)
+    _check_seed(seed)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"compress_ takes a module of torch, not {brief(type(model).__name__)}")
+    known = sites(model, KINDS)
+    otherwise = [site for site in known if site.stored_otherwise]
+    _refuse_naming(plan, model, otherwise)
+    every = [site for site in known if not site.stored_otherwise]
     first = first_of_weights(every)
     weights = [[site for site in every if first[site.name] == name] for name in dict.fromkeys(first.values())]
-    counts = _counts(model, every, frequencies or {})
-    chosen, left = apart(every, leave)
+    counts = _counts(model, known, frequencies or {})
+    chosen, left = apart(known, leave)
+    chosen, left = [site for site in chosen if site not in otherwise], [*left, *otherwise]
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
     small = {name for name, (_, table) in tables.items() if table.num_embeddings < full_below}
     methods = methods_of(plan, model, tables, small, left)
@@ -96,7 +108,14 @@ def compress_(
             made, found[name] = _made(group, table, going[name], order, fit)
             pairs += zip(group, made, strict=True)
     swap_all(pairs)
-    return Compression(tuple(found.get(group[0].name) or _left(group) for group in weights))
+    others = [
+        *((site.name, site.module, site.stored_otherwise) for site in otherwise),
+        *((name, of, "no nn.Embedding or nn.EmbeddingBag") for name, of in foreign(model, (*KINDS, *_OURS)).items()),
+    ]
+    return Compression(
+        tuple(found.get(group[0].name) or _left(group) for group in weights),
+        tuple(Left(name, type(of).__name__, measure(of).inference, why) for name, of, why in others),
+    )
 
 
 def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) -> list[Table]:
@@ -114,8 +133,28 @@ def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) ->
     """
     every = sites(model, KINDS)
     counts = _counts(model, every, frequencies or {})
+    every = [site for site in every if not site.stored_otherwise]
     first = first_of_weights(every)
     return [_table(site, counts.get(site.name)) for site in every if first[site.name] == site.name]
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise InputError(f"seed must be a whole number of 0 … 2^64 - 1, not {brief(seed)}")
+
+
+def _refuse_naming(plan: PlanLike, model: nn.Module, otherwise: list[Site]) -> None:
+    """Raise an `InputError` where rules or a plan name a module that is left as it is whatever they say."""
+    if isinstance(plan, Plan):
+        names = [name.replace("/", ".") for name in plan.tables]
+    else:
+        names = [name for name in plan if isinstance(name, str)] if isinstance(plan, Mapping) else []
+    for name in names:
+        if site := named(model, otherwise, name):
+            raise InputError(
+                f"module {name!r}: {site.stored_otherwise}, and no array of plain numbers that could be made smaller; "
+                f"leave it out, or give it such a weight first"
+            )
 
 
 def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,9 +181,10 @@ def _table(site: Site, frequencies: Any) -> Table:
     if "weight" not in site.module._parameters:
         raise InputError(f"module {site.name!r}: it may compute something of its own, its weight being made of others")
     weight = site.weight
-    if not weight.numel() or not weight.is_floating_point():
+    if not weight.numel() or weight.dtype not in COMPUTED:
         raise InputError(
-            f"module {site.name!r}: a table has floating-point numbers, not {tuple(weight.shape)} of {weight.dtype}"
+            f"module {site.name!r}: a table has floating-point numbers of 16, 32 or 64 bits, not {tuple(weight.shape)} "
+            f"of {weight.dtype}"
         )
     size = 0.0 if weight.is_meta else float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
     std = size / weight.numel() ** 0.5
@@ -203,6 +243,8 @@ def _made(
     """The new modules of a group that shares its weight, and what became of it."""
     old: Any = group[0].module
     weight: Tensor = old.weight
+    if weight.is_inference():  # a copy, as autograd takes no tensor that was made under inference_mode
+        weight = weight.clone().requires_grad_(weight.requires_grad)
     if fit and weight.is_meta:
         raise InputError(f"module {group[0].name!r}: its weight is on the meta device, with no values; use fit=False")
     try:

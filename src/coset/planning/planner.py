@@ -12,10 +12,10 @@ from coset.methods.traffic import Traffic
 from coset.planning.candidates import Candidate, classes
 from coset.planning.curves import Curve
 from coset.planning.offer import Offer, rounded
-from coset.planning.plan import Choice, Plan
+from coset.planning.plan import Choice, Plan, state_bytes
 from coset.planning.proxy import Proxy, losses, names_of
 from coset.schema import Table
-from coset.sizes import format_size, parse_size
+from coset.sizes import budget_bytes, format_size
 
 _NARROWEST = 4  # of the dims of the model that are tried unasked; narrower tables are low-rank ones
 _ALIKE = 1.01  # losses so near to each other are taken as one, and the narrower model chosen, whose layers are smaller
@@ -23,7 +23,7 @@ _ALIKE = 1.01  # losses so near to each other are taken as one, and the narrower
 
 def plan(
     tables: Sequence[Table],
-    budget: int | str,
+    budget: int | float | str,
     *,
     methods: Sequence[str | Mapping[str, Any]] | None = None,
     embedding_dims: Sequence[int] | None = None,
@@ -41,7 +41,8 @@ def plan(
 
     Args:
         tables: what to store, each with frequencies.
-        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state; text may have a unit.
+        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state; text may have a unit, and
+            `"25%"` or 0.25 is a share of what all of it takes where every table is full.
         methods: those allowed, by name or as a table of fixed fields, such as
             `{"method": "quotient_remainder", "operation": "add"}`; those that plan by default if None. Full tables are
             always allowed.
@@ -68,16 +69,16 @@ def plan(
         >>> found.bytes <= 1_000_000, found.tables["age"].method
         (True, Full())
     """
-    limit = parse_size(budget)
     names = names_of(tables)
     if not tables:
         raise InputError("a plan needs at least one table")
     _check(sizes, other_bytes, curves, proxy)
+    limit = budget_bytes(budget, _full_bytes(tables, other_bytes, optimizer))
     for name in names:
         if curves is not None and name not in curves:
             raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
     allowed = classes(methods)
-    sizes = min(96, max(32, 400 // len(tables))) if sizes is None else max(4, sizes)
+    sizes = _sizes(tables) if sizes is None else max(4, sizes)
     proxy = proxy or Proxy()
     traffic = {table.name: Traffic.of(table) for table in tables}
     judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
@@ -102,15 +103,37 @@ def plan(
             best = min(loss, best[0] if best else loss), _planned(wide, offer, chosen, dim, limit, other, optimizer)
     if best is None:
         floor = min(floors)
-        other, smallest = floors[floor]
-        name, most = max(smallest.items(), key=lambda item: item[1])
-        beside = f"{other} of them beside the tables, " if other else ""
-        raise InfeasibleBudget(
-            f"the smallest plan for these tables takes {format_size(floor)} ({floor} bytes, {beside}{most} for the "
-            f"largest, table {name!r}), but the budget is {limit} bytes",
-            floor,
-        )
+        raise _infeasible(limit, *floors[floor])
     return best[1]
+
+
+def methods_within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
+    """What `plan` would choose if every table kept the dim that it has, which may differ from table to table: for
+    models that are there already.
+
+    Args:
+        tables: what to store, each with frequencies.
+        budget: for all of them and `other_bytes`.
+
+    Raises:
+        InfeasibleBudget: as `plan`.
+
+    Example:
+        >>> import numpy as np
+        >>> counts = 1e6 / (1 + np.arange(10_000))
+        >>> tables = [Table("rows", 10_000, 16, frequencies=counts), Table("bias", 10_000, 1, frequencies=counts)]
+        >>> methods_within(tables, 200_000)["bias"]
+        Full()
+    """
+    names, proxy = names_of(tables), Proxy()
+    traffic = {table.name: Traffic.of(table) for table in tables}
+    judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
+    reference = {name: judge.unlimited for name, judge in judges.items()}
+    limit = budget - other_bytes
+    offer = Offer(tables, traffic, judges, classes(None), None, proxy.spectrum, reference, None, limit, _sizes(tables))
+    if (chosen := offer.choose()) is None:
+        raise _infeasible(budget, other_bytes, offer.floors())
+    return {name: chosen[name].method for name in names}
 
 
 def predicted_losses(
@@ -138,6 +161,29 @@ def predicted_losses(
         for table in tables
     }
     return losses(kept, {name: judge.unlimited for name, judge in judges.items()}, proxy.spectrum)
+
+
+def _sizes(tables: Sequence[Table]) -> int:
+    """How many sizes of every method are tried unasked."""
+    return min(96, max(32, 400 // len(tables)))
+
+
+def _full_bytes(tables: Sequence[Table], other_bytes: int | Callable[[int], int], optimizer: str | None) -> int:
+    """What a budget is a share of."""
+    components = [component for table in tables for component in Full().components(table)]
+    other = other_bytes(max(table.embedding_dim for table in tables)) if callable(other_bytes) else other_bytes
+    return sum(table.full_bytes for table in tables) + state_bytes(components, optimizer) + other
+
+
+def _infeasible(limit: int, other: int, smallest: Mapping[str, int]) -> InfeasibleBudget:
+    floor = other + sum(smallest.values())
+    name, most = max(smallest.items(), key=lambda item: item[1])
+    beside = f"{other} of them beside the tables, " if other else ""
+    return InfeasibleBudget(
+        f"the smallest plan for these tables takes {format_size(floor)} ({floor} bytes, {beside}{most} for the "
+        f"largest, table {name!r}), but the budget is {limit} bytes",
+        floor,
+    )
 
 
 def _check(sizes: Any, other_bytes: Any, curves: Any, proxy: Any) -> None:

@@ -15,13 +15,13 @@ from coset.methods import Method, method
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.planning.plan import Choice, Plan
-from coset.planning.planner import plan as best_plan
+from coset.planning.planner import methods_within
 from coset.planning.sites import Site, first_of_weights, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
 from coset.sizes import budget_bytes
 
-PlanLike = Plan | Mapping[str, Any] | Method | str | int | Callable[[Table], Method]
+PlanLike = Plan | Mapping[str, Any] | Method | str | int | float | Callable[[Table], Method]
 
 
 def methods_of(
@@ -49,7 +49,7 @@ def methods_of(
 
 def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
     """Methods for tables of a model that is there already, so that their dims stay: those of the planner; where it has
-    no frequencies to go by, or tables differ in their dims, low rank that gives every table the same share.
+    no frequencies to go by, low rank that gives every table the same share.
 
     Args:
         tables: what to store.
@@ -57,10 +57,17 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
 
     Raises:
         InfeasibleBudget: the budget is below what is feasible.
+        InputError: some tables have frequencies and some have none.
     """
-    dims = {table.embedding_dim for table in tables}
-    if len(dims) == 1 and all(table.frequencies is not None and table.frequencies.any() for table in tables):
-        return best_plan(tables, budget, embedding_dims=list(dims), other_bytes=other_bytes).methods
+    known = [table for table in tables if table.frequencies is not None and table.frequencies.any()]
+    if len(known) == len(tables):
+        return methods_within(tables, budget, other_bytes)
+    if known:
+        without = next(table.name for table in tables if table not in known)
+        raise InputError(
+            f"table {without.replace('/', '.')!r}: a budget is planned by frequencies, which {known[0].name!r} has and "
+            f"this one has not; give them for every table, or for none to give every table the same share"
+        )
     try:
         return uniform(tables, LowRank, max(0, budget - other_bytes))
     except InfeasibleBudget as error:
@@ -68,8 +75,8 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
 
 
 def is_budget(plan: Any) -> bool:
-    """Whether this is a number of bytes, or text that begins like one."""
-    return (isinstance(plan, int | np.integer) and not isinstance(plan, bool)) or (
+    """Whether this is a number of bytes or a share, or text that begins like one."""
+    return (isinstance(plan, int | float | np.integer | np.floating) and not isinstance(plan, bool)) or (
         isinstance(plan, str) and plan.strip()[:1] in set("0123456789.-+")
     )
 
@@ -136,7 +143,10 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
     """What `within` finds; small tables take their bytes first, and a tied weight is counted once."""
     first = first_of_weights([site for site, _ in tables.values()])
     whole = {name: tables[name][1] for name in tables if first[name] == name}
-    left = budget_bytes(budget, sum(table.full_bytes for table in whole.values()))
+    full = sum(table.full_bytes for table in whole.values())
+    left = budget_bytes(budget, full)
+    if left >= full:
+        return {}
     kept = sum(table.full_bytes for name, table in whole.items() if name in small)
     going = [table for name, table in whole.items() if name not in small]
     if not going and kept > left:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError
+from coset.ledger.holding import OF_TORCH
+from coset.ledger.memory import storages
 
-# What torch itself keeps on every module; none of it refers to a module but these children.
-_OF_TORCH = frozenset(vars(nn.Module())) | {"_modules", "_parameters", "_buffers"}
 _DEPTH = 3  # of lists and dicts within an attribute that are looked through
 
 
@@ -40,6 +41,16 @@ class Site:
     def weight(self) -> nn.Parameter:
         """What the module holds."""
         return cast("nn.Parameter", self.module.weight)
+
+    @property
+    def stored_otherwise(self) -> str:
+        """Why its weight is no array of plain numbers; nothing where it is one, or is made of others when asked for."""
+        weight = self.module._parameters.get("weight")
+        if weight is None or (type(weight) in (nn.Parameter, Tensor) and weight.layout == torch.strided):
+            return ""
+        if type(weight) in (nn.Parameter, Tensor):
+            return f"its weight is stored as {str(weight.layout).removeprefix('torch.')}"
+        return f"its weight is a {type(weight).__name__}"
 
     @property
     def table_name(self) -> str:
@@ -78,6 +89,19 @@ def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
     return [Site(module, tuple(places)) for module, places in found.values() if places]
 
 
+def foreign(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+    """The outermost modules that are called embeddings, by name, and are none of these kinds and have none within:
+    tables of other libraries, sharded, fused or quantized."""
+    known = {id(of) for of in model.modules() if isinstance(of, kinds)}
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        within = any(not top or name.startswith(f"{top}.") for top in found)
+        named_so = "embedding" in type(module).__name__.lower()
+        if named_so and not within and not any(id(of) in known for of in module.modules()):
+            found[name] = module
+    return found
+
+
 def named(model: nn.Module, found: list[Site], name: str) -> Site | None:
     """The site that `name` leads to, by whatever way; None where there is none."""
     try:
@@ -92,17 +116,17 @@ class Holders:
 
     def __init__(self, model: nn.Module) -> None:
         self._of_tensor: dict[int, list[tuple[nn.Module, str]]] = {}
-        self._of_memory: dict[int, list[tuple[int, str]]] = {}
+        self._of_memory: dict[Any, list[tuple[int, str]]] = {}
         self._of_object: dict[int, list[tuple[nn.Module, str]]] = {}
         for name, module in model.named_modules():
             for key, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
                     where = f"{name}.{key}".lstrip(".")
                     self._of_tensor.setdefault(id(tensor), []).append((module, where))
-                    if (memory := _memory(tensor)) is not None:
+                    for memory in storages(tensor):
                         self._of_memory.setdefault(memory, []).append((id(tensor), where))
             for key, value in vars(module).items():
-                if key not in _OF_TORCH:
+                if key not in OF_TORCH:
                     for held in _held(value):
                         self._of_object.setdefault(id(held), []).append((module, f"{name}.{key}".lstrip(".")))
 
@@ -120,19 +144,12 @@ class Holders:
                         f"using the old table; leave this module as it is, or look it up by its name"
                     )
         for tensor in tensors.values():
-            for other, where in self._of_memory.get(_memory(tensor) or 0, []):
+            for other, where in (held for memory in storages(tensor) for held in self._of_memory.get(memory, [])):
                 if other != id(tensor):
                     raise InputError(
                         f"module {site.name!r}: its weight lies in the memory of {where!r}, so the two change "
                         f"together; leave this module as it is, or give it memory of its own"
                     )
-
-
-def _memory(tensor: Tensor) -> int | None:
-    """Where a tensor lies; None where it lies nowhere."""
-    if tensor.is_meta or not tensor.numel() or tensor.is_sparse:
-        return None
-    return tensor.untyped_storage().data_ptr() or None
 
 
 def _held(value: Any, depth: int = _DEPTH) -> Iterator[Any]:

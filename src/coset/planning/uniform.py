@@ -8,6 +8,7 @@ from typing import Any
 from coset.errors import InfeasibleBudget
 from coset.methods import Method
 from coset.methods.base import largest_within
+from coset.methods.full import Full
 from coset.schema import Table
 from coset.sizes import format_size
 
@@ -16,7 +17,8 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
     """One size of the method `cls` for each table, together at most `max_bytes`.
 
     Every table gets the same share of its full size, as nearly as the sizes of the method allow; a table whose
-    floor is above that share gets its floor, and what rounding leaves over goes to the tables in turn.
+    floor is above that share gets its floor, and what rounding leaves over goes to the tables in turn. What a method
+    cannot make smaller stays full.
 
     Args:
         tables: what to store.
@@ -25,7 +27,7 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
         fixed: fields that are the same everywhere, such as `operation="add"`.
 
     Returns:
-        A method by table name.
+        A method by table name; `Full()` where `cls` would take as many bytes or more.
 
     Raises:
         InfeasibleBudget: the floors alone exceed `max_bytes`.
@@ -35,7 +37,8 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
         >>> uniform([Table("user", 6040, 16), Table("movie", 3706, 16)], LowRank, 200_000)
         {'user': LowRank(rank=5), 'movie': LowRank(rank=5)}
     """
-    sizes = {table.name: cls.sizes(table, **fixed) for table in tables}
+    sizes: dict[str, Sequence[Method]] = {table.name: cls.sizes(table, **fixed) for table in tables}
+    sizes |= {table.name: [Full()] for table in tables if sizes[table.name][0].bytes(table) >= table.full_bytes}
     floors = {table.name: sizes[table.name][0].bytes(table) for table in tables}
     if (floor := sum(floors.values())) > max_bytes:
         parts = ", ".join(f"{name} {size}" for name, size in floors.items())
@@ -56,7 +59,7 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
 
     low, high = 0.0, 1.0
     if total(at(high)) <= max_bytes:
-        return at(high)
+        return _smaller(at(high), tables)
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if total(at(middle)) <= max_bytes else (low, middle)
@@ -64,4 +67,9 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
     for table in tables:
         spare = max_bytes - total(plan)
         plan[table.name] = largest_within(sizes[table.name], table, plan[table.name].bytes(table) + spare)
-    return plan
+    return _smaller(plan, tables)
+
+
+def _smaller(plan: dict[str, Method], tables: Sequence[Table]) -> dict[str, Method]:
+    """The plan, but with full tables for methods that take as much."""
+    return {t.name: plan[t.name] if plan[t.name].bytes(t) < t.full_bytes else Full() for t in tables}

@@ -49,11 +49,29 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A table that is no `nn.Embedding` or `nn.EmbeddingBag` of plain numbers, and stays as it is.
+
+    Args:
+        name: of the module of the model.
+        kind: of the module.
+        bytes: of what it holds, in this process.
+        why: it was left.
+    """
+
+    name: str
+    kind: str
+    bytes: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Compression:
     """What became of all tables of a model; printed, it is a table.
 
     Args:
         tables: one by one, in the order of the model.
+        left: tables of other libraries, and those that are quantized or sharded already; none of the bytes above.
 
     Example:
         >>> from coset import Full
@@ -64,6 +82,7 @@ class Compression:
     """
 
     tables: tuple[Fitted, ...]
+    left: tuple[Left, ...] = ()
 
     @property
     def bytes_before(self) -> int:
@@ -86,6 +105,7 @@ class Compression:
             "bytes_before": self.bytes_before,
             "bytes_after": self.bytes_after,
             "tables": [of.to_json() for of in self.tables],
+            "left": [dict(vars(of)) for of in self.left],
         }
 
     def __str__(self) -> str:
@@ -93,13 +113,16 @@ class Compression:
         lines = [heads, *(_line(of) for of in self.tables)]
         lines.append(("all", "", "", "", format_size(self.bytes_before), format_size(self.bytes_after), "", "", ""))
         widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-        left = (0, 3, 8)  # columns of words; numbers stand to the right
-        return "\n".join(
+        words = (0, 3, 8)  # columns of words; numbers stand to the right
+        rows = [
             "  ".join(
-                word.ljust(width) if column in left else word.rjust(width)
+                word.ljust(width) if column in words else word.rjust(width)
                 for column, (word, width) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
             for line in lines
+        ]
+        return "\n".join(
+            [*rows, *(f"left: {of.name} ({of.kind}, {format_size(of.bytes)}): {of.why}" for of in self.left)]
         )
 
 
