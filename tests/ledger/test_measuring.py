@@ -153,11 +153,13 @@ def test_measuring_changes_nothing() -> None:
         bags({"movie": torch.tensor(ids)})["movie"].sum().backward()
         optimizer.step()
     before = [copy.deepcopy(value) for state in optimizer.state.values() for value in state.values()]
-    rows = [p.detach().clone() for p in bags.parameters()]
+    with as_they_lie():
+        rows = [p.detach().clone() for p in bags.parameters()]
     found = measure(bags, optimizer)
     after = [value for state in optimizer.state.values() for value in state.values()]
     assert all(map(torch.equal, before, after))
-    assert all(map(torch.equal, rows, bags.parameters()))
+    with as_they_lie():
+        assert all(map(torch.equal, rows, bags.parameters()))
     assert found.optimizer == 2 * 800 + 50 * 4
     assert set(found.steps) == {"vectors", "sums of gradients by row", "steps to make up for"}
 
