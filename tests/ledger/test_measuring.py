@@ -14,6 +14,7 @@ import coset
 from coset import EmbeddingBagCollection, Full, QuotientRemainder, Table, optimizers
 from coset.errors import InputError
 from coset.ledger import Ledger, Line, measure, predict
+from coset.methods.owners import as_they_lie
 
 
 class Tower(nn.Module):
