@@ -230,6 +230,22 @@ def test_a_model_without_biases_is_trained_and_compared(coset: Coset, csv: Path)
     assert left[1].endswith("and has none; name their columns with --user-attribute and --item-attribute")
 
 
+@pytest.mark.parametrize("kind", ["time", "last"])
+def test_ratings_are_split_by_time(coset: Coset, kind: str) -> None:
+    rows = [f"{user}\t{item}\t{(user + item) % 5}\t{10 * item + user}\n" for user in range(8) for item in range(20)]
+    Path("mine.inter").write_text("user_id:token\titem_id:token\trating:float\tts:float\n" + "".join(rows))
+    words = ("train", "mine.inter", "--row", "narrow d=1", "--epochs", 1, "--set", f"split.kind={kind}", "--json")
+    found = coset(*words, "--out", "one")
+    assert found.code == 0, found.err
+    again = coset(*words, "--time", "ts", "--out", "two")
+    assert again.json["history"][0]["val_mse"] == found.json["history"][0]["val_mse"]
+    own = coset("evaluate", "one", "mine.inter", "--json")
+    assert own.code == 0, own.err
+    assert own.json["rows"] == {"time": 24, "last": 8}[kind]
+    assert own.json["mse"] == pytest.approx(found.json["history"][-1]["val_mse"])
+    assert "no column 'when' for the time" in coset(*words, "--time", "when", "--out", "three").sentence
+
+
 def test_compare_prints_a_table(coset: Coset, csv: Path) -> None:
     found = coset("compare", csv, "--dim", 8, "--epochs", 1, "--row", "narrow d=1", "--row", "bias only")
     assert found.code == 0, found.err

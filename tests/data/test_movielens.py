@@ -23,6 +23,7 @@ from coset.data import files, finding, movielens
 from coset.data.movielens import DataNotFound, available, load_movielens, locate
 from coset.data.packed import Stream
 from coset.data.ratings import load_ratings, read_ratings
+from coset.data.settings import SplitSettings
 from coset.errors import InputError
 
 MINI = "".join(
@@ -406,6 +407,17 @@ def test_the_real_movielens_1m(movielens_zip: Path) -> None:
     assert (data.users[0], data.items[0], data.ratings[0]) == (1, 1193, 5.0)
     assert (np.diff(data.users) >= 0).all()
     assert (data.synthetic, data.range) == (False, (1.0, 5.0))
+    assert data.times is None
+
+
+def test_the_real_movielens_1m_split_by_time(movielens_zip: Path) -> None:
+    data = load_ratings("movielens-1m", time=True)
+    assert data.times is not None
+    split = SplitSettings("time").split(data, 0)
+    assert data.times[split.validation].min() > data.times[split.training].max()
+    assert len(split.validation) >= round(0.15 * len(data))
+    last = SplitSettings("last").split(data, 0)
+    assert len(last.validation) == 6_040  # everybody has rated twice
 
 
 def test_the_real_archive_cut_off(movielens_zip: Path, tmp_path: Path) -> None:

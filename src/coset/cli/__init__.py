@@ -51,7 +51,9 @@ def _main() -> None:
         fail(str(error))
     except OSError as error:  # a full disk, a folder that may not be written
         fail(f"{error.filename or 'the system'}: {error.strerror or error}")
-    except typer.Abort:
+    except typer.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # a file that ended too early, not somebody who ended the command
+            raise error.__cause__ from None
         sys.exit(130)
     except Exception as error:
         # A wrong call, such as an unknown option; typer's own class for it moved between versions.

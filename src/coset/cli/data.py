@@ -19,7 +19,7 @@ from coset.cli.options import (
     UserAttributes,
     UserColumn,
 )
-from coset.cli.output import progress_bar, show
+from coset.cli.output import progress_bar, show, warn
 
 
 def inspect(
@@ -107,4 +107,6 @@ def prepare(
             data, out, schema, how, like=like, missing=missing or (), resume=resume, skip_bad=skip_bad,
             threads=threads, progress=progress,
         )  # fmt: skip
+    for hint in found["hints"]:
+        warn(f"{out}: {hint}")
     show(found, as_json, prepared_table)

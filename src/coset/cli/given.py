@@ -20,7 +20,7 @@ _MOVIELENS_TWIN = {"movielens-1m": "synthetic-ratings"}
 
 def columns_of(
     user: str | None, item: str | None, rating: str | None, separator: str | None,
-    user_attributes: list[str] | None = None, item_attributes: list[str] | None = None,
+    user_attributes: list[str] | None = None, item_attributes: list[str] | None = None, time: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Which columns of a file of ratings are which."""
     return {
@@ -30,6 +30,7 @@ def columns_of(
         "separator": separator,
         "user_attributes": tuple(user_attributes) if user_attributes else None,
         "item_attributes": tuple(item_attributes) if item_attributes else None,
+        "time": time,
     }
 
 

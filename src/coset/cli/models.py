@@ -31,6 +31,7 @@ from coset.cli.options import (
     Subject,
     TensorBoard,
     Threads,
+    TimeColumn,
     Tuning,
     UserAttributes,
     UserColumn,
@@ -59,6 +60,7 @@ def train(
     separator: Separator = None,
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
+    time: TimeColumn = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Of split, initial weights and order.")] = 0,
     out: Out = None,
@@ -117,7 +119,7 @@ def train(
     if method is None and (budget is not None or collisions is not None):
         raise InputError(f"--{'collisions' if budget is None else 'budget'} needs a --method to size")
     words = Words(
-        columns_of(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
         () if method is None else (method,), () if budget is None else (budget,),
         () if collisions is None else (collisions,), full_below, plan,
     )  # fmt: skip
@@ -194,6 +196,7 @@ def compare(
     separator: Separator = None,
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
+    time: TimeColumn = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row of the recipe; repeatable.")] = None,
     epochs: Epochs = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds; each sets split, weights and order.")] = None,
@@ -221,7 +224,7 @@ def compare(
 
     wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
     words = Words(
-        columns_of(user, item, rating, separator, user_attribute, item_attribute), schema, model, dim,
+        columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
         tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below,
     )  # fmt: skip
     recipe = words.recipe(subject)

@@ -13,6 +13,7 @@ Subject = Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe (n
 UserColumn = Annotated[str | None, typer.Option("--user", help="Column of user ids, for a file.")]
 ItemColumn = Annotated[str | None, typer.Option("--item", help="Column of item ids, for a file.")]
 RatingColumn = Annotated[str | None, typer.Option("--rating", help="Column of ratings, for a file.")]
+TimeColumn = Annotated[str | None, typer.Option("--time", help="Column of times, for a file that is split by them.")]
 Separator = Annotated[str | None, typer.Option(help="Between the columns of a text file.")]
 UserAttributes = Annotated[
     list[str] | None, typer.Option("--user-attribute", help="Column about the user, for a file; repeatable.")

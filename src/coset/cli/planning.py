@@ -25,6 +25,7 @@ from coset.cli.options import (
     Separator,
     Subject,
     Threads,
+    TimeColumn,
     UserAttributes,
     UserColumn,
 )
@@ -52,6 +53,7 @@ def plan(
     separator: Separator = None,
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
+    time: TimeColumn = None,
     epochs: Epochs = None,
     seed: Annotated[int, typer.Option(help="Of the split whose training part frequencies are of.")] = 0,
     changes: Changes = None,
@@ -76,7 +78,7 @@ def plan(
     written = [path for path in (output, image) if path is not None]
     for path in written:
         check_writable(path)
-    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
     recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
     with progress_bar("") as progress:

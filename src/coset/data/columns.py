@@ -36,14 +36,20 @@ _GUESSES = {
         "isbn",
     ),
     "rating": ("rating", "ratings", "score", "stars", "overall"),
+    "time": ("timestamp", "time", "datetime", "date", "unixreviewtime", "unixtime", "ts"),
 }
 _LABELS = {"label", "click", "clicks", "clicked", "isclick"}
 _CRITEO = 40  # columns of Criteo's click logs, which have no header
 
+_NO_RATING = (
+    "interactions without a rating need such a column to be learned from, as 1 for what was chosen and 0 for the rest"
+)
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns as the caller gave them; `None` means: guess.
+    """The names of the columns as the caller gave them; `None` means: guess. `time` is `True` for a column of times
+    that is to be guessed, and `False` where none is wanted.
 
     Example:
         >>> Columns(rating="stars").find(["user_id", "item_id", "rating", "stars"], "reviews.csv")
@@ -55,6 +61,7 @@ class Columns:
     rating: str | None = None
     user_attributes: tuple[str, ...] = ()
     item_attributes: tuple[str, ...] = ()
+    time: str | bool = False
 
     @property
     def attributes(self) -> list[tuple[str, str]]:
@@ -62,7 +69,7 @@ class Columns:
         return [("user", name) for name in self.user_attributes] + [("item", name) for name in self.item_attributes]
 
     def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
-        """Positions of the user, item and rating columns among `names`, then of the attributes.
+        """Positions of the user, item and rating columns among `names`, then of the attributes, and of the times last.
 
         Raises:
             InputError: names `where`; a column is not there or ambiguous.
@@ -74,17 +81,18 @@ class Columns:
                 f"{brief(names[user])}, {brief(names[item])}, {brief(names[rating])}"
             )
         of_attributes = (_find_named(f"{role} attribute", name, names, where) for role, name in self.attributes)
-        return user, item, rating, *of_attributes
+        times = (self._find_one("time", names, where),) if self.time else ()
+        return user, item, rating, *of_attributes, *times
 
     def _find_one(self, role: str, names: Sequence[str], where: str) -> int:
-        given: str | None = getattr(self, role)
-        if given is None:
+        given: str | bool | None = getattr(self, role)
+        if not isinstance(given, str):
             plain = ["".join(filter(str.isalnum, name.lower())) for name in names]
             found = next((plain.index(guess) for guess in _GUESSES[role] if guess in plain), None)
             if found is None:
                 raise InputError(
                     f"{where}: no column looks like the {role}; the columns are {listed(names)}: "
-                    f"say which one with {role}=… (on the command line --{role}){_hint(names, plain)}"
+                    f"say which one with {role}=… (on the command line --{role}){_hint(role, names, plain)}"
                 )
             alike = [name for name, other in zip(names, plain, strict=True) if other == plain[found]]
             if len(set(alike)) > 1:
@@ -97,13 +105,29 @@ class Columns:
         return _find_named(role, given, names, where)
 
 
-def _hint(names: Sequence[str], plain: Sequence[str]) -> str:
+def _hint(role: str, names: Sequence[str], plain: Sequence[str]) -> str:
     """What else a file may be in which no column looks like the one that is wanted."""
     if _LABELS & set(plain) or (len(names) == _CRITEO and names[0] in ("0", "1")):
         return "; if it is a click log, make it ready with coset prepare"
     if any(re.fullmatch(r"[+-]?[0-9]+([.][0-9]*)?", name) for name in names):
         return "; if the first line holds values, put one above it that names the columns, such as user,item,rating"
-    return ""
+    return f"; {_NO_RATING}" if role == "rating" else ""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Columns that are asked for by name alone, whatever they hold.
+
+    Example:
+        >>> Named(("b", "a")).find(["a", "b"], "small.csv")
+        (1, 0)
+    """
+
+    names: tuple[str, ...]
+
+    def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
+        """Positions of the columns among `names`; an `InputError` for one that is not there, or there twice."""
+        return tuple(_find_named("data", name, names, where) for name in self.names)
 
 
 def _find_named(role: str, given: str, names: Sequence[str], where: str) -> int:

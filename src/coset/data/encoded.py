@@ -59,9 +59,8 @@ def encode(
         frequencies: rows that frequencies are counted on; `"all"` lets validation rows steer the tables, and
             is there to repeat work that did.
         known: rows that ids are taken from. By default `"all"` for a random split, whose validation rows stand
-            for more rows of the same ids; `"training"` for an ordered one, whose validation rows are the future.
-        unseen: what becomes of other ids. By default `"error"` for a random split and `"shared"` for an
-            ordered one.
+            for more rows of the same ids; `"training"` for others, whose validation rows are the future.
+        unseen: what becomes of other ids. By default `"error"` for a random split and `"shared"` for others.
 
     Raises:
         InputError: the split is of another number of rows, or an id is unseen and to be refused.
@@ -74,7 +73,7 @@ def encode(
     """
     if len(split) != len(ratings):
         raise InputError(f"{ratings.name}: a split of {len(split)} rows for data of {len(ratings)} rows")
-    future = split.kind == "ordered"
+    future = split.future
     known = known or ("training" if future else "all")
     unseen = unseen or ("shared" if future else "error")
     if frequencies not in ("training", "all"):

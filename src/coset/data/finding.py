@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from coset.data.attributes import Attributes
 from coset.data.files import Archive, DataFile, data_file, is_archive, visible
 from coset.data.grouplens import LISTINGS, MEMBERS, Listing
-from coset.data.shards import shards
+from coset.data.shards import Shard, shards
+from coset.data.sources import recbole
 from coset.errors import InputError
 
-ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".zst", ".bz2", ".xz")
+ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".zst", ".bz2", ".xz", recbole.ENDING)
 """Ends of the names of files that are taken out of a folder."""
 
 
@@ -23,12 +26,13 @@ class Found:
     Args:
         files: of ratings, in the order in which they are read.
         names: what these are called below the path.
-        beside: files of users and of items, by the end of their name, for the ones that lie beside GroupLens' ratings.
+        beside: by `"user"` and `"item"`, what reads the attributes in a file that lies beside GroupLens' or RecBole's
+            ratings; it may find none.
     """
 
     files: tuple[DataFile, ...]
     names: tuple[str, ...]
-    beside: Mapping[str, tuple[Listing, DataFile]] = field(default_factory=dict)
+    beside: Mapping[str, Callable[[], Attributes | None]] = field(default_factory=dict)
 
     @property
     def layout(self) -> str | None:
@@ -50,29 +54,48 @@ def find(path: Path) -> Found:
         member = _topmost(_grouplens_in(path))
         if member is not None:
             return _found(member, lambda name: data_file(path / name), lambda name: os.path.isfile(path / name))
+        if (only := _only_interactions(path)) is not None:
+            return find(only)
     if path.is_dir() or not path.exists():
         parts = shards(path, ENDINGS)
         # Spark and others write files without a row where a part has none.
-        parts = [part for part in parts if part.path.stat().st_size] or parts[:1]
+        parts = sorted([part for part in parts if part.path.stat().st_size] or parts[:1], key=_stage)
         return Found(tuple(data_file(part.path) for part in parts), tuple(part.name for part in parts))
     file = data_file(path)
     if is_archive(file):
         archive = Archive(file)
         return _found(_member(path, archive), archive.member, archive.names.__contains__)
-    if path.name not in MEMBERS:
-        return Found((file,), (path.name,))
     return _found(
         path.name, lambda name: data_file(path.parent / name), lambda name: os.path.isfile(path.parent / name)
     )
 
 
 def _found(member: str, file: Callable[[str], DataFile], is_there: Callable[[str], bool]) -> Found:
-    beside = {}
-    for role, listing in LISTINGS.get(PurePosixPath(member).name, {}).items():
-        name = str(PurePosixPath(member).with_name(listing.name))
-        if is_there(name):
-            beside[role] = (listing, file(name))
+    beside: dict[str, Callable[[], Attributes | None]] = {}
+    at = PurePosixPath(member)
+    for role, listing in LISTINGS.get(at.name, {}).items():
+        if is_there(name := str(at.with_name(listing.name))):
+            beside[role] = partial(_listed, listing, file(name))
+    for role in ("user", "item") if at.suffix == recbole.ENDING else ():
+        if is_there(name := str(at.with_suffix(f".{role}"))):
+            beside[role] = partial(recbole.read_attributes, file(name))
     return Found((file(member),), (member,), beside)
+
+
+def _listed(listing: Listing, file: DataFile) -> Attributes:
+    return listing.read(file.read(), file.where)
+
+
+def _stage(part: Shard) -> int:
+    """Of the parts of data that RecBole reads apart, training comes first and testing last."""
+    ends = [f".{stage}{recbole.ENDING}" for stage in ("train", "valid", "test")]
+    return next((at for at, end in enumerate(ends) if part.name.endswith(end)), 0)
+
+
+def _only_interactions(folder: Path) -> Path | None:
+    """The one file of RecBole's interactions in a folder; `None` where there is none, or there are several."""
+    found = [name for name in os.listdir(folder) if name.endswith(recbole.ENDING)]
+    return folder / found[0] if len(found) == 1 else None
 
 
 def _member(path: Path, archive: Archive) -> str:

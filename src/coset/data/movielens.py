@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from coset.data.columns import Columns
 from coset.data.download import DownloadFailed, cache_folder, download
 from coset.data.ratings import Ratings, read_ratings
 from coset.errors import InputError, unknown
@@ -62,13 +63,13 @@ PUBLISHED: dict[str, Published] = {
 }
 
 
-def load_movielens(name: str) -> Ratings:
+def load_movielens(name: str, timed: bool = False) -> Ratings:
     """The built-in set `name`, `"movielens-1m"` or `"movielens-100k"`.
 
     It is looked for in `$COSET_DATA`, then in the user cache (see `cache_folder`), then downloaded from
     GroupLens into the cache. A local copy is recognised by what it holds, not by a checksum: repacked
     archives and extracted folders are welcome. The files of users and movies beside the ratings, where they are there,
-    give the attributes (see `coset.data.grouplens`).
+    give the attributes (see `coset.data.grouplens`). `timed` asks for the times of ratings, too.
 
     Raises:
         DataNotFound: it is in none of these places.
@@ -80,7 +81,7 @@ def load_movielens(name: str) -> Ratings:
     """
     wanted = _published(name)
     path = locate(name) or _fetch(name, wanted)
-    ratings = read_ratings(path, name=name)
+    ratings = read_ratings(path, Columns(time=timed), name=name)
     found = (len(ratings), len(np.unique(ratings.users)), len(np.unique(ratings.items)))
     if found != (wanted.rows, wanted.users, wanted.movies):
         raise InputError(

@@ -35,6 +35,8 @@ class Ratings:
         source: where the data came from; begins every error about it.
         user_attributes: what is known of users besides, where anything is.
         item_attributes: what is known of items, likewise.
+        times: when each row was, whole numbers, int64, shape `(rows,)`, where that is known; splits by time go by their
+            order alone.
         files: the files of a folder that they were read from, in that order.
         left_out: how many rows of those held nothing, and were left out.
 
@@ -59,6 +61,7 @@ class Ratings:
     source: str = ""
     user_attributes: Attributes | None = field(default=None, repr=False)
     item_attributes: Attributes | None = field(default=None, repr=False)
+    times: np.ndarray | None = field(default=None, repr=False)
     files: tuple[str, ...] = field(default=(), repr=False)
     left_out: int = field(default=0, repr=False)
 
@@ -80,6 +83,9 @@ class Ratings:
                 f"{where}: the rating at row {row + 1} of the data (counted from 1) is {ratings[row]}, "
                 "not a finite number"
             )
+        times = ratings if self.times is None else np.asarray(self.times)
+        if times.shape != ratings.shape or (times.dtype.kind != "i" and self.times is not None):
+            raise InputError(f"{where}: times must be whole numbers, as many as ratings")
         for column, value in (("users", users), ("items", items), ("ratings", ratings)):
             object.__setattr__(self, column, value)
 
@@ -106,7 +112,8 @@ class Ratings:
 
     def select(self, index: Any) -> Ratings:
         """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""
-        return replace(self, users=self.users[index], items=self.items[index], ratings=self.ratings[index])
+        times = None if self.times is None else self.times[index]
+        return replace(self, users=self.users[index], items=self.items[index], ratings=self.ratings[index], times=times)
 
 
 def _numbers(ratings: Any, where: str) -> np.ndarray:
@@ -122,27 +129,29 @@ def _numbers(ratings: Any, where: str) -> np.ndarray:
     raise InputError(f"{where}: ratings must be a column of numbers, {reason}")
 
 
-def _movielens(name: str) -> Callable[[], Ratings]:
-    def load() -> Ratings:
+def _movielens(name: str) -> Callable[[bool], Ratings]:
+    def load(timed: bool = False) -> Ratings:
         from coset.data.movielens import load_movielens
 
-        return load_movielens(name)
+        return load_movielens(name, timed)
 
     return load
 
 
-def _synthetic() -> Ratings:
+def _synthetic(timed: bool = False) -> Ratings:
     from coset.data.synthetic import synthetic_ratings
 
+    if timed:
+        raise InputError("synthetic-ratings has no times; split it at random")
     return synthetic_ratings()
 
 
-DATASETS: Mapping[str, Callable[[], Ratings]] = {
+DATASETS: Mapping[str, Callable[[bool], Ratings]] = {
     "movielens-1m": _movielens("movielens-1m"),
     "movielens-100k": _movielens("movielens-100k"),
     "synthetic-ratings": _synthetic,
 }
-"""The built-in data sets: name → loader."""
+"""The built-in data sets: name → loader, which is told whether times are wanted."""
 
 
 def load_ratings(
@@ -154,6 +163,7 @@ def load_ratings(
     separator: str | None = None,
     user_attributes: Sequence[str] | None = None,
     item_attributes: Sequence[str] | None = None,
+    time: str | bool = False,
     to_learn: bool = True,
 ) -> Ratings:
     """The ratings called `data`: a built-in name, or a path.
@@ -168,6 +178,8 @@ def load_ratings(
         separator: between the values of a line: one character or `::`; found by itself.
         user_attributes: columns that say something about the user of a row, the same in all of his rows.
         item_attributes: columns that say something about the item of a row, likewise.
+        time: column of the times of rows: whole numbers, numbers, or ISO 8601 dates; `True` for a usual name such as
+            `timestamp`. Not read by default.
         to_learn: refuse data from which nothing can be learned.
 
     GroupLens' own files of users and movies, where they lie beside the ratings, give their attributes by themselves
@@ -186,17 +198,18 @@ def load_ratings(
         >>> load_ratings("synthetic-ratings").range
         (1.0, 5.0)
     """
-    columns = Columns(user, item, rating, tuple(user_attributes or ()), tuple(item_attributes or ()))
+    columns = Columns(user, item, rating, tuple(user_attributes or ()), tuple(item_attributes or ()), time)
     if isinstance(data, str) and data in DATASETS:
         flags = {"user": user, "item": item, "rating": rating, "separator": separator,
-                 "user_attributes": user_attributes, "item_attributes": item_attributes}  # fmt: skip
+                 "user_attributes": user_attributes, "item_attributes": item_attributes,
+                 "time": time if isinstance(time, str) else None}  # fmt: skip
         if given := [name for name, value in flags.items() if value is not None]:
             words = ", ".join(f"--{name.replace('_', '-').removesuffix('s')}" for name in given)
             raise InputError(
                 f"{data} is built in and its columns are known: leave out {', '.join(given)} (on the command line "
                 f"{words}), as columns and separator are for files"
             )
-        return DATASETS[data]()
+        return DATASETS[data](bool(time))
     if data == "":  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     path = Path(data).expanduser()
@@ -240,7 +253,7 @@ def read_ratings(
         layout = found.layout
         rows = read_rows(found.files, Wanted(columns, separator or layout, False if layout else None))
         beside = {} if separator else found.beside
-        known = {role: listing.read(file.read(), file.where) for role, (listing, file) in beside.items()}
+        known = {role: said for role, read in beside.items() if (said := read()) is not None}
     for role, ids in (("user", rows.users), ("item", rows.items)):
         of_role = zip(columns.attributes, rows.attributes, strict=True)
         if named := {column: values for (whose, column), values in of_role if whose == role}:
@@ -249,7 +262,7 @@ def read_ratings(
         name or path.stem or str(path), rows.users, rows.items, rows.ratings,
         item_name="movie" if PurePosixPath(found.names[0]).name in MEMBERS else "item", source=str(path),
         user_attributes=known.get("user"), item_attributes=known.get("item"),
-        files=found.names if path.is_dir() or not path.exists() else (), left_out=rows.left_out,
+        files=found.names if path.is_dir() or not path.exists() else (), times=rows.times, left_out=rows.left_out,
     )  # fmt: skip
 
 

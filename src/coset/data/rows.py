@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.columns import ROLES, import_polars
+from coset.data.columns import ROLES, Columns, import_polars
 from coset.data.ids import are_decimal, are_marks, are_text, ids_from_plain, plain_numbers, texts_of
 from coset.data.sources import Block, DataFile, Wanted, source_of
+from coset.data.times import Times
 from coset.errors import InputError, brief
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -26,6 +27,7 @@ class Rows:
         ratings: finite, float32.
         attributes: a column for each attribute that was asked for; whole numbers or text, as ids are.
         left_out: how many rows held neither user nor item nor rating.
+        times: when each row was, int64, where that was asked for.
     """
 
     users: np.ndarray
@@ -33,6 +35,7 @@ class Rows:
     ratings: np.ndarray
     attributes: tuple[np.ndarray, ...] = ()
     left_out: int = 0
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ratings)
@@ -47,9 +50,12 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
         InputError: names the file, the row (a line of text, counted from 1 with the header, or the number of a row) and
             the column, and what was expected.
     """
+    columns = wanted.columns
+    assert isinstance(columns, Columns)
     users, items, ratings = _Ids("user"), _Ids("item"), _Ratings()
-    attributes = [_Values() for _ in wanted.columns.attributes]
-    growing: list[Any] = [users, items, ratings, *attributes]
+    attributes = [_Values() for _ in columns.attributes]
+    times = [Times()] if columns.time else []
+    growing: list[Any] = [users, items, ratings, *attributes, *times]
     left_out = 0
     for file in files:
         polars = import_polars(f"{file.where}: reading ratings")
@@ -63,7 +69,7 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
         raise InputError(f"{files[-1].where}: no ratings{besides}; give a file with at least two")
     return Rows(
         users.together(), items.together(), np.concatenate(ratings.pieces),
-        tuple(column.together() for column in attributes), left_out,
+        tuple(column.together() for column in attributes), left_out, times[0].together() if times else None,
     )  # fmt: skip
 
 
@@ -88,6 +94,7 @@ class _Values:
         self._names: dict[str, str] = {}
 
     def add(self, series: Any, block: Block) -> None:
+        series = _joined(series)
         numbers = plain_numbers(series)
         self._keep(ids_from_plain(texts_of(series, block.where).fill_null("")) if numbers is None else numbers)
 
@@ -118,6 +125,7 @@ class _Ids(_Values):
         self._numbers, self._only_numbers = False, True
 
     def add(self, series: Any, block: Block) -> None:
+        _check_single(self._role, series, block)
         ids = plain_numbers(series)
         if ids is None:
             text = texts_of(series, block.where)
@@ -160,6 +168,7 @@ class _Ratings:
     def add(self, series: Any, block: Block) -> None:
         import polars
 
+        _check_single("rating", series, block)
         kind = series.dtype
         if not (kind.is_numeric() or kind in (polars.Boolean, polars.String, polars.Categorical, polars.Enum)):
             raise InputError(f"{block.where}, column {series.name!r}: ratings must be numbers, not {kind}")
@@ -177,6 +186,23 @@ class _Ratings:
             row = int(np.argmin(finite))
             _number(str(series[row]), f"{block.spot(row)}, column {series.name!r}")
         self.pieces.append(values)
+
+
+def _joined(series: Any) -> Any:
+    """A column of lists as the one text that each is, such as `Action|Crime`; any other column as it is."""
+    import polars
+
+    if not isinstance(series.dtype, polars.List | polars.Array) or series.dtype.inner.is_nested():
+        return series
+    return series.cast(polars.List(polars.String)).list.join("|", ignore_nulls=True)
+
+
+def _check_single(role: str, series: Any, block: Block) -> None:
+    if series.dtype.is_nested():
+        raise InputError(
+            f"{block.where}, column {series.name!r}: holds {series.dtype} where one {role} a row is expected; write a "
+            f"row for each (in polars, frame.explode({series.name!r}))"
+        )
 
 
 def _number(value: str, spot: str) -> float:

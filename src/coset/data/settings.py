@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from coset import settings
+from coset.data.attributes import rows_by_id
 from coset.data.encoded import Encoded, encode
 from coset.data.ratings import Ratings, load_ratings
-from coset.data.splits import Split, ordered_split, random_split
+from coset.data.splits import Split, last_split, ordered_split, random_split, time_split
 from coset.data.vocabulary import Order
 from coset.errors import InputError
 
@@ -25,6 +26,7 @@ class DataSettings:
         separator: between the columns of a text file; guessed by default.
         user_attributes, item_attributes: names of the columns of a file that say something about the user or the
             item of a row; none by default.
+        time: name of the column of times, for splits that go by them; guessed by default.
     """
 
     source: str
@@ -35,12 +37,14 @@ class DataSettings:
     # `None` rather than empty, so that what was written down before there were attributes still compares equal.
     user_attributes: tuple[str, ...] | None = None
     item_attributes: tuple[str, ...] | None = None
+    time: str | None = None
 
-    def load(self, to_learn: bool = True) -> Ratings:
-        """The ratings; see `load_ratings`."""
+    def load(self, to_learn: bool = True, timed: bool = False) -> Ratings:
+        """The ratings, with their times where these are wanted or their column is named; see `load_ratings`."""
         return load_ratings(
             self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator,
             user_attributes=self.user_attributes, item_attributes=self.item_attributes, to_learn=to_learn,
+            time=self.time if self.time is not None else timed,
         )  # fmt: skip
 
 
@@ -49,13 +53,14 @@ class SplitSettings:
     """What is held out.
 
     Args:
-        kind: `"random"`, any rows; or `"ordered"`, the last rows of the file.
-        validation: share of the rows that validate.
+        kind: `"random"`, any rows; `"ordered"`, the last rows of the file; `"time"`, the rows of the latest times; or
+            `"last"`, the last row of every user, by time.
+        validation: share of the rows that validate; without a meaning for `"last"`.
         tuning: if positive, validation rows are left alone: this share of the training part is held out
             instead and reported on, so that settings can be chosen without a look at the validation part.
     """
 
-    kind: Literal["random", "ordered"] = "random"
+    kind: Literal["random", "ordered", "time", "last"] = "random"
     validation: float = 0.15
     tuning: float = 0.0
 
@@ -66,6 +71,11 @@ class SplitSettings:
         if not 0 <= self.tuning < 1:
             raise InputError(f"split: tuning must lie between 0 and 1, not {self.tuning}")
 
+    @property
+    def timed(self) -> bool:
+        """Whether the split goes by the times of rows."""
+        return self.kind in ("time", "last")
+
     def split(self, ratings: Ratings, seed: int) -> Split:
         """The split of the rows of `ratings` for this seed, `tuning` left aside.
 
@@ -74,6 +84,15 @@ class SplitSettings:
         """
         if self.kind == "ordered":
             return ordered_split(len(ratings), self.validation)
+        if self.timed:
+            if ratings.times is None:
+                raise InputError(f"{ratings.source or ratings.name}: a split by time needs times, and there are none")
+            try:
+                if self.kind == "time":
+                    return time_split(ratings.times, self.validation)
+                return last_split(rows_by_id(ratings.users)[0], ratings.times)
+            except InputError as error:
+                raise InputError(f"{ratings.source or ratings.name}: {error}") from None
         return random_split(len(ratings), self.validation, seed, ratings.pairs)
 
 
@@ -85,8 +104,8 @@ class VocabularySettings:
         user_order, item_order: `"frequency"`, `"first_appearance"` or `"random"`.
         frequencies: the rows they are counted on: `"training"`, or `"all"` to repeat work that did so.
         unseen: what becomes of ids that the vocabulary does not know: `"error"`, or `"shared"`, one more row for
-            all of them. By default an error after a random split, which knows all ids, and shared after an
-            ordered one.
+            all of them. By default an error after a random split, which knows all ids, and shared after any
+            other.
     """
 
     user_order: Order = "frequency"

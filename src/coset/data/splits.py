@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from coset.errors import InputError
 
-Kind = Literal["random", "ordered"]
+Kind = Literal["random", "ordered", "time", "last"]
 
 _SPLIT, _TUNING = 1, 2  # so that one seed draws two unrelated slices
 
@@ -21,15 +21,23 @@ class Split:
     Args:
         training: rows to learn from.
         validation: rows to report on.
-        kind: how they were drawn; `"ordered"` means that validation comes after training, so that it may hold
-            ids which training has not seen.
+        kind: how they were drawn.
         together: see `random_split`.
+        times: see `time_split` and `last_split`.
+        users: see `last_split`.
     """
 
     training: np.ndarray
     validation: np.ndarray
     kind: Kind = "random"
     together: np.ndarray | None = None
+    times: np.ndarray | None = None
+    users: np.ndarray | None = None
+
+    @property
+    def future(self) -> bool:
+        """Whether validation comes after training, so that it may hold ids which training has not seen."""
+        return self.kind != "random"
 
     def __len__(self) -> int:
         return len(self.training) + len(self.validation)
@@ -39,7 +47,7 @@ class Split:
 
         Args:
             fraction: of the training rows, in (0, 1).
-            seed: of the draw; an ordered split takes the last rows and needs none.
+            seed: of the draw; other splits than random ones need none.
 
         Returns:
             A split of the rows of `training`; its `validation` is the slice for tuning.
@@ -49,10 +57,16 @@ class Split:
             85
         """
         n = len(self.training)
-        ordered = self.kind == "ordered"
-        together = None if self.together is None else self.together[self.training]
-        inner = ordered_split(n, fraction) if ordered else _random(n, fraction, seed, _TUNING, together)
-        return Split(self.training[inner.training], self.training[inner.validation], self.kind, self.together)
+        together, times, users = (
+            None if column is None else column[self.training] for column in (self.together, self.times, self.users)
+        )
+        if self.kind == "ordered":
+            inner = ordered_split(n, fraction)
+        elif times is None:
+            inner = _random(n, fraction, seed, _TUNING, together)
+        else:
+            inner = time_split(times, fraction) if users is None else last_split(users, times)
+        return replace(self, training=self.training[inner.training], validation=self.training[inner.validation])
 
 
 def random_split(n: int, validation: float, seed: int, together: np.ndarray | None = None) -> Split:
@@ -87,6 +101,58 @@ def ordered_split(n: int, validation: float) -> Split:
     rows = np.arange(n, dtype=np.int64)
     cut = n - _count(n, validation)
     return Split(rows[:cut], rows[cut:], "ordered")
+
+
+def time_split(times: np.ndarray, validation: float) -> Split:
+    """A split by time: the latest rows validate, `round(n * validation)` of them and any more of the same time.
+
+    Args:
+        times: when each row was, whole numbers, shape `(n,)`.
+        validation: share of the rows that validate, in (0, 1).
+
+    Raises:
+        InputError: the share is out of range, or so many rows are of one time that none is left to train on.
+
+    Example:
+        >>> time_split(np.array([30, 10, 20, 10]), validation=0.25).validation
+        array([0])
+    """
+    held = _count(len(times), validation)
+    cut = np.partition(times, len(times) - held)[len(times) - held]
+    validates = times >= cut
+    if validates.all():
+        many = "all" if times.max() == cut else "the earliest"
+        raise InputError(
+            f"{many} rows are of one time ({cut}), so a split by time leaves none to train on; check which column "
+            "holds the time, take a smaller share, or split at random"
+        )
+    return Split(np.flatnonzero(~validates), np.flatnonzero(validates), "time", times=times)
+
+
+def last_split(users: np.ndarray, times: np.ndarray) -> Split:
+    """A split that leaves out the last row of every user, of users with two rows or more: the latest, and of those of
+    one time the last in the order of rows.
+
+    Args:
+        users: a number for each row, equal for rows of one user, shape `(n,)`.
+        times: when each row was, whole numbers, likewise.
+
+    Raises:
+        InputError: no user has two rows.
+
+    Example:
+        >>> last_split(np.array([7, 7, 8]), np.array([20, 10, 5])).validation
+        array([0])
+    """
+    order = np.lexsort((times, users))  # stable: of equal times the last row comes last
+    of = users[order]
+    ends = np.append(of[1:] != of[:-1], True)
+    again = np.insert(of[1:] == of[:-1], 0, False)
+    validation = np.sort(order[ends & again])
+    if not len(validation):
+        raise InputError("no user has two rows, so none has a last one to leave out; split by time or at random")
+    training = np.delete(np.arange(len(users), dtype=np.int64), validation)
+    return Split(training, validation, "last", times=times, users=users)
 
 
 def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarray | None = None) -> Split:

@@ -61,7 +61,7 @@ class RatingsRecipe(Recipe):
 
     def load(self, beside: Path, progress: Any = None) -> Ratings:
         """The ratings."""
-        return self.data.load()
+        return self.data.load(timed=self.split.timed)
 
     def fingerprint(self, data: Ratings) -> dict[str, Any]:
         """Size and hash of the columns."""
@@ -163,6 +163,8 @@ class RatingsRecipe(Recipe):
             )
         rows = ratings
         if part != "all":
+            if finished.spec.split.timed and ratings.times is None:
+                ratings = finished.own_ratings(run, asked.source)
             encoded = finished.spec.prepare(ratings)
             rows = encoded.ratings.select(getattr(encoded.split, part))
         errors = finished.evaluate(rows)

@@ -296,7 +296,7 @@ class FinishedRun:
         """
         data = self.spec.data if source is None else replace(self.spec.data, source=source)
         try:
-            ratings = data.load()
+            ratings = data.load(timed=self.spec.split.timed)
         except InputError as error:
             if source is None and not Path(data.source).exists():
                 raise InputError(
@@ -322,6 +322,10 @@ def fingerprint(ratings: Ratings) -> dict[str, Any]:
     for column in (ratings.users, ratings.items, ratings.ratings):
         _hash(found, column)
     whole = {"rows": len(ratings), "sha256": found.hexdigest()}
+    if ratings.times is not None:
+        found = hashlib.sha256()
+        _hash(found, ratings.times)
+        whole["times"] = found.hexdigest()
     if ratings.user_attributes is None and ratings.item_attributes is None:
         return whole
     found = hashlib.sha256()

@@ -137,3 +137,35 @@ def test_options_are_checked_before_a_folder_is_made(coset: Coset, words: tuple[
     Path("s.toml").write_text('label = "y"\nnumeric = ["n"]\ncategorical = []\n')
     assert sentence in coset("prepare", "a.csv", "out", "--schema", "s.toml", *words).sentence
     assert not Path("out").exists()
+
+
+def test_columns_that_look_like_lists_and_labels_that_say_nothing(coset: Coset) -> None:
+    genres = [f"g{k % 7}^g{k % 11}^g{k % 13}" for k in range(400)]
+    rows = "".join(f"1,{of},name {k}; street {k}\n" for k, of in enumerate(genres))
+    Path("a.csv").write_text("y,genres,address\n" + rows)
+    Path("s.toml").write_text('label = "y"\ncategorical = ["genres", "address"]\n')
+    found = coset("prepare", "a.csv", "out", "--schema", "s.toml", "--json")
+    assert found.code == 0, found.err
+    one, lists = found.json["hints"]
+    assert "every label of the training part is 1, so there is nothing to learn" in one
+    assert "'genres' hold texts with '^' in them" in lists
+    assert found.err.count("coset: warning: out: ") == 2
+    refused = coset("train", "out", "--dim", 4, "--out", "runs/a").sentence
+    assert "out: every label of the training part is 1, so there is nothing to learn" in refused
+    assert not Path("runs/a/run.json").exists()
+    assert coset("prepare", "a.csv", "later", "--like", "out", "--json").json["hints"] == []
+
+
+def test_a_foreign_vocabulary_is_refused(tmp_path: Path) -> None:
+    for name, letters in (("a", "abc"), ("b", "xyz")):
+        (tmp_path / f"{name}.csv").write_text(
+            "y,c\n" + "".join(f"{k % 2},{letter}\n" for k, letter in enumerate(letters))
+        )
+        prepare(tmp_path / f"{name}.csv", tmp_path / name, ClickSchema("y", categorical=("c",)), ALL)
+    path = tmp_path / "a" / "vocabularies" / "c.safetensors"
+    path.write_bytes((tmp_path / "b" / "vocabularies" / "c.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"c\.safetensors: not the vocabulary that these data were prepared with"):
+        prepare(tmp_path / "a.csv", tmp_path / "later", like=tmp_path / "a")
+    path.unlink()
+    with pytest.raises(InputError, match=r"c\.safetensors: is not there"):
+        ClickData.open(tmp_path / "a")

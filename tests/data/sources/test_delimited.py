@@ -66,6 +66,17 @@ def test_every_layout_gives_the_same_rows(data: bytes) -> None:
     assert [column.dtype.str[1:] for column in (users, items, ratings)] == ["i8", "i8", "f4"]
 
 
+def test_a_quote_within_a_value_is_a_character_and_ends_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b'user,item,rating\n1,5" disk,5\n' + b"2,20,3\n" * 40 + b'3,"a ""b""\nc",4\n'
+    expected = as_lists(read_delimited(data, "f.csv"))
+    assert expected[1][::41] == ['5" disk', 'a "b"\nc']
+    monkeypatch.setattr(delimited, "CHUNK", 20)
+    monkeypatch.setattr(delimited, "LONGEST", 100)
+    assert as_lists(read_delimited(data, "f.csv")) == expected
+    with pytest.raises(InputError, match="line 1: a row of more than"):
+        read_delimited(b"x" * 300, "f.csv")
+
+
 def test_text_ids_stay_text() -> None:
     users, items, _ = read_delimited("user,item,rating\nzoë,007,5\nbob,7,3\n".encode(), "f.csv")
     assert users.tolist() == ["zoë", "bob"]

@@ -114,7 +114,7 @@ def test_attributes(tmp_path: Path, values: pl.Series, expected: list[object]) -
     assert [column.tolist() for column in found[3:]] == [expected, [1, 2], expected]
 
 
-@pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"\xff", b"b"]])
+@pytest.mark.parametrize("values", [[[[1]], [[2]]], [{"a": 1}, {"a": 2}], [b"\xff", b"b"]])
 def test_values_that_are_no_text_are_refused(tmp_path: Path, values: list[object]) -> None:
     path = write(tmp_path, extra=values)
     with pytest.raises(InputError, match=r"f\.parquet, column 'extra': expected whole numbers or text"):
@@ -195,3 +195,16 @@ def test_missing_columns_are_listed(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1], "b": [2]}).write_parquet(path)
     with pytest.raises(InputError, match=r"'a', 'b'.*--user"):
         read_parquet(path)
+
+
+def test_lists_are_one_value_of_an_attribute_and_no_ids(tmp_path: Path) -> None:
+    genres = [["Action", "Crime"], ["Action", "Crime"], None]
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"user": [1, 2, 1], "item": [5, 5, 6], "rating": [1, 2, 3], "genres": genres}).write_parquet(path)
+    *_, found = read_parquet(path, Columns(item_attributes=("genres",)))
+    assert found.tolist() == ["Action|Crime", "Action|Crime", ""]
+    for role in ("user", "item", "rating"):
+        with pytest.raises(
+            InputError, match=rf"column 'genres': holds List\(String\) where one {role} a row is expected"
+        ):
+            read_parquet(path, Columns(**{role: "genres"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,9 @@ class Finisher:
         text, offsets = _texts(numbering, places)
         vocabulary = ClickVocabulary(name, self.schema.type_of(name), keys[places], missing, shared, text, offsets)
         vocabulary.save(vocabulary_path(self.out, name))
-        facts = {"distinct": len(keys), "kept": len(places), "missing": missing, "shared": shared}
+        facts: Facts = {"distinct": len(keys), "kept": len(places), "missing": missing, "shared": shared}
+        if name not in self.schema.lists and (found := _separator(vocabulary, counts[places])) is not None:
+            facts["lists_with"] = found
         return ids, often, facts
 
     def _count(self, numbering: Distinct | Hashed, counts: np.ndarray) -> None:
@@ -246,6 +249,27 @@ class Finisher:
                 count = total
         deviation = float(np.sqrt(squares / count)) if count else 0.0
         return mean, deviation if deviation > 0 else 1.0, missing
+
+
+_LOOKED_AT = 2000
+_FEWEST = 50
+
+
+def _separator(vocabulary: ClickVocabulary, counts: np.ndarray) -> str | None:
+    """What separates the items of a column that looks as if it held lists: most rows have that character within, and
+    fewer items than texts are there, as items come again. Told by the most frequent texts."""
+    if vocabulary.text is None or vocabulary.offsets is None or len(counts) < _FEWEST:
+        return None
+    ends = vocabulary.offsets[: _LOOKED_AT + 1].tolist()
+    texts = [bytes(vocabulary.text[start:stop]) for start, stop in pairwise(ends)]
+    rows = counts[: len(texts)].astype(np.int64)
+    for separator in (b"|", b"^", b";", b","):
+        parts = [text.split(separator) for text in texts]
+        several = np.array([len(part) > 1 and all(part) for part in parts])
+        items = {item for part in parts for item in part}
+        if 2 * int(rows[several].sum()) > int(rows.sum()) and len(items) < len(texts):
+            return separator.decode()
+    return None
 
 
 def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:

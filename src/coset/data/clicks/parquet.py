@@ -12,8 +12,9 @@ from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
 from coset.data.columns import import_polars
 from coset.data.ids import BLANKS, texts_of
+from coset.data.times import fields_of, moments
 from coset.errors import InputError, unknown
-from coset.kernels import instants, parse
+from coset.kernels import parse
 
 ROWS = 1 << 16
 """Rows that are worked on at once."""
@@ -71,7 +72,7 @@ def _block(polars: Any, file: LogFile, schema: ClickSchema, frame: Any, start: i
         states[missing] = parse.GOOD
         findings.note(states > 0, _bad(findings.number_reason, name, states, frame[name]))
         numeric[place, missing] = np.nan
-    time = None if schema.time is None else _times(polars, file, schema, frame[schema.time], findings)
+    time = None if schema.time is None else _times(file, schema, frame[schema.time], findings)
     features = {}
     for name in schema.features:
         series, lengths = frame[name], None
@@ -99,7 +100,7 @@ def _number(polars: Any, file: LogFile, schema: ClickSchema, series: Any) -> tup
     """The numbers of a column, which are missing, and what became of each. Text is read as that of a text file."""
     kind = series.dtype
     if kind in (polars.String, polars.Categorical, polars.Enum):
-        data, bounds = _fields(polars, file, series.cast(polars.String).fill_null(""))
+        data, bounds = fields_of(series.cast(polars.String).fill_null(""), str(file.path))
         values, states = np.empty((1, len(series))), np.empty((1, len(series)), dtype=np.uint8)
         one, whole = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.uint8)
         parse.numbers(data, bounds, 0, len(series), one, whole, False, parse.marks(schema.missing), values, states)
@@ -116,51 +117,9 @@ def _number(polars: Any, file: LogFile, schema: ClickSchema, series: Any) -> tup
     return values, missing, np.zeros(len(values), dtype=np.uint8)
 
 
-def _times(polars: Any, file: LogFile, schema: ClickSchema, series: Any, findings: Findings) -> Times:
+def _times(file: LogFile, schema: ClickSchema, series: Any, findings: Findings) -> Times:
     """The times of a column, whatever its type."""
-    kind = series.dtype
-    missing = series.is_null().to_numpy()
-    states = np.full(len(series), parse.GOOD, dtype=np.uint8)
-    if kind == polars.Date:
-        units, steps = 86400 * series.to_physical().cast(polars.Int64).fill_null(0).to_numpy(), np.zeros(len(series))
-        states[:] = instants.DATE
-    elif kind.is_temporal():
-        ticks = {"ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "time_unit", "ns")]
-        units, rest = np.divmod(series.to_physical().fill_null(0).to_numpy(), ticks)
-        steps = rest * (instants.STEPS // ticks)
-        if isinstance(kind, polars.Datetime):
-            states[:] = instants.DATE
-    elif kind.is_integer():
-        numbers = series.cast(polars.Int64, strict=False)
-        states[numbers.is_null().to_numpy() & ~missing] = parse.OVERFLOW
-        units, steps = numbers.fill_null(0).to_numpy(), np.zeros(len(series))
-    elif kind.is_float():
-        values = series.cast(polars.Float64).fill_null(0).to_numpy()
-        missing = missing | np.isnan(values)
-        states[~(np.abs(values) < 2.0**63)] = parse.OVERFLOW
-        values = np.where(states == parse.OVERFLOW, 0, values)
-        units = np.floor(values).astype(np.int64)
-        steps = (values - units) * instants.STEPS
-    elif kind.is_nested() or kind in (polars.Boolean, polars.Binary):
-        raise InputError(f"{file.path}, column {series.name!r}: times are expected, not {kind}")
-    else:  # text, and decimals as it writes them
-        data, bounds = _fields(polars, file, series.cast(polars.String).fill_null(""))
-        units, steps = np.empty(len(series), dtype=np.int64), np.empty(len(series), dtype=np.int64)
-        instants.instants(data, bounds, 0, False, parse.marks(schema.missing), units, steps, states)
-    states[missing] = parse.MISSING
-    return findings.times(
-        np.array(units, dtype=np.int64), np.array(steps, dtype=np.int64), states, lambda row: str(series[row])
-    )
-
-
-def _fields(polars: Any, file: LogFile, text: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a column of text, and where its fields are: the bytes before and after one belong to no other."""
-    data = "".join(text.to_list()).encode()
-    ends = np.cumsum(text.str.len_bytes().to_numpy(), dtype=np.int64)
-    if len(data) > np.iinfo(np.int32).max - 1:
-        raise InputError(f"{file.path}, column {text.name!r}: texts of more than 32 kB on average")
-    begins = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]]) if len(ends) else ends
-    return np.frombuffer(data, dtype=np.uint8), np.stack([begins - 1, ends], axis=1).astype(np.int32)
+    return findings.times(*moments(series, str(file.path), schema.missing), lambda row: str(series[row]))
 
 
 def _items(polars: Any, file: LogFile, series: Any) -> tuple[Any, np.ndarray]:
@@ -201,7 +160,7 @@ def _keys(
         text = series.cast(polars.String).fill_null("")
     except _unreadables(polars) as error:
         raise InputError(f"{file.path}, column {series.name!r}: no text ({_first_line(error)})") from None
-    data, bounds = _fields(polars, file, text)
+    data, bounds = fields_of(text, str(file.path))
     keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
     parse.categories(
         data, bounds, 0, len(text), np.zeros(1, dtype=np.int64), np.array([TYPES[wanted]], dtype=np.int64), False,

@@ -35,7 +35,7 @@ from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.data.clicks.store import ClickData, Feature
 from coset.data.clicks.write import write_prepared
-from coset.errors import InputError
+from coset.errors import InputError, brief
 from coset.files import claimed, read_json, sweep, write_json
 
 CHOICES = "prepare.json"
@@ -301,7 +301,28 @@ def summary(data: ClickData) -> dict[str, Any]:
         "ids": sum(feature.num_embeddings for feature in data.features),
         "bytes": sum(path.stat().st_size for path in data.folder.rglob("*") if path.is_file()),
         "fingerprint": data.fingerprint["digest"],
+        "hints": _hints(data),
     }
+
+
+def _hints(data: ClickData) -> list[str]:
+    """What is odd about data, and may be a mistake in a schema."""
+    facts = data.facts
+    found: list[str] = []
+    if facts["like"] is not None:  # they have the schema of those, which were told of
+        return found
+    if facts["click_rate"] in (0, 1):
+        found.append(
+            f"every label of the training part is {facts['click_rate']:g}, so there is nothing to learn; check which "
+            f"column the schema calls the label ({brief(facts['schema']['label'])}), and the split"
+        )
+    for name, of in facts["features"].items():
+        if separator := of.get("lists_with"):
+            found.append(
+                f"most rows of {brief(name)} hold texts with {separator!r} in them, made of fewer items, and each is "
+                f"one category: if these are lists, name the column in lists, with list_separator = {separator!r}"
+            )
+    return found
 
 
 def _check_same(choices: dict[str, Any], before: Any, out: Path) -> None:

@@ -9,8 +9,9 @@ from coset.data.files import DataFile
 from coset.data.sources.base import Block, Source, Wanted
 from coset.data.sources.delimited import Delimited
 from coset.data.sources.parquet import Parquet
+from coset.data.sources.recbole import Recbole
 
-SOURCES: tuple[Source, ...] = (Parquet(), Delimited())
+SOURCES: tuple[Source, ...] = (Parquet(), Recbole(), Delimited())
 """All formats, in the order in which they are asked; the last one takes any text."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from coset.data.columns import Columns
+from coset.data.columns import Columns, Named
 from coset.data.files import DataFile
 
 
@@ -20,7 +20,7 @@ class Wanted:
         header: whether the first line of a text names the columns; found by itself where `None`.
     """
 
-    columns: Columns = field(default_factory=Columns)
+    columns: Columns | Named = field(default_factory=Columns)
     separator: str | None = None
     header: bool | None = None
 
@@ -30,8 +30,8 @@ class Block:
     """Some rows of a file, in its order.
 
     Args:
-        columns: user, item, rating and then the attributes, as polars columns of any type, called as in the file; a
-            null is a missing value, and so is an empty text.
+        columns: those that are wanted, in the order of `Columns.find` (user, item, rating, then the attributes), as
+            polars columns of any type, called as in the file; a null is a missing value, and so is an empty text.
         where: the file, for errors.
         spot: where a row of the block stands, likewise: `"f.csv, line 7"`.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +46,10 @@ class Delimited:
         """Any text may be delimited."""
         return True
 
+    def named(self, field: str) -> str:
+        """The name of a column, as the header writes it."""
+        return field.strip()
+
     def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
         """See `Source.blocks`."""
         polars = import_polars(f"{file.where}: reading ratings")
@@ -58,7 +62,7 @@ class Delimited:
                     if said := re.match(rb"\"?sep=(.)\"?\r?\n", data, re.IGNORECASE):
                         wanted = replace(wanted, separator=wanted.separator or said[1].decode())
                         first, data = first + 1, data[said.end() :]
-                    form = form_of(data, file.where, wanted)
+                    form = form_of(data, file.where, wanted, self.named)
                     header, data = _cut_header(data, form)
                     first += header
                 yield _block(polars, data, form, first)
@@ -80,9 +84,14 @@ class Form:
         return self.header and self.separator != "::"
 
 
-def form_of(data: bytes, where: str, wanted: Wanted) -> Form:
-    """The layout of a text that begins with `data`."""
-    first = data.lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8").rstrip("\r")
+def first_line(data: bytes) -> str:
+    """The first line of a text that is not blank."""
+    return data.lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+
+
+def form_of(data: bytes, where: str, wanted: Wanted, named: Callable[[str], str] = str.strip) -> Form:
+    """The layout of a text that begins with `data`; `named` makes names of the fields of its header."""
+    first = first_line(data)
     separator = _separator(first, where, wanted.separator)
     if separator == " ":
         first = " ".join(first.split())
@@ -101,7 +110,7 @@ def form_of(data: bytes, where: str, wanted: Wanted) -> Form:
         )
     if separator != "::" and not (separator == " " and '"' not in first):
         fields, _ = _header(data, separator, where)
-    names = tuple(field.strip() for field in fields)
+    names = tuple(map(named, fields))
     if len(names) == 1 and (other := _other_separator(first, separator)):
         raise InputError(
             f"{where}: separated by {separator!r}, the header is the single column {brief(first)}; "
@@ -166,14 +175,13 @@ def _chunks(stream: Stream, where: str) -> Iterator[tuple[int, bytes]]:
             ended = not piece
         data = b"".join(pieces)
         cut = len(data) if ended else data.rfind(b"\n") + 1
-        # An odd number of quotes: the last line feed may stand within a value.
-        if not cut or (not ended and data.count(b'"', 0, cut) % 2) or not (begun or ended or data.strip()):
+        # An odd number of quotes: the last line feed may stand within a value. No value is as long as LONGEST, so there
+        # one of them is an ordinary character, such as the mark of inches.
+        within = not ended and data.count(b'"', 0, cut) % 2 and len(data) < LONGEST
+        if not cut or within or not (begun or ended or data.strip()):
             kept = data
             if len(data) > LONGEST:
-                raise InputError(
-                    f"{where}, line {line}: a row of more than {LONGEST >> 20} MiB, or quotes that do not match; is it "
-                    "a text file?"
-                )
+                raise InputError(f"{where}, line {line}: a row of more than {LONGEST >> 20} MiB; is it a text file?")
             continue
         begun = True
         yield line, data[:cut]

@@ -115,10 +115,22 @@ def execute(
                 return finished.metrics
         for part in PARTS:
             data.part(part).check()
+        refuse_one_label(data)
         run = _Run(spec, folder, data, about, engine, saving or Saving(), before, keep_state)
         if not begun:  # not before it is sure that there can be a run of these choices
             write_json(folder / RUN, about)
         return run.train(tensorboard, on_step)
+
+
+def refuse_one_label(data: ClickData) -> None:
+    """Raise an `InputError` if all rows of the training part have one label, as data of ratings with one rating are
+    refused."""
+    labels = data.part("training").column("label")
+    if len(labels) and (value := int(labels[0])) == labels.min() == labels.max():
+        raise InputError(
+            f"{data.folder}: every label of the training part is {value}, so there is nothing to learn; check which "
+            "column the schema calls the label, and how the rows are split"
+        )
 
 
 def described(data: ClickData) -> dict[str, Any]:

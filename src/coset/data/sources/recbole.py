@@ -1,0 +1,79 @@
+"""Columns out of RecBole's atomic files, whose header gives every column a type: `user_id:token`, `rating:float`.
+
+The format is that of RecBole 1.2 ("Atomic Files" in its documentation): tabs between columns, blanks between the values
+of a sequence. Values are read as of any other text, so a whole number is one id however it is written, and a time keeps
+all its digits, where RecBole itself keeps every `float` in 32 bits: times in seconds are there exact to 128 seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from coset.data.attributes import Attributes
+from coset.data.columns import Named
+from coset.data.files import DataFile
+from coset.data.foreign import HEAD
+from coset.data.ids import ids_from_text, texts_of
+from coset.data.sources.base import Wanted
+from coset.data.sources.delimited import Delimited, first_line
+
+_TYPED = re.compile(r"([^:\t]+):(token|token_seq|float|float_seq)")
+ENDING = ".inter"
+"""Of the name of a file of interactions; `.user` and `.item` beside it say something of its users and items."""
+
+
+class Recbole(Delimited):
+    """Reads RecBole's atomic files."""
+
+    name = "a RecBole atomic file"
+
+    def sniff(self, file: DataFile) -> bool:
+        """Whether every column of the header has a type."""
+        return bool(_types(file))
+
+    def named(self, field: str) -> str:
+        """The name without its type."""
+        return field.strip().rpartition(":")[0]
+
+
+def read_attributes(file: DataFile) -> Attributes | None:
+    """What a file of users or items says of them: its columns of tokens, of which a sequence is one value as a whole.
+
+    Left out are measures (`float`), and columns of more than half as many values as there are ids, such as titles and
+    postal codes: each would be another id, not a partition. `None` where nothing is left, or the file is no atomic one.
+
+    Raises:
+        InputError: names the file and the line.
+    """
+    types = _types(file)
+    key, *others = types or ("",)
+    names = [name for name in others if types[name].startswith("token")]
+    if not names:
+        return None
+    pieces = [block.columns for block in Recbole().blocks(file, Wanted(Named((key, *names))))]
+    ids, *columns = (_together(column, file.where) for column in zip(*pieces, strict=True))
+    kept = {
+        name: values
+        for name, values in zip(names, columns, strict=True)
+        if 2 * len(dict.fromkeys(values.tolist())) <= len(ids)
+    }
+    return Attributes(ids, kept, file.where) if kept else None
+
+
+def _types(file: DataFile) -> dict[str, str]:
+    """The types of the columns by name; empty where the header is not of this format."""
+    fields = first_line(file.head).split("\t")
+    if b"\n" not in file.head.lstrip(b"\r\n") and len(file.head) >= HEAD:
+        fields.pop()  # cut off
+    found = [_TYPED.fullmatch(field.strip()) for field in fields]
+    return {match[1]: match[2] for match in found if match} if all(found) else {}
+
+
+def _together(pieces: tuple[Any, ...], where: str) -> np.ndarray:
+    """A column as ids are; a missing value is the empty text."""
+    import polars
+
+    return ids_from_text(polars.concat([texts_of(piece, where).fill_null("") for piece in pieces]))
