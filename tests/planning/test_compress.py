@@ -589,15 +589,18 @@ def test_frequencies_of_some_tables_are_not_enough_for_a_budget() -> None:
 
 @pytest.mark.parametrize("method", [coset.PathBased((15, 4), 4), coset.DeepHash(4, 8, 1)])
 def test_fits_are_as_near_in_types_of_16_bits(method: coset.Method) -> None:
-    """As near as a fit in float32 that is cut to them."""
+    """From the same beginning as in float32; other fresh values lead to other local minima in any type."""
+    torch.manual_seed(0)
+    weight = 0.05 * torch.randn(60, 8)
+    begun = method.build(Table("u", 60, 8)).state_dict()
     found = {}
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        torch.manual_seed(0)
-        model = nn.ModuleDict({"u": nn.Embedding(60, 8)})
-        model["u"].weight.data.mul_(0.05)
-        found[dtype] = compress_(model.to(dtype), method).tables[0].relative
-        assert model["u"](torch.tensor([1])).dtype == dtype
-    assert found[torch.float16] == pytest.approx(found[torch.float32], rel=0.03)
+        module = method.build(Table("u", 60, 8, dtype=dtype))
+        module.load_state_dict(begun)
+        found[dtype] = module.fit_(weight.to(dtype)) ** 0.5
+        assert {of.dtype for of in module.parameters()} == {dtype}
+    assert found[torch.float32] < 0.95 * 0.05
+    assert found[torch.float16] == pytest.approx(found[torch.float32], rel=0.01)
     assert found[torch.bfloat16] == pytest.approx(found[torch.float32], rel=0.03)
 
 
