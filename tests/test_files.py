@@ -157,6 +157,16 @@ def test_a_folder_of_something_else_is_never_claimed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", [".coset-lock", "mark", "other"])
+def test_a_pipe_in_a_folder_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mark").touch()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=f"{name}: a pipe or a device"), claimed(tmp_path, "mark", resume=True):
+        pass
+
+
 def test_a_folder_where_a_process_died_before_its_mark_can_be_claimed(tmp_path: Path) -> None:
     (tmp_path / ".coset-lock").touch()
     (tmp_path / ".run.json.abc.coset-part").write_text("{")

@@ -123,8 +123,8 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     What a killed process left half-written is cleared away.
 
     Raises:
-        InputError: the folder holds something and `resume` is false, or something that is not of this kind, or
-            another process works in it.
+        InputError: the folder holds something and `resume` is false, or something that is not of this kind, such as a
+            pipe, or another process works in it.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -135,6 +135,9 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     if held and mark not in held:
         raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():  # which would be waited for without end
+            raise InputError(f"{path}: a pipe or a device, where files of coset's lie; remove it")
     with locked(folder):
         for path in folder.iterdir():
             if path.name.endswith(_ASIDE):
