@@ -4,13 +4,15 @@
 # PIP_ARGS=...  handed to every `pip install`. The torch that pip finds by itself on Linux may be the CUDA build of
 #               several GB; PyTorch's "Get Started" page names the --index-url of the CPU build, which is all
 #               that coset's demo and tests need.
-# ARGS=...      handed to pytest: make test ARGS="-k sizes"
+# ARGS=...      handed to pytest: make test ARGS="-k sizes"; by make fuzz, to tests/fuzz/run.py: ARGS="--group clicks"
+# SECONDS=...   how long make fuzz goes on
 # NAME=...      one benchmark: make bench NAME=scale
 
 PYTHON ?= python3
 PIP_ARGS ?=
 NAME ?=
 ARGS ?=
+SECONDS ?= 120
 
 comma := ,
 VENV := .venv
@@ -29,12 +31,14 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-keras lint types docs bench clean stale
+.PHONY: help demo test fuzz test-keras lint types docs bench clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make test-keras  run the tests of the Keras layers on TensorFlow and JAX, too, in $(KERAS_VENV)"
+	@echo "make fuzz    throw changed files, settings, folders and arguments at coset for SECONDS=$(SECONDS)"
+	@echo "             (ARGS=... goes to tests/fuzz/run.py, which repeats any input by its number)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
 	@echo "make docs    write docs/methods.md from the registry and docs/benchmarks.md from benchmarks/results"
@@ -52,6 +56,9 @@ test: $(STAMP)
 test-keras: $(KERAS_STAMP)
 	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)
 	KERAS_BACKEND=jax $(KERAS_RUN) -m pytest tests/keras $(ARGS)
+
+fuzz: $(STAMP)
+	$(RUN) tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -1,0 +1,74 @@
+"""The runner in tests/fuzz takes a few inputs of every group, and finds what it is there to find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parent / "fuzz"
+GROUPS = ("ratings", "clicks", "settings", "folders")
+
+FAKE = """
+import time
+from judge import Fault, command
+
+class Fake:
+    def try_input(self, draw, scratch):
+        {body}
+        return draw.choice(("taken", "refused"))
+
+def group(folder):
+    return Fake()
+"""
+
+
+def run(*words: object, folder: Path = FUZZ) -> subprocess.CompletedProcess[str]:
+    """The runner in a folder of groups, in a process of its own."""
+    command = [sys.executable, str(folder / "run.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.mark.timeout(300)  # where it is the first to compile kernels
+def test_every_group_takes_inputs() -> None:
+    """A few inputs of each group end as they should."""
+    ended = run("--inputs", 20)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [line.split(":")[0] for line in ended.stdout.splitlines()] == list(GROUPS)
+    assert all(": 20 inputs in " in line for line in ended.stdout.splitlines())
+
+
+def fake(folder: Path, body: str, limit: str = "30") -> Path:
+    """A copy of the runner with one group, which does `body` for every input."""
+    for name in ("run.py", "judge.py"):
+        text = (FUZZ / name).read_text(encoding="utf-8").replace("LIMIT = 30\n", f"LIMIT = {limit}\n")
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "settings.py").write_text(FAKE.format(body=body), encoding="utf-8")
+    return folder
+
+
+FAULTS = {
+    "figures": ("raise Fault('another figure')", "another figure"),
+    "tracebacks": ("return [][3]", "IndexError: list index out of range"),
+    "panics": ("raise BaseException('panic')", "BaseException: panic"),
+    "hangs": ("time.sleep(60)", "took longer than 0.1 s"),
+    "usage": ("raise Fault(command('train').err)", "Missing argument"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), FAULTS.values(), ids=FAULTS)
+def test_faults_are_found(tmp_path: Path, body: str, said: str) -> None:
+    """A group that misbehaves is told of, with how to repeat it, and the exit code says so."""
+    ended = run("--inputs", 2, "--group", "settings", folder=fake(tmp_path, body, "0.1" if "sleep" in body else "30"))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert said in ended.stdout
+    assert "--- settings: --group settings --seed 0 --only 1" in ended.stdout
+
+
+def test_a_blind_group_is_a_fault(tmp_path: Path) -> None:
+    """A group whose inputs all end alike shows nothing, which is told."""
+    ended = run("--inputs", 100, "--group", "settings", folder=fake(tmp_path, "return 'taken'"))
+    assert ended.returncode == 1
+    assert "none was refused" in ended.stdout
