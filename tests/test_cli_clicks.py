@@ -205,3 +205,52 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     moved = coset("evaluate", "runs/a", later, "--data", "elsewhere", "--json").json
     assert moved == {**first, "dataset": "later", "part": "all", "own": False}
     assert coset("evaluate", "runs/a", "--data", "elsewhere", "--json").json == first
+
+
+def _logs(folder: Path) -> dict[str, tuple[str, str]]:
+    """The same clicks in forms that tell themselves, and a later log without the label where the form can be so."""
+    draw = np.random.default_rng(0)
+    rows = [(int(draw.random() < (user + item) % 5 / 4), user, item) for user, item in draw.integers(0, 20, (300, 2))]
+    header = "user_id:token\titem_id:token"
+    return {
+        "libsvm": ("".join(f"{y} {user}:1 {20 + item}:1 50:{item}.5\n" for y, user, item in rows), "1 3:1\n0 4:1\n"),
+        "libffm": ("".join(f"{y} 0:{user}:1 1:{item}:1\n" for y, user, item in rows), "1 0:3:1 1:5:1\n0 0:4:1\n"),
+        "inter": (
+            f"{header}\tlabel:float\n" + "".join(f"{user}\t{item}\t{y}\n" for y, user, item in rows),
+            f"{header}\n3\t5\n4\t\n",
+        ),
+    }
+
+
+@pytest.mark.parametrize("form", ["libsvm", "libffm", "inter"])
+def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, form: str) -> None:
+    text, later = _logs(tmp_path)[form]
+    Path("log.csv").write_text(text)
+    Path("later.csv").write_text(later)
+    features = {"libsvm": ["features"], "libffm": ["0", "1"], "inter": ["user_id", "item_id"]}[form]
+    found = coset("inspect", "log.csv", "--dim", 4, "--json").json
+    assert ([of["name"] for of in found["features"]], found["rows"]) == (features, 300)
+    found = coset("train", "log.csv", *SMALL, "--row", "full", "--out", "runs/a", "--json")
+    assert found.code == 0, found.err
+    assert found.json["rows"]["training"] + coset("evaluate", "runs/a", "log.csv", "--json").json["rows"] == 300
+    assert coset("predict", "runs/a", "later.csv", "--out", "p.csv", "--json").json["rows"] == 2
+    assert Path("p.csv").read_text().startswith("part,row,prediction" if form == "inter" else "part,row,label,pred")
+    if form == "libffm":
+        assert coset("evaluate", "runs/a", "later.csv", "--json").json["rows"] == 2
+        planned = coset("plan", "log.csv", "--budget", "50%", "--dim", 4, "--json").json
+        assert set(planned["tables"]) == {"0", "1"}
+        words = ("--methods", "hashing", "--collisions", 2, *SMALL, "--out", "runs/c", "--json")
+        assert len(coset("compare", "log.csv", *words).json["rows"]) == 2
+    if form == "inter":  # whoever names columns of ratings has ratings
+        words = ("--user", "user_id", "--item", "item_id", "--rating", "label")
+        assert coset("inspect", "log.csv", *words, "--json").json["rows"] == 300
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_is_odd_in_a_log_is_said_when_it_is_trained(coset: Coset) -> None:
+    rows = "".join(f"{k % 2},{k % 5},a{k % 60}|b{k % 7}\n" for k in range(300))
+    Path("log.csv").write_text("label,age,tags\n" + rows)
+    Path("s.toml").write_text('label = "label"\nnumeric = ["age"]\ncategorical = ["tags"]\n')
+    found = coset("train", "log.csv", "--schema", "s.toml", *SMALL, "--out", "runs/a")
+    assert found.code == 0
+    assert "coset: warning: log.csv: most rows of 'tags' hold texts with '|' in them" in found.err

@@ -46,16 +46,17 @@ def inspect(
     from coset.experiments.words import Words, is_clicks
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    clicks = is_clicks(data, columns)
     if dim is None:
-        dim = Words({} if is_clicks(data) else columns).recipe(data).model.embedding_dim
-    if not is_clicks(data):
+        dim = Words({} if clicks else columns).recipe(data).model.embedding_dim
+    if not clicks:
         show(look(DataSettings(data, **columns).load(), dim), as_json, inspection_table)
         return
     from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks, load_clicks
 
     with progress_bar("") as progress:
-        clicks = load_clicks(data, columns, progress)
-    show(inspect_clicks(clicks, dim), as_json, clicks_inspection_table)
+        loaded = load_clicks(data, columns, progress)
+    show(inspect_clicks(loaded, dim), as_json, clicks_inspection_table)
 
 
 def prepare(

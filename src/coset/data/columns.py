@@ -87,7 +87,7 @@ class Columns:
     def _find_one(self, role: str, names: Sequence[str], where: str) -> int:
         given: str | bool | None = getattr(self, role)
         if not isinstance(given, str):
-            plain = ["".join(filter(str.isalnum, name.lower())) for name in names]
+            plain = [_plain(name) for name in names]
             found = next((plain.index(guess) for guess in _GUESSES[role] if guess in plain), None)
             if found is None:
                 raise InputError(
@@ -103,6 +103,20 @@ class Columns:
             _check_single(role, names[found], names, where)
             return found
         return _find_named(role, given, names, where)
+
+
+def looks_like(role: str, name: str) -> bool:
+    """Whether a column of this name is taken for the user, item, rating or time where nobody says which one is.
+
+    Example:
+        >>> looks_like("time", "Time-stamp"), looks_like("time", "rating")
+        (True, False)
+    """
+    return _plain(name) in _GUESSES[role]
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _hint(role: str, names: Sequence[str], plain: Sequence[str]) -> str:

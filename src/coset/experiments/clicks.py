@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +89,9 @@ class ClickSource:
 
     def _prepared(self, folder: Path, progress: Any) -> ClickData:
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")
-        prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
+        found = prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
+        for hint in found["hints"]:
+            warnings.warn(f"{self.source}: {hint}", stacklevel=2)
         return ClickData.open(folder)
 
 
@@ -272,7 +275,7 @@ def _labelled(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path
     below = folder / "log" / f"{quote(label, safe='')}=0"
     below.mkdir(parents=True)
     (below / source.name).symlink_to(source.resolve())
-    return False, replace(asked, source=str(folder / "log"))
+    return False, replace(asked, source=str(below / source.name))
 
 
 def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> ClickData:

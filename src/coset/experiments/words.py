@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coset.data.clicks.logs import BUILT_IN, TWIN
+from coset.data.clicks.logs import BUILT_IN, TWIN, is_log
 from coset.data.shards import is_given
 from coset.documents import Malformed, parse_toml
 from coset.errors import InputError, brief, unknown
@@ -61,7 +61,7 @@ class Words:
     def _of(self, subject: str) -> Any:
         if is_recipe(subject):
             return self._known(subject)
-        if self.schema is not None or is_clicks(subject):
+        if self.schema is not None or is_clicks(subject, self.columns):
             return self._clicks(subject)
         return self._ratings(subject)
 
@@ -126,9 +126,12 @@ def is_recipe(subject: str) -> bool:
     return subject.endswith(".toml") or (subject in shipped() and not Path(subject).exists())
 
 
-def is_clicks(subject: str) -> bool:
-    """Whether this names data of clicks by itself: a built-in set, or a folder that `coset prepare` made."""
-    return subject in CLICKS or (Path(subject) / "prepared.json").exists() or (Path(subject) / "prepare.json").exists()
+def is_clicks(subject: str, columns: Mapping[str, Any]) -> bool:
+    """Whether this names data of clicks by itself: a built-in set, a folder that `coset prepare` made, or a log whose
+    content says so, unless columns of ratings are named."""
+    if subject in CLICKS or (Path(subject) / "prepared.json").exists() or (Path(subject) / "prepare.json").exists():
+        return True
+    return not any(columns.values()) and is_log(subject)
 
 
 def changed(recipe: Any, epochs: int | None, changes: Sequence[str], tuning: bool) -> Any:

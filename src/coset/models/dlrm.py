@@ -70,7 +70,7 @@ class DLRM(ClickModel):
                 )
         count = len(tables.output_dims) + (num_numeric > 0)
         if count < 2:
-            raise InputError("DLRM: dot products need two features, or one and a numeric column")
+            raise InputError("DLRM: dot products need two features, or one and a numeric column; a DCN takes one")
         self.bottom = perceptron(num_numeric, (*settings.bottom, dim)) if num_numeric else None
         self.dots = PairwiseDots(count)
         width = self.dots.pairs + (dim if num_numeric else 0)

@@ -1,6 +1,7 @@
 """Click logs: labels, numbers and categories, in columns on disk, streamed in batches.
 
 schema, settings   what the columns of a log are, and how it is prepared
+forms              what a log is by its first lines; `atomic` what the header of a RecBole file makes of its columns
 prepare            a log (`logs`) → a folder of columns of numbers, in two steps
 read               the first: text, libsvm and libffm or Parquet (`source`, `text`, `sparse`, `parquet`, `block`) →
                    numbers of categories (`numbering`) in files that only grow (`journal`)

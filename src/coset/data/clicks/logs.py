@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from coset.data.clicks.atomic import schema_of_atomic, without_types
+from coset.data.clicks.forms import atomic_types, form_of, tells_itself
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.source import LogFile
 from coset.data.download import cache_folder
-from coset.data.shards import Shard, shards
+from coset.data.shards import Shard, is_given, shards
 from coset.errors import InputError
 
 _ENDINGS = (
-    ".csv", ".tsv", ".txt", ".parquet", ".pq", ".svm", ".libsvm", ".ffm", ".libffm", ".gz", ".zst", ".bz2", ".xz",
+    ".csv", ".tsv", ".txt", ".inter", ".parquet", ".pq", ".svm", ".libsvm", ".ffm", ".libffm",
+    ".gz", ".zst", ".bz2", ".xz",
 )  # fmt: skip
 
 BUILT_IN = ("criteo-kaggle",)
@@ -54,19 +57,21 @@ def _is_empty(path: Path) -> bool:
 
 
 def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
-    """The schema of a log: the one that is given; or Criteo's, or one of libsvm or libffm text, for files that look
-    like it.
+    """The schema of a log: the one that is given; or Criteo's, or one of libsvm or libffm text or of a RecBole file,
+    for files that look like it.
 
     Raises:
         InputError: they look otherwise, or the schema is not what it should be.
     """
-    from coset.data.clicks.sparse import form_of, schema_of_sparse  # which needs kernels
+    from coset.data.clicks.sparse import schema_of_sparse  # which needs kernels
 
     schema = given if given is None or isinstance(given, ClickSchema) else load_schema(given)
     if schema is None or schema.names is None:
         form = form_of(files[0])
         if form is not None:
             return schema_of_sparse(schema, form, files)
+        if types := atomic_types(files[0]):
+            return schema_of_atomic(schema, types, files[0].path)
     if schema is not None:
         return schema
     assert CRITEO_KAGGLE.names is not None
@@ -78,12 +83,29 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
     )
 
 
+def is_log(data: str | Path) -> bool:
+    """Whether data say by themselves that they are a click log: the first megabyte of their first file does. What
+    cannot be read or is a pipe says nothing.
+
+    Example:
+        >>> is_log("no such file")
+        False
+    """
+    try:
+        return is_given(data) and tells_itself(LogFile(log_files(data)[0]))
+    except (InputError, OSError):
+        return False
+
+
 def has_column(path: Path, name: str, separator: str) -> bool:
-    """Whether the first line of a text file, or a Parquet file, names such a column."""
+    """Whether a log has such a column: the first line of a text names it, or a Parquet file, or its folder; labels of
+    libsvm and libffm text are always there."""
     file = LogFile(log_files(path)[0])
+    if name in file.keys or form_of(file) is not None:
+        return True
     if file.is_parquet:
         import polars
 
         return name in polars.read_parquet_schema(path)
     line = file.first_line().decode("utf-8", "replace")
-    return name in [word.strip().strip('"') for word in line.split(separator)]
+    return name in without_types([word.strip().strip('"') for word in line.split(separator)], (name,))

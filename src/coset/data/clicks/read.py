@@ -15,13 +15,14 @@ import numpy as np
 
 from coset.data.clicks.block import BadRow, Block
 from coset.data.clicks.columns import file_name
+from coset.data.clicks.forms import form_of
 from coset.data.clicks.journal import Journal, Note
 from coset.data.clicks.numbering import Distinct, Hashed
 from coset.data.clicks.parquet import parquet_blocks
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
-from coset.data.clicks.sparse import form_of, sparse_blocks
+from coset.data.clicks.sparse import sparse_blocks
 from coset.data.clicks.stream import ahead
 from coset.data.clicks.text import Layout, text_blocks
 from coset.errors import InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,19 @@ class LogFile:
                 if found := line.rstrip(b"\r"):
                     return found
         raise InputError(f"{self.path}: the file is empty")
+
+    def first_lines(self) -> list[bytes]:
+        """The lines of the first megabyte of the text; of a line that goes on after it, whole words.
+
+        Raises:
+            InputError: it is no text, but something that is known, or it is damaged.
+        """
+        returns = self._ends_in_returns()
+        begins = (self._begins or b"").removeprefix(_MARK)
+        found = (begins.replace(b"\r", b"\n") if returns else begins).split(b"\n")
+        if len(self._begins or b"") == _ENDS:
+            found[-1] = re.sub(rb"[^ \t]*$", b"", found[-1])
+        return found
 
     def lines(self, offset: int = 0) -> Iterator[Lines]:
         """All lines from an offset on that is the beginning of a line.

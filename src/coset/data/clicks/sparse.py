@@ -1,4 +1,4 @@
-"""Logs in libsvm or libffm text: what they are told by, what their columns are, and blocks out of them.
+"""Logs in libsvm or libffm text: what their columns are, and blocks out of them.
 
 `label index:value …` (libsvm) says the values of some of many columns; `label field:feature:value …` (libffm) the
 features of some fields. What is not written is 0. Coset takes a column or field with other values than 0 and 1 for a
@@ -15,35 +15,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coset.data.clicks.block import BadRow, Block, Findings, Keys
+from coset.data.clicks.forms import LIBFFM, LIBSVM
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import Lines, LogFile
 from coset.errors import InputError, brief
 from coset.kernels import parse, sparse
 
-LIBSVM, LIBFFM = 2, 3
 FEATURES = "features"
 """The list of all columns of libsvm text that are no numbers."""
 _MOST_NUMBERS = 1000
 
-_LABEL = rb"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?"
-_FORMS = {
-    LIBSVM: re.compile(rb"%s(?:\s+(?:qid|[0-9]+):[^\s:]+)+" % _LABEL),
-    LIBFFM: re.compile(rb"%s(?:\s+[0-9]+:[0-9]+:[^\s:]+)+" % _LABEL),
-}
 _NAMES = {LIBSVM: "libsvm", LIBFFM: "libffm"}
-
-
-def form_of(file: LogFile) -> int | None:
-    """Whether the first line that says anything is `LIBSVM` or `LIBFFM`; None where it is neither."""
-    if file.is_parquet:
-        return None
-    for lines in file.lines():
-        for line in lines.data.split(b"\n")[:-1]:
-            said = line.partition(b"#")[0].strip()
-            if not said or re.fullmatch(_LABEL, said):
-                continue
-            return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(said)), None)
-    return None
 
 
 @dataclass(frozen=True)

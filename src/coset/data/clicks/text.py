@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from coset.data.clicks.atomic import without_types
 from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import Lines, LogFile
@@ -48,7 +49,7 @@ class Layout:
         line = ""
         if names is None:
             line = file.first_line().decode("utf-8", "replace")
-            names = _names(line, schema.separator)
+            names = without_types(_names(line, schema.separator), schema.columns)
         constants = {name: file.keys[name] for name in schema.columns if name not in names and name in file.keys}
         if schema.names is not None:
             for name in schema.columns:

@@ -63,13 +63,28 @@ def read_attributes(file: DataFile) -> Attributes | None:
     return Attributes(ids, kept, file.where) if kept else None
 
 
+def types_of(header: str) -> dict[str, str]:
+    """The types of the columns by name; empty where a header is not of this format.
+
+    Example:
+        >>> types_of("user_id:token\\tprice:float"), types_of("user_id\\tprice")
+        ({'user_id': 'token', 'price': 'float'}, {})
+    """
+    found = {field.strip().rpartition(":")[0]: type_of(field) for field in header.split("\t")}
+    return {name: kind for name, kind in found.items() if kind} if all(found.values()) else {}
+
+
+def type_of(field: str) -> str | None:
+    """The type that a field of a header has in its name, if any."""
+    match = _TYPED.fullmatch(field.strip())
+    return match[2] if match else None
+
+
 def _types(file: DataFile) -> dict[str, str]:
-    """The types of the columns by name; empty where the header is not of this format."""
-    fields = first_line(file.head).split("\t")
+    header = first_line(file.head)
     if b"\n" not in file.head.lstrip(b"\r\n") and len(file.head) >= HEAD:
-        fields.pop()  # cut off
-    found = [_TYPED.fullmatch(field.strip()) for field in fields]
-    return {match[1]: match[2] for match in found if match} if all(found) else {}
+        header = header.rpartition("\t")[0]  # the last field is cut off
+    return types_of(header)
 
 
 def _together(pieces: tuple[Any, ...], where: str) -> np.ndarray:
