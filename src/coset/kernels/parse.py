@@ -300,7 +300,7 @@ def categories(
     A key is a number of 64 bits. Of a whole number it is that number; of a number in base 16 its low 64 bits, as a
     signed number, or the FNV-1a hash of its digits in lower case where they are more than 16, zeros in front not
     counted; of a text the FNV-1a hash of its bytes, in the form of `coset.data.ids.plain`. A field without any
-    character is missing, but between quotes it is the empty text.
+    character is missing, between quotes too.
 
     Args:
         begin, end: which lines.
@@ -315,7 +315,7 @@ def categories(
         for place in range(len(columns)):
             column = columns[place]
             start, stop, quoted = _trimmed(data, bounds[line, column] + 1, bounds[line, column + 1], quotes)
-            if (start == stop and not (quoted and types[place] == TEXT)) or _marked(data, start, stop, *missing):
+            if start == stop or _marked(data, start, stop, *missing):
                 keys[place, line], states[place, line] = 0, MISSING
             elif types[place] == HEX:
                 keys[place, line], states[place, line] = _hexadecimal(data, start, stop)

@@ -84,6 +84,26 @@ def test_one_category_however_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "integer", "hex"])
+def test_an_empty_field_is_missing_between_quotes_too(tmp_path: Path, kind: Any) -> None:
+    """As in ratings, whoever wrote the file: with quotes around all fields, around none, or as empty text."""
+    values = ["7", "", "8", "", "7"]
+    plain = "y,c,l\n" + "".join(f"{k % 2},{value},{value}\n" for k, value in enumerate(values))
+    (tmp_path / "a.csv").write_text(plain)
+    (tmp_path / "b.csv").write_text("".join(
+        ",".join(f'"{field}"' for field in line.split(",")) + "\n" for line in plain.splitlines()
+    ))  # fmt: skip
+    lists = [[value] for value in values]
+    pl.DataFrame({"y": [0, 1, 0, 1, 0], "c": values, "l": lists}).write_parquet(tmp_path / "c.parquet")
+    schema = ClickSchema("y", categorical=("c",), lists=("l",), category_type=kind)
+    for name in ("a.csv", "b.csv", "c.parquet"):
+        prepare(tmp_path / name, tmp_path / name[0], schema, ALL)
+        assert ids(tmp_path / name[0]) == ids(tmp_path / "a")
+        assert texts(tmp_path / name[0]) == ["7", "8"]
+        (batch,) = ClickData.open(tmp_path / name[0]).part("training").batches(10)
+        assert [part.tolist() for part in batch.bags["l"]] == [[0, 1, 0], [0, 1, 1, 2, 2]]
+
+
+@pytest.mark.parametrize("kind", ["text", "integer", "hex"])
 def test_floats_of_whole_numbers_with_gaps(tmp_path: Path, kind: Any) -> None:
     schema = ClickSchema("y", categorical=("c",), lists=("l",), category_type=kind)
     lists = [[7.0], [], None, [8.0, float("nan")], [10.0]]

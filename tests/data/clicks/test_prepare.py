@@ -185,8 +185,8 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     numbers = [[1.5, 0, 0, 1], [-22.5, 3, 0, 0], [0, 4, 1, 0], [0.5, np.float32(0.001), 0, 0], [0, 5, 0, 0]]
     assert batch.numeric[:5].tolist() == numbers
     who = ClickVocabulary.load(tmp_path / "out" / "vocabularies" / "who.safetensors")
-    assert (who.texts(), who.missing, who.shared) == (["ann", "bo,b", 'say "hi"', ""], 4, 5)
-    assert batch.ids[0].tolist() == [0, 1, 2, 4, 3, 0]
+    assert (who.texts(), who.missing, who.shared) == (["ann", "bo,b", 'say "hi"'], 1, 4)
+    assert batch.ids[0].tolist() == [0, 2, 3, 1, 1, 0]  # "" is missing, too
     assert batch.ids[1].tolist() == [0, 1, 0, 2, 0, 0]  # 7 and 007 are one number; the missing one is another
     assert batch.ids[2, 0] == batch.ids[2, 1]
     assert batch.ids[2, 2] == batch.ids[2, 4]  # of 19 digits, zeros in front not counted

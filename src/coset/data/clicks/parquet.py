@@ -11,7 +11,7 @@ from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times,
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
 from coset.data.columns import import_polars
-from coset.data.ids import BLANKS, texts_of
+from coset.data.ids import texts_of
 from coset.data.times import fields_of, moments
 from coset.errors import InputError, unknown
 from coset.kernels import parse
@@ -166,19 +166,11 @@ def _keys(
         data, bounds, 0, len(text), np.zeros(1, dtype=np.int64), np.array([TYPES[wanted]], dtype=np.int64), False,
         parse.marks(schema.missing), keys, states,
     )  # fmt: skip
-    if wanted == "text":
-        # A category like others, as what stands between quotes in a text file.
-        empty = (states[0] == parse.MISSING) & ~missing & (text.str.strip_chars(BLANKS) == "").to_numpy()
-        states[0, empty], keys[0, empty] = parse.GOOD, EMPTY
 
     def texts(places: np.ndarray) -> list[bytes]:
         return [plain_bytes(value.encode().strip(b" \t").rstrip(b" \t\r")) for value in text.gather(places).to_list()]
 
     return keys[0], states[0], texts
-
-
-EMPTY = int(parse.FNV_BASIS.astype(np.int64))
-"""The key of the empty text."""
 
 
 def _unreadables(polars: Any) -> tuple[type[BaseException], ...]:
