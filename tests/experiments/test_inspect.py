@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from coset.data import Attributes, Ratings, load_ratings
+from coset.data.clicks import ClickData, ClickWriter
 from coset.errors import InputError
 from coset.experiments.inspect import inspect, inspection_table
+from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks
 
 # user 7 rates five times, user 8 twice, users 1 and 2 once
 TINY = Ratings("tiny", [7, 7, 7, 7, 7, 8, 8, 1, 2], list("abcdeabab"), [1, 2, 3, 4, 5, 1, 1, 5, 5])
@@ -105,3 +107,15 @@ def test_many_different_ratings_are_not_listed() -> None:
 def test_a_dim_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="embedding_dim"):
         inspect(TINY, 0)
+
+
+def test_a_click_log_without_features_costs_nothing(tmp_path: Path) -> None:
+    """It can be prepared, so it can be looked at; its tables are none."""
+    with ClickWriter(tmp_path, "numbers", ("price",), []) as writer:
+        writer.append("training", [0, 1], [[1.0], [2.0]], [])
+        writer.append("validation", [0], [[1.0]], [])
+    found = inspect_clicks(ClickData.open(tmp_path), 4)
+    assert (found["rows"], found["features"]) == (3, [])
+    sizes = ("table", "table_and_adagrad", "table_and_row_wise_adagrad", "table_and_lazy_adam")
+    assert found["bytes"] == dict.fromkeys(sizes, 0)
+    Console(width=200).print(clicks_inspection_table(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
         "notes": _notes(ratings),
         "embedding_dim": embedding_dim,
         "features": features,
-        "bytes": together(features),
+        "bytes": together(features, _OPTIMIZERS),
     }  # fmt: skip
 
 
@@ -83,9 +84,10 @@ def _notes(ratings: Ratings) -> list[str]:
     return notes
 
 
-def together(features: list[dict[str, Any]]) -> dict[str, int]:
-    """The bytes of all features."""
-    return {key: sum(of["bytes"][key] for of in features) for key in features[0]["bytes"]}
+def together(features: list[dict[str, Any]], optimizers: Sequence[str]) -> dict[str, int]:
+    """The bytes of all features, of which there may be none."""
+    keys = ("table", *(f"table_and_{name}" for name in optimizers))
+    return {key: sum(of["bytes"][key] for of in features) for key in keys}
 
 
 def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def inspect_clicks(data: ClickData, embedding_dim: int) -> dict[str, Any]:
         "numeric": list(data.numeric),
         "embedding_dim": embedding_dim,
         "features": features,
-        "bytes": together(features),
+        "bytes": together(features, _TABLE_OPTIMIZERS),
     }
 
 
