@@ -112,7 +112,8 @@ def _written(draw: Random, log: Log, separator: str) -> tuple[bytes, str]:
         return file.getvalue(), ".parquet"
     if form == 1:
         log = [(*row[:3], f"{row[3]}.0", *row[4:]) for row in log]  # as pandas writes a column with a gap
-    quoting = draw.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    # Between tabs a quote is a character like others.
+    quoting = csv.QUOTE_MINIMAL if separator == "\t" else draw.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     data = _csv(log, separator, draw.choice(("\n", "\r\n")), quoting)
     if draw.random() < 0.2:
         return draw.choice((gzip.compress, bz2.compress))(data), ".csv"

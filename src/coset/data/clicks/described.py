@@ -85,7 +85,7 @@ class Described:
             InputError: it says nothing, not what it should, or something else than what was once written.
         """
         path = folder / PREPARED
-        if not path.exists():
+        if not path.is_file():  # a pipe would be waited for without end
             raise InputError(
                 f"{folder}: no prepared data ({PREPARED} is not there): make them with coset prepare, or finish what "
                 "was begun with --resume"
