@@ -28,6 +28,7 @@ from coset.methods.base import (
 from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
 from coset.methods.full import Full
+from coset.methods.graphs import unseen
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
 from coset.methods.rows import rows_at
@@ -95,7 +96,7 @@ class BlockModule(TableModule):
         flat = ids.reshape(-1)
         if len(self.blocks) == 1:
             vectors: Tensor = self.blocks[0](flat)
-        elif torch.compiler.is_compiling() or ids.is_meta or batched(ids):
+        elif unseen(ids) or batched(ids):
             vectors = self._masked(flat)
         else:
             vectors = self._chosen(flat)
@@ -125,7 +126,7 @@ class BlockModule(TableModule):
         return rows_at(torch.cat(found), back)  # its gradient sums in a fixed order, and fast
 
     def _masked(self, ids: Tensor) -> Tensor:
-        """The same vectors in shapes that do not depend on the ids, as a compiler and the meta device want them."""
+        """The same vectors in shapes that do not depend on the ids, as graphs and the meta device want them."""
         vectors: Tensor | None = None
         for start, stop, block in self._ranges():
             found = block((ids - start).clamp(0, stop - start - 1))

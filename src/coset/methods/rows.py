@@ -22,6 +22,7 @@ from coset.kernels.room import in_large_pages
 from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, Projection, RowComposition, RowPart
 from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
+from coset.methods.graphs import unseen
 from coset.methods.index import Indexed, code_of
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
@@ -51,7 +52,7 @@ class Rows(Indexed):
 
 def rows_at(weight: Tensor, ids: Tensor, **options: Any) -> Tensor:
     """`torch.nn.functional.embedding`, which without ids has no second derivative: its backward cannot be reshaped."""
-    if not torch.compiler.is_compiling() and ids.numel() == 0:
+    if not unseen(ids) and ids.numel() == 0:
         return weight[:0].reshape(*ids.shape, weight.shape[1])
     return F.embedding(ids, weight, **options)
 
@@ -198,6 +199,9 @@ class Affine(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Widened vectors, shape `(*vectors.shape[:-1], dim)`."""
+        if unseen(vectors):  # in a graph the order of sums is its compiler's, and a number of chunks would bind it
+            widened = vectors @ self.weight
+            return widened if self.bias is None else widened + self.bias
         flat = vectors.reshape(-1, vectors.shape[-1])
         # In chunks of a fixed size, so that the gradient of the weight is summed in a fixed order: a product over the
         # whole batch is split among threads as the library likes, and its digits depend on their number.

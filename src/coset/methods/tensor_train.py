@@ -148,7 +148,7 @@ class TrainModule(TableModule):
         """Vectors of `ids`."""
         first, second, third = self._read(ids.reshape(-1))
         elements, rank = first.shape[2] * second.shape[2], third.shape[1]
-        left = (first.squeeze(1) @ second.flatten(2)).view(len(first), elements, rank)
+        left = (first.squeeze(1) @ second.flatten(2)).view(first.shape[0], elements, rank)
         vectors = left @ third.squeeze(-1)
         return vectors.reshape(*ids.shape, self.table.embedding_dim)
 
@@ -167,7 +167,7 @@ class TrainModule(TableModule):
     def _read(self, ids: Tensor) -> list[Tensor]:
         """The slices of flat ids, each of shape `(ids, rank before, elements, rank behind)`."""
         return [
-            core(partition(ids)).view(len(ids), *slice_)
+            core(partition(ids)).view(ids.shape[0], *slice_)
             for core, partition, slice_ in zip(self._cores, self.partitions, self.slices, strict=True)
         ]
 

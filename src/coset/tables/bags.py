@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coset.errors import InputError
+from coset.methods.graphs import unseen
 from coset.schema import Table
+from coset.tables.owner import or_nan
 
 Mode = Literal["sum", "mean", "max"]
+
+
+class Bags(NamedTuple):
+    """Ids in one dimension, where each bag begins, whether the last offset is where the last bag ends, and how many
+    ids every bag has, where all have as many."""
+
+    ids: Tensor
+    offsets: Tensor
+    include_last: bool = False
+    length: int | None = None
 
 
 def checked_mode(mode: Any) -> Mode:
@@ -23,8 +35,8 @@ def checked_mode(mode: Any) -> Mode:
     return chosen
 
 
-def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor, bool]:
-    """Ids in one dimension, where each bag begins, and whether the last offset is where the last bag ends.
+def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: bool) -> Bags:
+    """The bags of these ids.
 
     Args:
         table: named in errors.
@@ -40,17 +52,17 @@ def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: b
         if offsets is not None:
             raise InputError(f"table {name!r}: ids of shape (bags, length) take no offsets")
         bags, length = ids.shape
-        return ids.reshape(-1), torch.arange(bags, device=ids.device) * length, False
+        return Bags(ids.reshape(-1), torch.arange(bags, device=ids.device) * length, length=length)
     if ids.dim() != 1:
         raise InputError(f"table {name!r}: ids of a bag are 1-D or 2-D, not {ids.dim()}-D")
     if offsets is None:
         raise InputError(f"table {name!r}: 1-D ids need offsets, which say where each bag begins")
     check_offsets(table, ids, offsets, include_last)
-    return ids, offsets.long(), include_last
+    return Bags(ids, offsets.long(), include_last)
 
 
 def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool) -> None:
-    """Raise an `InputError` unless `offsets` cut all of `ids` into bags; compiled graphs check their type alone."""
+    """Raise an `InputError` unless `offsets` cut all of `ids` into bags; in graphs, check their type alone."""
     name = table.name
     if not isinstance(offsets, Tensor):
         raise InputError(
@@ -58,7 +70,7 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
         )
     if offsets.dim() != 1 or offsets.dtype not in (torch.int64, torch.int32):
         raise InputError(f"table {name!r}: offsets must be 1-D int64 or int32")
-    if torch.compiler.is_compiling():
+    if unseen(offsets):
         return
     if len(offsets) == 0:
         if include_last:
@@ -76,7 +88,7 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
 
 def closed(offsets: Tensor, ids: int, include_last: bool) -> Tensor:
     """A copy of offsets that have been checked, int64, which ends with the number of ids."""
-    if torch.compiler.is_compiling() or not offsets.is_cpu:
+    if unseen(offsets) or not offsets.is_cpu:
         return torch.cat([offsets.long(), offsets.new_tensor([] if include_last else [ids], dtype=torch.int64)])
     bounds = np.empty(len(offsets) + (not include_last), np.int64)
     bounds[: len(offsets)] = offsets.numpy()
@@ -102,39 +114,72 @@ def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None)
 
 def pool(
     vectors: Tensor,
-    offsets: Tensor,
+    bags: Bags,
     mode: Mode,
     *,
     weights: Tensor | None = None,
-    include_last: bool = False,
     left_out: Tensor | None = None,
+    inside: Tensor | None = None,
 ) -> Tensor:
     """One vector a bag, by torch's own kernel, which reads the vectors of the ids as its table.
 
     Args:
         vectors: of all ids, composed one by one, shape `(ids, *shape)`.
-        offsets: where each bag begins.
+        bags: of the ids.
         mode: `"sum"`, `"mean"` or `"max"`.
         weights: a factor for each id.
-        include_last: whether `offsets` ends with the number of ids.
         left_out: the ids that belong to no bag, a boolean an id.
+        inside: the ids that are in range, a boolean an id; a bag of any other is NaN.
 
     Returns:
         Shape `(bags, *shape)`; zeros for an empty bag.
     """
-    shape, flat = vectors.shape[1:], vectors.flatten(1)
-    ids, places, padding = len(flat), torch.arange(len(flat), device=flat.device), None
-    if left_out is not None or torch.compiler.is_compiling() or ids == 0:
+    shape, flat = vectors.shape[1:], or_nan(vectors.flatten(1), inside)
+    weights = None if weights is None else weights.reshape(-1).to(flat.dtype)
+    how = _rows if bags.length is not None and unseen(bags.ids) else _ragged
+    pooled = how(flat, bags, mode, weights, left_out)
+    if inside is not None and mode == "max":  # of which NaN is none where it is not the first of its bag
+        marks = or_nan(flat.new_zeros(flat.shape[0], 1), inside)
+        pooled = pooled + how(marks, bags, "sum", None, None)
+    return pooled.reshape(pooled.shape[0], *shape) if len(shape) > 1 else pooled
+
+
+def _ragged(flat: Tensor, bags: Bags, mode: Mode, weights: Tensor | None, left_out: Tensor | None) -> Tensor:
+    """Bags that begin at offsets."""
+    places, padding, graph = torch.arange(flat.shape[0], device=flat.device), None, unseen(bags.ids)
+    if left_out is not None or graph or flat.shape[0] == 0:
         # All that is left out reads one more row, which torch's kernel skips; and with no ids at all, the kernel
-        # still wants a row to exist. A compiler is not asked which of the two it is.
-        padding = ids
-        places = places if left_out is None else torch.where(left_out, padding, places)
-        flat = torch.cat([flat, flat.new_zeros(1, flat.shape[1])])
-    pooled = F.embedding_bag(
-        places, flat, offsets, mode=mode, include_last_offset=include_last, padding_idx=padding,
-        per_sample_weights=None if weights is None else weights.to(flat.dtype),
+        # still wants a row to exist. It is the first, as graphs would take the number of ids for a constant.
+        padding = 0
+        places = places + 1 if left_out is None else torch.where(left_out, 0, places + 1)
+        flat = torch.cat([flat.new_zeros(1, flat.shape[1]), flat])
+    if graph:  # what the function below becomes, which fixes the number of rows where it is told of a padding
+        number = ("sum", "mean", "max").index(mode)
+        pooled: Tensor = torch.ops.aten._embedding_bag(
+            flat, places, bags.offsets, False, number, False, weights, bags.include_last, padding
+        )[0]
+        return pooled
+    return F.embedding_bag(
+        places, flat, bags.offsets, mode=mode, include_last_offset=bags.include_last, padding_idx=padding,
+        per_sample_weights=weights,
     )  # fmt: skip
-    return pooled.reshape(-1, *shape) if len(shape) > 1 else pooled
+
+
+def _rows(flat: Tensor, bags: Bags, mode: Mode, weights: Tensor | None, left_out: Tensor | None) -> Tensor:
+    """Bags of one length, in operators that every compiler and runtime knows."""
+    assert bags.length is not None
+    shape = bags.offsets.shape[0], bags.length
+    each = flat.reshape(*shape, flat.shape[1])
+    if weights is not None:
+        each = each * weights.reshape(*shape, 1)
+    left_out = torch.zeros_like(bags.ids, dtype=torch.bool) if left_out is None else left_out
+    out = left_out.reshape(*shape, 1)
+    if mode == "max":
+        lowest = each.new_full((shape[0], 1, each.shape[2]), -torch.inf)  # so that no bag is without elements
+        found = torch.cat([lowest, torch.where(out, -torch.inf, each)], 1).amax(1)
+        return torch.where(out.all(1), 0, found)
+    total = torch.where(out, 0, each).sum(1)
+    return total if mode == "sum" else total / (~out).sum(1).clamp_min(1)
 
 
 def _short(values: Tensor) -> str:

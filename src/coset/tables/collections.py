@@ -14,9 +14,9 @@ from coset.errors import InputError, unknown
 from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table
-from coset.tables.bags import Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
+from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within
-from coset.tables.owner import MethodLike, NamedModules, Tables, check_ids, check_type
+from coset.tables.owner import MethodLike, NamedModules, Tables, check_type, checked, or_nan
 
 FeatureIds = Any
 """Ids of one feature: a tensor, `(values, offsets)` or `(values, offsets, weights)`."""
@@ -88,8 +88,9 @@ class _Collection(Tables):
         """Features that an engine looks up, all in one call, and their vectors, of shape `(bags, *vector_shape)`."""
         if not lookups:
             return
-        assert self.engine is not None
-        flat = self.engine.look_up(list(lookups.values()), joined=False)
+        engine = self._kernels
+        assert engine is not None
+        flat = engine.look_up(list(lookups.values()), joined=False)
         dims = [prod(self._vector_shape(feature)) for feature in lookups]
         sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
         # Parts that do not overlap, so what is done to one in place is no matter of the others.
@@ -102,19 +103,19 @@ class _Collection(Tables):
 
     def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
         """What kernels are asked for these ids, one a bag; None where they do not look up this feature."""
-        if self.engine is None or (number := self.engine.program.numbers.get(feature)) is None:
+        if (engine := self._kernels) is None or (number := engine.program.numbers.get(feature)) is None:
             return None
         check_type(self._table(feature), ids)
         return Lookup(number, ids.reshape(-1).contiguous())
 
-    def _look_up(self, feature: str, ids: Tensor) -> Tensor:
+    def _look_up(self, feature: str, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Vectors of ids and, in graphs, which of these are in range."""
         if (lookup := self._lookup_of(feature, ids)) is not None:
             ((_, flat),) = self._look_up_fused({feature: lookup})
-            return flat.view(*ids.shape, *self._vector_shape(feature))
+            return flat.view(*ids.shape, *self._vector_shape(feature)), None
         name = self.features[feature]
-        check_ids(self.tables[name].table, ids)
-        vectors: Tensor = self.tables[name].lookup(self._rows_of(name, ids))
-        return vectors
+        ids, inside = checked(self.tables[name].table, ids)
+        return self.tables[name].lookup(self._rows_of(name, ids)), inside
 
     def _named(self, feature: str, vectors: Tensor) -> dict[str, Tensor]:
         """The vectors of a feature, by output."""
@@ -160,7 +161,7 @@ class EmbeddingCollection(_Collection):
             if (lookup := self._lookup_of(feature, ids.values)) is not None:
                 lookups[feature] = lookup
             else:
-                vectors[feature] = self._look_up(feature, ids.values)
+                vectors[feature] = or_nan(*self._look_up(feature, ids.values))
         for feature, flat in self._look_up_fused(lookups):
             vectors[feature] = flat.view(*given[feature].values.shape, *self._vector_shape(feature))
         found: dict[str, Tensor] = {}
@@ -229,12 +230,9 @@ class EmbeddingBagCollection(_Collection):
             self._check_matrix(features)
             features = dict(zip(self.features, features, strict=True))
         lookups, alone, order = self._asked(features)
-        for feature, (ids, weights) in alone.items():
-            flat, offsets, include_last = ids
-            pooled = pool(
-                self._look_up(feature, flat), offsets, self.modes[feature], weights=weights, include_last=include_last
-            )
-            found |= self._named(feature, pooled)
+        for feature, (bags, weights) in alone.items():
+            vectors, inside = self._look_up(feature, bags.ids)
+            found |= self._named(feature, pool(vectors, bags, self.modes[feature], weights=weights, inside=inside))
         for feature, vectors in self._look_up_fused(lookups):
             found |= self._named(feature, vectors)
         if not lookups or not alone:
@@ -247,8 +245,9 @@ class EmbeddingBagCollection(_Collection):
         all features have the same number of bags. Where an optimizer of coset owns all tables, nothing is copied."""
         if isinstance(features, Tensor):
             self._check_matrix(features)
-            if self.engine is not None and len(self.engine.program.numbers) == len(self.features) and not self._has_max:
-                return self.engine.look_up(features.contiguous(), joined=True)
+            engine = self._kernels
+            if engine is not None and len(engine.program.numbers) == len(self.features) and not self._has_max:
+                return engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
         lookups, alone, _ = self._asked(features)
         if not lookups and not alone:
@@ -258,8 +257,9 @@ class EmbeddingBagCollection(_Collection):
         counts = {lookup.bags for lookup in lookups.values()}
         if len(counts) > 1:
             raise InputError(f"features to concatenate have the same number of bags, not {sorted(counts)}")
-        assert self.engine is not None
-        return self.engine.look_up(list(lookups.values()), joined=True)
+        engine = self._kernels
+        assert engine is not None
+        return engine.look_up(list(lookups.values()), joined=True)
 
     def _check_matrix(self, ids: Tensor) -> None:
         """Raise unless this is a matrix of ids with a row for every feature."""
@@ -272,11 +272,11 @@ class EmbeddingBagCollection(_Collection):
 
     def _asked(
         self, features: Mapping[str, FeatureIds] | Any
-    ) -> tuple[dict[str, Lookup], dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]], list[str]]:
+    ) -> tuple[dict[str, Lookup], dict[str, tuple[Bags, Tensor | None]], list[str]]:
         """What kernels look up and pool, the bags and weights of the other features, and all of these in order."""
         lookups: dict[str, Lookup] = {}
-        alone: dict[str, tuple[tuple[Tensor, Tensor, bool], Tensor | None]] = {}
-        numbers = {} if self.engine is None else self.engine.program.numbers
+        alone: dict[str, tuple[Bags, Tensor | None]] = {}
+        numbers = {} if (engine := self._kernels) is None else engine.program.numbers
         given = features if isinstance(features, Mapping) else read_features(features, self.features)
         for feature, of in given.items():
             table, number = self._table(feature), numbers.get(feature)
@@ -290,24 +290,23 @@ class EmbeddingBagCollection(_Collection):
                 ids = Ids(*bags_within(table, ids.values), None, include_last=True)
             values = ids.values.unsqueeze(-1) if ids.offsets is None and ids.values.dim() == 1 else ids.values
             bags = read_bags(table, values, ids.offsets, ids.include_last)
-            check_weights(table, mode, bags[0], ids.weights)
+            check_weights(table, mode, bags.ids, ids.weights)
             if number is None or mode == "max" or (ids.weights is not None and ids.weights.requires_grad):
                 alone[feature] = bags, ids.weights
             else:
                 check_type(table, values)
-                lookups[feature] = self._lookup(feature, *bags, ids.weights)
+                lookups[feature] = self._lookup(feature, bags, ids.weights)
         return lookups, alone, list(given)
 
-    def _lookup(
-        self, feature: str, values: Tensor, offsets: Tensor, include_last: bool, weights: Tensor | None
-    ) -> Lookup:
-        assert self.engine is not None
+    def _lookup(self, feature: str, bags: Bags, weights: Tensor | None) -> Lookup:
+        engine = self._kernels
+        assert engine is not None
         # A copy, as of the weights: backward reads both again, when their owner may have filled them anew.
-        bounds = closed(offsets, len(values), include_last)
+        bounds = closed(bags.offsets, bags.ids.shape[0], bags.include_last)
         if weights is not None:
-            weights = weights.detach().reshape(-1).to(self.engine.anchor.dtype, copy=True).contiguous()
-        number, mean = self.engine.program.numbers[feature], self.modes[feature] == "mean"
-        return Lookup(number, values.contiguous(), bounds, weights, mean)
+            weights = weights.detach().reshape(-1).to(engine.anchor.dtype, copy=True).contiguous()
+        number, mean = engine.program.numbers[feature], self.modes[feature] == "mean"
+        return Lookup(number, bags.ids.contiguous(), bounds, weights, mean)
 
 
 def read_features(

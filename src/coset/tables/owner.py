@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from coset.errors import InputError, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
+from coset.methods.graphs import exporting, unseen
 from coset.methods.owners import bring_up_to_date
 from coset.methods.program import unfit
 from coset.methods.wrapped import values_of
@@ -26,14 +27,14 @@ MethodLike = str | Method | Mapping[str, Any]
 
 
 def check_ids(table: Table, ids: Tensor) -> None:
-    """Raise unless `ids` are whole numbers in `0 … num_embeddings - 1`; compiled graphs check the type alone.
+    """Raise unless `ids` are whole numbers in `0 … num_embeddings - 1`; in graphs, which see no ids, check their type.
 
     Raises:
         TypeError: ids that are not int64 or int32.
         IndexError: an id out of range; the message names the table, the id and the range.
     """
     check_type(table, ids)
-    if torch.compiler.is_compiling() or ids.numel() == 0 or ids.is_meta:
+    if unseen(ids) or ids.numel() == 0:
         return
     ids = values_of(ids)
     low, high = (int(bound) for bound in ids.aminmax())
@@ -42,6 +43,28 @@ def check_ids(table: Table, ids: Tensor) -> None:
         raise IndexError(
             f"table {table.name!r}: id {wrong} is out of range, its ids are 0 … {table.num_embeddings - 1}"
         )
+
+
+def checked(table: Table, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Ids that may be looked up, and None; or, where nobody can see whether they are in range, the nearest that are,
+    and which of them were so: `or_nan` makes the vectors of the others NaN.
+
+    Raises:
+        TypeError, IndexError: as `check_ids`.
+    """
+    check_ids(table, ids)
+    if not unseen(ids):
+        return ids, None
+    ids = ids.long()
+    nearest = ids.clamp(0, table.num_embeddings - 1)
+    return nearest, nearest == ids
+
+
+def or_nan(vectors: Tensor, inside: Tensor | None) -> Tensor:
+    """`vectors`, of which those that are not `inside` are NaN and get no gradient."""
+    if inside is None:
+        return vectors
+    return torch.where(inside.reshape(*inside.shape, *[1] * (vectors.dim() - inside.dim())), vectors, torch.nan)
 
 
 def check_type(table: Table, ids: Tensor) -> None:
@@ -112,6 +135,11 @@ class Tables(nn.Module):
     engine: Engine | None = None
     """What looks up the tables that an optimizer of coset owns."""
     _optimizer: Any = None
+
+    @property
+    def _kernels(self) -> Engine | None:
+        """The engine; none where a graph is exported, which may run where this engine is not."""
+        return None if self.engine is None or exporting() else self.engine
 
     def unfit(self) -> dict[str, str]:
         """Why an optimizer of coset cannot take a table over, by its name; tables that it can are not there."""

@@ -18,7 +18,7 @@ from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within
-from coset.tables.owner import MethodLike, Tables, check_ids
+from coset.tables.owner import MethodLike, Tables, checked, or_nan
 
 
 class _SingleTable(Tables):
@@ -140,8 +140,8 @@ class _SingleTable(Tables):
 
     def _read(self, ids: Tensor) -> Tensor:
         """Vectors as they are; padding reads as stored for `full`, as zeros elsewhere."""
-        if self.engine is not None:
-            flat = self.engine.look_up([Lookup(0, ids.reshape(-1).contiguous())], joined=False)
+        if (engine := self._kernels) is not None:
+            flat = engine.look_up([Lookup(0, ids.reshape(-1).contiguous())], joined=False)
             return flat.view(*ids.shape, *self._module.vector_shape)
         rows = self._rows(ids)
         if not self.method.row_per_id:
@@ -213,8 +213,8 @@ class Embedding(_SingleTable):
         """Vectors of ids of any shape: `(*input.shape, embedding_dim)`; of a jagged nested tensor, such a tensor."""
         if is_nested(input):
             return like(self(values_within(self.table, input)), input)
-        check_ids(self.table, input)
-        return self._vectors(input)
+        ids, inside = checked(self.table, input)
+        return or_nan(self._vectors(ids), inside)
 
 
 class EmbeddingBag(_SingleTable):
@@ -270,17 +270,13 @@ class EmbeddingBag(_SingleTable):
             if is_nested(per_sample_weights):
                 assert per_sample_weights is not None
                 per_sample_weights = values_within(self.table, per_sample_weights)
-        check_ids(self.table, input)
-        ids, offsets, include_last = read_bags(self.table, input, offsets, include_last)
+        ids, inside = checked(self.table, input)
+        bags = read_bags(self.table, ids, offsets, include_last)
         check_weights(self.table, self.mode, input, per_sample_weights)
-        return pool(
-            self._vectors(ids),
-            offsets,
-            self.mode,
-            weights=None if per_sample_weights is None else per_sample_weights.reshape(-1),
-            include_last=include_last,
-            left_out=None if self.padding_idx is None else ids == self.padding_idx,
-        )
+        left_out = None if self.padding_idx is None else (input == self.padding_idx).reshape(-1)
+        inside = None if inside is None else inside.reshape(-1)
+        vectors = self._vectors(bags.ids)
+        return pool(vectors, bags, self.mode, weights=per_sample_weights, left_out=left_out, inside=inside)
 
     def extra_repr(self) -> str:
         """The sizes, the method and the mode."""

@@ -32,22 +32,37 @@ def thread_count_does_not_matter(case: Case) -> None:
 
 @check(attributed("prime", 101, 8))
 def compiles_whole(case: Case) -> None:
-    """`torch.compile(fullgraph=True)` takes Embedding and EmbeddingBag, forward and backward, and changes nothing"""
-    ids = case.ids(12)
-    options: tuple[dict[str, Any], ...] = ({}, {"padding_idx": int(ids[1]), "order": case.every_id.flip(0)})
-    for given in options:
-        _compiled(case.embedding(**given), (ids.view(3, 4),))
-        _compiled(case.bag(mode="mean", **given), (ids, torch.tensor([0, 0, 3, 7])))
+    """one graph of `torch.compile(fullgraph=True)` takes any number of ids and bags, forward and backward, changes
+    nothing, and gives NaN for ids out of range"""
+    ids, more, n = case.ids(12), case.ids(10, seed=1), case.table.num_embeddings
+    wrong = torch.cat([case.ids(7, seed=2), torch.tensor([-1, n, 2**40])])
+    right = [True] * 7 + [False] * 3
+    _compiled(case.embedding(), (ids.view(3, 4),), (more.view(2, 5),), (wrong.view(2, 5),), right)
+    bag = case.bag(mode="mean", padding_idx=int(ids[1]), order=case.every_id.flip(0))
+    begin, other = torch.tensor([0, 0, 3, 7]), torch.tensor([0, 4, 7])
+    _compiled(bag, (ids, begin), (more, other), (wrong, other), [True, True, False])
 
 
-def _compiled(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+def _compiled(
+    module: nn.Module, first: tuple[Any, ...], then: tuple[Any, ...], wrong: tuple[Any, ...], right: list[bool]
+) -> None:
+    """Compile for `first`; hold what the graph gives to eager calls for `then`, of another size, and to NaN for those
+    vectors of `wrong` that are not `right`."""
     torch.compiler.reset()
-    plain = module(*arguments)
-    expected = gradients(module, plain)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")(*arguments)
     name = type(module).__name__
-    expect(near(compiled, plain, 1e-6, 1e-7), f"{name}: compiled values differ")
-    for key, gradient in gradients(module, compiled).items():
-        eager = expected[key]
-        same = gradient is eager or (gradient is not None and eager is not None and near(gradient, eager, 1e-5, 1e-7))
-        expect(same, f"{name}: the compiled gradient of {key!r} differs")
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    gradients(module, compiled(*first))
+    with torch.compiler.set_stance("fail_on_recompile"):
+        plain, found = module(*then), compiled(*then)
+        expect(near(found, plain, 1e-6, 1e-7), f"{name}: compiled values differ")
+        expected = gradients(module, plain)
+        for key, gradient in gradients(module, found).items():
+            eager = expected[key]
+            same = gradient is eager or (
+                gradient is not None and eager is not None and near(gradient, eager, 1e-5, 1e-7)
+            )
+            expect(same, f"{name}: the compiled gradient of {key!r} differs")
+        missing = compiled(*wrong).isnan().reshape(len(right), -1)
+    for place, (row, is_right) in enumerate(zip(missing, right, strict=True)):
+        expect(bool(row.all()) != is_right, f"{name}: vector {place} is {'NaN' if is_right else 'not NaN'} in a graph")
+        expect(bool(row.any()) != is_right, f"{name}: vector {place} is NaN in part")

@@ -1,0 +1,25 @@
+"""Calls that become graphs, of which torch sees shapes and no values: torch.compile, torch.export, torch.jit.trace."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def unseen(values: Tensor) -> bool:
+    """Whether nobody can look at these values now: a graph is being made of the call, or they are on the meta device.
+
+    What is computed may then depend on how many there are, not on which; and no number of them may become a constant
+    of the graph, as `len` makes it.
+    """
+    return torch.compiler.is_compiling() or _traced() or values.is_meta
+
+
+def exporting() -> bool:
+    """Whether a graph is being made that may leave this process, and so may hold nothing but torch's own operators."""
+    told = getattr(torch.compiler, "is_exporting", None)  # newer than torch.export
+    return bool(told is not None and told()) or _traced()
+
+
+def _traced() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
