@@ -121,7 +121,8 @@ def _plain(name: str) -> str:
 
 def _hint(role: str, names: Sequence[str], plain: Sequence[str]) -> str:
     """What else a file may be in which no column looks like the one that is wanted."""
-    if _LABELS & set(plain) or (len(names) == _CRITEO and names[0] in ("0", "1")):
+    sparse = len(names) > 1 and all(re.fullmatch(r"[0-9]+(:[0-9]+)?:[^:\s]+", name) for name in names[1:])
+    if sparse or _LABELS & set(plain) or (len(names) == _CRITEO and names[0] in ("0", "1")):
         return "; if it is a click log, make it ready with coset prepare"
     if any(re.fullmatch(r"[+-]?[0-9]+([.][0-9]*)?", name) for name in names):
         return "; if the first line holds values, put one above it that names the columns, such as user,item,rating"

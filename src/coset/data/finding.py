@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from coset.data.attributes import Attributes
 from coset.data.files import Archive, DataFile, data_file, is_archive, visible
 from coset.data.grouplens import LISTINGS, MEMBERS, Listing
-from coset.data.shards import Shard, shards
+from coset.data.shards import shards
 from coset.data.sources import recbole
 from coset.errors import InputError
 
@@ -59,7 +59,7 @@ def find(path: Path) -> Found:
     if path.is_dir() or not path.exists():
         parts = shards(path, ENDINGS)
         # Spark and others write files without a row where a part has none.
-        parts = sorted([part for part in parts if part.path.stat().st_size] or parts[:1], key=_stage)
+        parts = recbole.interactions([part for part in parts if part.path.stat().st_size] or parts[:1])
         return Found(tuple(data_file(part.path) for part in parts), tuple(part.name for part in parts))
     file = data_file(path)
     if is_archive(file):
@@ -84,12 +84,6 @@ def _found(member: str, file: Callable[[str], DataFile], is_there: Callable[[str
 
 def _listed(listing: Listing, file: DataFile) -> Attributes:
     return listing.read(file.read(), file.where)
-
-
-def _stage(part: Shard) -> int:
-    """Of the parts of data that RecBole reads apart, training comes first and testing last."""
-    ends = [f".{stage}{recbole.ENDING}" for stage in ("train", "valid", "test")]
-    return next((at for at, end in enumerate(ends) if part.name.endswith(end)), 0)
 
 
 def _only_interactions(folder: Path) -> Path | None:

@@ -53,6 +53,18 @@ def test_content_tells(tmp_path: Path, text: str, told: bool, packed: bool) -> N
         assert is_log(given) is told
 
 
+def test_of_a_data_set_the_interactions_are_the_log(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "README.txt").write_text("About these data\n")
+    (folder / "set.item").write_text("item_id:token\tclass:token\n")
+    for stage in ("test", "train", "valid"):
+        (folder / f"set.{stage}.inter").write_text(INTER)
+    assert is_log(folder)
+    found = prepare(folder, tmp_path / "out", settings=PLAIN)
+    assert found["files"] == ["set.train.inter", "set.valid.inter", "set.test.inter"]
+
+
 def test_criteos_layout_tells_itself(tmp_path: Path, criteo_rows: Any, criteo_text: Callable[[Any], bytes]) -> None:
     (tmp_path / "log").write_bytes(criteo_text(criteo_rows(3)))
     assert is_log(tmp_path / "log")

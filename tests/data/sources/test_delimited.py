@@ -140,6 +140,7 @@ HEAD = b"userId,movieId,rating,timestamp\n"
         (b"A1B,0000013714,5.0,1365811200\n", ["line 1", "'A1B,0000013714,5.0,1365811200'", "header line such as"]),
         (b"alice,matrix,5,again,5\n", ["'alice'", "--user", "if the first line holds values", "user,item,rating"]),
         (b"label,a,u,i\n0,1,x,y\n", ["'label'", "--user", "if it is a click log", "coset prepare"]),
+        (b"1 3:1 17:0.5\n", ["'17:0.5'", "if it is a click log", "coset prepare"]),
         (b"\t".join([b"1"] * 13 + [b"ab"] * 27) + b"\n", ["28 more", "if it is a click log"]),
         (b"user;item;rating\n1;2;4\n2;2;3,5\n", ["line 3", "'3,5'", "comma", "write 3.5"]),
         (b"user,item,rating,rating\n1,10,5,3\n", ["two columns", "'rating'", "rename"]),

@@ -11,6 +11,7 @@ from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.source import LogFile
 from coset.data.download import cache_folder
 from coset.data.shards import Shard, is_given, shards
+from coset.data.sources.recbole import interactions
 from coset.errors import InputError
 
 _ENDINGS = (
@@ -49,7 +50,7 @@ def log_files(data: str | Path) -> list[Shard]:
         data = path
     found = shards(data, _ENDINGS)
     # Spark and others write files without a row where a part has none.
-    return [each for each in found if not _is_empty(each.path)] or found[:1]
+    return interactions([each for each in found if not _is_empty(each.path)] or found[:1])
 
 
 def _is_empty(path: Path) -> bool:

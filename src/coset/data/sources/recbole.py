@@ -8,6 +8,7 @@ all its digits, where RecBole itself keeps every `float` in 32 bits: times in se
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from coset.data.columns import Named
 from coset.data.files import DataFile
 from coset.data.foreign import HEAD
 from coset.data.ids import ids_from_text, texts_of
+from coset.data.shards import Shard
 from coset.data.sources.base import Wanted
 from coset.data.sources.delimited import Delimited, first_line
 
@@ -37,6 +39,14 @@ class Recbole(Delimited):
     def named(self, field: str) -> str:
         """The name without its type."""
         return field.strip().rpartition(":")[0]
+
+
+def interactions(parts: Sequence[Shard]) -> list[Shard]:
+    """Of the files of data, those of interactions alone where there are such; of the parts that RecBole reads apart,
+    training comes first and testing last."""
+    ends = [f".{stage}{ENDING}" for stage in ("train", "valid", "test")]
+    found = [part for part in parts if part.name.endswith(ENDING)] or parts
+    return sorted(found, key=lambda part: next((at for at, end in enumerate(ends) if part.name.endswith(end)), 0))
 
 
 def read_attributes(file: DataFile) -> Attributes | None:
