@@ -13,6 +13,7 @@ from torch import Tensor
 from coset import ledger
 from coset.errors import InputError
 from coset.methods import Blocks, FeatureGeneration, Full, Hashing, LowRank, QuotientRemainder, Robe, registered
+from coset.optimizers import SGD
 from coset.schema import Table
 from coset.tables import EmbeddingBagCollection, EmbeddingCollection
 from coset.testing.cases import stored
@@ -45,6 +46,10 @@ class KeyedJagged:
     """What is read of a TorchRec `KeyedJaggedTensor`: it is no mapping, and its offsets end with the number of ids."""
 
     features: dict[str, Jagged]
+    inverse: tuple[list[str], Tensor] | None = None
+
+    def inverse_indices_or_none(self) -> tuple[list[str], Tensor] | None:
+        return self.inverse
 
     def keys(self) -> list[str]:
         return list(self.features)
@@ -144,7 +149,7 @@ def test_many_features_are_read_together():
     found = collection(
         KeyedJagged({"genre": jagged([4, 0, 0], [0, 0, 1, 3]), "liked": jagged([1], [0, 1, 1, 1], [2.0])})
     )
-    assert list(found) == ["genre", "liked"]
+    assert list(found) == ["liked", "genre"]  # as the collection has them
     genre, zeros = rows(collection, "genre", [4, 0, 0]), torch.zeros(4, dtype=DOUBLE)
     torch.testing.assert_close(found["genre"], torch.stack([torch.zeros(3, dtype=DOUBLE), genre[0], 2 * genre[1]]))
     torch.testing.assert_close(found["liked"], torch.stack([2 * rows(collection, "movie", [1])[0], zeros, zeros]))
@@ -193,6 +198,106 @@ def test_weights_get_their_gradient():
     weights = torch.tensor([0.5, 2.0, -1.0], dtype=DOUBLE, requires_grad=True)
     collection({"seen": (torch.tensor([7, 3, 19]), torch.tensor([0, 1]), weights)})["seen"].sum().backward()
     torch.testing.assert_close(weights.grad, rows(collection, "movie", [7, 3, 19]).sum(1))
+
+
+# -- what TorchRec hands on ---------------------------------------------------------------------------------------
+
+
+OWNED = [False, True]
+
+
+def owned(owner, **options):
+    """A collection with weights of its own, or of an optimizer that looks them up by kernels."""
+    collection = bags(**options)
+    return (collection, SGD(collection, lr=0.1) if owner else torch.optim.SGD(collection.parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize("owner", OWNED)
+def test_bags_that_are_held_once_are_given_out_as_often_as_they_stand_in_the_batch(owner):
+    collection, optimizer = owned(owner, mode={"liked": "max"})
+    once = {"genre": jagged([4, 0, 0], [0, 1, 3]), "seen": jagged([7, 3], [0, 2]), "liked": jagged([1, 2], [0, 1, 2])}
+    where = {"liked": [1, 1, 0], "genre": [1, 0, 1], "seen": [0, 0, 0]}
+    held = KeyedJagged(once, (list(where), torch.tensor(list(where.values()))))
+    expected = {name: vectors[where[name]].detach() for name, vectors in collection(KeyedJagged(once)).items()}
+    found = collection(held)
+    assert list(found) == ["seen", "liked", "genre"]
+    for name, vectors in found.items():
+        assert torch.equal(vectors, expected[name])
+    joined = collection.concatenated(held)
+    assert torch.equal(joined, torch.cat([expected[name] for name in FEATURES], -1))
+    before = rows(collection, "genre", [4]).clone()
+    joined.sum().backward()  # the bag of id 4 stands in one place, that of two ids 0 in two
+    zero = rows(collection, "genre", [0]).clone()
+    optimizer.step()
+    torch.testing.assert_close(before - rows(collection, "genre", [4]), torch.full((1, 3), 0.1, dtype=DOUBLE))
+    torch.testing.assert_close(zero - rows(collection, "genre", [0]), torch.full((1, 3), 0.4, dtype=DOUBLE))
+    torch.testing.assert_close(collection.concatenated(held), torch.cat(list(collection(held).values()), -1))
+
+
+def test_vectors_of_single_ids_are_those_of_the_values():
+    torch.manual_seed(0)
+    collection = EmbeddingCollection(PAIR, FEATURES)
+    held = KeyedJagged({"seen": jagged([7, 3], [0, 2])}, (["seen"], torch.tensor([[0, 0, 0]])))
+    assert torch.equal(collection(held)["seen"], rows(collection, "movie", [7, 3]))
+
+
+@pytest.mark.parametrize("owner", OWNED)
+@pytest.mark.parametrize(
+    ("inverse", "said"),
+    [
+        ((["genre"], torch.tensor([[0]])), "feature 'seen': .*inverse indices, and none of this feature"),
+        ((["seen"], torch.tensor([[0, 2]])), "feature 'seen': an inverse index is 2, of 2 bags"),
+        ((["seen"], torch.tensor([[0, -1]])), "feature 'seen': an inverse index is -1, of 2 bags"),
+        ((["seen"], torch.tensor([0])), r"of shape \(1 features, batch\), not int64 of shape \(1,\)"),
+        ((["seen"], torch.tensor([[0.0]])), r"int64 or int32 .*, not float32"),
+    ],
+)
+def test_wrong_inverse_indices_are_refused_in_a_sentence(owner, inverse, said):
+    collection, _ = owned(owner)
+    with pytest.raises(InputError, match=said):
+        collection(KeyedJagged({"seen": jagged([7, 3], [0, 1, 2])}, inverse))
+
+
+@pytest.mark.parametrize("owner", OWNED)
+def test_side_by_side_all_features_stand_in_the_order_of_the_collection(owner):
+    collection, _ = owned(owner)
+    given = {name: jagged([1, 2, 3], [0, 2, 3], [1.0, 0.5, 2.0]) for name in ("genre", "other", "liked", "seen")}
+    expected = torch.cat([collection({name: given[name]})[name] for name in FEATURES], -1)
+    torch.testing.assert_close(collection.concatenated(KeyedJagged(given)), expected)
+    torch.testing.assert_close(collection.concatenated({name: given[name] for name in FEATURES}), expected)
+    for lacking in FEATURES:
+        rest = {name: of for name, of in given.items() if name != lacking}
+        with pytest.raises(InputError, match=f"KeyedJaggedTensor has no feature '{lacking}'"):
+            collection.concatenated(KeyedJagged(rest))
+        assert list(collection(KeyedJagged(rest))) == [name for name in FEATURES if name != lacking]
+
+
+@pytest.mark.parametrize("kind", [EmbeddingCollection, EmbeddingBagCollection])
+def test_a_mapping_of_jagged_tensors_is_read_as_all_at_once(kind):
+    torch.manual_seed(0)
+    collection = kind(PAIR, FEATURES)
+    given = {"genre": jagged([4, 0, 0], [0, 0, 1, 3]), "liked": jagged([1], [0, 1, 1, 1], [2.0])}
+    found, expected = collection(given), collection(KeyedJagged(given))
+    assert list(found) == list(given)
+    for name, vectors in found.items():
+        assert torch.equal(vectors, expected[name])
+
+
+@pytest.mark.parametrize("owner", OWNED)
+def test_different_numbers_of_bags_do_not_stand_side_by_side(owner):
+    collection, _ = owned(owner, mode="max" if owner else "sum")
+    with pytest.raises(InputError, match=r"the same number of bags, not \[1, 2\]"):
+        collection.concatenated({"seen": torch.tensor([1, 2]), "genre": torch.tensor([1])})
+
+
+def test_side_by_side_there_must_be_a_feature():
+    nothing, some = EmbeddingBagCollection([]), bags()
+    for given in ({}, torch.empty(0, 3, dtype=torch.int64), KeyedJagged({}), KeyedJagged({"a": jagged([1], [0, 1])})):
+        with pytest.raises(InputError, match="no features to concatenate"):
+            nothing.concatenated(given)
+    with pytest.raises(InputError, match="has no feature 'seen'"):
+        some.concatenated(KeyedJagged({}))
+    assert some(KeyedJagged({})) == nothing(KeyedJagged({})) == {}
 
 
 # -- one vector an id ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from coset.errors import InputError, unknown
 from coset.ledger import components_of
 from coset.schema import Component, Table
 from coset.tables import EmbeddingBagCollection
-from coset.tables.collections import FeatureIds, read_features
+from coset.tables.features import FeatureIds, read_features
 
 MAX_WIDTH = 65536
 """Widest layers and vectors that are believed; wider ones are a slip of the keyboard."""

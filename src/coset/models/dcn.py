@@ -13,7 +13,7 @@ from coset.errors import InputError
 from coset.models.base import MAX_WIDTH, ClickModel, ClickSettings, check_widths, linear, perceptron
 from coset.models.cross import LowRankCross, MatrixCross, VectorCross
 from coset.tables import EmbeddingBagCollection
-from coset.tables.collections import FeatureIds
+from coset.tables.features import FeatureIds
 
 MAX_LAYERS = 100
 """Most cross layers that are believed: x to the power of 101."""

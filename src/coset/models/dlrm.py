@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.models.base import ClickModel, ClickSettings, check_widths, linear, perceptron
 from coset.tables import EmbeddingBagCollection
-from coset.tables.collections import FeatureIds
+from coset.tables.features import FeatureIds
 
 
 @dataclass(frozen=True)

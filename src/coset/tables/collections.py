@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,21 +15,9 @@ from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table
 from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
+from coset.tables.features import FeatureIds, Ids, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_type, checked, or_nan
-
-FeatureIds = Any
-"""Ids of one feature: a tensor, `(values, offsets)` or `(values, offsets, weights)`."""
-
-
-class Ids(NamedTuple):
-    """The ids of one feature: `values`, where each bag begins in them, a factor for each, and whether `offsets` ends
-    with their number."""
-
-    values: Tensor
-    offsets: Tensor | None = None
-    weights: Tensor | None = None
-    include_last: bool = False
 
 
 class _Collection(Tables):
@@ -135,8 +123,8 @@ class _Collection(Tables):
 class EmbeddingCollection(_Collection):
     """Several tables, read together, one vector an id: `{feature: ids}` → `{feature: vectors}`.
 
-    Ids are a tensor of any shape, a jagged nested tensor, `(values, offsets)`, or a TorchRec `KeyedJaggedTensor`, of
-    which the values are read.
+    Ids are a tensor of any shape, a jagged nested tensor, `(values, offsets)`, a TorchRec `JaggedTensor`, or all at
+    once a `KeyedJaggedTensor`, of which the values are read: a vector each, whatever inverse indices say of their bags.
 
     Example:
         >>> both = EmbeddingCollection([(Table("user", 10, 4), "full"), (Table("movie", 20, 4), "full")])
@@ -181,9 +169,11 @@ class EmbeddingBagCollection(_Collection):
     * dense ids: a tensor `(bags, ids in each)`, or `(bags,)` for one id each;
     * one id a bag of all features at once: a tensor `(features, bags)` in place of the mapping, its rows in the order
       of `features`;
+    * a TorchRec `JaggedTensor`, as `to_dict()` of a `KeyedJaggedTensor` has them;
     * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be there).
-      Features of other collections in it are left alone. Its weights count wherever it has them, and mode `"sum"`
-      only takes them, where TorchRec wants `is_weighted`.
+      Features of other collections in it are left alone, and vectors come in the order of `features`, whatever the
+      order of its keys. Bags that it holds once (`inverse_indices`) are given out as often as it says. Its weights
+      count wherever it has them, and mode `"sum"` only takes them, where TorchRec wants `is_weighted`.
 
     Args:
         tables, features, full_below, orders, device: as for `EmbeddingCollection`.
@@ -229,34 +219,43 @@ class EmbeddingBagCollection(_Collection):
         if isinstance(features, Tensor):
             self._check_matrix(features)
             features = dict(zip(self.features, features, strict=True))
-        lookups, alone, order = self._asked(features)
+        lookups, alone, inverse, order = self._asked(features)
         for feature, (bags, weights) in alone.items():
             vectors, inside = self._look_up(feature, bags.ids)
-            found |= self._named(feature, pool(vectors, bags, self.modes[feature], weights=weights, inside=inside))
+            pooled = pool(vectors, bags, self.modes[feature], weights=weights, inside=inside)
+            found |= self._named(feature, expanded(feature, pooled, inverse.get(feature)))
         for feature, vectors in self._look_up_fused(lookups):
-            found |= self._named(feature, vectors)
+            found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
         if not lookups or not alone:
             return found
         asked = (output for feature in order for output in self._outputs(feature))
         return {output: found[output] for output in asked}
 
     def concatenated(self, features: Mapping[str, FeatureIds] | Any) -> Tensor:
-        """The same vectors side by side, shape `(bags, sum of their dims)`, in the order in which features are given;
-        all features have the same number of bags. Where an optimizer of coset owns all tables, nothing is copied."""
+        """The same vectors side by side, shape `(bags, sum of their dims)`: those of a mapping in the order in which it
+        gives them, and of a `KeyedJaggedTensor` all, in the order of `features`. All features have the same number of
+        bags. Where an optimizer of coset owns all tables, nothing is copied.
+
+        Raises:
+            InputError: as `forward`; no feature, a `KeyedJaggedTensor` without one of them, different numbers of bags.
+        """
         if isinstance(features, Tensor):
             self._check_matrix(features)
             engine = self._kernels
             if engine is not None and len(engine.program.numbers) == len(self.features) and not self._has_max:
                 return engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
-        lookups, alone, _ = self._asked(features)
+        if not isinstance(features, Mapping):
+            check_whole(features, self.features)
+        lookups, alone, inverse, _ = self._asked(features)
         if not lookups and not alone:
             raise InputError("there are no features to concatenate")
-        if alone or not lookups:
-            return torch.cat(list(self(features).values()), dim=-1)
-        counts = {lookup.bags for lookup in lookups.values()}
-        if len(counts) > 1:
-            raise InputError(f"features to concatenate have the same number of bags, not {sorted(counts)}")
+        if alone or inverse:
+            found = list(self(features).values())
+            if not torch.compiler.is_compiling():  # which `len` would make a graph of one size
+                _check_bags(map(len, found))
+            return torch.cat(found, dim=-1)
+        _check_bags(lookup.bags for lookup in lookups.values())
         engine = self._kernels
         assert engine is not None
         return engine.look_up(list(lookups.values()), joined=True)
@@ -268,13 +267,16 @@ class EmbeddingBagCollection(_Collection):
                 f"ids of all features are a matrix ({len(self.features)} features, bags), not of shape "
                 f"{tuple(ids.shape)}"
             )
-        check_type(self._table(next(iter(self.features))), ids)
+        if (table := next(iter(self._table_of.values()), None)) is not None:
+            check_type(table, ids)
 
     def _asked(
         self, features: Mapping[str, FeatureIds] | Any
-    ) -> tuple[dict[str, Lookup], dict[str, tuple[Bags, Tensor | None]], list[str]]:
-        """What kernels look up and pool, the bags and weights of the other features, and all of these in order."""
+    ) -> tuple[dict[str, Lookup], dict[str, tuple[Bags, Tensor | None]], dict[str, Tensor], list[str]]:
+        """What kernels look up and pool, the bags and weights of the other features, which bag is given out where, and
+        all features in order."""
         lookups: dict[str, Lookup] = {}
+        inverse: dict[str, Tensor] = {}
         alone: dict[str, tuple[Bags, Tensor | None]] = {}
         numbers = {} if (engine := self._kernels) is None else engine.program.numbers
         given = features if isinstance(features, Mapping) else read_features(features, self.features)
@@ -285,7 +287,9 @@ class EmbeddingBagCollection(_Collection):
                 check_type(table, of)  # one id a bag: by far the most frequent case, and the shortest way
                 lookups[feature] = Lookup(number, of.contiguous())
                 continue
-            ids = of if isinstance(of, Ids) else _read(feature, of, self.include_last_offset)
+            ids = of if isinstance(of, Ids) else read_feature(feature, of, self.include_last_offset)
+            if ids.inverse is not None:
+                inverse[feature] = ids.inverse
             if is_nested(ids.values):
                 ids = Ids(*bags_within(table, ids.values), None, include_last=True)
             values = ids.values.unsqueeze(-1) if ids.offsets is None and ids.values.dim() == 1 else ids.values
@@ -296,7 +300,7 @@ class EmbeddingBagCollection(_Collection):
             else:
                 check_type(table, values)
                 lookups[feature] = self._lookup(feature, bags, ids.weights)
-        return lookups, alone, list(given)
+        return lookups, alone, inverse, list(given)
 
     def _lookup(self, feature: str, bags: Bags, weights: Tensor | None) -> Lookup:
         engine = self._kernels
@@ -309,39 +313,10 @@ class EmbeddingBagCollection(_Collection):
         return Lookup(number, bags.ids.contiguous(), bounds, weights, mean)
 
 
-def read_features(
-    features: Mapping[str, FeatureIds] | Any, wanted: Iterable[str], include_last: bool = False
-) -> dict[str, Ids]:
-    """The ids of every feature, however they are given: all of a mapping, and those `wanted` of a `KeyedJaggedTensor`,
-    which may carry features of other collections as well.
-
-    Raises:
-        InputError: neither of the two, or a `KeyedJaggedTensor` with no feature that is wanted.
-    """
-    if isinstance(features, Mapping):
-        return {name: _read(name, given, include_last) for name, given in features.items()}
-    if all(callable(getattr(features, method, None)) for method in ("keys", "to_dict")):
-        given, own = features.to_dict(), set(wanted)
-        if given and not own & set(given):
-            raise unknown("feature", next(iter(given)), own)
-        return {
-            name: Ids(jagged.values(), jagged.offsets(), jagged.weights_or_none(), include_last=True)
-            for name, jagged in given.items()
-            if name in own
-        }
-    raise InputError(f"features are a mapping from names to ids, or a KeyedJaggedTensor, not {type(features).__name__}")
-
-
-def _read(name: str, given: FeatureIds, include_last: bool) -> Ids:
-    if isinstance(given, Tensor):
-        return Ids(given)
-    if isinstance(given, tuple | list) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
-        values, offsets, *weights = given
-        return Ids(values, offsets, weights[0] if weights else None, include_last)
-    raise InputError(
-        f"feature {name!r}: ids are a tensor, (values, offsets) or (values, offsets, weights), not "
-        f"{type(given).__name__}"
-    )
+def _check_bags(counts: Iterable[int]) -> None:
+    """Raise unless these numbers of bags are one."""
+    if len(distinct := set(counts)) > 1:
+        raise InputError(f"features to concatenate have the same number of bags, not {sorted(distinct)}")
 
 
 def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
