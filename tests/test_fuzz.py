@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).parent / "fuzz"
-GROUPS = ("ratings", "clicks", "settings", "folders")
+GROUPS = ("ratings", "clicks", "settings", "folders", "arguments")
 
 FAKE = """
 import time

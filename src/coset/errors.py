@@ -26,6 +26,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
+        if "\n" in message:  # of an array that is shown
+            message = " ".join(line.strip() for line in message.split("\n"))
         super().__init__(bounded(message))
 
 
@@ -80,6 +82,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> InputError:
         "unknown method 'low_rnk': did you mean 'low_rank'?"
     """
     names = sorted(known)
+    given = given if isinstance(given, str) else brief(given)
     near = get_close_matches(given[:200], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
     return InputError(f"unknown {kind} {brief(given)}: {hint}")

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from coset.errors import InputError
+from coset.errors import InputError, brief
 
 COMPUTED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that vectors may have: float8 and narrower ones are for storage, and torch has no arithmetic for them."""
@@ -58,7 +58,7 @@ class Table:
         self._set_whole("embedding_dim", self.embedding_dim)
         if isinstance(self.std, bool) or not isinstance(self.std, int | float | np.integer | np.floating):
             raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
-        if not self.std > 0 or not np.isfinite(self.std):
+        if not 0 < self.std < float("inf"):
             raise InputError(f"table {self.name!r}: std must be positive and finite, not {self.std!r}")
         if self.dtype not in COMPUTED:
             raise InputError(
@@ -90,6 +90,9 @@ class Table:
     def _column(self, what: str, values: Any) -> np.ndarray:
         """One number an id, as a numpy array of the type that it has."""
         if isinstance(values, torch.Tensor):
+            if values.is_meta or values.layout != torch.strided:
+                kind = "on the meta device, without values" if values.is_meta else str(values.layout)[6:]
+                raise InputError(f"table {self.name!r}: {what} must be a dense tensor, not {kind}")
             values = values.detach().cpu()
             values = (values.double() if values.is_floating_point() else values).numpy()
         try:
@@ -126,6 +129,19 @@ class Table:
         if self.attributes is not None:
             object.__setattr__(block, "attributes", {name: codes[cut] for name, codes in self.attributes.items()})
         return block
+
+
+def pairs(tables: Any) -> list[tuple[Table, Any]]:
+    """Tables with their methods, as a collection takes them.
+
+    Raises:
+        InputError: something else, such as a mapping of names or tables alone.
+    """
+    given = list(tables)
+    for pair in given:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Table):
+            raise InputError(f"tables are pairs of a Table and its method, not {brief(pair)}")
+    return [(table, how) for table, how in given]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+import numpy as np
+
 from coset.errors import InputError, brief, unknown
 
 S = TypeVar("S")
@@ -115,6 +117,26 @@ def check_range(what: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         shown = f"at least {least}" if value < least and most >= LARGEST_SEED else f"in {least} … {most}"
         raise InputError(f"{what} must {'be' if shown.startswith('at') else 'lie'} {shown}, not {brief(value)}")
+
+
+def whole(what: str, value: Any, least: int = 0, most: int = LARGEST_SEED) -> int:
+    """An argument that is a whole number in `least … most`, of Python or numpy, as an `int`; errors begin with `what`.
+
+    Example:
+        >>> whole("chunk", np.int64(3)), whole("chunk", 8)
+        (3, 8)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"{what} must be a whole number, not {brief(value)}")
+    check_range(what, int(value), least, most)
+    return int(value)
+
+
+def number(what: str, value: Any) -> Any:
+    """An argument that is a number and not NaN, of Python or of numpy, as it is; errors begin with `what`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or value != value:
+        raise InputError(f"{what} must be a number, not {brief(value)}")
+    return value
 
 
 def plain(value: Any) -> Any:

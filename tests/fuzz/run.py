@@ -25,7 +25,7 @@ from types import FrameType
 
 from judge import Fault, Group
 
-GROUPS = ("ratings", "clicks", "settings", "folders")
+GROUPS = ("ratings", "clicks", "settings", "folders", "arguments")
 """Each is a file beside this one, whose `group(folder)` makes a `Group`."""
 
 LIMIT = 30

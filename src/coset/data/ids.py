@@ -158,7 +158,10 @@ def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
         (array(['b', 'a'], dtype=object), array([ 7, 55]))
     """
     # Of a list, numpy by itself would turn ["a", 1] into text, and 2**63 into a float.
-    array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    try:
+        array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # a tensor that numpy has no array of
+        raise InputError(f"{where}: ids are a column of whole numbers or text, not {type(values).__name__}") from None
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind == "u":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from coset.errors import InputError
+from coset.errors import InputError, brief
+from coset.settings import whole
 
 Kind = Literal["random", "ordered", "time", "last"]
 
@@ -98,8 +99,8 @@ def ordered_split(n: int, validation: float) -> Split:
         >>> ordered_split(5, validation=0.4).validation
         array([3, 4])
     """
-    rows = np.arange(n, dtype=np.int64)
     cut = n - _count(n, validation)
+    rows = np.arange(n, dtype=np.int64)
     return Split(rows[:cut], rows[cut:], "ordered")
 
 
@@ -117,6 +118,7 @@ def time_split(times: np.ndarray, validation: float) -> Split:
         >>> time_split(np.array([30, 10, 20, 10]), validation=0.25).validation
         array([0])
     """
+    times = _column("times", times)
     held = _count(len(times), validation)
     cut = np.partition(times, len(times) - held)[len(times) - held]
     validates = times >= cut
@@ -144,6 +146,9 @@ def last_split(users: np.ndarray, times: np.ndarray) -> Split:
         >>> last_split(np.array([7, 7, 8]), np.array([20, 10, 5])).validation
         array([0])
     """
+    users, times = _column("users", users), _column("times", times)
+    if users.shape != times.shape:
+        raise InputError(f"users and times of a split must be as many, not {len(users)} and {len(times)}")
     order = np.lexsort((times, users))  # stable: of equal times the last row comes last
     of = users[order]
     ends = np.append(of[1:] != of[:-1], True)
@@ -157,14 +162,17 @@ def last_split(users: np.ndarray, times: np.ndarray) -> Split:
 
 def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarray | None = None) -> Split:
     held = _count(n, fraction)
-    if seed < 0:
-        raise InputError(f"the seed of a split must be a whole number from 0 on, not {seed}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"the seed of a split must be a whole number from 0 on, not {brief(seed)}")
     # Raw bits and a sort, not `Generator.permutation`: numpy promises the bits for ever, the permutation not.
     keys = np.random.PCG64(np.random.SeedSequence([seed, purpose])).random_raw(n)
     validates = np.zeros(n, dtype=np.bool_)
     if together is None:
         validates[np.argsort(keys, kind="stable")[:held]] = True
     else:
+        together = _column("together", together)
+        if len(together) != n:
+            raise InputError(f"together must be a number for each of {n} rows, not for {len(together)}")
         _, first, group = np.unique(together, return_index=True, return_inverse=True)
         validates[_fitting(keys[first], np.bincount(group), held)[group]] = True
         if validates.all():
@@ -193,9 +201,18 @@ def _fitting(keys: np.ndarray, sizes: np.ndarray, held: int) -> np.ndarray:
     return taken
 
 
+def _column(what: str, values: Any) -> np.ndarray:
+    """Numbers, one a row."""
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "biuf":
+        found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise InputError(f"{what} of a split must be a numpy array of numbers, one a row, not {found}")
+    return values
+
+
 def _count(n: int, fraction: float) -> int:
-    if not 0 < fraction < 1:
-        raise InputError(f"the share of the rows to hold out must lie between 0 and 1, not {fraction!r}")
+    whole("the number of rows to split", n)
+    if not isinstance(fraction, int | float | np.integer | np.floating) or not 0 < fraction < 1:
+        raise InputError(f"the share of the rows to hold out must lie between 0 and 1, not {brief(fraction)}")
     held = round(n * fraction)
     if not 0 < held < n:
         raise InputError(

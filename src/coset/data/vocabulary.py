@@ -114,7 +114,12 @@ class Vocabulary:
             if option not in get_args(options):
                 raise unknown(f"{what} of {where}", str(option), get_args(options))
         column = as_ids(values, where).ravel()
-        counted = column if training is None else column[training]
+        try:
+            counted = column if training is None else column[training]
+        except (IndexError, TypeError, ValueError):
+            counted = column[:0, None]
+        if counted.ndim != 1:
+            raise InputError(f"{where}: training must be numbers of rows, or a boolean for each of {len(column)} rows")
         if len(counted) == 0:
             raise InputError(f"{where}: there are no training rows to count ids in")
         listed = column if known == "all" else counted

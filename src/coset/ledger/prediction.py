@@ -15,7 +15,7 @@ from coset.ledger.components import together
 from coset.ledger.fused import fused_step
 from coset.ledger.optimizers import Engine, Keeps, keeps
 from coset.ledger.plain import plain_step, sparse_step
-from coset.schema import CHOICE, Component, Table
+from coset.schema import CHOICE, Component, Table, pairs
 
 _DTYPES = torch.float32, torch.float64
 """Types that kernels compute in."""
@@ -68,7 +68,7 @@ def predict(
         >>> found.parameters, found.optimizer, found.owners["tables.user"].parameters
         (992512, 15508, 43776)
     """
-    given = list(tables)
+    given = pairs(tables)
     _check(given, orders, batch_size, optimizer)
     pieces = {table.name: _pieces(table, method, engine) for table, method in given}
     stored = together({table.name: _components(table, method, orders) for table, method in given})

@@ -148,9 +148,19 @@ class TableModule(Indexed, ABC):
     def check_fit(self, weight: Tensor, frequencies: Tensor | None = None) -> None:
         """Raise an `InputError` unless these have the shapes that `fit_` takes."""
         name, n = self.table.name, self.table.num_embeddings
+        for what, given in (("the weight to fit", weight), ("frequencies", frequencies)):
+            if isinstance(given, Tensor) and (given.is_meta or given.layout != torch.strided):
+                kind = "on the meta device, without values" if given.is_meta else str(given.layout)[6:]
+                raise InputError(f"table {name!r}: {what} must be a dense tensor, not {kind}")
+        if not isinstance(weight, Tensor):
+            raise InputError(f"table {name!r}: the weight to fit must be a tensor, not {type(weight).__name__}")
         if tuple(weight.shape) != (expected := (n, *self.vector_shape)):
             raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {expected}")
-        if frequencies is not None and (shape := tuple(torch.as_tensor(frequencies).shape)) != (n,):
+        try:
+            shape = (n,) if frequencies is None else tuple(torch.as_tensor(frequencies).shape)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"table {name!r}: frequencies must be {n} numbers, one an id") from None
+        if shape != (n,):
             raise InputError(f"table {name!r}: frequencies have shape {shape}, expected {(n,)}")
 
     def _fit_inputs(self, weight: Tensor, frequencies: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -346,12 +356,18 @@ def every_vector(lookup: Callable[[Tensor], Tensor], n: int, step: int, device: 
 
 def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
     """The last of `sizes`, whose bytes never fall, that takes at most `max_bytes`; else `InfeasibleBudget`."""
+    settings.number(f"table {table.name!r}: max_bytes", max_bytes)
     smallest = sizes[0]
     if (floor := smallest.bytes(table)) > max_bytes:
         raise InfeasibleBudget(
             f"table {table.name!r}: {smallest.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
         )
     return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
+
+
+def rows_at(table: Table, collisions: int) -> int:
+    """Rows of the largest component at so many collisions: ⌈n / collisions⌉."""
+    return -(-table.num_embeddings // settings.whole(f"table {table.name!r}: collisions", collisions, 1))
 
 
 def thinned(sizes: Sequence[M], count: int) -> list[M]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 from coset.errors import InputError
-from coset.methods.base import make, register
+from coset.methods.base import make, register, rows_at
 from coset.methods.chinese_remainder import ChineseRemainder
 from coset.methods.composition import RowComposition
 from coset.methods.facts import Facts
@@ -95,7 +95,7 @@ class FeatureGeneration(RowMethod):
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
         """Two partitions, the larger one of ⌈n / collisions⌉ rows."""
-        first = -(-table.num_embeddings // collisions)
+        first = rows_at(table, collisions)
         return make(cls, {"moduli": (first, -(-table.num_embeddings // first))} | fixed)
 
     @classmethod

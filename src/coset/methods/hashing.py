@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from coset.errors import InputError
-from coset.methods.base import Sizes, make, register
+from coset.methods.base import Sizes, make, register, rows_at
 from coset.methods.composition import RowComposition, compose
 from coset.methods.facts import Facts
 from coset.methods.rows import RowMethod
@@ -88,7 +88,7 @@ class Hashing(RowMethod):
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
         """⌈n / collisions⌉ buckets."""
-        return make(cls, {"num_buckets": -(-table.num_embeddings // collisions)} | fixed)
+        return make(cls, {"num_buckets": rows_at(table, collisions)} | fixed)
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import Method, TableModule, make, register, rising, spread, vector_bytes
+from coset.methods.base import Method, TableModule, make, register, rising, rows_at, spread, vector_bytes
 from coset.methods.facts import Facts
 from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
@@ -117,7 +117,7 @@ class PathBased(Method):
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
         """⌈n / collisions⌉ rows, and a function for each id that shares one."""
-        first = -(-table.num_embeddings // collisions)
+        first = rows_at(table, collisions)
         return make(cls, {"moduli": (first, -(-table.num_embeddings // first))} | fixed)
 
     @classmethod

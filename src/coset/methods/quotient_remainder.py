@@ -8,7 +8,7 @@ from math import isqrt
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
-from coset.methods.base import Method, Sizes, make, register, thinned
+from coset.methods.base import Method, Sizes, make, register, rows_at, thinned
 from coset.methods.composition import Operation, RowComposition, compose
 from coset.methods.facts import COMPOSED, Facts
 from coset.methods.rows import RowMethod
@@ -116,7 +116,7 @@ class QuotientRemainder(RowMethod):
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
         """⌈n / collisions⌉ buckets."""
-        return make(cls, {"num_buckets": -(-table.num_embeddings // collisions)} | fixed)
+        return make(cls, {"num_buckets": rows_at(table, collisions)} | fixed)
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:

@@ -68,6 +68,9 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
         raise InputError(
             f"table {name!r}: offsets must be a 1-D tensor of int64 or int32, not {type(offsets).__name__}"
         )
+    if offsets.layout != torch.strided or (offsets.is_meta and not ids.is_meta):
+        kind = "on the meta device, without values" if offsets.is_meta else str(offsets.layout)[6:]
+        raise InputError(f"table {name!r}: offsets must be a dense tensor where the ids are, not {kind}")
     if offsets.dim() != 1 or offsets.dtype not in (torch.int64, torch.int32):
         raise InputError(f"table {name!r}: offsets must be 1-D int64 or int32")
     if unseen(offsets):
@@ -104,6 +107,8 @@ def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None)
     if not isinstance(weights, Tensor) or weights.is_complex():
         kind = str(weights.dtype)[6:] if isinstance(weights, Tensor) else type(weights).__name__
         raise InputError(f"table {table.name!r}: per_sample_weights must be a tensor of real numbers, not {kind}")
+    if weights.layout != torch.strided:
+        raise InputError(f"table {table.name!r}: per_sample_weights must be dense, not {str(weights.layout)[6:]}")
     if mode != "sum":
         raise InputError(f"table {table.name!r}: per_sample_weights are for mode 'sum', not {mode!r}")
     if weights.shape != ids.shape:

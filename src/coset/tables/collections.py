@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
 from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
-from coset.schema import Table
+from coset.schema import Table, pairs
 from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
 from coset.tables.features import FeatureIds, Ids, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
@@ -43,9 +43,11 @@ class _Collection(Tables):
         orders: Mapping[str, np.ndarray | Tensor] | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        chosen = [(table, "full" if table.num_embeddings < full_below else how) for table, how in tables]
+        chosen = [(table, "full" if table.num_embeddings < full_below else how) for table, how in pairs(tables)]
         super().__init__(chosen, orders, device)
         names = self._names
+        if features is not None and not isinstance(features, Mapping):
+            raise InputError(f"features must map names of features to tables, not {brief(features)}")
         self.features = dict(features) if features is not None else {name: name for name in names}
         for feature, table in self.features.items():
             if table not in names:

@@ -16,6 +16,7 @@ from coset.methods.owners import bring_up_to_date
 from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
+from coset.settings import number, whole
 from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
@@ -48,6 +49,8 @@ class _SingleTable(Tables):
         super().__init__([(table, method)], None if order is None else {name: order}, device)
         self.table = table
         self.method = self._module.method
+        if max_norm is not None and number(f"table {name!r}: max_norm", max_norm) < 0:
+            raise InputError(f"table {name!r}: max_norm must be 0 or more, not {max_norm!r}")
         self.padding_idx = self._checked_padding(padding_idx)
         self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
         if not self.method.row_per_id and (max_norm is not None or scale_grad_by_freq):
@@ -96,7 +99,8 @@ class _SingleTable(Tables):
 
         It reads what is stored and changes nothing; with `max_norm`, rows that no lookup has scaled yet are longer.
         """
-        n, step, device = self.num_embeddings, chunk or self._module.ids_at_once, self._module.device
+        n, device = self.num_embeddings, self._module.device
+        step = self._module.ids_at_once if chunk is None else whole(f"table {self.table.name!r}: chunk", chunk, 1)
         return every_vector(self._read, n, step, device)
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
