@@ -29,14 +29,20 @@ BENCH_VENV := .venv-bench
 BENCH_RUN := $(BENCH_VENV)/bin/python
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
+# TorchRec, FBGEMM and torchao, which the tests in tests/peers hold coset against.
+PEERS_VENV := .venv-peers
+PEERS_RUN := $(PEERS_VENV)/bin/python
+PEERS_STAMP := $(PEERS_VENV)/.installed
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz test-keras lint types docs bench clean stale
+.PHONY: help demo test fuzz test-keras test-peers lint types docs bench clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make test-keras  run the tests of the Keras layers on TensorFlow and JAX, too, in $(KERAS_VENV)"
+	@echo "make test-peers  run the tests against TorchRec, FBGEMM and torchao in $(PEERS_VENV)"
 	@echo "make fuzz    throw changed files, settings, folders and arguments at coset for SECONDS=$(SECONDS)"
 	@echo "             (ARGS=... goes to tests/fuzz/run.py, which repeats any input by its number)"
 	@echo "make lint    check style and format with ruff"
@@ -56,6 +62,9 @@ test: $(STAMP)
 test-keras: $(KERAS_STAMP)
 	KERAS_BACKEND=tensorflow $(KERAS_RUN) -m pytest tests/keras $(ARGS)
 	KERAS_BACKEND=jax $(KERAS_RUN) -m pytest tests/keras $(ARGS)
+
+test-peers: $(PEERS_STAMP)
+	$(PEERS_RUN) -m pytest tests/peers $(ARGS)
 
 fuzz: $(STAMP)
 	$(RUN) tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
@@ -78,7 +87,7 @@ bench: $(BENCH_STAMP) $(KERAS_STAMP)
 	$(MAKE) docs
 
 clean:
-	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
@@ -91,6 +100,9 @@ $(KERAS_STAMP): stale
 endif
 ifneq '$(call made_in,$(BENCH_VENV))' '$(CURDIR)'
 $(BENCH_STAMP): stale
+endif
+ifneq '$(call made_in,$(PEERS_VENV))' '$(CURDIR)'
+$(PEERS_STAMP): stale
 endif
 
 # install ENVIRONMENT, CONSTRAINTS, REQUIREMENTS, COMMAND
@@ -120,3 +132,9 @@ $(BENCH_STAMP): pyproject.toml constraints.txt constraints-bench.txt
 	$(call install,$(BENCH_VENV),-c constraints.txt,-e ".[cli]",$(BENCH_RUN) -m pip install $(PIP_ARGS) --no-deps \
 	  -r constraints-bench.txt || echo "no FBGEMM for this system: the benchmarks leave its rows out" >&2)
 	$(BENCH_RUN) -m pip install $(PIP_ARGS) -c constraints.txt pandas==3.1.1
+
+# As above. What TorchRec imports is named there, too, as it asks for a build of FBGEMM with CUDA.
+$(PEERS_STAMP): pyproject.toml constraints.txt constraints-peers.txt
+	$(call install,$(PEERS_VENV),-c constraints.txt,-e ".[cli]" pytest pytest-timeout,$(PEERS_RUN) -m pip \
+	  install $(PIP_ARGS) --no-deps -r constraints-peers.txt \
+	  || echo "no TorchRec and FBGEMM and torchao for this system: their tests are skipped" >&2)
