@@ -7,14 +7,15 @@ import json
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import prod
+from math import inf, prod
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from coset import settings
-from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
+from coset.errors import InfeasibleBudget, InputError, Unsuitable, brief, unknown
 from coset.methods.facts import Facts
 from coset.methods.index import Indexed
 from coset.methods.owners import bring_up_to_date
@@ -279,7 +280,12 @@ class Method(ABC):
 
         Raises:
             InfeasibleBudget: when even the smallest is larger; the message and `floor` say how large it is.
+            InputError: a budget that is no finite number.
         """
+        given: Any = max_bytes
+        is_number = isinstance(given, Real) and not isinstance(given, bool)
+        if not is_number or not -inf < given < inf:
+            raise InputError(f"table {table.name!r}: max_bytes is a finite number of bytes, not {brief(max_bytes)}")
         return largest_within(cls.sizes(table, **fixed), table, max_bytes)
 
     @classmethod
