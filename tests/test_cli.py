@@ -223,7 +223,7 @@ def test_a_model_without_biases_is_trained_and_compared(coset: Coset, csv: Path)
     rows = {row["name"]: row["metrics"]["val_mse"]["mean"] for row in found.json["rows"]}
     assert rows.keys() == {"full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "planned", "low_rank"}
     ratings = np.loadtxt(csv, delimiter=",", skiprows=1)[:, 2]
-    assert max(rows.values()) < 1.1 * ratings.var()  # the mean is there: without it, about 9 more
+    assert max(rows.values()) < 1.3 * ratings.var()  # the mean is there: without it, about 9 more
     left = [note for note in found.json["notes"] if note.startswith("left out ")]
     assert len(left) == 2
     assert "bias only" in left[0]

@@ -103,7 +103,7 @@ def test_the_keras_example_is_trained_as_the_page_says() -> None:
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'", "method and budgets go together"),
         ("[[rows]]\nname = 'a'\nbudgets = ['1KB']", "method and budgets go together"),
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\nbudgets = ['1XB']", "unit"),
-        ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\nbudgets = ['-5%']", "size"),
+        ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\nbudgets = ['-5%']", "a share is a number"),
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\nbudgets = [{}]", "size"),
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\nbudgets = ['1KB']\nembedding_dims = [2]", "leave out"),
         ("[[rows]]\nname = 'a'\nmethods = { user = { method = 'hashin' } }", "did you mean 'hashing'?"),

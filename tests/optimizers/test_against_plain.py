@@ -356,6 +356,7 @@ def test_large_batches_take_the_loops_of_many_tasks() -> None:
     assert_same(fused, plain)
 
 
+@pytest.mark.filterwarnings("ignore::coset.errors.UnownedTables")
 def test_collections_of_single_vectors_and_several_collections() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -673,6 +674,7 @@ def test_a_table_has_one_owner_at_a_time() -> None:
     assert optimizer.engines
 
 
+@pytest.mark.filterwarnings("ignore::coset.errors.UnownedTables")
 def test_single_tables_are_owned_as_well() -> None:
     """Unless they have an option that kernels do not know; those are looked up by torch and left to it."""
 
@@ -712,6 +714,7 @@ def test_single_tables_are_owned_as_well() -> None:
     assert_same(fused, plain)
 
 
+@pytest.mark.filterwarnings("ignore::coset.errors.UnownedTables")
 def test_frozen_tables_stay_as_they_are() -> None:
     fused = single_ids()
     frozen = fused.tables["mult"].requires_grad_(False)

@@ -469,7 +469,7 @@ def test_weights_without_a_gradient_are_caught(registering, monkeypatch):
 
 
 def test_an_unchecked_id_is_caught(registering, monkeypatch):
-    monkeypatch.setattr(tables.single, "check_ids", lambda table, ids: None)
+    monkeypatch.setattr(tables.owner, "check_ids", lambda table, ids: None)
     fails("wrong_ids_are_refused", registering(Sound))
     fails("integer_types_agree", Sound)
     fails("forty_million_ids", Sound)
@@ -480,7 +480,7 @@ def test_an_id_error_that_does_not_name_the_table_is_caught(registering, monkeyp
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < table.num_embeddings:
             raise IndexError(f"id {int(ids.max())} or {int(ids.min())} not in 0 … {table.num_embeddings - 1}")
 
-    monkeypatch.setattr(tables.single, "check_ids", check_ids)
+    monkeypatch.setattr(tables.owner, "check_ids", check_ids)
     fails("wrong_ids_are_refused", registering(Sound))
 
 

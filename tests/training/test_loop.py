@@ -192,7 +192,7 @@ def test_state_goes_to_another_trainer_bit_for_bit(optimizer: Any) -> None:
     first.run_epoch()
     tensors, header = first.state()
     tensors = {name: value.clone() for name, value in tensors.items()}
-    header = {"history": [dict(epoch) for epoch in header["history"]]}
+    header = {**header, "history": [dict(epoch) for epoch in header["history"]]}
     torch.manual_seed(99)
     second = Trainer(model_of(30, 20, biases=True, std=1.0), data, data, settings, 0)
     second.restore(tensors, header)
