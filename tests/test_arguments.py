@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "tables by name": (lambda: pairs_of({"user": TABLE}), "tables are pairs of a Table and its method"),
     "predicted tables by name": (lambda: coset.predict({"user": TABLE}), "tables are pairs of a Table and its method"),
     "features in a list": (lambda: pairs_of(PAIRS, ["user"]), "features must map names of features to tables"),
-    "a budget of text": (lambda: coset.LowRank.for_budget(TABLE, "1KB"), "max_bytes is a finite number of bytes, not '1KB'"),
+    "a budget of text": (lambda: coset.LowRank.for_budget(TABLE, "1KB"), "a finite number of bytes, not '1KB'"),
     "a budget that is none": (lambda: coset.LowRank.for_budget(TABLE, float("nan")), "max_bytes is a finite number"),
 }  # fmt: skip
 
