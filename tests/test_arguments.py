@@ -67,6 +67,12 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "tables by name": (lambda: pairs_of({"user": TABLE}), "tables are pairs of a Table and its method"),
     "predicted tables by name": (lambda: coset.predict({"user": TABLE}), "tables are pairs of a Table and its method"),
     "features in a list": (lambda: pairs_of(PAIRS, ["user"]), "features must map names of features to tables"),
+    "a deviation of 401 digits": (lambda: coset.Embedding(9, 4, std=10**400), "std must be positive and at most 10000"),
+    "a deviation of 1e300": (lambda: coset.Embedding(9, 4, std=1e300), "std must be positive and at most 10000"),
+    "times with a gradient": (
+        lambda: Ratings("mine", [1, 2], [1, 2], [1, 2], times=torch.ones(2, requires_grad=True)),
+        "mine: times must be whole numbers, as many as ratings",
+    ),
     "a budget of text": (lambda: coset.LowRank.for_budget(TABLE, "1KB"), "a finite number of bytes, not '1KB'"),
     "a budget that is none": (lambda: coset.LowRank.for_budget(TABLE, float("nan")), "max_bytes is a finite number"),
 }  # fmt: skip

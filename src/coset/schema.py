@@ -20,6 +20,9 @@ EXTRA = "_extra_state"
 CHOICE = f"choice.{EXTRA}"
 """The name, within those of a table, under which a state says what the table is."""
 
+LARGEST_STD = 1e4
+"""Of fresh vectors: what float16 holds, six deviations out."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -58,8 +61,10 @@ class Table:
         self._set_whole("embedding_dim", self.embedding_dim)
         if isinstance(self.std, bool) or not isinstance(self.std, int | float | np.integer | np.floating):
             raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
-        if not 0 < self.std < float("inf"):
-            raise InputError(f"table {self.name!r}: std must be positive and finite, not {self.std!r}")
+        if not 0 < self.std <= LARGEST_STD:
+            raise InputError(
+                f"table {self.name!r}: std must be positive and at most {LARGEST_STD:g}, not {brief(repr(self.std))}"
+            )
         if self.dtype not in COMPUTED:
             raise InputError(
                 f"table {self.name!r}: dtype must be a floating-point type that torch computes in, float16, bfloat16, "

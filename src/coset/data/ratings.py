@@ -83,7 +83,10 @@ class Ratings:
                 f"{where}: the rating at row {row + 1} of the data (counted from 1) is {ratings[row]}, "
                 "not a finite number"
             )
-        times = ratings if self.times is None else np.asarray(self.times)
+        try:
+            times = ratings if self.times is None else np.asarray(self.times)
+        except (TypeError, ValueError, RuntimeError):  # a tensor with a gradient, lists of several lengths
+            times = np.empty(0)
         if times.shape != ratings.shape or (times.dtype.kind != "i" and self.times is not None):
             raise InputError(f"{where}: times must be whole numbers, as many as ratings")
         for column, value in (("users", users), ("items", items), ("ratings", ratings)):

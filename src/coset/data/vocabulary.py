@@ -116,7 +116,7 @@ class Vocabulary:
         column = as_ids(values, where).ravel()
         try:
             counted = column if training is None else column[training]
-        except (IndexError, TypeError, ValueError):
+        except (IndexError, TypeError, ValueError, RuntimeError):  # the last of a tensor with a gradient
             counted = column[:0, None]
         if counted.ndim != 1:
             raise InputError(f"{where}: training must be numbers of rows, or a boolean for each of {len(column)} rows")
