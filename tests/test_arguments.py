@@ -73,6 +73,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Ratings("mine", [1, 2], [1, 2], [1, 2], times=torch.ones(2, requires_grad=True)),
         "mine: times must be whole numbers, as many as ratings",
     ),
+    "ratings with a gradient": (
+        lambda: Ratings("mine", [1, 2], [1, 2], torch.ones(2, requires_grad=True)),
+        "mine: ratings must be a column of numbers",
+    ),
+    "times that are NaN": (lambda: time_split(np.array([np.nan, 1.0]), 0.5), "times of a split must be numbers"),
     "a budget of text": (lambda: coset.LowRank.for_budget(TABLE, "1KB"), "a finite number of bytes, not '1KB'"),
     "a budget that is none": (lambda: coset.LowRank.for_budget(TABLE, float("nan")), "max_bytes is a finite number"),
 }  # fmt: skip

@@ -127,7 +127,7 @@ def _numbers(ratings: Any, where: str) -> np.ndarray:
             with np.errstate(over="ignore"):
                 return np.asarray(given, dtype=np.float32)
         reason = f"not {given.dtype}"
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last of a tensor of a graph
         reason = f"but {str(error)[:100]}"
     raise InputError(f"{where}: ratings must be a column of numbers, {reason}")
 

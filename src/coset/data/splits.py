@@ -206,6 +206,8 @@ def _column(what: str, values: Any) -> np.ndarray:
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "biuf":
         found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise InputError(f"{what} of a split must be a numpy array of numbers, one a row, not {found}")
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise InputError(f"{what} of a split must be numbers, and one of them is NaN")
     return values
 
 
