@@ -54,6 +54,11 @@ def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> Id
         return Ids(given)
     if isinstance(given, tuple | list) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
         values, offsets, *weights = given
+        if values.is_nested:
+            raise InputError(
+                f"feature {name!r}: nested ids hold where each bag begins, so they are given alone, not with offsets; "
+                f"where bags have weights, give (values, offsets, weights) of dense tensors"
+            )
         return Ids(values, offsets, weights[0] if weights else None, include_last)
     if _has(given, "values", "offsets", "weights_or_none"):
         return Ids(given.values(), given.offsets(), given.weights_or_none(), include_last=True)

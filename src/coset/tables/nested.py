@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
+from coset.methods.graphs import unseen
 from coset.schema import Table
 
 
@@ -16,14 +17,14 @@ def is_nested(ids: Any) -> bool:
     return isinstance(ids, Tensor) and ids.is_nested
 
 
-def values_within(table: Table, ids: Tensor) -> Tensor:
-    """The ids of all lists, one list behind the other.
+def values_within(table: Table, ids: Tensor, what: str = "ids") -> Tensor:
+    """The ids (or `what` they are) of all lists, one list behind the other.
 
     Raises:
         InputError: the tensor is of torch's older, strided layout.
     """
     if ids.layout != torch.jagged:
-        raise InputError(f"table {table.name!r}: nested ids must be of layout torch.jagged, not strided")
+        raise InputError(f"table {table.name!r}: nested {what} must be of layout torch.jagged, not strided")
     values: Tensor = ids.values()
     return values
 
@@ -37,14 +38,41 @@ def like(vectors: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
-def bags_within(table: Table, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The ids of all bags, and where each begins, and, last, their number.
+def bags_within(table: Table, ids: Tensor, what: str = "ids") -> tuple[Tensor, Tensor]:
+    """The ids (or `what` they are) of all bags, and where each begins, and, last, their number.
 
     Raises:
         InputError: not one list a bag, or lists with room between them.
     """
-    values, nested = values_within(table, ids), ids
+    values, nested = values_within(table, ids, what), ids
     if ids.dim() != 2 or nested.lengths() is not None:  # type: ignore[attr-defined]
-        raise InputError(f"table {table.name!r}: nested ids of bags are one list a bag, without room between lists")
+        raise InputError(f"table {table.name!r}: nested {what} of bags are one list a bag, without room between lists")
     offsets: Tensor = nested.offsets()  # type: ignore[attr-defined]
     return values, offsets
+
+
+def weights_within(table: Table, weights: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The weights of the ids of all bags, which begin at `offsets`, and None; or, where nobody can see whether every
+    list is as long as that of the ids, which are so.
+
+    Raises:
+        InputError: as `bags_within`; or lists of other lengths, so that a weight would meet the id of another bag.
+    """
+    values, begins = bags_within(table, weights, "per_sample_weights")
+    if begins is offsets:
+        return values, None
+    if len(begins) != len(offsets):
+        raise InputError(
+            f"table {table.name!r}: nested per_sample_weights have {len(begins) - 1} lists, the ids {len(offsets) - 1}"
+        )
+    alike = torch.eq(begins.diff(), offsets.diff())
+    if unseen(alike):
+        return values, alike
+    if not alike.all():
+        bag = int(alike.int().argmin())
+        lengths = [int(each[bag + 1] - each[bag]) for each in (begins, offsets)]
+        raise InputError(
+            f"table {table.name!r}: nested per_sample_weights have {lengths[0]} elements in bag {bag}, the ids "
+            f"{lengths[1]}; give a weight for each id, in lists of the same lengths"
+        )
+    return values, None

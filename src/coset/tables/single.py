@@ -18,7 +18,7 @@ from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.settings import number, whole
 from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
-from coset.tables.nested import bags_within, is_nested, like, values_within
+from coset.tables.nested import bags_within, is_nested, like, values_within, weights_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
 
 
@@ -266,21 +266,23 @@ class EmbeddingBag(_SingleTable):
         Args:
             input: ids, 1-D with `offsets`, or 2-D `(bags, ids in each)` without, or a jagged nested tensor.
             offsets: where each bag begins in `input`.
-            per_sample_weights: a factor for each id, same shape as `input`; mode `"sum"` only.
+            per_sample_weights: a factor for each id, same shape as `input`, nested ones in lists of the same lengths
+                (in graphs, a bag of other lengths is NaN); mode `"sum"` only.
         """
-        include_last = self.include_last_offset
+        include_last, weighted = self.include_last_offset, None
         if is_nested(input) and offsets is None:
             input, offsets, include_last = *bags_within(self.table, input), True
             if is_nested(per_sample_weights):
                 assert per_sample_weights is not None
-                per_sample_weights = values_within(self.table, per_sample_weights)
+                per_sample_weights, weighted = weights_within(self.table, per_sample_weights, offsets)
         ids, inside = checked(self.table, input)
         bags = read_bags(self.table, ids, offsets, include_last)
         check_weights(self.table, self.mode, input, per_sample_weights)
         left_out = None if self.padding_idx is None else (input == self.padding_idx).reshape(-1)
         inside = None if inside is None else inside.reshape(-1)
         vectors = self._vectors(bags.ids)
-        return pool(vectors, bags, self.mode, weights=per_sample_weights, left_out=left_out, inside=inside)
+        found = pool(vectors, bags, self.mode, weights=per_sample_weights, left_out=left_out, inside=inside)
+        return or_nan(found, weighted)
 
     def extra_repr(self) -> str:
         """The sizes, the method and the mode."""
