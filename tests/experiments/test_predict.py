@@ -40,6 +40,7 @@ def test_ratings(coset: Coset, small_csv: Path, monkeypatch: pytest.MonkeyPatch)
             assert np.allclose(read["prediction"].to_numpy(), written["prediction"].to_numpy(), rtol=1e-6)
             assert read["user"].to_list() == given["userId"].to_list()
     assert coset("predict", "run", "--out", "own.csv").code == 0
+    assert polars.read_parquet("q.parquet").schema["prediction"] == polars.Float32
     assert Path("own.csv").read_bytes() == Path("p.csv").read_bytes()
 
     before = Path("p.csv").read_bytes()
@@ -56,8 +57,64 @@ def test_ratings(coset: Coset, small_csv: Path, monkeypatch: pytest.MonkeyPatch)
         "new.csv, line 3, column 'movieId': the item is missing"
         in coset("predict", "run", "new.csv", "--out", "n.csv").err
     )
+    Path("r.csv").rename("moved.csv")
+    assert coset("predict", "run", "--out", "n.csv").sentence == (
+        "r.csv: not there, and run was trained on it; say where it is now by --data"
+    )
     assert not Path("n.csv").exists()
     assert not list(Path().glob(".*coset*"))
+    assert coset("predict", "run", "--data", "moved.csv", "--out", "n.csv").code == 0
+    assert Path("n.csv").read_bytes() == before
+
+
+@pytest.fixture
+def run(coset: Coset, small_csv: Path) -> str:
+    assert coset("train", small_csv, "--row", "bias only", "--epochs", 1, "--out", "run").code == 0
+    return "run"
+
+
+def test_files_without_rows_leave_nothing_behind(coset: Coset, run: str) -> None:
+    Path("none.csv").write_text("userId,movieId\n")
+    Path("empty.csv").write_text("userId,movieId,rating\n,,\n,,\n")
+    polars.DataFrame({"userId": [1], "movieId": [2]})[:0].write_parquet("none.parquet")
+    for source in ("none.csv", "empty.csv", "none.parquet"):
+        for out in ("p.csv", "p.parquet"):
+            said = coset("predict", run, source, "--out", out).sentence
+            assert said == f"{source}: no rows, so nothing to predict"
+            assert not Path(out).exists()
+
+
+def test_rows_that_hold_nothing_are_left_out_as_everywhere(coset: Coset, run: str) -> None:
+    Path("ends.csv").write_text("userId,movieId,rating\n1,2,3.5\n,,\n4,5,\n,,\n")
+    assert coset("predict", run, "ends.csv", "--out", "p.parquet", "--json").json["rows"] == 2
+    written = polars.read_parquet("p.parquet")
+    assert written["user"].to_list() == [1, 4]
+    assert (written["rating"].dtype, written["rating"].to_list()) == (polars.Float32, [3.5, None])
+    Path("ends.csv").write_text("userId,movieId,rating\n1,2,3\n,,4\n")
+    assert "ends.csv, line 3, column 'userId': the user is missing" in coset("predict", run, "ends.csv").sentence
+
+
+def test_parts_of_several_forms(coset: Coset, run: str) -> None:
+    Path("parts").mkdir()
+    Path("parts/1.csv").write_text("userId,movieId,rating\n1,2,3\n")
+    polars.DataFrame({"userId": [4.0], "movieId": ["5"], "rating": [2.5]}).write_parquet("parts/2.parquet")
+    for source in ("parts", "parts/[12].*"):
+        assert coset("predict", run, source, "--out", "p.parquet", "--overwrite").code == 0
+        assert polars.read_parquet("p.parquet")["rating"].to_list() == [3.0, 2.5]
+    Path("parts/3.csv").write_text("userId,movieId\n1,2\n")
+    said = coset("predict", run, "parts", "--out", "q.parquet").sentence
+    assert said == "parts/1.csv: has a column of ratings, and parts/3.csv has none; predict them one by one"
+    assert "no file fits this pattern" in coset("predict", run, "parts/9*", "--out", "q.csv").sentence
+    polars.DataFrame({"userId": [[1, 2]], "movieId": [3]}).write_parquet("lists.parquet")
+    assert "where one user a row is expected" in coset("predict", run, "lists.parquet", "--out", "q.csv").sentence
+
+
+@pytest.mark.parametrize("name", ["br[1]", "dt=1", "st*r", "~"])
+def test_any_letter_may_be_in_the_name_of_a_folder(coset: Coset, run: str, name: str) -> None:
+    Path("two.csv").write_text("userId,movieId\n1,2\n3,4\n")
+    assert coset("predict", run, "two.csv", "--out", f"./{name}/p.parquet").code == 0
+    with Path(name, "p.parquet").open("rb") as file:
+        assert polars.read_parquet(file).columns == ["user", "item", "prediction"]
 
 
 def test_new_ids_share_a_row_where_the_run_says_so(coset: Coset, small_csv: Path) -> None:

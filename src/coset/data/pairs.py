@@ -14,7 +14,8 @@ from coset.data.columns import Columns
 from coset.data.finding import find
 from coset.data.ids import ids_from_plain, plain_numbers, texts_of
 from coset.data.ratings import readable
-from coset.data.sources import Wanted, source_of
+from coset.data.rows import check_single, without_empty
+from coset.data.sources import Block, Wanted, source_of
 from coset.errors import InputError
 
 
@@ -24,7 +25,7 @@ class Pairs:
 
     Args:
         users, items: raw ids (see `coset.data.ids`).
-        ratings: the column of ratings as it is in the file, if there is one, as polars has it.
+        ratings: a polars column of float32, null where there is no number; `None` where the file has no such column.
     """
 
     users: np.ndarray
@@ -52,7 +53,7 @@ def read_pairs(
     path: Path, user: str | None = None, item: str | None = None, rating: str | None = None,
     separator: str | None = None,
 ) -> Iterator[Pairs]:  # fmt: skip
-    """The rows in the files at `path`, block by block, so that their number does not matter.
+    """The rows in the files at `path`, block by block, so that their number does not matter; empty ones are left out.
 
     Args:
         path: as of `coset.data.load_ratings`.
@@ -60,23 +61,42 @@ def read_pairs(
         separator: between the values of a line; found by itself.
 
     Raises:
-        InputError: the file is not there or not readable, or an id is missing: names the file and the row.
+        InputError: the file is not there or not readable, an id is missing, or one of several files has a column of
+            ratings and another has none: names the file and the row.
     """
     with readable(path):
         found = find(path)
         layout = found.layout
         wanted = Wanted(_PairColumns(user, item, rating), separator or layout, False if layout else None)
+        first, expected = "", 0
         for file in found.files:
             for block in source_of(file).blocks(file, wanted):
-                users, items, *rest = block.columns
-                ids = []
-                for role, series in (("user", users), ("item", items)):
-                    numbers = plain_numbers(series)
-                    if numbers is None:
-                        text = texts_of(series, block.where)
-                        if (missing := text.is_null() | (text == "")).any():
-                            row = block.spot(int(missing.arg_max()))
-                            raise InputError(f"{row}, column {series.name!r}: the {role} is missing")
-                        numbers = ids_from_plain(text)
-                    ids.append(numbers)
-                yield Pairs(ids[0], ids[1], rest[0] if rest else None)
+                columns = len(block.columns)
+                if not first:
+                    first, expected = file.where, columns
+                if columns != expected:
+                    one, other = (first, file.where) if expected > columns else (file.where, first)
+                    raise InputError(f"{one}: has a column of ratings, and {other} has none; predict them one by one")
+                yield _pairs(block)
+
+
+def _pairs(block: Block) -> Pairs:
+    block, _ = without_empty(block, len(block.columns))
+    users, items, *rest = block.columns
+    ratings = None
+    if rest:
+        import polars
+
+        check_single("rating", rest[0], block)
+        ratings = rest[0].cast(polars.Float32, strict=False)
+    return Pairs(_ids("user", users, block), _ids("item", items, block), ratings)
+
+
+def _ids(role: str, series: Any, block: Block) -> np.ndarray:
+    check_single(role, series, block)
+    if (numbers := plain_numbers(series)) is not None:
+        return numbers
+    text = texts_of(series, block.where)
+    if text.null_count():
+        raise InputError(f"{block.spot(int(text.is_null().arg_max()))}, column {series.name!r}: the {role} is missing")
+    return ids_from_plain(text)

@@ -58,9 +58,9 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
     growing: list[Any] = [users, items, ratings, *attributes, *times]
     left_out = 0
     for file in files:
-        polars = import_polars(f"{file.where}: reading ratings")
+        import_polars(f"{file.where}: reading ratings")
         for block in source_of(file).blocks(file, wanted):
-            block, empty = _without_empty(polars, block)
+            block, empty = without_empty(block)
             left_out += empty
             for column, series in zip(growing, block.columns, strict=True):
                 column.add(series, block)
@@ -73,16 +73,19 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
     )  # fmt: skip
 
 
-def _without_empty(polars: Any, block: Block) -> tuple[Block, int]:
-    """The block without rows that hold nothing of a rating, and how many those were."""
-    columns = [series.set(series == "", None) if series.dtype == polars.String else series for series in block.columns]
-    user, item, rating = columns[: len(ROLES)]
-    empty = user.is_null() & item.is_null() & rating.is_null()
+def without_empty(block: Block, columns: int = len(ROLES)) -> tuple[Block, int]:
+    """The block without rows of which the first `columns` hold nothing, and how many those were."""
+    import polars
+
+    filled = [series.set(series == "", None) if series.dtype == polars.String else series for series in block.columns]
+    empty = filled[0].is_null()
+    for series in filled[1:columns]:
+        empty = empty & series.is_null()
     count = int(empty.sum())
     if not count:
-        return Block(columns, block.where, block.spot), 0
+        return Block(filled, block.where, block.spot), 0
     kept = (~empty).arg_true()
-    rest = [series.filter(~empty) for series in columns]
+    rest = [series.filter(~empty) for series in filled]
     return Block(rest, block.where, lambda row: block.spot(int(kept[row]))), count
 
 
@@ -125,7 +128,7 @@ class _Ids(_Values):
         self._numbers, self._only_numbers = False, True
 
     def add(self, series: Any, block: Block) -> None:
-        _check_single(self._role, series, block)
+        check_single(self._role, series, block)
         ids = plain_numbers(series)
         if ids is None:
             text = texts_of(series, block.where)
@@ -168,7 +171,7 @@ class _Ratings:
     def add(self, series: Any, block: Block) -> None:
         import polars
 
-        _check_single("rating", series, block)
+        check_single("rating", series, block)
         kind = series.dtype
         if not (kind.is_numeric() or kind in (polars.Boolean, polars.String, polars.Categorical, polars.Enum)):
             raise InputError(f"{block.where}, column {series.name!r}: ratings must be numbers, not {kind}")
@@ -197,7 +200,7 @@ def _joined(series: Any) -> Any:
     return series.cast(polars.List(polars.String)).list.join("|", ignore_nulls=True)
 
 
-def _check_single(role: str, series: Any, block: Block) -> None:
+def check_single(role: str, series: Any, block: Block) -> None:
     if series.dtype.is_nested():
         raise InputError(
             f"{block.where}, column {series.name!r}: holds {series.dtype} where one {role} a row is expected; write a "

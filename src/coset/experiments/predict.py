@@ -32,7 +32,8 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
         `run`, `out`, `rows`, and `mean`, that of the predictions.
 
     Raises:
-        InputError: no finished run, data that do not fit it, an id that it refuses, or a file that is there.
+        InputError: no finished run, data without rows or that do not fit it, an id that it refuses, or a file that is
+            there.
     """
     polars = import_polars("writing predictions")
     if out.suffix.lower() not in (".csv", ".parquet"):
@@ -45,6 +46,8 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
         for frame in kind_of_run(run).predictions(Path(run), asked):
             write(frame)
             rows, total = rows + frame.height, total + float(frame["prediction"].sum())
+        if not rows:
+            raise InputError(f"{asked.source or run}: no rows, so nothing to predict")
     return {"run": str(run), "out": str(out), "rows": rows, "mean": total / rows}
 
 
@@ -64,7 +67,7 @@ def _writing(polars: Any, out: Path) -> Iterator[Any]:
                 frame.write_parquet(parts[-1])
 
             yield write
-            polars.scan_parquet(parts).sink_parquet(aside)
+            polars.scan_parquet(parts, glob=False, hive_partitioning=False).sink_parquet(aside)
 
 
 def prediction_table(found: dict[str, Any]) -> Table:

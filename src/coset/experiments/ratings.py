@@ -16,6 +16,7 @@ from coset.data import DATASETS, Encoded, Ratings, load_ratings
 from coset.data.ids import are_text
 from coset.data.pairs import Pairs, read_pairs
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
+from coset.data.shards import is_given
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
@@ -179,17 +180,17 @@ class RatingsRecipe(Recipe):
 
         finished = FinishedRun.load(run)
         own = finished.spec.data
-        source = asked.source or asked.data or own.source
+        source = asked.source if asked.source is not None else finished.own_source(run, asked.data)
         names = {
             name: asked.columns.get(name) or getattr(own, name) for name in ("user", "item", "rating", "separator")
         }
         if source in DATASETS:
             ratings = load_ratings(source, to_learn=False)
             blocks: Iterable[Pairs] = [Pairs(ratings.users, ratings.items, polars.Series("rating", ratings.ratings))]
-        elif not Path(source).exists():
+        elif not is_given(path := Path(source).expanduser()):
             raise InputError(f"{source}: no such file")
         else:
-            blocks = read_pairs(Path(source), **names)
+            blocks = read_pairs(path, **names)
         first = 1
         for block in blocks:
             ids, columns = [], {}

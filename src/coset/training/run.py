@@ -22,8 +22,9 @@ import torch
 
 from coset import ledger, settings
 from coset.data.encoded import Encoded, look_up
-from coset.data.ratings import Ratings
+from coset.data.ratings import DATASETS, Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
+from coset.data.shards import is_given
 from coset.data.vocabulary import Vocabulary
 from coset.errors import InputError
 from coset.files import claimed, read_json, write_json
@@ -294,18 +295,32 @@ class FinishedRun:
         Raises:
             InputError: they are not there, or are others.
         """
-        data = self.spec.data if source is None else replace(self.spec.data, source=source)
+        where = self.own_source(folder, source)
         try:
-            ratings = data.load(timed=self.spec.split.timed)
+            ratings = replace(self.spec.data, source=where).load(timed=self.spec.split.timed)
         except InputError as error:
-            if source is None and not Path(data.source).exists():
+            if source is None and Path(where).exists() and not (Path(where).is_file() or Path(where).is_dir()):
                 raise InputError(
-                    f"{data.source}: not there, and {folder} was trained on it; say where it is now by --data"
+                    f"{error}; {folder} was trained on what came by it: say where that is by --data"
                 ) from None
             raise error from None
         if fingerprint(ratings) != self.about["data"]:
-            raise InputError(f"{data.source}: holds other data than those that {folder} was trained with")
+            more = "; say where those are by --data" if source is None else ""
+            raise InputError(f"{where}: holds other data than those that {folder} was trained with{more}")
         return ratings
+
+    def own_source(self, folder: Path, moved: str | None = None) -> str:
+        """Where the ratings that the run was made of are: `moved`, or else where they were.
+
+        Raises:
+            InputError: nothing is there any more; names the `folder` of the run.
+        """
+        if moved is not None:
+            return moved
+        source = self.spec.data.source
+        if source not in DATASETS and not is_given(Path(source).expanduser()):
+            raise InputError(f"{source}: not there, and {folder} was trained on it; say where it is now by --data")
+        return source
 
     def evaluate(self, ratings: Ratings) -> Errors:
         """Errors on any ratings of the same schema.
