@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -117,6 +118,18 @@ def test_a_folder_an_archive_and_a_file_of_ratings_have_them(folder: Path) -> No
         assert data.item_attributes is not None
         assert as_lists(data.user_attributes)["occupation"] == [10, 16]
         assert as_lists(data.item_attributes)["year"] == ["1995", "1968", ""]
+
+
+def test_packed_files_have_them(folder: Path) -> None:
+    for name in ("ratings.dat", "users.dat"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / name).unlink()
+    for path in (folder, folder / "ratings.dat.gz"):
+        data = load_ratings(path)
+        assert (data.users.tolist(), data.item_name) == ([1, 2], "movie")
+        assert data.user_attributes is not None
+        assert data.item_attributes is not None
+        assert as_lists(data.user_attributes)["occupation"] == [10, 16]
 
 
 def test_the_smaller_set(tmp_path: Path) -> None:

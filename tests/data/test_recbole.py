@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,52 @@ def test_a_data_set_is_read_with_what_lies_beside_it(folder: Path, given: str) -
     assert users.columns.keys() == {"age", "gender"}
     assert users.columns["age"].tolist() == [20 + user % 3 for user in range(1, 10)]
     assert {name: values.tolist() for name, values in items.columns.items()} == {"class": ["Action Crime", "Drama"] * 3}
+
+
+def attributes_of(path: Path) -> tuple[set[str], set[str]]:
+    found = load_ratings(path)
+    return tuple(set(of.columns) if of is not None else set() for of in (found.user_attributes, found.item_attributes))
+
+
+@pytest.mark.parametrize("stages", [("train", "valid", "test"), ("part1", "part2", "part3")])
+@pytest.mark.parametrize("packing", ["", ".gz"])
+def test_parts_of_a_data_set_have_what_lies_beside_them(folder: Path, stages: tuple[str, ...], packing: str) -> None:
+    whole = load_ratings(folder)
+    head, *lines = INTER.splitlines(keepends=True)
+    (folder / "tiny.inter").unlink()
+    for at, stage in enumerate(stages):
+        put(folder / f"tiny.{stage}.inter{packing}", head + "".join(lines[14 * at : 14 * (at + 1)]))
+    if packing:
+        for ending, text in (("user", USER), ("item", ITEM)):
+            (folder / f"tiny.{ending}").unlink()
+            put(folder / f"tiny.{ending}{packing}", text)
+    for path in (folder, folder / "tiny.*.inter*", packed(folder)):
+        found = load_ratings(path)
+        assert found.users.tolist() == whole.users.tolist()
+        assert attributes_of(path) == ({"age", "gender"}, {"class"})
+    assert attributes_of(folder / f"tiny.{stages[0]}.inter{packing}") == ({"age", "gender"}, {"class"})
+
+
+def test_a_packed_file_has_what_lies_beside_it(folder: Path) -> None:
+    put(folder / "tiny.inter.gz", INTER)
+    (folder / "tiny.inter").unlink()
+    for path in (folder, folder / "tiny.inter.gz", packed(folder)):
+        assert attributes_of(path) == ({"age", "gender"}, {"class"})
+
+
+def test_two_data_sets_are_not_one(folder: Path) -> None:
+    (folder / "other.inter").write_text(INTER)
+    assert attributes_of(folder) == ({"age", "gender"}, {"class"})  # more interactions of the same users and items
+    (folder / "other.item").write_text(ITEM)
+    for path in (folder, packed(folder)):
+        with pytest.raises(
+            InputError, match=r"more than one data set, beside (other|tiny)\.item and (tiny|other)\.item"
+        ):
+            load_ratings(path)
+
+
+def put(path: Path, text: str) -> None:
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
 
 
 def test_a_header_with_types_is_known_by_what_it_says(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from coset.data.attributes import Attributes
 from coset.data.files import Archive, DataFile, data_file, is_archive, visible
 from coset.data.grouplens import LISTINGS, MEMBERS, Listing
-from coset.data.shards import shards
+from coset.data.shards import PACKINGS, Shard, in_order, shards, unpacked_name
 from coset.data.sources import recbole
 from coset.errors import InputError
 
-ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".gz", ".zst", ".bz2", ".xz", recbole.ENDING)
+ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", *PACKINGS, recbole.ENDING)
 """Ends of the names of files that are taken out of a folder."""
 
 
@@ -37,15 +37,15 @@ class Found:
     @property
     def layout(self) -> str | None:
         """The separator that goes with the name of GroupLens' files of ratings without a header; else `None`."""
-        return MEMBERS.get(PurePosixPath(self.names[0]).name) if len(self.names) == 1 else None
+        return MEMBERS.get(_plain_name(self.names[0])) if len(self.names) == 1 else None
 
 
 def find(path: Path) -> Found:
     """The files of ratings at `path`: a file, a pipe, a zip archive, a folder, or a pattern of names (`*`, `?`, `[…]`).
 
-    In an archive or folder GroupLens' files are looked for first (in a folder in it or one level down), then any: the
-    only one of an archive, or the only one that says `rating` in its name; all of a folder, in the order of the numbers
-    in their names.
+    In an archive or folder GroupLens' files are looked for first (in a folder in it or one level down), then RecBole's,
+    which may be in parts, then any: the only one of an archive, or the only one that says `rating` in its name; all of
+    a folder, in the order of the numbers in their names.
 
     Raises:
         InputError: there are none, or it is not clear which.
@@ -60,10 +60,14 @@ def find(path: Path) -> Found:
         parts = shards(path, ENDINGS)
         # Spark and others write files without a row where a part has none.
         parts = recbole.interactions([part for part in parts if part.path.stat().st_size] or parts[:1])
-        return Found(tuple(data_file(part.path) for part in parts), tuple(part.name for part in parts))
+        return _parts(path, parts, lambda name: data_file(Path(name)), os.path.isfile)
     file = data_file(path)
     if is_archive(file):
         archive = Archive(file)
+        parts = [Shard(Path(name), name) for name in archive.names if visible(name) and recbole.is_interactions(name)]
+        if len(parts) > 1:
+            parts = recbole.interactions(sorted(parts, key=in_order))
+            return _parts(path, parts, archive.member, archive.names.__contains__)
         return _found(_member(path, archive), archive.member, archive.names.__contains__)
     return _found(
         path.name, lambda name: data_file(path.parent / name), lambda name: os.path.isfile(path.parent / name)
@@ -73,13 +77,45 @@ def find(path: Path) -> Found:
 def _found(member: str, file: Callable[[str], DataFile], is_there: Callable[[str], bool]) -> Found:
     beside: dict[str, Callable[[], Attributes | None]] = {}
     at = PurePosixPath(member)
-    for role, listing in LISTINGS.get(at.name, {}).items():
-        if is_there(name := str(at.with_name(listing.name))):
+    for role, listing in LISTINGS.get(_plain_name(member), {}).items():
+        if (name := _first([f"{listing.name}{end}" for end in ("", *PACKINGS)], at, is_there)) is not None:
             beside[role] = partial(_listed, listing, file(name))
-    for role in ("user", "item") if at.suffix == recbole.ENDING else ():
-        if is_there(name := str(at.with_suffix(f".{role}"))):
-            beside[role] = partial(recbole.read_attributes, file(name))
+    for role, name in _recbole_beside(at, is_there).items():
+        beside[role] = partial(recbole.read_attributes, file(name))
     return Found((file(member),), (member,), beside)
+
+
+def _parts(
+    path: Path, parts: Sequence[Shard], file: Callable[[str], DataFile], is_there: Callable[[str], bool]
+) -> Found:
+    """Several files, and what lies beside RecBole's interactions, which are of one data set then."""
+    beside: dict[str, str] = {}
+    for part in parts:
+        for role, name in _recbole_beside(PurePosixPath(part.path.as_posix()), is_there).items():
+            if beside.setdefault(role, name) != name:
+                raise InputError(
+                    f"{path}: holds interactions of more than one data set, beside {PurePosixPath(beside[role]).name} "
+                    f"and {PurePosixPath(name).name}; give the files of one, by their folder or a pattern"
+                )
+    reading = {role: partial(recbole.read_attributes, file(name)) for role, name in beside.items()}
+    return Found(tuple(file(part.path.as_posix()) for part in parts), tuple(part.name for part in parts), reading)
+
+
+def _recbole_beside(at: PurePosixPath, is_there: Callable[[str], bool]) -> dict[str, str]:
+    """By role, the file that says something of the users or items of RecBole's interactions."""
+    if not recbole.is_interactions(at.name):
+        return {}
+    named = {role: _first(recbole.listings(at.name, role), at, is_there) for role in ("user", "item")}
+    return {role: name for role, name in named.items() if name is not None}
+
+
+def _first(names: Iterable[str], at: PurePosixPath, is_there: Callable[[str], bool]) -> str | None:
+    """The first of some files that is there, beside the one at `at`."""
+    return next((name for name in (str(at.with_name(name)) for name in names) if is_there(name)), None)
+
+
+def _plain_name(member: str) -> str:
+    return unpacked_name(PurePosixPath(member).name)
 
 
 def _listed(listing: Listing, file: DataFile) -> Attributes:
@@ -88,7 +124,7 @@ def _listed(listing: Listing, file: DataFile) -> Attributes:
 
 def _only_interactions(folder: Path) -> Path | None:
     """The one file of RecBole's interactions in a folder; `None` where there is none, or there are several."""
-    found = [name for name in os.listdir(folder) if name.endswith(recbole.ENDING)]
+    found = [name for name in os.listdir(folder) if recbole.is_interactions(name)]
     return folder / found[0] if len(found) == 1 else None
 
 
@@ -114,13 +150,14 @@ def _member(path: Path, archive: Archive) -> str:
 
 def _topmost(names: Iterable[str]) -> str | None:
     """The file of GroupLens' ratings that is nearest to the top."""
-    ratings = [name for name in names if PurePosixPath(name).name in MEMBERS]
+    ratings = [name for name in names if _plain_name(name) in MEMBERS]
     return min(ratings, key=lambda name: (name.count("/"), name), default=None)
 
 
 def _grouplens_in(folder: Path) -> list[str]:
     """GroupLens' files of ratings in a folder and one level down; never further, because it may be a whole disk."""
     below = [name for name in os.listdir(folder) if os.path.isdir(folder / name)]
-    candidates = [*MEMBERS, *(f"{name}/{member}" for name in below for member in MEMBERS)]
+    members = [f"{member}{end}" for member in MEMBERS for end in ("", *PACKINGS)]
+    candidates = [*members, *(f"{name}/{member}" for name in below for member in members)]
     # Unlike those of pathlib, these checks say no where access is denied, as in a folder of somebody else.
     return [name for name in candidates if os.path.isfile(folder / name)]

@@ -15,7 +15,7 @@ from coset.data.attributes import Attributes, rows_by_id
 from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
 from coset.data.ids import as_ids
-from coset.data.shards import is_given
+from coset.data.shards import is_given, unpacked_name
 from coset.errors import InputError, unknown
 
 
@@ -263,7 +263,7 @@ def read_ratings(
             known[role] = Attributes.of_rows(ids, named, str(path), role)
     return Ratings(
         name or path.stem or str(path), rows.users, rows.items, rows.ratings,
-        item_name="movie" if PurePosixPath(found.names[0]).name in MEMBERS else "item", source=str(path),
+        item_name="movie" if unpacked_name(PurePosixPath(found.names[0]).name) in MEMBERS else "item", source=str(path),
         user_attributes=known.get("user"), item_attributes=known.get("item"),
         files=found.names if path.is_dir() or not path.exists() else (), times=rows.times, left_out=rows.left_out,
     )  # fmt: skip

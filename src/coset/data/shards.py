@@ -21,6 +21,9 @@ from coset.errors import InputError
 MOST_FOLDERS = 10_000
 """How many folders are looked into: years of hours, but not a whole disk."""
 
+PACKINGS = (".gz", ".zst", ".bz2", ".xz")
+"""What the names of packed files end with."""
+
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _KEY = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 
@@ -38,6 +41,16 @@ class Shard:
     path: Path
     name: str
     keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def unpacked_name(name: str) -> str:
+    """The name of a file without what says how it is packed.
+
+    Example:
+        >>> unpacked_name("ratings.csv.gz"), unpacked_name("ratings.csv")
+        ('ratings.csv', 'ratings.csv')
+    """
+    return next((name.removesuffix(end) for end in PACKINGS if name.endswith(end)), name)
 
 
 def is_given(data: str | Path) -> bool:

@@ -18,7 +18,7 @@ from coset.data.columns import Named
 from coset.data.files import DataFile
 from coset.data.foreign import HEAD
 from coset.data.ids import ids_from_text, texts_of
-from coset.data.shards import Shard
+from coset.data.shards import PACKINGS, Shard, unpacked_name
 from coset.data.sources.base import Wanted
 from coset.data.sources.delimited import Delimited, first_line
 
@@ -45,8 +45,28 @@ def interactions(parts: Sequence[Shard]) -> list[Shard]:
     """Of the files of data, those of interactions alone where there are such; of the parts that RecBole reads apart,
     training comes first and testing last."""
     ends = [f".{stage}{ENDING}" for stage in ("train", "valid", "test")]
-    found = [part for part in parts if part.name.endswith(ENDING)] or parts
-    return sorted(found, key=lambda part: next((at for at, end in enumerate(ends) if part.name.endswith(end)), 0))
+
+    def stage(part: Shard) -> int:
+        return next((at for at, end in enumerate(ends) if unpacked_name(part.name).endswith(end)), 0)
+
+    return sorted([part for part in parts if is_interactions(part.name)] or parts, key=stage)
+
+
+def is_interactions(name: str) -> bool:
+    """Whether a file is called as those of interactions are, packed or not."""
+    return unpacked_name(name).endswith(ENDING)
+
+
+def listings(name: str, role: str) -> list[str]:
+    """What the file of a `"user"`'s or `"item"`'s attributes may be called that lies beside interactions; the nearest
+    name first. Parts have one more word in their names, as `.train`, which it has not.
+
+    Example:
+        >>> listings("ml.train.inter", "user")[:6:5]
+        ['ml.train.user', 'ml.user']
+    """
+    words = unpacked_name(name).split(".")[:-1]
+    return [f"{'.'.join(words[:count])}.{role}{end}" for count in range(len(words), 0, -1) for end in ("", *PACKINGS)]
 
 
 def read_attributes(file: DataFile) -> Attributes | None:
