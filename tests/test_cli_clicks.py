@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -61,6 +63,21 @@ def test_from_a_csv_to_an_evaluated_run(coset: Coset, log: Path) -> None:
     # The log that all of this was made of, too, is known, and so are its parts.
     for words, same in (((log,), again), ((log, "--part", "training"), training), ((), again)):
         assert coset("evaluate", "runs/mine", *words, "--json").json == same
+    # However it is packed or written, and where it is prepared once more.
+    Path("clicks.csv.gz").write_bytes(gzip.compress(log.read_bytes()))
+    lines = log.read_text().splitlines()
+    Path("blank.csv").write_text("\n\n".join(lines).replace(",u", ', "u').replace(",i", '",i'))
+    frame = polars.read_csv(log).with_columns(
+        polars.col("tags").fill_null("").str.split("|"), price=polars.col("price").cast(polars.Float32)
+    )
+    frame.write_parquet("clicks.parquet")
+    assert coset("prepare", log, "like", "--like", prepared).code == 0
+    for same in ("clicks.csv.gz", "blank.csv", "clicks.parquet", "like"):
+        found = coset("evaluate", "runs/mine", same, "--json").json
+        assert found == again
+    lines[700] = f"{1 - int(lines[700][0])}{lines[700][1:]}"
+    Path("other.csv").write_text("\n".join(lines))
+    assert coset("evaluate", "runs/mine", "other.csv", "--json").json["own"] is False
     every = coset("evaluate", "runs/mine", log, "--part", "all", "--json").json
     assert every["rows"] == 1500
     share = [of["rows"] * of["logloss"] for of in (again, training)]

@@ -19,13 +19,12 @@ from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_samp
 from coset.data.clicks.described import PARTS, PREPARED
 from coset.data.clicks.logs import BUILT_IN, TWIN, has_column, log_files
 from coset.data.clicks.prepare import CHOICES, prepare
-from coset.data.clicks.schema import ClickSchema, load_schema
+from coset.data.clicks.schema import load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
-from coset.files import read_json
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.training.clicks.compress import CompressibleClicks
@@ -211,7 +210,7 @@ class ClicksRecipe(Recipe):
         finished = FinishedClickRun.load(run)
         with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
             data = read_like(finished, run, asked, Path(folder) / "prepared")
-            own = data.fingerprint["digest"] == finished.data["digest"]
+            own = finished.is_own(data)
             part = asked.part or ("validation" if own and data.parts["validation"] else "all")
             metrics = finished.evaluate(data, part)
         rows = sum(data.parts.values()) if part == "all" else data.parts[part]
@@ -280,16 +279,13 @@ def _labelled(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path
 
 def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> ClickData:
     """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with, prepared in
-    `folder`, but where it is the very log that those were prepared from."""
+    `folder`. Where that shows that the rows are those that the run was trained with, its own data, which have parts."""
     if asked.source is None:
         return finished.own_data(run, asked.data)
     if (Path(asked.source) / PREPARED).exists():
-        return ClickData.open(asked.source)
-    trained = finished.own_data(run, asked.data)
-    if (trained.folder / CHOICES).exists() and "schema" in trained.facts:
-        columns = settings.make(ClickSchema, trained.facts["schema"], "schema").columns
-        files = [LogFile(shard).fingerprint(columns) for shard in log_files(asked.source)]
-        if files == read_json(trained.folder / CHOICES).get("files"):
-            return trained
-    prepare(asked.source, folder, like=trained.folder)
-    return ClickData.open(folder)
+        data = ClickData.open(asked.source)
+    else:
+        prepare(asked.source, folder, like=finished.own_data(run, asked.data).folder)
+        data = ClickData.open(folder)
+    again = data.facts.get("like") is not None and finished.is_own(data)
+    return finished.own_data(run, asked.data) if again else data

@@ -18,7 +18,7 @@ from coset.files import read_json, write_json
 PREPARED = "prepared.json"
 """The file that says what a prepared folder holds; written last, so a folder that has it is whole."""
 
-FORMAT, VERSION = "coset.clicks", 2
+FORMAT, VERSION = "coset.clicks", 3
 PARTS = ("training", "validation")
 
 _SEALED = ("log", "sha256")  # what is no part of what data are: how their files were called, and the seal itself

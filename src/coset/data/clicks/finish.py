@@ -22,7 +22,7 @@ from coset.data.clicks.described import (
     offsets_path,
     vocabulary_path,
 )
-from coset.data.clicks.journal import Grown
+from coset.data.clicks.journal import Grown, digest
 from coset.data.clicks.numbering import Distinct, Hashed
 from coset.data.clicks.parts import Parting
 from coset.data.clicks.schema import MISSING, ClickSchema
@@ -37,8 +37,8 @@ PIECE = 1 << 20
 """Rows that are worked on at once."""
 
 Facts = dict[str, Any]
-"""What a column's work leaves for `prepared.json`, in words of JSON: `columns` and `vocabularies`, by path, and
-`feature` or `numeric`."""
+"""What a column's work leaves for `prepared.json`, in words of JSON: `columns` and `vocabularies`, by path, `content`,
+a digest of what was read, and `feature` or `numeric`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Finisher:
                 clicks += [int(values[chosen].sum()), int(values[~chosen].sum())]
         parts = {"training": training.length, "validation": other.length}
         rate = clicks[0] / training.length if training.length else clicks[1] / max(other.length, 1)
-        return {"columns": _facts(self.out, training, other), "parts": parts, "click_rate": float(rate)}
+        return {"columns": _facts(self.out, training, other), "parts": parts, "click_rate": float(rate),
+                "content": digest([labels])}  # fmt: skip
 
     def numeric(self, name: str, values: Grown) -> Facts:
         """Standardise a numeric column and write it, and whether its values are missing."""
@@ -102,7 +103,7 @@ class Finisher:
                     _part(training, of, found, validates)
             written += [training, of]
         facts = {"names": names, "mean": mean, "std": deviation, "missing": missing}
-        return {"columns": _facts(self.out, *written), "numeric": facts}
+        return {"columns": _facts(self.out, *written), "numeric": facts, "content": digest([values])}
 
     def feature(self, name: str, numbering: Distinct | Hashed) -> Facts:
         """Give the categories of a feature their ids, and write the ids and what is known of them."""
@@ -116,7 +117,8 @@ class Finisher:
         with ColumnWriter(frequencies_path(self.out, name), np.dtype(np.int64)) as column:
             column.append(frequencies)
         described = {"name": name, "num_embeddings": len(frequencies), "multi_hot": name in self.schema.lists}
-        found = {"columns": _facts(self.out, *written, column), "feature": described | facts}
+        found = {"columns": _facts(self.out, *written, column), "feature": described | facts,
+                 "content": digest(numbering.files)}  # fmt: skip
         if not isinstance(numbering, Hashed):
             path = vocabulary_path(self.out, name)
             found["vocabularies"] = {path.relative_to(self.out).as_posix(): fields.plain(FileFacts.of(path))}

@@ -9,7 +9,7 @@ import numpy as np
 
 from coset.data.clicks.block import Keys
 from coset.data.clicks.columns import file_name
-from coset.data.clicks.journal import Journal
+from coset.data.clicks.journal import Grown, Journal
 from coset.errors import InputError
 from coset.kernels import distinct
 from coset.partitions import MultiplyShift
@@ -64,6 +64,11 @@ class Distinct:
         self.text_lengths = journal.file(f"{stem}.text-lengths", np.int32) if texts else None
         self._table = KeyTable()
 
+    @property
+    def files(self) -> list[Grown]:
+        """All that is known of the categories."""
+        return [each for each in (self.codes, self.lengths, self.keys, self.text, self.text_lengths) if each]
+
     def restore(self) -> None:
         """Take up what the journal holds."""
         self._table = KeyTable(self.keys.length)
@@ -97,6 +102,11 @@ class Hashed:
         self.codes = journal.file(f"{stem}.codes", np.int32)
         self.lengths = journal.file(f"{stem}.lengths", np.int32) if lists else None
         self.buckets = buckets
+
+    @property
+    def files(self) -> list[Grown]:
+        """All that is known of the categories."""
+        return [each for each in (self.codes, self.lengths) if each]
 
     def restore(self) -> None:
         """There is nothing to take up."""

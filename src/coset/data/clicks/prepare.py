@@ -8,11 +8,12 @@ Killed at any moment, either step goes on where it was, to the same bytes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -263,6 +264,7 @@ class _Job:
                 "settings": choices["settings"],
                 "skipped": journal.note.skipped,
                 "like": choices["like"],
+                "content": _together(found[name]["content"] for name in sorted(found)),
                 "click_rate": of_label["click_rate"],
                 "numeric": {
                     name: {key: of for key, of in found[name]["numeric"].items() if key != "names"}
@@ -278,6 +280,11 @@ class _Job:
 
 def _times(units: Grown, steps: Grown, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     return units.read(start, stop), steps.read(start, stop)
+
+
+def _together(digests: Iterable[str]) -> str:
+    """A digest of digests."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _files(found: Facts, what: str, kind: type[Any]) -> dict[str, Any]:

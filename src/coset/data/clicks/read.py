@@ -168,6 +168,7 @@ class Reading:
             self.times[0].append(block.time.units)
             self.times[1].append(block.time.steps)
         for name, values in zip(self.numeric, block.numeric, strict=True):
+            values = values.astype(np.float32).astype(np.float64)  # what float32 holds is the same log, however written
             if self._settings.log:
                 values = np.copysign(np.log1p(np.abs(values)), values)
             self.numeric[name].append(values)

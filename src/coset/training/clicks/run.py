@@ -136,7 +136,8 @@ def refuse_one_label(data: ClickData) -> None:
 def described(data: ClickData) -> dict[str, Any]:
     """What a run must know of its data: what they are, and what a model needs of their columns to be built again."""
     features = [[of.name, of.num_embeddings, of.multi_hot] for of in data.features]
-    return {**data.fingerprint, "numeric": list(data.numeric), "features": features}
+    content = data.facts.get("content")  # of the log, if there was one
+    return {**data.fingerprint, "content": content, "numeric": list(data.numeric), "features": features}
 
 
 class _Run:
@@ -412,6 +413,14 @@ class FinishedClickRun:
         if described(data) != self.data:
             raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with")
         return data
+
+    def is_own(self, data: ClickData) -> bool:
+        """Whether data are those that it was trained with, or all of their rows, in order, prepared once more by their
+        vocabularies, out of whatever files."""
+        if data.fingerprint["digest"] == self.data["digest"]:
+            return True
+        content = data.facts.get("content")
+        return data.facts.get("like") == self.data["digest"] and content is not None and content == self.data["content"]
 
     def predict(self, data: ClickData, part: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Labels and probabilities of clicks of the rows of a part, in order, some at a time.
