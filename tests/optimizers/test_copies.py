@@ -104,6 +104,37 @@ def test_a_model_copied_alone_is_up_to_date_and_belongs_to_nobody() -> None:
     learn(model, optimizer, 4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_optimizer_copied_alone_trains_nothing_in_silence(kind: str) -> None:
+    model = Model()
+    optimizer = KINDS[kind](model)
+    learn(model, optimizer, 1, 2)
+    alone = copy.deepcopy(optimizer)
+    state = alone.state_dict()
+    learn(model, optimizer, 3)
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"cannot take this step: .*copied without it.*deepcopy\(\(model, optimizer"
+        ):
+            alone.step()
+    assert alone.steps == 2
+    optimizer.load_state_dict(state)  # what such a copy is good for
+    learn(model, optimizer, 4)
+    assert optimizer.steps == 3
+
+
+def test_an_optimizer_of_a_collection_that_is_gone_says_so() -> None:
+    model = Model()
+    optimizer = KINDS["sgd"](model)
+    model.right = nn.Identity()
+    learned = model.left({"a": torch.tensor([1])})["a"].sum()
+    learned.backward()
+    with pytest.raises(
+        InputError, match=r"SGD cannot take this step: the collection of its tables \['c'\] is no longer"
+    ):
+        optimizer.step()
+
+
 def test_a_shallow_copy_of_an_optimizer_is_refused() -> None:
     model = Model()
     optimizer = KINDS["sgd"](model)

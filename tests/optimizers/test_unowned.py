@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError, UnownedTables
-from coset.methods import Robe, registered
+from coset.methods import Blocks, Robe, registered
 from coset.methods.program import fusable
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad
 from coset.schema import Table
@@ -124,3 +124,31 @@ def test_parameters_in_place_of_a_model(kind: Any) -> None:
     for wrong in (bags.parameters(), [bags], None):
         with pytest.raises(InputError, match="others takes modules"):
             optimizer.others(wrong)
+
+
+def test_the_block_that_is_not_composed_of_rows_is_named() -> None:
+    inner = Blocks.hot(2, Blocks.hot(2, Robe(50)))
+    with pytest.raises(
+        InputError, match=r"'t' \(method 'blocks' has a block of 'robe', which is not composed of rows\)"
+    ):
+        SGD(Embedding(10, 4, inner, name="t"), lr=0.1)
+
+
+def test_embeddings_of_torch_beside_those_of_coset_are_named() -> None:
+    rest = nn.ModuleDict({"plain": nn.Embedding(9, 4), "frozen": nn.EmbeddingBag(9, 4).requires_grad_(False)})
+    model = nn.ModuleDict({"ours": Embedding(9, 4, name="t"), "rest": rest})
+    with pytest.warns(UnownedTables, match=r"does not train 1 table .*: 'rest.plain' \(it is torch's own") as told:
+        optimizer = SGD(model, lr=0.1)
+    assert len(told) == 1
+    assert [p.shape for p in optimizer.others(model) if p.requires_grad] == [(9, 4)]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "part"])
+def test_collections_that_are_compiled_are_met_once(whole: bool) -> None:
+    bags = EmbeddingBagCollection([(Table("a", 9, 4), "full")])
+    compiled = torch.compile(bags, backend="eager")
+    optimizer = SGD(compiled if whole else nn.Sequential(compiled), lr=1.0)
+    before = bags({"a": torch.tensor([1])})["a"].detach().clone()
+    compiled({"a": torch.tensor([1])})["a"].sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(compiled({"a": torch.tensor([1])})["a"], before - 1)

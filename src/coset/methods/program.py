@@ -102,7 +102,10 @@ def unfit(module: TableModule) -> str | None:
     """Why kernels cannot look up and train this table, in words that follow its name; None where they can."""
     of = _descriptor(module)
     if of is None:
-        return f"method {module.method.name!r} is not composed of rows"
+        blocks = [each for each in module.modules() if each is not module and isinstance(each, TableModule)]
+        wrong = [block.method.name for block in blocks if _descriptor(block) is None]
+        innermost = f" has a block of {wrong[-1]!r}, which" if wrong else ""
+        return f"method {module.method.name!r}{innermost} is not composed of rows"
     keys = [key for _, _, piece in _flat(of, 0, module.table.num_embeddings) for key in _keys(piece)]
     found = [_holder(module, key)[0].get(key.rpartition(".")[2]) for key in keys]
     for p in found:

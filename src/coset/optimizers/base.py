@@ -41,8 +41,9 @@ class TableOptimizer(torch.optim.Optimizer):
     gradients by row with the optimizer, and the tables get no `.grad`: hand the other parameters, those of
     `others(model)`, to an optimizer of torch's. A step checks, clips and applies all sums, or changes nothing.
     Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. What a
-    step reads and writes follows the batch, not the number of ids. Copied or pickled together with its model, it owns
-    the copied tables.
+    step reads and writes follows the batch, not the number of ids. Copied or pickled together with its model, as
+    `copy.deepcopy((model, optimizer))`, it owns the copied tables. Copied alone, it has copies of its tables that no
+    model reads: `state_dict` gives its state, and a step raises.
 
     `torch.nn.utils.clip_grad_norm_` sees no gradients of these tables: give `max_norm`, or clip them together with
     those of other parameters by `gradient_norm` and `scale_gradients`.
@@ -131,6 +132,17 @@ class TableOptimizer(torch.optim.Optimizer):
             holder.fuse(engine)
         self._holders = [weakref.ref(holder) for holder in holders]  # they hold this
 
+    def _check_holders(self) -> None:
+        """Raise an `InputError` where nobody can look up what would be trained."""
+        for holder, engine in zip(self._holders, self.engines, strict=True):
+            if holder() is None:
+                raise InputError(
+                    f"{type(self).__name__} cannot take this step: the collection of its tables "
+                    f"{list(engine.program.modules)[:3]} is no longer in use, or this optimizer was copied without it "
+                    f"and has tables of its own, which no model reads; copy both together, as "
+                    f"copy.deepcopy((model, optimizer)), or make an optimizer of this model"
+                )
+
     def _free(self, engines: Sequence[Engine]) -> list[nn.Parameter]:
         """The parameters of all engines, if nobody else trains one of them."""
         every = {id(p): p for engine in engines for p in engine.program.parameters}
@@ -187,10 +199,11 @@ class TableOptimizer(torch.optim.Optimizer):
 
         Raises:
             FloatingPointError: a gradient is NaN, infinite or too large, and `nonfinite` is `"error"`.
-            InputError: tables were replaced, moved or frozen, a setting is no number to train with, or there are
-                several ranks, see `replicas`.
+            InputError: tables were replaced, moved or frozen, the model is no longer there or this was copied without
+                it, a setting is no number to train with, or there are several ranks, see `replicas`.
         """
         check_ranks(type(self).__name__, self.replicas)
+        self._check_holders()
         for hook in self._optimizer_step_pre_hooks.values():
             hook(self, (), {})
         loss = None
@@ -450,7 +463,8 @@ class TableOptimizer(torch.optim.Optimizer):
 
 def _found(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
     """The collections of a model with tables that can be owned; and its other tables by name, with the reasons."""
-    owners: dict[str, Any] = {path: inner for path, inner in module.named_modules() if hasattr(inner, "fuse")}
+    # Asked of the type, as wrappers (torch.compile's, say) answer for the module within.
+    owners: dict[str, Any] = {path: inner for path, inner in module.named_modules() if hasattr(type(inner), "fuse")}
     left: dict[str, str] = {}
     seen = {id(each) for owner in owners.values() for each in owner.modules()}
     for path, owner in owners.items():
@@ -460,7 +474,14 @@ def _found(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
         if isinstance(inner, TableModule) and id(inner) not in seen:
             seen |= {id(each) for each in inner.modules()}
             left[f"{inner.table.name!r} of {path}" if path else repr(inner.table.name)] = "it is in no collection"
+        elif owners and id(inner) not in seen and _is_torchs(inner):
+            left[repr(path)] = "it is torch's own, not a table of coset"
     return [owner for owner in owners.values() if owner.fusable()[0]], left
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    """Whether this is a table of torch's that wants to be trained, and that one may take for one of coset."""
+    return isinstance(module, nn.Embedding | nn.EmbeddingBag) and any(p.requires_grad for p in module.parameters())
 
 
 def _listed(left: Mapping[str, str]) -> str:
