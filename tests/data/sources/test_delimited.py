@@ -77,6 +77,37 @@ def test_a_quote_within_a_value_is_a_character_and_ends_no_file(monkeypatch: pyt
         read_delimited(b"x" * 300, "f.csv")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'user,item,note,rating\n1,"say ""x"", then",5" nail,5\n2,b,"two\nlines",4\n',  # a quote that opens nothing
+        b"user,item,rating\n1,a,5\r2,b,4\r\n",  # two sorts of ends
+        b"\n\nuser,item,rating\n1,a,5\n",
+        b'sep=;\nuser;item;rating\n1;"a\n;b";5\n2;"";4\n',
+        b'user\titem\trating\n1\t"a"b\t5\n',  # refused
+    ],
+)
+def test_both_readers_and_any_chunks_give_the_same(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> object:
+        try:
+            return as_lists(read_delimited(data, "f.csv"))
+        except InputError as error:
+            return str(error)
+
+    whole = told()
+    for size in (3, 7, 20, 40):
+        monkeypatch.setattr(delimited, "CHUNK", size)
+        assert told() == whole
+    monkeypatch.setattr(delimited, "_read_fast", lambda *_: None)
+    assert told() == whole
+
+
+@pytest.mark.parametrize(("data", "words"), [(b"sep=;\n", "no ratings"), (b"sep=\xe9\nuser", "one ASCII character")])
+def test_a_line_that_says_the_separator_alone(data: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_delimited(data, "f.csv")
+
+
 def test_text_ids_stay_text() -> None:
     users, items, _ = read_delimited("user,item,rating\nzoë,007,5\nbob,7,3\n".encode(), "f.csv")
     assert users.tolist() == ["zoë", "bob"]

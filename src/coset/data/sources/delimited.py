@@ -54,14 +54,12 @@ class Delimited:
         """See `Source.blocks`."""
         polars = import_polars(f"{file.where}: reading ratings")
         with file.open() as stream:
+            line, said = _begin(stream)
+            wanted = wanted if said is None or wanted.separator is not None else replace(wanted, separator=said)
             form: Form | None = None
-            for first, data in _chunks(stream, file.where):
+            for first, data in _chunks(stream, file.where, line, wanted.separator):
                 _check_text(data, file.where, first)
                 if form is None:
-                    # What Excel writes above the header, and reads again itself.
-                    if said := re.match(rb"\"?sep=(.)\"?\r?\n", data, re.IGNORECASE):
-                        wanted = replace(wanted, separator=wanted.separator or said[1].decode())
-                        first, data = first + 1, data[said.end() :]
                     form = form_of(data, file.where, wanted, self.named)
                     header, data = _cut_header(data, form)
                     first += header
@@ -158,14 +156,26 @@ def _cut_header(data: bytes, form: Form) -> tuple[int, bytes]:
     return lines, data[at:]
 
 
-def _chunks(stream: Stream, where: str) -> Iterator[tuple[int, bytes]]:
-    """Whole rows, in chunks, each with the number of its first line; the first chunk holds more than blank lines."""
+def _begin(stream: Stream) -> tuple[int, str | None]:
+    """Read on to the first line of the table: its number, and the separator that a line above it says, as Excel writes
+    one, and reads it again itself."""
     if stream.peek(3) == _MARK:
         stream.read(3)
+    said = re.match(rb"\"?sep=(.)\"?\r?(?:\n|$)", stream.peek(10), re.IGNORECASE)
+    if said is None:
+        return 1, None
+    stream.read(said.end())
+    return 2, said[1].decode("latin1")
+
+
+def _chunks(stream: Stream, where: str, line: int, separator: str | None) -> Iterator[tuple[int, bytes]]:
+    """Whole rows, in chunks, each with the number of its first line, which at the beginning is `line`; the first chunk
+    holds more than blank lines."""
     head = stream.peek(1 << 16)
     # Lines that end in carriage returns alone, as old programs write them, are lines all the same.
     returns = b"\r" in head and b"\n" not in head
-    line, kept, ended, begun = 1, b"", False, False
+    separator = _separator(first_line(head.replace(b"\r", b"\n") if returns else head), where, separator)
+    kept, ended, begun = b"", False, False
     while not ended:
         pieces, size = [kept], 0
         while size < CHUNK and not ended:
@@ -174,11 +184,12 @@ def _chunks(stream: Stream, where: str) -> Iterator[tuple[int, bytes]]:
             size += len(piece)
             ended = not piece
         data = b"".join(pieces)
-        cut = len(data) if ended else data.rfind(b"\n") + 1
-        # An odd number of quotes: the last line feed may stand within a value. No value is as long as LONGEST, so there
-        # one of them is an ordinary character, such as the mark of inches.
-        within = not ended and data.count(b'"', 0, cut) % 2 and len(data) < LONGEST
-        if not cut or within or not (begun or ended or data.strip()):
+        cut = len(data) if ended else _end_of_rows(data, separator)
+        if (
+            not cut and len(data) > LONGEST
+        ):  # no value is as long: a quote in it is a character, such as the mark of inches
+            cut = data.rfind(b"\n") + 1
+        if not cut or not (begun or ended or data[:cut].strip()):
             kept = data
             if len(data) > LONGEST:
                 raise InputError(f"{where}, line {line}: a row of more than {LONGEST >> 20} MiB; is it a text file?")
@@ -187,6 +198,30 @@ def _chunks(stream: Stream, where: str) -> Iterator[tuple[int, bytes]]:
         yield line, data[:cut]
         line += data.count(b"\n", 0, cut)
         kept = data[cut:]
+
+
+def _end_of_rows(data: bytes, separator: str) -> int:
+    """Where the last whole row ends: behind a line feed that stands between no quotes. As in Python's csv, those begin
+    where a field does; elsewhere a quote is a character, such as the mark of inches."""
+    cut = data.rfind(b"\n") + 1
+    if b'"' not in data or separator == "::":
+        return cut
+    if (quotes := _regular_quotes(data, separator)) is not None:
+        before = int(np.searchsorted(quotes, cut))
+        return data.rfind(b"\n", 0, int(quotes[before - 1])) + 1 if before % 2 else cut
+    field = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^\r\n%b]*+' % re.escape(separator.encode())
+    rows = re.match(rb"(?:(?:%b[\r%b])*+%b\n)*+" % (field, re.escape(separator.encode()), field), data)
+    return rows.end() if rows else 0
+
+
+def _regular_quotes(data: bytes, separator: str) -> np.ndarray | None:
+    """Where quotes stand, if each begins or ends a field or is one of two that stand for one in it; else `None`."""
+    bytes_ = np.frombuffer(data, dtype=np.uint8)
+    quotes = np.flatnonzero(bytes_ == ord('"'))
+    beside = np.concatenate([quotes[::2] - 1, quotes[1::2] + 1])
+    beside = beside[(beside >= 0) & (beside < len(data))]
+    regular = np.isin(bytes_[beside], np.frombuffer(b'\r\n"' + separator.encode(), dtype=np.uint8)).all()
+    return quotes if regular else None
 
 
 def _check_text(data: bytes, where: str, first: int) -> None:
@@ -224,6 +259,10 @@ def _block(polars: Any, data: bytes, form: Form, first: int) -> Block:
 
 def _read_fast(polars: Any, data: bytes, form: Form) -> list[Any] | None:
     """The columns that are wanted, or `None` when anything is out of the ordinary and wants the careful reader."""
+    if form.quoted and data.count(b"\r") > data.count(b"\r\n"):  # which end rows, too
+        return None
+    if form.quoted and b'"' in data and _regular_quotes(data, form.separator) is None:
+        return None
     # polars knows separators of one byte: `::` is read as `:` with an empty column between every two.
     step = 2 if form.separator == "::" else 1
     width = step * (len(form.names) - 1) + 1
