@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -44,9 +45,14 @@ def main() -> None:
         _main()
 
 
+@cache  # typer takes longer to make them than most commands take to say what is wrong
+def _commands() -> Any:
+    return get_command(app)
+
+
 def _main() -> None:
     try:
-        sys.exit(get_command(app).main(prog_name="coset", standalone_mode=False) or 0)
+        sys.exit(_commands().main(prog_name="coset", standalone_mode=False) or 0)
     except InputError as error:
         fail(str(error))
     except OSError as error:  # a full disk, a folder that may not be written
