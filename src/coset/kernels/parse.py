@@ -54,7 +54,7 @@ def split(data: Any, separator: int, quotes: bool, columns: int, bounds: Any, fi
         bounds: for the result, one row more than columns, a row a line.
         fields: for how many fields each line has: 0 for an empty one, -1 where quotes do not match.
     """
-    line, column, quoted, last = 0, 0, False, -1
+    line, column, quoted, last, closed = 0, 0, False, -1, -2
     bounds[0, 0] = -1
     for at in range(len(data)):
         byte = data[at]
@@ -77,19 +77,30 @@ def split(data: Any, separator: int, quotes: bool, columns: int, bounds: Any, fi
             line, column, quoted, last = line + 1, 0, False, at
             if line < len(bounds):
                 bounds[line, 0] = at
-        elif quotes and byte == _QUOTE and (quoted or at == last + 1):
-            quoted = not quoted
+        elif quotes and byte == _QUOTE:
+            if quoted:
+                quoted, closed = False, at
+            elif at == last + 1 or at == closed + 1:  # the second one of two that stand for one
+                quoted = True
     return line
 
 
 @inlined
-def _trimmed(data: Any, start: int, stop: int, quotes: bool) -> tuple[int, int, bool]:
+def _stripped(data: Any, start: int, stop: int) -> tuple[int, int]:
     while start < stop and (data[start] == _SPACE or data[start] == _TAB):
         start += 1
     while start < stop and (data[stop - 1] == _SPACE or data[stop - 1] == _TAB or data[stop - 1] == _RETURN):
         stop -= 1
+    return start, stop
+
+
+@inlined
+def _trimmed(data: Any, start: int, stop: int, quotes: bool) -> tuple[int, int, bool]:
+    """A field without blanks and quotes at its ends, and whether it had quotes; blanks within them go, too."""
+    start, stop = _stripped(data, start, stop)
     if quotes and stop - start >= 2 and data[start] == _QUOTE and data[stop - 1] == _QUOTE:
-        return start + 1, stop - 1, True
+        start, stop = _stripped(data, start + 1, stop - 1)
+        return start, stop, True
     return start, stop, False
 
 
@@ -235,12 +246,12 @@ def _integer(data: Any, start: int, stop: int) -> tuple[int, int]:
     if state == BAD and start < stop:
         begin, end, more, last, zeros = _float_form(data, start, stop)
         if begin >= 0:
-            number, state = _whole(data, begin, end)
+            sign = 1 if begin == start else -1
+            number, state = _whole(data, start, end)
             for at in range(more, last):
-                number = 10 * number + (np.int64(data[at]) - _ZERO)
+                number = 10 * number + sign * (np.int64(data[at]) - _ZERO)
             for _ in range(zeros):
                 number *= 10
-            number = -number if begin > start else number
     return number, state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -35,6 +36,7 @@ WRITTEN = [
     "7", "7.0", "7.", "-7.00", "-0.0", "0", "00.0", "07.0", "1e+05", "1.50e+01", "1.55e+01", "1e+16", "1e5", "1.e+05",
     "0e+05", "1e+00", ".0", "-", "a.0", "1.2.0", "10", "e+05", "5.5", "9.007199254740992e+15", "9.007199254740993e+15",
     "1.23e+99", "1.000e+03", "12.0e+01", "18446744073709551615", "18446744073709551615.0", "-1.20e+01", "+7.0",
+    "-9223372036854775808.0", "-9223372036854775809.0", "9223372036854775807.0",
 ]  # fmt: skip
 
 
@@ -101,6 +103,22 @@ def test_an_empty_field_is_missing_between_quotes_too(tmp_path: Path, kind: Any)
         assert texts(tmp_path / name[0]) == ["7", "8"]
         (batch,) = ClickData.open(tmp_path / name[0]).part("training").batches(10)
         assert [part.tolist() for part in batch.bags["l"]] == [[0, 1, 0], [0, 1, 1, 2, 2]]
+
+
+def test_quotes_and_blanks_within_a_field_between_quotes(tmp_path: Path) -> None:
+    """As Python's csv reads them, in categories and in lists, and as Parquet says them."""
+    values, lists = [' say "a", b', '"', "c  ", '"a"|"b"', ""], [["x"], ['y "z"', '"'], ['""'], [], ["a, b", "x"]]
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("c", "y", "l"))
+        writer.writerows((value, k % 2, "|".join(of)) for k, (value, of) in enumerate(zip(values, lists, strict=True)))
+    pl.DataFrame({"c": values, "y": [0, 1, 0, 1, 0], "l": lists}).write_parquet(tmp_path / "b.parquet")
+    for name in ("a.csv", "b.parquet"):
+        prepare(tmp_path / name, tmp_path / name[0], ClickSchema("y", categorical=("c",), lists=("l",)), ALL)
+        assert texts(tmp_path / name[0]) == ['say "a", b', '"', "c", '"a"|"b"']
+        assert texts(tmp_path / name[0], "l") == ["x", 'y "z"', '"', '""', "a, b"]
+        (batch,) = ClickData.open(tmp_path / name[0]).part("training").batches(10)
+        assert [part.tolist() for part in batch.bags["l"]] == [[0, 1, 2, 3, 4, 0], [0, 1, 3, 4, 4]]
 
 
 @pytest.mark.parametrize("kind", ["text", "integer", "hex"])

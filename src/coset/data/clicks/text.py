@@ -255,13 +255,18 @@ def _written(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Call
         ends = bounds[places]
         found = []
         for start, stop in zip(ends[:, column].tolist(), ends[:, column + 1].tolist(), strict=True):
-            text = data[start + 1 : stop].strip(b" \t").rstrip(b" \t\r")
+            text = _stripped(data[start + 1 : stop])
             if quotes and len(text) >= 2 and text[:1] == b'"' == text[-1:]:
-                text = text[1:-1].replace(b'""', b'"')
+                text = _stripped(text[1:-1].replace(b'""', b'"'))
             found.append(text)
         return found
 
     return texts
+
+
+def _stripped(text: bytes) -> bytes:
+    """As the kernels strip."""
+    return text.lstrip(b" \t").rstrip(b" \t\r")
 
 
 def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name: str, findings: Findings) -> Keys:
@@ -271,6 +276,9 @@ def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name
     count = parse.items(data, bounds, column, layout.quotes, separator, lengths, none)
     found = np.empty((count, 2), dtype=np.int32)
     parse.items(data, bounds, column, layout.quotes, separator, lengths, found)
+    if layout.quotes and b'""' in raw:
+        raw = _undoubled(raw, bounds[:, column], found, lengths)
+        data = np.frombuffer(raw, dtype=np.uint8)
     keys, states = np.empty((1, count), dtype=np.int64), np.empty((1, count), dtype=np.uint8)
     types = np.array([TYPES[layout.schema.type_of(name)]], dtype=np.int64)
     parse.categories(
@@ -283,3 +291,21 @@ def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name
         item = raw[found[place, 0] + 1 : found[place, 1]].decode("utf-8", "replace")
         findings.wrong.setdefault(row, findings.category_reason(name, int(states[0, place]), item))
     return Keys(keys[0], states[0], _texts(raw, found, 0, False), lengths).present()
+
+
+def _undoubled(raw: bytes, begins: np.ndarray, found: np.ndarray, lengths: np.ndarray) -> bytes:
+    """Text with items behind it in which two quotes stood for one, as they do in a field between quotes; `found` then
+    says that they are there."""
+    data = np.frombuffer(raw, dtype=np.uint8)
+    doubled = np.flatnonzero((data[:-1] == ord('"')) & (data[1:] == ord('"')))
+    items = np.searchsorted(found[:, 0], doubled) - 1
+    within = (items >= 0) & (doubled + 1 < found[items, 1]) if len(found) else np.zeros(0, dtype=np.bool_)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    more, end = [], len(raw)
+    for item in np.unique(items[within]).tolist() if within.any() else []:
+        if raw[begins[rows[item]] + 1 : found[item, 1]].lstrip(b" \t").startswith(b'"'):
+            text = raw[found[item, 0] + 1 : found[item, 1]].replace(b'""', b'"')
+            found[item] = end, end + len(text) + 1
+            more += [b"\n", text]
+            end += len(text) + 1
+    return b"".join((raw, *more, b"\n")) if more else raw
