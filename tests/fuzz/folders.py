@@ -34,12 +34,7 @@ class Folders:
         rows = zip(draw.integers(0, 60, 400), draw.integers(0, 20, 400), draw.integers(1, 6, 400), strict=True)
         self.ratings = folder / "ratings.csv"
         self.ratings.write_text("user,item,rating\n" + "".join(f"{u},{i},{r}\n" for u, i, r in rows))
-        for seed in (0, 1):
-            _clicks(folder / f"clicks{seed}", seed)
-            _good(command(*self._train(folder / f"run{seed}", seed)))
-            with mock.patch("coset.training.run.finish", side_effect=InputError("stopped before its end")):
-                command(*self._train(folder / f"begun{seed}", seed, epochs=2))
-            _good(command(*self._train_clicks(folder / f"clicks{seed}", folder / f"trained{seed}")))
+        self.made: dict[tuple[str, int], dict[str, str]] = {}
         evaluate, compress, further = self._evaluate, self._compress, self._further
         self.ways: list[tuple[str, Callable[[Path], Ended], bool]] = [
             *[("run", evaluate, True)] * 4,
@@ -49,9 +44,9 @@ class Folders:
             ("run", compress, True),
             ("run", further, True),
             *[("trained", evaluate, True)] * 3,
-            ("trained", lambda run: command(*self._train_clicks(folder / "clicks0", run)), False),
+            ("trained", lambda run: command(*self._train_clicks(self._made("clicks", 0), run)), False),
             *[("clicks", lambda clicks: command("inspect", clicks, "--json"), True)] * 3,
-            *[("clicks", lambda clicks: evaluate(folder / "trained0", "--data", clicks), True)] * 2,
+            *[("clicks", lambda clicks: evaluate(self._made("trained", 0), "--data", clicks), True)] * 2,
             ("clicks", lambda clicks: command(*self._train_clicks(clicks, clicks.parent / "new")), True),
         ]
         self.figures: dict[int, Any] = {}
@@ -60,13 +55,12 @@ class Folders:
         """Damage one or two files of a folder and use it."""
         chosen = draw.randrange(len(self.ways))
         kind, use, reads = self.ways[chosen]
+        good, other = self._made(kind, 0), self._made(kind, 1)
         if chosen not in self.figures:
             (scratch / "good").mkdir()
-            self.figures[chosen] = _figures(
-                _good(use(shutil.copytree(self.folder / f"{kind}0", scratch / "good" / kind)))
-            )
-        copy = shutil.copytree(self.folder / f"{kind}0", scratch / kind)
-        done = [damage(draw, copy, self.folder / f"{kind}1") for _ in range(draw.choice((1, 1, 1, 2)))]
+            self.figures[chosen] = _figures(_good(use(shutil.copytree(good, scratch / "good" / kind))))
+        copy = shutil.copytree(good, scratch / kind)
+        done = [damage(draw, copy, other) for _ in range(draw.choice((1, 1, 1, 2)))]
         before = digests(copy)
         ended = use(copy)
         where = f"{kind} with {', '.join(done)}"
@@ -74,10 +68,30 @@ class Folders:
             raise Fault(f"{where}: the error names no file: {ended.err}")
         if not ended.code and (found := _figures(ended)) != self.figures[chosen]:
             raise Fault(f"{where}: {found} instead of {self.figures[chosen]}")
-        made = digests(self.folder / f"{kind}0")
-        if (reads or ended.code) and (lost := _lost(before, digests(copy), made)):
+        if (reads or ended.code) and (lost := _lost(before, digests(copy), self.made[kind, 0])):
             raise Fault(f"{where}: {lost} is gone or another, after {ended.err or 'success'}")
+        if "link" in where and (lost := _lost(self.made[kind, 1], digests(other), {})):
+            raise Fault(
+                f"{where}: {lost}, which is another folder's, is gone or another, after {ended.err or 'success'}"
+            )
         return "refused" if ended.code else "taken"
+
+    def _made(self, kind: str, seed: int) -> Path:
+        """The folder of a kind, which is made when it is first asked for."""
+        folder = self.folder / f"{kind}{seed}"
+        if (kind, seed) in self.made:
+            return folder
+        if kind == "clicks":
+            _clicks(folder, seed)
+        elif kind == "run":
+            _good(command(*self._train(folder, seed)))
+        elif kind == "begun":
+            with mock.patch("coset.training.run.finish", side_effect=InputError("stopped before its end")):
+                command(*self._train(folder, seed, epochs=2))
+        else:
+            _good(command(*self._train_clicks(self._made("clicks", seed), folder)))
+        self.made[kind, seed] = digests(folder)
+        return folder
 
     def _train(self, out: Path, seed: int, epochs: int = 1) -> tuple[object, ...]:
         return ("train", self.ratings, *TRAIN, "--seed", seed, "--epochs", epochs, "--out", out)
@@ -140,7 +154,8 @@ def damage(draw: Random, folder: Path, other: Path) -> str:
         path.mkdir()
         return f"a folder in place of {name}"
     if way == 9:
-        target = draw.choice((Path("/dev/null"), path, folder / "nowhere", other / name, folder))
+        others = sorted(path for path in other.rglob("*") if path.is_file())
+        target = draw.choice((Path("/dev/null"), path, folder / "nowhere", other / name, draw.choice(others), folder))
         path.symlink_to(target)
         return f"a link from {name} to {target}"
     if way == 10 and hasattr(os, "mkfifo"):

@@ -52,8 +52,12 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """The one JSON object on stdout."""
-        return json.loads(self.out)
+        """The one JSON object on stdout, in which every number is one."""
+
+        def refuse(word: str) -> None:
+            raise Fault(f"{word} in the JSON that is printed: {self.out[:2000]}")
+
+        return json.loads(self.out, parse_constant=refuse)
 
 
 def command(*words: object, named: tuple[str, ...] = ()) -> Ended:
@@ -74,12 +78,19 @@ def command(*words: object, named: tuple[str, ...] = ()) -> Ended:
     ended = Ended(code, out.getvalue(), err.getvalue())
     if code not in (0, 2):
         raise Fault(f"exit code {code}: {ended.err[-2000:]}")
+    said = [line.removeprefix("coset: ") for line in ended.err.split("\n") if line.startswith("coset: ")]
+    warned = [line for line in said if line.startswith("warning: ")]
+    for warning in warned:
+        check_sentence(warning)
+    if code == 0 and len(warned) < len(said):
+        raise Fault(f"an error, and exit code 0: {ended.err[-2000:]!r}")
     if code == 2:
-        errors = [line for line in ended.err.splitlines() if line.startswith("coset: ")]
-        sentences = [line.removeprefix("coset: ") for line in errors if not line.startswith("coset: warning: ")]
+        sentences = [line for line in said if line not in warned]
         if len(sentences) != 1 or not ended.err.endswith(f"{sentences[0]}\n"):
             raise Fault(f"not one sentence at the end: {ended.err[-2000:]!r}")
         check_sentence(sentences[0], *named)
+        if "--json" in words and ended.out:
+            raise Fault(f"refused, and {ended.out[:500]!r} is printed")
     return ended
 
 
@@ -91,6 +102,21 @@ def call(run: Callable[[], Any], errors: tuple[type[BaseException], ...], *named
         check_sentence(str(error), *named)
         return "refused", error
     return "taken", result
+
+
+def check_holds(given: Any, found: Any, where: str = "it") -> None:
+    """Raise a `Fault` unless what was read, as JSON, says all that was written, and nothing else in its place."""
+    numbers = [type(of) in (int, float) for of in (given, found)]
+    if isinstance(given, dict) and isinstance(found, dict):
+        for name, value in given.items():
+            if name not in found:
+                raise Fault(f"{where}.{name} = {value!r} is left out")
+            check_holds(value, found[name], f"{where}.{name}")
+    elif isinstance(given, list) and isinstance(found, list) and len(given) == len(found):
+        for at, value in enumerate(given):
+            check_holds(value, found[at], f"{where}[{at}]")
+    elif given != found or (type(given) is not type(found) and not all(numbers)):
+        raise Fault(f"{where} = {given!r} is read as {found!r}")
 
 
 def digests(folder: Path) -> dict[str, str]:

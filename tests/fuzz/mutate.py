@@ -105,6 +105,13 @@ def text(draw: Random, data: bytes) -> bytes:
     return data
 
 
+def bit(draw: Random, data: bytes) -> bytes:
+    """`data` with another bit in one place, as a bad disk or network leaves it."""
+    changed = bytearray(data)
+    changed[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
+
 def tree(draw: Random, given: Any) -> Any:
     """A copy of a tree of dicts and lists in which one to three places hold another value, are gone, new or renamed."""
     changed = copy.deepcopy(given)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import mutate
 import numpy as np
-from judge import Fault, call, command, digests
+from judge import Fault, call, check_holds, command, digests
 
 from coset.errors import InputError
 from coset.experiments.recipe import load_recipe, shipped
@@ -46,7 +48,7 @@ WORDS = (
     "training.epochs=3",
     "training.learning_rate=1e-3",
     "model.embedding_dim=4",
-    "data.split=random",
+    "split.kind=ordered",
     "training.optimizer=adam",
     "model.biases=false",
     "vocabulary.unseen=shared",
@@ -70,6 +72,7 @@ BUDGETS = (
     "KB",
     "100000000GB",
 )
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 class Settings:
@@ -110,8 +113,10 @@ class Settings:
             return method
 
         end, method = call(read, (InputError,))
-        if end == "taken" and from_json(json.loads(json.dumps(method.to_json()))) != method:
-            raise Fault(f"{given!r} is read as {method!r}, whose JSON is read as something else")
+        if end == "taken":
+            if from_json(json.loads(json.dumps(method.to_json()))) != method:
+                raise Fault(f"{given!r} is read as {method!r}, whose JSON is read as something else")
+            check_holds(given, plain(method))
         return end
 
     def _plan(self, draw: Random, scratch: Path) -> str:
@@ -124,6 +129,7 @@ class Settings:
         if end == "taken":
             if Plan.from_json(json.loads(json.dumps(plan.to_json()))) != plan:
                 raise Fault(f"{path.read_text()} is read as {plan!r}, whose JSON is read as something else")
+            check_holds(json.loads(path.read_text()), plain(plan))
             end = (
                 "refused"
                 if command(
@@ -147,6 +153,11 @@ class Settings:
         end, recipe = call(lambda: load_recipe(path), (InputError,), path.name)
         if end == "taken":
             json.dumps(plain(recipe), allow_nan=False)
+            told = tomllib.loads(data.decode("utf-8-sig"))
+            told.pop("task", None)
+            if isinstance(told.get("data"), str):
+                told["data"] = {"source": told["data"]}
+            check_holds(told, plain(recipe))
         return end
 
     def _set(self, draw: Random, scratch: Path) -> str:
@@ -158,14 +169,28 @@ class Settings:
             words[0] = words[0].partition("=")[0] + "=" + draw.choice(TOML_VALUES)
         end, recipe = call(lambda: changed(recipe, None, words, False), (InputError,))
         if end == "taken":
-            json.dumps(plain(recipe), allow_nan=False)
+            said: dict[str, dict[str, Any]] = {}
+            for word in words:
+                name, _, value = word.partition("=")
+                section, _, name = name.strip().partition(".")
+                said.setdefault(section, {})[name] = _value(value.strip())
+            told = json.loads(json.dumps(plain(recipe), allow_nan=False))
+            check_holds(said, told)
         return end
 
     def _budget(self, draw: Random, scratch: Path) -> str:
         budget = draw.choice(BUDGETS)
         if draw.random() < 0.5:
             budget = mutate.text(draw, budget.encode()).decode(errors="replace")
-        return "refused" if command("plan", self.ratings, f"--budget={budget}").code else "taken"
+        ended = command("plan", self.ratings, f"--budget={budget}", "--json")
+        if ended.code:
+            return "refused"
+        told = ended.json
+        number, unit = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z%]*)\s*", budget).groups()  # type: ignore[union-attr]
+        one = Fraction(told["about"]["full"]["bytes"], 100) if unit == "%" else UNITS[unit.lower()]
+        if told["budget"] != int(Fraction(number) * one) or told["bytes"] > told["budget"]:
+            raise Fault(f"a budget of {budget!r} is {told['budget']} bytes, and the plan takes {told['bytes']}")
+        return "taken"
 
     def _run(self, draw: Random, scratch: Path) -> str:
         """A training with changed settings: whatever they are, an error leaves no half a run behind."""
@@ -181,11 +206,37 @@ class Settings:
         ]
         folder = scratch / "run"
         ended = command(
-            "train", self.ratings, "--row", "full", "--epochs", 1, "--engine", "plain", "--out", folder, *words
+            "train",
+            self.ratings,
+            "--row",
+            "full",
+            "--epochs",
+            1,
+            "--engine",
+            "plain",
+            "--json",
+            "--out",
+            folder,
+            *words,
         )
         if ended.code and (left := [name for name in digests(folder) if not name.startswith(".")]):
             raise Fault(f"{words} is refused and leaves {left}: {ended.err}")
+        if ended.code == 0:
+            told, again = ended.json, command("evaluate", folder, "--json")
+            if again.code or again.json["metrics"] != told["history"][-1]:
+                raise Fault(f"{words}: trained to {told['history'][-1]}, and evaluated: {again.err or again.json}")
         return "refused" if ended.code else "taken"
+
+
+def _value(text: str) -> Any:
+    """What is written behind `=`: TOML, or else a text."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text
+    if len(found) > 1:
+        raise Fault(f"{text!r} says more than a value, and is taken for {found['value']!r}")
+    return found["value"]
 
 
 def group(folder: Path) -> Settings:
