@@ -275,7 +275,7 @@ def test_times_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "days").mkdir()
     (tmp_path / "days" / "1.csv").write_text("y,c,t\n1,a,5\n")
     (tmp_path / "days" / "2.csv").write_text("y,c,t\n1,a,2020-01-01\n")
-    with pytest.raises(InputError, match=r"2\.csv: t holds dates here, and numbers before"):
+    with pytest.raises(InputError, match=r"2\.csv, row 1: t is '2020-01-01', a date where others are num"):
         prepare(tmp_path / "days", tmp_path / "no", schema, how)
 
 

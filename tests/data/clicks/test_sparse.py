@@ -91,6 +91,28 @@ def test_a_larger_log_is_what_a_csv_of_it_is(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
+    ("text", "schema"),
+    [
+        ("1 1:1\n-1 1:1\n0 1:1\nx 1:1\n-1 1:1\n", None),
+        (
+            "y,c,t\n1,a,5\n0,b,2020-01-01\n0,a,x\n1,c,2020-01-02\n1,b,6\n",
+            ClickSchema("y", categorical=("c",), time="t"),
+        ),
+    ],
+)
+def test_the_first_row_of_a_manner_decides_in_whatever_pieces_it_is_read(
+    tmp_path: Path, text: str, schema: ClickSchema | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_text(text)
+    how = PrepareSettings("ordered" if schema is None else "time", 0.34)
+    for size in (7, 1000):
+        monkeypatch.setattr(source, "CHUNK", size)
+        told = prepare(tmp_path / "log", tmp_path / f"{size}", schema, how, skip_bad=9)
+        assert (told["rows"], told["skipped"]) == ((3, 2) if schema is None else (2, 3))
+    assert (tmp_path / "7" / "skipped.jsonl").read_text() == (tmp_path / "1000" / "skipped.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("1 1:1\n2 1:1\n", "row 2: label is '2', expected 0 or 1, or -1 or 1"),
@@ -103,6 +125,8 @@ def test_a_larger_log_is_what_a_csv_of_it_is(tmp_path: Path, monkeypatch: pytest
         ("1 1:1\n1 99999999999999999999:1\n", "is no index:value"),
         ("1 1:0.5\n1 1:2 1:3\n", "row 2: 1 is there twice"),
         ("0 1:1\n-1 1:1\n", "row 2: label is -1 where other ones are 0"),
+        ("-1 1:1\n0 1:1\n", "row 2: label is 0 where other ones are -1"),
+        ("-1 1:1\nx 1:1\n", "row 2: label is 'x'"),
         ("0 1:1:1\n1 1:1\n", "row 2: '1:1' is no field:feature:value"),
         ("0 1:1:1\n1 1:2:0.5\n", "the field 1 has features with other values than 1, which are weights"),
         ("0" + "".join(f" {k}:0.5" for k in range(1, 1100)) + "\n", "1,099 columns have other values than 1"),

@@ -54,12 +54,23 @@ class Times:
     Args:
         units: int64: seconds since 1970 of dates, or numbers as they are, rounded down.
         steps: the rest, in steps of 10^-18, int64.
-        dates: whether they are dates; None where there is no row.
     """
 
     units: np.ndarray
     steps: np.ndarray
-    dates: bool | None
+
+
+@dataclass
+class Manner:
+    """How a log writes what may be written in two ways: the first row that says so decides for all.
+
+    Args:
+        dates: whether times are dates rather than numbers; None until one was read.
+        negative: whether -1 rather than 0 is the label of what was no click, likewise.
+    """
+
+    dates: bool | None = None
+    negative: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +111,10 @@ class Block:
 class Findings:
     """What was found in the columns of a block, until the rows with something wrong are left out."""
 
-    def __init__(self, schema: ClickSchema, rows: int) -> None:
+    def __init__(self, schema: ClickSchema, rows: int, manner: Manner) -> None:
         self.schema = schema
         self.rows = rows
+        self.manner = manner
         self.wrong: dict[int, str] = {}
 
     def note(self, bad: np.ndarray, reason: Callable[[int], str]) -> None:
@@ -131,7 +143,9 @@ class Findings:
             ),
         )
         read = np.flatnonzero((states == parse.GOOD) | (states == DATE))
-        dates = bool(states[read[0]] == DATE) if len(read) else None
+        if self.manner.dates is None and len(read):
+            self.manner.dates = bool(states[read[0]] == DATE)
+        dates = self.manner.dates
         self.note(
             states == (parse.GOOD if dates else DATE),
             lambda row: (
@@ -139,7 +153,7 @@ class Findings:
                 f"{'dates' if dates else 'numbers'}"
             ),
         )
-        return Times(units, steps, dates)
+        return Times(units, steps)
 
     def category_reason(self, name: str, state: int, shown: str) -> str:
         """What is wrong with a category."""
@@ -169,7 +183,7 @@ class Findings:
         good = np.ones(self.rows, dtype=np.bool_)
         good[list(self.wrong)] = False
         kept = {name: _kept(keys, good) for name, keys in features.items()}
-        of_time = None if time is None else Times(time.units[good], time.steps[good], time.dates)
+        of_time = None if time is None else Times(time.units[good], time.steps[good])
         return Block(labels[good], np.ascontiguousarray(numeric[:, good]), of_time, kept, bad=bad, **place)
 
 

@@ -32,7 +32,7 @@ class Note:
         file: the number of the file that is read next, `offset` where in it, and `row` the number of its row there.
         rows: good rows so far, and `skipped` bad ones.
         rows_by_file: good rows of the files that were read, and of the one that is.
-        dates: whether times are dates, once one was read.
+        dates, negative: see `Manner`.
         whole: whether all was read.
         sizes: of all growing files.
     """
@@ -44,6 +44,7 @@ class Note:
     skipped: int = 0
     rows_by_file: tuple[int, ...] = ()
     dates: bool | None = None
+    negative: bool | None = None
     whole: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times, plain_bytes
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
 from coset.data.columns import import_polars
@@ -21,7 +21,7 @@ ROWS = 1 << 16
 
 
 def parquet_blocks(
-    file: LogFile, schema: ClickSchema, ahead: Callable[[Any], Any], offset: int
+    file: LogFile, schema: ClickSchema, manner: Manner, ahead: Callable[[Any], Any], offset: int
 ) -> Generator[Block, None, None]:
     """The blocks of a file from the row on that `offset` rows come before.
 
@@ -51,11 +51,13 @@ def parquet_blocks(
                 raise _unreadable(file, error) from None
 
     for start, frame in ahead(frames()):
-        yield _block(polars, file, schema, frame, start, (start + frame.height) * file.size // rows)
+        yield _block(polars, file, schema, manner, frame, start, (start + frame.height) * file.size // rows)
 
 
-def _block(polars: Any, file: LogFile, schema: ClickSchema, frame: Any, start: int, consumed: int) -> Block:
-    findings = Findings(schema, frame.height)
+def _block(
+    polars: Any, file: LogFile, schema: ClickSchema, manner: Manner, frame: Any, start: int, consumed: int
+) -> Block:
+    findings = Findings(schema, frame.height, manner)
     label, missing, _ = _number(polars, file, schema, frame[schema.label])
     label[missing] = np.nan
     findings.note(

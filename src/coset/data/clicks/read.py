@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.block import BadRow, Block
+from coset.data.clicks.block import BadRow, Block, Manner
 from coset.data.clicks.columns import file_name
 from coset.data.clicks.forms import form_of
 from coset.data.clicks.journal import Journal, Note
@@ -95,17 +95,10 @@ class Reading:
         before = shown = sum(each.size for each in files[:number])
         *read, here = note.rows_by_file if len(note.rows_by_file) > number else (*note.rows_by_file, 0)
         committed = -COMMIT_SECONDS  # the first block tells whether the disk is large enough
-        with closing(self._blocks(file, note, pool, threads)) as blocks:
+        manner = Manner(note.dates, note.negative)
+        with closing(self._blocks(file, note, manner, pool, threads)) as blocks:
             for block in blocks:
                 self._skip(file, block.bad, note.skipped, skip_bad)
-                dates = note.dates
-                if block.time is not None and block.time.dates is not None:
-                    dates = block.time.dates if dates is None else dates
-                    if dates != block.time.dates:
-                        raise InputError(
-                            f"{file.path}: {self._schema.time} holds {'numbers' if dates else 'dates'} here, and "
-                            f"{'dates' if dates else 'numbers'} before; write all times of a log alike"
-                        )
                 self._add(block, pool)
                 here += len(block.labels)
                 note = journal.mark(
@@ -114,7 +107,8 @@ class Reading:
                     rows=note.rows + len(block.labels),
                     skipped=note.skipped + len(block.bad),
                     rows_by_file=(*read, here),
-                    dates=dates,
+                    dates=manner.dates,
+                    negative=manner.negative,
                 )
                 reached = before + block.consumed
                 if time.monotonic() - committed > COMMIT_SECONDS:
@@ -128,16 +122,16 @@ class Reading:
         return journal.mark(file=number + 1, offset=0, row=1, rows_by_file=(*read, here))
 
     def _blocks(
-        self, file: LogFile, note: Note, pool: ThreadPoolExecutor, threads: int
+        self, file: LogFile, note: Note, manner: Manner, pool: ThreadPoolExecutor, threads: int
     ) -> Generator[Block, None, None]:
         thread = partial(ahead, depth=_AHEAD)
         if file.is_parquet:
-            return parquet_blocks(file, self._schema, thread, note.offset)
+            return parquet_blocks(file, self._schema, manner, thread, note.offset)
         form = form_of(file) if self._schema.names is None else None
         if form is not None:
-            return sparse_blocks(file, self._schema, form, note.offset, note.row)
+            return sparse_blocks(file, self._schema, form, manner, note.offset, note.row)
         layout = Layout.of(file, self._schema)
-        return text_blocks(file, layout, pool, threads, thread, note.offset, note.row)
+        return text_blocks(file, layout, manner, pool, threads, thread, note.offset, note.row)
 
     def _skip(self, file: LogFile, bad: Any, skipped: int, allowed: int) -> None:
         """Write bad rows to the side file, or raise if they are too many."""

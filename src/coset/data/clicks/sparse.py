@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coset.data.clicks.block import BadRow, Block, Findings, Keys
+from coset.data.clicks.block import BadRow, Block, Findings, Keys, Manner
 from coset.data.clicks.forms import LIBFFM, LIBSVM
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import Lines, LogFile
@@ -139,25 +139,33 @@ def _inferred(form: int, files: Sequence[LogFile]) -> ClickSchema:
     )
 
 
-def sparse_blocks(file: LogFile, schema: ClickSchema, form: int, offset: int, row: int) -> Generator[Block, None, None]:
+def sparse_blocks(
+    file: LogFile, schema: ClickSchema, form: int, manner: Manner, offset: int, row: int
+) -> Generator[Block, None, None]:
     """The blocks of a file from an offset on, whose first row there is that of the number `row`."""
     for words in words_of(file, form, offset):
-        block = _block(words, schema, form, row)
+        block = _block(words, schema, form, manner, row)
         row += block.rows
         yield block
 
 
-def _block(words: Words, schema: ClickSchema, form: int, first: int) -> Block:
+def _block(words: Words, schema: ClickSchema, form: int, manner: Manner, first: int) -> Block:
     rows = len(words.labels)
-    findings = Findings(schema, rows)
+    findings = Findings(schema, rows, manner)
     form_text = "index:value" if form == LIBSVM else "field:feature:value"
     ends = b" \t\r\n#"
     findings.note(
         (words.label_states != parse.GOOD) | ~np.isin(words.labels, (-1, 0, 1)),
         lambda row: f"label is {brief(words.text(int(words.begins[row]), ends))}, expected 0 or 1, or -1 or 1",
     )
-    if (words.labels == 0).any():
-        findings.note(words.labels == -1, lambda row: "label is -1 where other ones are 0; write all of a log alike")
+    low = (words.label_states == parse.GOOD) & np.isin(words.labels, (-1, 0))
+    if manner.negative is None and low.any():
+        manner.negative = bool(words.labels[low.argmax()] == -1)
+    usual, other = (-1, 0) if manner.negative else (0, -1)
+    findings.note(
+        low & (words.labels == other),
+        lambda row: f"label is {other} where other ones are {usual}; write all of a log alike",
+    )
     findings.note(words.bad >= 0, lambda row: f"{brief(words.text(int(words.bad[row]), ends))} is no {form_text}")
     numeric = np.zeros((len(schema.numeric), rows))
     for place, name in enumerate(schema.numeric):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from coset.data.clicks.atomic import without_types
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Times, plain_bytes
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import Lines, LogFile
 from coset.errors import InputError, brief, unknown
@@ -95,15 +95,15 @@ class Layout:
 
 
 def text_blocks(
-    file: LogFile, layout: Layout, pool: ThreadPoolExecutor, threads: int, ahead: Callable[[Any], Any],
-    offset: int, row: int,
+    file: LogFile, layout: Layout, manner: Manner, pool: ThreadPoolExecutor, threads: int,
+    ahead: Callable[[Any], Any], offset: int, row: int,
 ) -> Generator[Block, None, None]:  # fmt: skip
     """The blocks of a file from an offset on, whose first row there is that of the number `row`.
 
     `ahead` is handed an iterator, and has it run in a thread.
     """
     for found in ahead(_split(file, layout, offset)):
-        block = _parsed(found, layout, pool, threads, row)
+        block = _parsed(found, layout, manner, pool, threads, row)
         row += block.rows
         yield block
 
@@ -126,7 +126,7 @@ def _split(file: LogFile, layout: Layout, offset: int) -> Iterator[Split]:
         yield lines, np.frombuffer(lines.data, dtype=np.uint8), bounds, fields
 
 
-def _parsed(found: Split, layout: Layout, pool: ThreadPoolExecutor, threads: int, first: int) -> Block:
+def _parsed(found: Split, layout: Layout, manner: Manner, pool: ThreadPoolExecutor, threads: int, first: int) -> Block:
     lines, data, bounds, fields = found
     schema, rows, quotes = layout.schema, len(fields), layout.quotes
     missing = parse.marks(schema.missing)
@@ -152,7 +152,7 @@ def _parsed(found: Split, layout: Layout, pool: ThreadPoolExecutor, threads: int
     def shown(row: int, name: str) -> str:
         return field(row, name).decode("utf-8", "replace")
 
-    findings = Findings(schema, rows)
+    findings = Findings(schema, rows, manner)
     findings.note(fields != len(layout.names), lambda row: _miscounted(int(fields[row]), layout))
     if "text" in map(schema.type_of, schema.features):
         findings.note(_undecodable(lines.data, bounds[:, : len(layout.names) + 1]), lambda row: "not UTF-8 text")
