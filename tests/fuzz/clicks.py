@@ -20,7 +20,7 @@ import numpy as np
 import writing
 from judge import Ended, Fault, command, digests
 
-from coset.data.clicks import ClickData, source
+from coset.data.clicks import ClickData, parquet, source
 from coset.data.clicks.described import offsets_path
 
 OTHER = "what has no id of its own"
@@ -93,7 +93,8 @@ class ClickLogs:
             ["--unseen", "error"], ["--max-size", draw.choice((1, 0))], ["--missing", draw.choice(("7", "", "NA"))],
             [draw.choice(("--seed", "--threads", "--validation")), draw.choice((0, 1, 2, -1, 2**70))],
         ))  # fmt: skip
-        with mock.patch.object(source, "CHUNK", draw.choice((40, 150, 1000))):
+        size = draw.choice((40, 150, 1000))
+        with mock.patch.object(source, "CHUNK", size), mock.patch.object(parquet, "ROWS", size // 20):
             ended = self._prepared(path, scratch / "out", words)
         if ended.code:
             self._further(path, scratch, words)
