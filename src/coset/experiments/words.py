@@ -182,10 +182,14 @@ def _change(change: str) -> tuple[str, str, Any]:
 
 
 def _value(text: str, change: str) -> Any:
+    where = f"--set {' '.join(brief(change, quoted=False).split())}"
     try:
-        return parse_toml(f"value = {text}", f"--set {brief(change, quoted=False)}")["value"]
+        found = parse_toml(f"value = {text}", where)
     except Malformed:
         return text
+    if len(found) > 1:
+        raise InputError(f"{where}: says more than one value; write a --set for each")
+    return found["value"]
 
 
 def listed(text: str | None) -> list[str]:
