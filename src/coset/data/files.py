@@ -160,8 +160,12 @@ class _Member:
 
     def __init__(self, archive: zipfile.ZipFile, name: str, size: int, where: str) -> None:
         self._archive, self._name, self._size, self._where = archive, name, size, where
-        with _guarded(where):
-            self._file = archive.open(name)
+        try:
+            with _guarded(where):
+                self._file = archive.open(name)
+        except InputError:
+            archive.close()
+            raise
         self._read = 0
 
     def read(self, size: int, /) -> bytes:

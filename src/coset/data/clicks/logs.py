@@ -9,6 +9,7 @@ from coset.data.clicks.atomic import schema_of_atomic, without_types
 from coset.data.clicks.forms import atomic_types, form_of, tells_itself
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.source import LogFile
+from coset.data.columns import import_polars, reading
 from coset.data.download import cache_folder
 from coset.data.shards import Shard, is_given, shards
 from coset.data.sources.recbole import interactions
@@ -105,8 +106,8 @@ def has_column(path: Path, name: str, separator: str) -> bool:
     if name in file.keys or form_of(file) is not None:
         return True
     if file.is_parquet:
-        import polars
-
-        return name in polars.read_parquet_schema(path)
+        polars = import_polars(f"{path}: reading Parquet")
+        with reading(polars, str(path), "Parquet"):
+            return name in polars.read_parquet_schema(file.path)
     line = file.first_line().decode("utf-8", "replace")
     return name in without_types([word.strip().strip('"') for word in line.split(separator)], (name,))

@@ -10,7 +10,7 @@ import numpy as np
 from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
-from coset.data.columns import import_polars
+from coset.data.columns import import_polars, reading
 from coset.data.ids import texts_of
 from coset.data.times import fields_of, moments
 from coset.errors import InputError, unknown
@@ -30,9 +30,10 @@ def parquet_blocks(
     """
     polars = import_polars(f"{file.path}: reading Parquet")
     try:
-        types = polars.read_parquet_schema(file.path)
-        rows = polars.scan_parquet(file.path, glob=False).select(polars.len()).collect().item()
-    except _unreadables(polars) as error:
+        with reading(polars, str(file.path), "Parquet"):
+            types = polars.read_parquet_schema(file.path)
+            rows = polars.scan_parquet(file.path, glob=False).select(polars.len()).collect().item()
+    except OSError as error:
         raise _unreadable(file, error) from None
     constants = {name: file.keys[name] for name in schema.columns if name not in types and name in file.keys}
     for name in schema.columns:
@@ -42,13 +43,15 @@ def parquet_blocks(
     def frames() -> Iterator[tuple[int, Any]]:
         for start in range(offset, rows, ROWS):
             file.check_unchanged()
+            told = [polars.lit(value or None, dtype=polars.String).alias(name) for name, value in constants.items()]
             try:
-                rest = polars.scan_parquet(file.path, glob=False, hive_partitioning=False).slice(start, ROWS)
-                told = [polars.lit(value or None, dtype=polars.String).alias(name) for name, value in constants.items()]
-                yield start, rest.with_columns(told).select(schema.columns).collect()
-            except _unreadables(polars) as error:
+                with reading(polars, str(file.path), "Parquet"):
+                    rest = polars.scan_parquet(file.path, glob=False, hive_partitioning=False).slice(start, ROWS)
+                    frame = rest.with_columns(told).select(schema.columns).collect()
+            except (InputError, OSError) as error:
                 file.check_unchanged()
-                raise _unreadable(file, error) from None
+                raise (error if isinstance(error, InputError) else _unreadable(file, error)) from None
+            yield start, frame
 
     for start, frame in ahead(frames()):
         yield _block(polars, file, schema, manner, frame, start, (start + frame.height) * file.size // rows)
@@ -160,7 +163,7 @@ def _keys(
         return np.array(numbers.fill_null(0).to_numpy()), states, lambda places: []
     try:
         text = series.cast(polars.String).fill_null("")
-    except _unreadables(polars) as error:
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
         raise InputError(f"{file.path}, column {series.name!r}: no text ({_first_line(error)})") from None
     data, bounds = fields_of(text, str(file.path))
     keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
@@ -173,11 +176,6 @@ def _keys(
         return [plain_bytes(value.encode().strip(b" \t").rstrip(b" \t\r")) for value in text.gather(places).to_list()]
 
     return keys[0], states[0], texts
-
-
-def _unreadables(polars: Any) -> tuple[type[BaseException], ...]:
-    """What polars raises of a file that is not what it should be; a panic of its is no `Exception`."""
-    return polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError
 
 
 def _unreadable(file: LogFile, error: BaseException) -> InputError:
