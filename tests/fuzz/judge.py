@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -70,6 +72,7 @@ def command(*words: object, named: tuple[str, ...] = ()) -> Ended:
         mock.patch.object(sys, "argv", ["coset", *map(str, words)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        _silent_libraries(),
     ):
         try:
             main()
@@ -92,6 +95,22 @@ def command(*words: object, named: tuple[str, ...] = ()) -> Ended:
         if "--json" in words and ended.out:
             raise Fault(f"refused, and {ended.out[:500]!r} is printed")
     return ended
+
+
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Raise a `Fault` where something writes to stderr past Python, as panics of Rust do."""
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        file.seek(0)
+        if said := file.read().decode(errors="replace"):
+            raise Fault(f"a library writes to stderr: {said[:2000]}")
 
 
 def call(run: Callable[[], Any], errors: tuple[type[BaseException], ...], *named: str) -> tuple[str, Any]:

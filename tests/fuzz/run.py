@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import os
 import random
 import signal
 import sys
@@ -19,7 +20,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,11 @@ GROUPS = ("ratings", "clicks", "settings", "folders", "arguments")
 """Each is a file beside this one, whose `group(folder)` makes a `Group`."""
 
 LIMIT = 30
-"""Seconds that one input may take; the slowest takes about one where nothing else runs."""
+"""Seconds of all cores that one input may take, or ten times as many of the clock, as cores may be busy otherwise; the
+slowest takes about one."""
+
+STDERR = os.dup(2)
+"""Where threads are dumped, wherever stderr leads meanwhile."""
 
 SHOWN = 10
 """Faults that a group shows in full before it stops."""
@@ -47,12 +52,15 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """Raise `TooLong` after so many seconds; dump all threads and end the process after twice as many."""
-    faulthandler.dump_traceback_later(2 * seconds, exit=True)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """Raise `TooLong` after so many seconds of cores, or ten times as many of the clock; dump all threads and end the
+    process after twice as many of these."""
+    faulthandler.dump_traceback_later(20 * seconds, exit=True, file=STDERR)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
 
@@ -83,13 +91,14 @@ def run_group(name: str, seed: int, numbers: Iterator[int], seconds: float) -> i
     with tempfile.TemporaryDirectory() as folder:
         group = import_module(name).group(Path(folder))
         begun = time.monotonic()  # what a group makes once is not its time
-        for number in numbers:
-            if time.monotonic() - begun > seconds or ends["fault"] == SHOWN:
-                break
-            end, fault = try_input(group, name, seed, number)
-            ends[end] += 1
-            if fault is not None:
-                print(f"--- {name}: --group {name} --seed {seed} --only {number}\n{fault}\n", flush=True)
+        with suppress(KeyboardInterrupt):  # what was tried until then is told
+            for number in numbers:
+                if time.monotonic() - begun > seconds or ends["fault"] == SHOWN:
+                    break
+                end, fault = try_input(group, name, seed, number)
+                ends[end] += 1
+                if fault is not None:
+                    print(f"--- {name}: --group {name} --seed {seed} --only {number}\n{fault}\n", flush=True)
     tried = ", ".join(f"{count:,} {end}" for end, count in sorted(ends.items()))
     print(f"{name}: {ends.total():,} inputs in {time.monotonic() - begun:.0f} s: {tried}", flush=True)
     if ends.total() >= 100 and (blind := {"taken", "refused"} - ends.keys()):
@@ -110,7 +119,8 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.inputs is None and asked.only is None and asked.seconds == float("inf"):
         parser.error("give --seconds, --inputs or --only")
-    signal.signal(signal.SIGALRM, _stop)
+    for alarm in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(alarm, _stop)
     groups, faults = asked.group or GROUPS, 0
     for name in groups:
         last = asked.inputs if asked.inputs is not None else sys.maxsize

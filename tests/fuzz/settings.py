@@ -72,6 +72,8 @@ BUDGETS = (
     "KB",
     "100000000GB",
 )
+FEW = ("--methods", "hashing,quotient_remainder")
+"""To plan in a quarter of the time."""
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -83,7 +85,7 @@ class Settings:
         rows = zip(draw.integers(0, 30, 400), draw.integers(0, 20, 400), draw.integers(1, 6, 400), strict=True)
         self.ratings = folder / "ratings.csv"
         self.ratings.write_text("user,item,rating\n" + "".join(f"{u},{i},{r}\n" for u, i, r in rows))
-        planned = command("plan", self.ratings, "--budget", "2KB", "--out", folder / "plan")
+        planned = command("plan", self.ratings, *FEW, "--budget", "2KB", "--out", folder / "plan")
         if planned.code:
             raise Fault(f"no plan to begin with: {planned.err}")
         self.plan = json.loads((folder / "plan" / "plan.json").read_text())
@@ -182,7 +184,7 @@ class Settings:
         budget = draw.choice(BUDGETS)
         if draw.random() < 0.5:
             budget = mutate.text(draw, budget.encode()).decode(errors="replace")
-        ended = command("plan", self.ratings, f"--budget={budget}", "--json")
+        ended = command("plan", self.ratings, *FEW, f"--budget={budget}", "--json")
         if ended.code:
             return "refused"
         told = ended.json
