@@ -51,6 +51,11 @@ class RowPart:
         """Key of the array in the module's state."""
         return f"{self.name}.weight"
 
+    def under(self, prefix: str) -> RowPart:
+        """The same part, stored below `prefix`."""
+        # Not by `replace`, which takes long where a planner makes thousands of them.
+        return RowPart(f"{prefix}.{self.name}", self.rows, self.width, self.partition, self.std, self.distribution)
+
     def components(self, dtype: torch.dtype) -> Iterator[Component]:
         """The array, and the column of codes where there is one."""
         yield Component(self.key, self.rows, self.width, dtype)
@@ -132,11 +137,10 @@ class RowComposition:
 
     def under(self, prefix: str) -> RowComposition:
         """The same composition, stored below `prefix`."""
-        return replace(
-            self,
-            parts=tuple(replace(part, name=f"{prefix}.{part.name}") for part in self.parts),
-            projection=self.projection and replace(self.projection, name=f"{prefix}.{self.projection.name}"),
-        )
+        return RowComposition(
+            tuple(part.under(prefix) for part in self.parts), self.operation, self.dim,
+            self.projection and replace(self.projection, name=f"{prefix}.{self.projection.name}"), self.outputs,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class BlockedComposition:
 
     def under(self, prefix: str) -> BlockedComposition:
         """The same composition, stored below `prefix`."""
-        return replace(self, blocks=tuple(block.under(prefix) for block in self.blocks))
+        return BlockedComposition(self.bounds, tuple(block.under(prefix) for block in self.blocks))
 
 
 Composition = RowComposition | BlockedComposition
