@@ -188,7 +188,7 @@ def test_gradients(example: Method, output: str) -> None:
         return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (users, items))
 
     values = tuple(parameter.detach().clone().requires_grad_() for parameter in model.parameters())
-    assert torch.autograd.gradcheck(both, values)
+    assert torch.autograd.gradcheck(both, values, fast_mode=True)  # all entries at once, in a random direction
 
 
 @pytest.mark.parametrize(
