@@ -1,19 +1,19 @@
-"""A process that trains one table for a few steps and prints what it had resident at most, and what was predicted;
-without words, the same process without the table.
+"""A process that has loaded libraries and kernels, and for each line of stdin forks one that trains one table for a few
+steps and prints what it had resident at most, and what was predicted; for an empty line, one without a table.
 
-    $ python tests/ledger/training_process.py fused row_wise_adagrad 4000000 32
+    $ echo fused row_wise_adagrad 4000000 32 | python tests/ledger/training_process.py
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import torch
 
 from coset import EmbeddingBagCollection, Full, Table, optimizers, predict
-from coset.kernels.compile import _FOLDER
 
 BATCH, STEPS = 4096, 2
 FUSED = {
@@ -47,11 +47,23 @@ def peak_resident_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
+def answer(words: list[str]) -> dict[str, int]:
+    predicted = train(words[0], words[1], int(words[2]), int(words[3])) if words else 0
+    return {"resident": peak_resident_bytes(), "predicted": predicted}
+
+
 if __name__ == "__main__":
-    kept = len(list(_FOLDER.rglob("*")))
-    for engine, known in (("fused", FUSED), ("plain", PLAIN)):  # libraries and kernels are there in either process
+    torch.set_num_threads(1)  # a fork has no other threads
+    for engine, known in (("fused", FUSED), ("plain", PLAIN)):
         for optimizer in known:
             train(engine, optimizer, 100, 8)
-    predicted = train(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])) if sys.argv[1:] else 0
-    compiled = len(list(_FOLDER.rglob("*"))) > kept  # which takes memory that no later process needs
-    print(json.dumps({"resident": peak_resident_bytes(), "predicted": predicted, "compiled": compiled}))
+    for line in sys.stdin:
+        if process := os.fork():
+            os.waitpid(process, 0)
+        else:
+            code = 1
+            try:
+                print(json.dumps(answer(line.split())), flush=True)
+                code = 0
+            finally:
+                os._exit(code)
