@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,3 +121,49 @@ def coset(
 
     yield run
     torch.set_num_threads(threads)
+
+
+class Started:
+    """A command of coset in a process of its own."""
+
+    def __init__(self, preloaded: subprocess.Popen[str], words: list[str], folder: Path) -> None:
+        self._preloaded, self._ended = preloaded, False
+        self._process = self._ask({"start": words, "in": str(folder)})
+
+    def _ask(self, request: Any) -> Any:
+        assert self._preloaded.stdin is not None
+        assert self._preloaded.stdout is not None
+        print(json.dumps(request), file=self._preloaded.stdin, flush=True)
+        return json.loads(self._preloaded.stdout.readline())
+
+    def at_work(self) -> bool:
+        """Whether it has not come to its end."""
+        self._ended = self._ended or self._ask({"ended": self._process})
+        return not self._ended
+
+    def kill(self) -> bool:
+        """End it by SIGKILL, if it is at work, and wait until it is gone; whether it was."""
+        if not (alive := self.at_work()):
+            return False
+        os.kill(self._process, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while self.at_work():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        return alive
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[..., Started]]:
+    """`start(*words)` begins a command in a process of its own, in this folder, without the seconds that imports take:
+    it is forked by one that has loaded all libraries (`preloaded.py`)."""
+    preloaded = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("preloaded.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    yield lambda *words: Started(preloaded, [str(word) for word in words], Path.cwd())
+    assert preloaded.stdin is not None
+    assert preloaded.stdout is not None
+    preloaded.stdin.close()
+    assert preloaded.wait(timeout=60) == 0
+    preloaded.stdout.close()

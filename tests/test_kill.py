@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors.torch import load_file
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
 Coset = Callable[..., Any]
+Start = Callable[..., Any]
 KILLS = int(os.environ.get("COSET_KILLS", 3))
 CLOCK = {"seconds", "seconds_per_epoch", "run", "host", "peak_resident_bytes"}
 
@@ -28,7 +27,7 @@ TRAIN = ("train", "small.csv", "--epochs", 40, "--set", "training.batch_size=64"
 COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 6, "--seeds", 2,
            "--set", "training.batch_size=64", "--json")  # fmt: skip
 CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
-          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 25,
+          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 8,
           "--set", "training.patience=20", "--set", "training.optimizer=dense_adam",
           "--set", "training.learning_rate=0.001", "--checkpoint-every", 7, "--json")  # fmt: skip
 FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
@@ -50,41 +49,46 @@ def check_whole(folder: Path) -> None:
         load_file(path)
 
 
-def kill_at(out: Path, delay: float, words: tuple[object, ...]) -> bool:
-    """Start the command, kill it `delay` seconds after it began to write; whether it was still at work."""
-    command = [sys.executable, "-m", "coset.cli", *map(str, words), "--out", str(out), "--resume"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def begun(start: Start, out: Path, words: tuple[object, ...]) -> Any:
+    """The command, once it has begun to write."""
     lock = out / ".coset-lock"
     before = lock.stat().st_mtime_ns if lock.exists() else 0  # taking a lock opens its file anew
+    process = start(*words, "--out", out, "--resume")
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.at_work() and time.monotonic() < deadline:
         if lock.exists() and lock.stat().st_mtime_ns != before:
-            time.sleep(delay)
             break
         time.sleep(0.002)
-    alive = process.poll() is None
-    process.kill()
-    process.wait(timeout=60)
-    return alive
+    return process
+
+
+def uninterrupted(process: Any) -> float:
+    """Seconds until it has come to its end."""
+    started = time.monotonic()
+    while process.at_work():
+        assert time.monotonic() - started < 280
+        time.sleep(0.01)
+    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("words", [TRAIN, COMPARE, CLICKS, FURTHER], ids=["train", "compare", "clicks", "further"])
 def test_killed_at_any_moment_and_resumed(
-    words: tuple[object, ...], coset: Coset, small_csv: Path, clicks: Any
+    words: tuple[object, ...], coset: Coset, start: Start, small_csv: Path, clicks: Any
 ) -> None:
     Path("small.csv").write_bytes(small_csv.read_bytes())
     shutil.copytree(clicks.folder, "prepared")
     if words is FURTHER:
         assert coset(*FIRST).code == 0
     first = {path.name: path.read_bytes() for path in Path().glob("first/*")}
-    started = time.monotonic()
-    whole = coset(*words, "--out", "whole")
+    whole = coset(*words, "--out", "whole")  # kernels are compiled from here on
     assert whole.code == 0, whole.err
-    lasted = time.monotonic() - started
+    lasted = uninterrupted(begun(start, Path("timed"), words))
     draw, out, alive = random.Random(0), Path("killed"), 0
     for part in range(KILLS):  # each resumes what the last one left
         delay = lasted * (part + draw.random()) / KILLS / 2
-        alive += kill_at(out, delay, words)
+        process = begun(start, out, words)
+        time.sleep(delay)
+        alive += process.kill()
         check_whole(out)
     print(f"{alive} of {KILLS} kills met a process at work; uninterrupted, it took {lasted:.1f} s")
     assert alive > 0
@@ -102,7 +106,7 @@ def test_killed_at_any_moment_and_resumed(
         assert all(torch.equal(left[name], right[name]) for name in left), path
 
 
-def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> None:
+def test_killed_while_preparing_or_training(coset: Coset, start: Start, small_csv: Path) -> None:
     """From a log to a model in one command, killed at moments drawn from all of its time, preparation included."""
     lines = small_csv.read_text().splitlines()[1:]
     rows = [line.split(",") for line in lines] * 4
@@ -116,18 +120,13 @@ def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> No
     found = coset(*words, "--out", "first/run")  # kernels are compiled from here on
     assert found.code == 0, found.err
     whole = found.json
-    command = [sys.executable, "-m", "coset.cli", *map(str, words), "--resume", "--out"]
-    started = time.monotonic()
-    subprocess.run(
-        [*command, "timed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=280
-    )
-    lasted, draw, alive = time.monotonic() - started, random.Random(1), 0
+    lasted = uninterrupted(start(*words, "--resume", "--out", "timed/run"))
+    assert Path("timed/run/model.safetensors").exists()
+    draw, alive = random.Random(1), 0
     for part in range(KILLS):
-        process = subprocess.Popen([*command, "killed/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(lasted * (0.4 + 0.6 * (part + draw.random()) / KILLS))  # before, it imports torch
-        alive += process.poll() is None
-        process.kill()
-        process.wait(timeout=60)
+        process = start(*words, "--resume", "--out", "killed/run")
+        time.sleep(lasted * (0.2 + 0.8 * (part + draw.random()) / KILLS))  # before, it imports the rest
+        alive += process.kill()
         if Path("killed/run").exists():
             check_whole(Path("killed/run"))
     print(f"{alive} of {KILLS} kills met a process at work; uninterrupted, it took {lasted:.1f} s")
@@ -142,21 +141,19 @@ def test_killed_while_preparing_or_training(coset: Coset, small_csv: Path) -> No
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_two_at_once_in_one_folder_do_not_meet(coset: Coset, small_csv: Path) -> None:
+def test_two_at_once_in_one_folder_do_not_meet(coset: Coset, start: Start, small_csv: Path) -> None:
     """The second is refused while the first is at work; the first is none the worse."""
     Path("small.csv").write_bytes(small_csv.read_bytes())
-    words = [*TRAIN[:3], "400", *TRAIN[4:], "--out", "out"]
-    command = [sys.executable, "-m", "coset.cli", *map(str, words)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = (*TRAIN[:3], 400, *TRAIN[4:], "--out", "out")
+    first = start(*words)
     try:
         deadline = time.monotonic() + 60
-        while not Path("out/checkpoint.safetensors").exists() and first.poll() is None and time.monotonic() < deadline:
+        while not Path("out/checkpoint.safetensors").exists() and first.at_work() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert first.poll() is None
+        assert first.at_work()
         second = coset(*words, "--resume")
         assert second.code == 2
         assert "another process" in second.err
     finally:
         first.kill()
-        first.wait(timeout=60)
     check_whole(Path("out"))
