@@ -22,11 +22,11 @@ COMMANDS = [
     ("--help",),
     ("plan", "--help"),
     ("inspect", "r.csv"),
-    ("plan", "r.csv", "--budget", "50%"),
-    ("train", "r.csv", "--epochs", 1, "--out", NAME),
+    ("plan", "r.csv", "--budget", "50%", "--dim", 4),
+    ("train", "r.csv", "--dim", 4, "--epochs", 1, "--out", NAME),
     ("evaluate", NAME),
     ("compress", NAME, "--budget", "80%", "--out", "small"),
-    ("compare", "r.csv", "--epochs", 1, "--methods", "hashing", "--seeds", 2, "--out", "c"),
+    ("compare", "r.csv", "--dim", 4, "--epochs", 1, "--methods", "hashing", "--seeds", 2, "--out", "c"),
 ]  # fmt: skip
 BAD = [("train", "r.csv", "--epochs", 0), ("inspect", f"{NAME}.csv"), ("inspect", os.fsdecode(b"\xff.csv"))]
 

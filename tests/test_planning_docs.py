@@ -24,7 +24,7 @@ def test_the_commands_of_the_page(coset: Callable[..., Any], small_csv: Path) ->
 
 def test_the_recipe_of_the_page(coset: Callable[..., Any], small_csv: Path) -> None:
     Path("ratings.csv").write_bytes(small_csv.read_bytes())
-    assert coset("plan", "ratings.csv", "--budget", "2KB", "-o", "plan.json").code == 0
+    assert coset("plan", "ratings.csv", "--budget", "2KB", "--dim", 8, "-o", "plan.json").code == 0
     (rows,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
     head = 'title = "T"\ndata = "ratings.csv"\n[model]\nembedding_dim = 8\nbiases = true\n[training]\nepochs = 1\n'
     Path("mine.toml").write_text(head + rows.replace("240KB", "2.4KB").replace("120KB", "1.2KB"))
