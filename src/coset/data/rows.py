@@ -201,6 +201,7 @@ def _joined(series: Any) -> Any:
 
 
 def check_single(role: str, series: Any, block: Block) -> None:
+    """Raise an `InputError` if a column holds lists or records where one value a row is expected."""
     if series.dtype.is_nested():
         raise InputError(
             f"{block.where}, column {series.name!r}: holds {series.dtype} where one {role} a row is expected; write a "
