@@ -351,3 +351,17 @@ def test_equal_times_cannot_be_split_by_time(tmp_path: Path) -> None:
     schema = ClickSchema("y", categorical=("c",), time="t")
     with pytest.raises(InputError, match=r"no training rows; .* --split ordered where the times are equal"):
         prepare(tmp_path / "log.csv", tmp_path / "out", schema, PrepareSettings("time"))
+
+
+def test_a_panic_of_polars_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Rust writes a trace of its own to stderr, past Python."""
+    names = pl.Series(["a", "b", "a", "c"]).cast(pl.Categorical)
+    pl.DataFrame({"y": [0, 1, 0, 1], "c": names}).write_parquet(tmp_path / "a.parquet", compression="uncompressed")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    for place in (41, 43, 80):
+        changed = data.copy()
+        changed[place] ^= 0x40
+        (tmp_path / "a.parquet").write_bytes(changed)
+        with pytest.raises(InputError, match=r"a\.parquet: not readable as Parquet"):
+            prepare(tmp_path / "a.parquet", tmp_path / f"{place}", ClickSchema("y", categorical=("c",)))
+    assert capfd.readouterr().err == ""
