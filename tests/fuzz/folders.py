@@ -86,6 +86,7 @@ class Folders:
         elif kind == "run":
             _good(command(*self._train(folder, seed)))
         elif kind == "begun":
+            self._made("run", seed)  # so that no module is imported while this one is another
             with mock.patch("coset.training.run.finish", side_effect=InputError("stopped before its end")):
                 command(*self._train(folder, seed, epochs=2))
         else:

@@ -128,6 +128,8 @@ def check_holds(given: Any, found: Any, where: str = "it") -> None:
     numbers = [type(of) in (int, float) for of in (given, found)]
     if isinstance(given, dict) and isinstance(found, dict):
         for name, value in given.items():
+            if value is None:  # as if it were left out
+                continue
             if name not in found:
                 raise Fault(f"{where}.{name} = {value!r} is left out")
             check_holds(value, found[name], f"{where}.{name}")

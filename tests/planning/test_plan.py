@@ -54,6 +54,9 @@ def test_reasons_without_the_method_that_they_are_about_are_dropped() -> None:
         of["digest"] = None
     assert {of.why for of in Plan.from_json(said).fitted(TABLES).tables.values()} == {"chosen by hand"}
     assert PLAN.fitted(TABLES).tables["user"].why == "few rows"
+    said["tables"]["user"]["digest"] = 0
+    with pytest.raises(InputError, match="digest must be of type str, not 0"):
+        Plan.from_json(said)
 
 
 def test_state_is_not_counted_of_what_kernels_do_not_train() -> None:

@@ -463,7 +463,7 @@ def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None
         raise unknown("method", name, known)
     cls = known[name]
     version = fields.pop("version", cls.version)
-    if version != cls.version:
+    if version != cls.version or isinstance(version, bool):
         raise InputError(f"method {name!r} is of version {version!r}; this coset knows version {cls.version}")
     return make(cls, fields)
 

@@ -273,5 +273,6 @@ def _choice(name: str, said: Any) -> Choice:
             given["instead"] = {**instead, "method": method(instead["method"])}
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    given["digest"] = given.get("digest") or ""  # reasons without one are about nobody knows what
+    if given.get("digest") is None:
+        given["digest"] = ""  # reasons without one are about nobody knows what
     return settings.make(Choice, {"num_embeddings": 0} | given, where)
