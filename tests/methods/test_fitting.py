@@ -19,10 +19,15 @@ def noise(seed: int) -> Tensor:
     return torch.randn(N, DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["solved", "by-steps"])
 @pytest.mark.parametrize("factored", [False, True])
 @pytest.mark.parametrize("stored", [7, 40])
-def test_rows_that_are_summed_are_those_of_weighted_least_squares(stored: int, factored: bool) -> None:
+def test_rows_that_are_summed_are_those_of_weighted_least_squares(
+    stored: int, factored: bool, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where several arrays do as well, of which the shortest is meant; row 0 is read by no id."""
+    if not at_once:
+        monkeypatch.setattr(fitting, "_SOLVED_AT_ONCE", 0)
     draw = torch.Generator().manual_seed(stored)
     rows = torch.randint(1, stored, (N, 2), generator=draw)
     factors = torch.randn(N, 2, generator=draw, dtype=torch.float64) if factored else None
