@@ -19,6 +19,10 @@ Readers = Mapping[Any, Callable[[Any], Any]]
 """How to read fields of types of one's own, by type."""
 
 
+_AS_THEY_ARE = frozenset({bool, int, str})
+"""Types of which every value will do."""
+
+
 @cache
 def fields(cls: type[Any]) -> dict[str, Any]:
     """Names and types of the fields of a dataclass."""
@@ -49,14 +53,19 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
             if not hints:
                 raise InputError(f"{what} has no fields, {brief(name)} was given")
             raise unknown(f"field of {what}", str(name), hints)
-    required = [
-        field.name
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing := [name for name in required if name not in given]:
+    if missing := [name for name in _required(typing.cast("Any", cls)) if name not in given]:
         raise InputError(f"{what} needs {', '.join(missing)}")
     return cls(**{name: checked(hints[name], value, f"{what}: {name}", readers) for name, value in given.items()})
+
+
+@cache
+def _required(cls: type[Any]) -> list[str]:
+    """The fields of a dataclass that have no default."""
+    return [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
 
 
 def check(instance: Any, what: str) -> None:
@@ -67,6 +76,8 @@ def check(instance: Any, what: str) -> None:
 
 def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
     """`value` in the type `hint`, or an `InputError` that begins with `where`."""
+    if hint in _AS_THEY_ARE and type(value) is hint:
+        return value  # sizes of methods are made by the thousand
     origin, arguments = get_origin(hint), get_args(hint)
     if readers and hint in readers:
         return value if isinstance(value, hint) else readers[hint](value)
