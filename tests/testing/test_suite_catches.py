@@ -347,20 +347,20 @@ class IgnoresTheSeed(SOUND):
             super().reset_parameters()
 
 
-@module_caught_by("fit_tells_its_error")
+@module_caught_by("fit_of_any_weight")
 class BoastsOfItsFit(SOUND):
     def fit_(self, weight, frequencies=None):
         return 0.9 * super().fit_(weight, frequencies)
 
 
-@module_caught_by("fit_tells_its_error")
+@module_caught_by("fit_of_any_weight")
 class TellsTheUnweightedError(SOUND):
     def fit_(self, weight, frequencies=None):
         super().fit_(weight, frequencies)
         return float((self.materialize() - weight).double().pow(2).mean())
 
 
-@module_caught_by("fit_is_no_worse_than_zeros")
+@module_caught_by("fit_of_any_weight")
 class DoesNotFit(SOUND):
     def _fit(self, weight, share):
         pass
@@ -373,7 +373,7 @@ class FitsZeros(SOUND):
             parameter.data.zero_()
 
 
-@module_caught_by("fit_minds_frequencies")
+@module_caught_by("fit_of_any_weight")
 class FitsAllIdsAlike(SOUND):
     def _fit(self, weight, share):
         super()._fit(weight, torch.ones_like(share) / len(share))

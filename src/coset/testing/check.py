@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -22,16 +23,22 @@ class Check:
         promise: what must hold, in one sentence.
         tables: what it is tried on; a method's `examples` say with which choices.
         run: raises when the promise is broken.
+        of_variants: whether all that it asks of a method are its class and the fields that name a variant; of examples
+            that are alike in these, it tries one.
     """
 
     name: str
     promise: str
     tables: Sequence[Table]
     run: Callable[[Case], None]
+    of_variants: bool = False
 
     def cases(self, kind: type[Method]) -> list[Case]:
         """All cases of a method that this check is for."""
-        return [Case(table, method) for table in self.tables for method in kind.examples(table)]
+        cases = [Case(table, method) for table in self.tables for method in kind.examples(table)]
+        if not self.of_variants:
+            return cases
+        return list({(case.table.name, *sorted(case.fixed.items())): case for case in reversed(cases)}.values())[::-1]
 
     def __call__(self, case: Case) -> None:
         """Run it; an `AssertionError` says which check, which case and what is wrong."""
@@ -45,11 +52,11 @@ class Check:
             torch.set_num_threads(threads)
 
 
-def check(*tables: Table) -> Callable[[Callable[[Case], None]], Check]:
+def check(*tables: Table, of_variants: bool = False) -> Callable[[Callable[[Case], None]], Check]:
     """Decorator: the function is a check to be tried on these tables; its docstring is the promise."""
 
     def make(run: Callable[[Case], None]) -> Check:
-        return Check(run.__name__, " ".join((inspect.getdoc(run) or "").split()), tables, run)
+        return Check(run.__name__, " ".join((inspect.getdoc(run) or "").split()), tables, run, of_variants)
 
     return make
 
@@ -60,13 +67,13 @@ def expect(holds: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def refused(expected: type[Exception] | tuple[type[Exception], ...], act: Callable[[], object], *words: object) -> None:
-    """Expect `act` to raise one of these errors with all of these words in its message."""
+def refused(expected: type[Exception] | tuple[type[Exception], ...], act: Callable[[], object], *words: object) -> Any:
+    """Expect `act` to raise one of these errors with all of these words in its message; return the error."""
     try:
         act()
     except expected as error:
         for word in words:
             expect(str(word) in str(error), f"the message {str(error)!r} does not name {word!r}")
-        return
+        return error
     names = expected.__name__ if isinstance(expected, type) else " or ".join(kind.__name__ for kind in expected)
     raise AssertionError(f"no {names} was raised, expected one that names {', '.join(map(str, words))}")

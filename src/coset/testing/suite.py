@@ -37,10 +37,8 @@ CHECKS: dict[str, Check] = {
         storage.forty_million_ids,
         values.initial_deviation,
         values.same_seed_same_values,
-        values.fit_tells_its_error,
-        values.fit_is_no_worse_than_zeros,
+        values.fit_of_any_weight,
         values.fit_finds_what_the_method_can_hold,
-        values.fit_minds_frequencies,
         engines.thread_count_does_not_matter,
         engines.compiles_whole,
     )

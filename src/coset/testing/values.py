@@ -59,29 +59,27 @@ def same_seed_same_values(case: Case) -> None:
 
 
 @check(*FITTED)
-def fit_tells_its_error(case: Case) -> None:
-    """`fit_` returns the mean squared error that remains, weighted by frequency, and repeats itself exactly"""
-    weight, frequencies = _random_weight(case), _skewed(case)
-    for counts in (None, frequencies):
-        module, again = case.seeded(0), case.seeded(0)
-        told = module.fit_(weight, counts)
-        measured = _measured(module, weight, counts)
-        expect(isinstance(told, float), f"fit_ returns {type(told).__name__}, not float")
-        expect(math.isclose(told, measured, rel_tol=1e-5, abs_tol=1e-12), f"fit_ says {told:.6g}, it is {measured:.6g}")
-        again.fit_(weight, counts)
-        expect(equal(module.materialize(), again.materialize()), "two fits from one seed differ")
-    expect(all(p.requires_grad for p in module.parameters()), "a fitted module cannot be trained on")
+def fit_of_any_weight(case: Case) -> None:
+    """`fit_` on a weight without structure tells the error that remains, weighted by frequency, repeats itself
+    exactly, leaves no more than zeros would, and serves frequent ids at least as well as a fit blind to frequencies"""
+    weight, counts = _random_weight(case), _skewed(case)
+    blind, minding, again = case.seeded(0), case.seeded(0), case.seeded(0)
+    _check_fit(case, blind, weight, None)
+    error, without = _check_fit(case, minding, weight, counts), _measured(blind, weight, counts)
+    again.fit_(weight, counts)
+    expect(equal(minding.materialize(), again.materialize()), "two fits from one seed differ")
+    expect(all(p.requires_grad for p in minding.parameters()), "a fitted module cannot be trained on")
     expect(equal(weight, _random_weight(case)), "fit_ changed the weight it was given")
-
-
-@check(*FITTED)
-def fit_is_no_worse_than_zeros(case: Case) -> None:
-    """`fit_` never leaves more error than a table of zeros would, even on a weight without structure"""
-    weight = _random_weight(case)
-    for counts in (None, _skewed(case)):
-        error = case.seeded(0).fit_(weight, counts)
-        zeros = _share(case, counts) @ weight.double().pow(2).flatten(1).mean(1)
-        expect(error <= float(zeros) * (1 + 1e-6), f"the error is {error:.4g}, zeros have {float(zeros):.4g}")
+    allowed = 1.02 * without + 5e-3 * float(weight.pow(2).mean())
+    expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
+    alone = torch.zeros(case.table.num_embeddings)
+    wanted = case.table.num_embeddings // 2
+    alone[wanted] = 3
+    power = float(weight[wanted].pow(2).mean())
+    without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
+    left = case.seeded(0).fit_(weight, alone) / power
+    allowed = max(0.05, without)  # some methods cannot hold just any vector, not even a single one
+    expect(left <= allowed, f"{left:.1%} of the only vector that is ever read is left as error")
 
 
 @check(*FITTED)
@@ -93,23 +91,17 @@ def fit_finds_what_the_method_can_hold(case: Case) -> None:
     expect(error <= 0.05 * variance, f"{error / variance:.1%} of the variance is left, though a perfect fit exists")
 
 
-@check(*FITTED)
-def fit_minds_frequencies(case: Case) -> None:
-    """`fit_` serves frequent ids at least as well as a fit blind to frequencies, and an id alone in demand well"""
-    weight, counts = _random_weight(case), _skewed(case)
-    blind, minding = case.seeded(0), case.seeded(0)
-    blind.fit_(weight)
-    error, without = minding.fit_(weight, counts), _measured(blind, weight, counts)
-    allowed = 1.02 * without + 5e-3 * float(weight.pow(2).mean())
-    expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
-    alone = torch.zeros(case.table.num_embeddings)
-    wanted = case.table.num_embeddings // 2
-    alone[wanted] = 3
-    power = float(weight[wanted].pow(2).mean())
-    without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
-    left = case.seeded(0).fit_(weight, alone) / power
-    allowed = max(0.05, without)  # some methods cannot hold just any vector, not even a single one
-    expect(left <= allowed, f"{left:.1%} of the only vector that is ever read is left as error")
+def _check_fit(case: Case, module: TableModule, weight: Tensor, counts: Tensor | None) -> float:
+    """Fit, and return the error that is told, which has to be what remains, and no more than zeros have."""
+    told = module.fit_(weight, counts)
+    measured, zeros = (
+        _measured(module, weight, counts),
+        _share(case, counts) @ weight.double().pow(2).flatten(1).mean(1),
+    )
+    expect(isinstance(told, float), f"fit_ returns {type(told).__name__}, not float")
+    expect(math.isclose(told, measured, rel_tol=1e-5, abs_tol=1e-12), f"fit_ says {told:.6g}, it is {measured:.6g}")
+    expect(told <= float(zeros) * (1 + 1e-6), f"the error is {told:.4g}, zeros have {float(zeros):.4g}")
+    return told
 
 
 def _random_weight(case: Case) -> Tensor:
