@@ -29,7 +29,7 @@ def zipf(name: str, n: int, dim: int = 16, rows: int = 100_000, skew: float = 1.
 
 
 sizes = st.one_of(st.integers(1, 12), st.integers(13, 3000))
-some_tables = st.lists(st.tuples(sizes, st.sampled_from([0.0, 0.7, 1.0, 1.5])), min_size=1, max_size=4)
+some_tables = st.lists(st.tuples(sizes, st.sampled_from([0.0, 0.7, 1.0, 1.5])), min_size=1, max_size=3)
 
 
 def built(plan: Plan, tables) -> int:
@@ -285,26 +285,28 @@ def counts(n):
 
 tables = [Table(f"C{at}", n, 16, frequencies=counts(n)) for at, n in enumerate(CRITEO_KAGGLE_CARDINALITIES, 1)]
 plan(tables[:3], "1MB")  # what is imported and compiled once
-seconds = []
+seconds, sums = [], []
 for _ in range(3):
     begun = time.process_time()
     found = plan(tables, "36MB")
     seconds.append(time.process_time() - begun)
-print(min(seconds), peak_resident_bytes(), found.bytes)
+    begun = time.process_time()
+    for table in tables:
+        np.cumsum(table.frequencies, dtype=np.float64)
+    sums.append(time.process_time() - begun)
+print(min(seconds), min(sums), peak_resident_bytes(), found.bytes)
 """
 
 
-def test_criteo_is_planned_in_two_seconds_and_a_gigabyte() -> None:
-    """33,762,577 ids in 26 tables; seconds of the processor, the best of three, so that other work counts little.
-
-    Two seconds are for a quiet machine; beside other work on shared cores the same takes twice that.
-    """
+def test_criteo_is_planned_in_a_few_passes_over_its_counts_and_a_gigabyte() -> None:
+    """33,762,577 ids in 26 tables. What other work on the machine slows down is measured beside it: running sums of all
+    counts, of which eight take about two seconds where nothing else runs."""
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # those that wait for others would count too
     run = subprocess.run(
         [sys.executable, "-c", CRITEO], capture_output=True, text=True, check=True, timeout=280,
         env=os.environ | threads,
     )  # fmt: skip
-    seconds, peak, size = map(float, run.stdout.split())
+    seconds, sums, peak, size = map(float, run.stdout.split())
     assert size <= 36_000_000
-    assert seconds < 4
+    assert seconds < 8 * sums
     assert peak < 1e9

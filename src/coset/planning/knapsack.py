@@ -61,8 +61,8 @@ def solve(groups: Sequence[Group], budget: int, grid: int = GRID) -> list[int] |
             shift = int(extra[number])
             through = best[: slots + 1 - shift] + losses[number]
             better = through < found[shift:]
-            found[shift:][better] = through[better]
-            pick[shift:][better] = number
+            np.copyto(found[shift:], through, where=better)
+            np.copyto(pick[shift:], number, where=better)
         best = found
         chosen.append(pick)
     at, picks = int(best.argmin()), []
