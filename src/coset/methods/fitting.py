@@ -148,7 +148,7 @@ def _solved(moment: Tensor, share: Tensor, rows: Tensor, stored: int, times: Ten
     values, vectors = torch.linalg.eigh(normal)
     seen = values > stored * torch.finfo(values.dtype).eps * values[-1]
     right = sum_by((moment[:, None] * times[:, :, None]).flatten(0, 1), rows.reshape(-1), stored)
-    solution = (vectors / torch.where(seen, values, torch.inf)) @ (vectors.t() @ right)
+    solution: Tensor = (vectors / torch.where(seen, values, torch.inf)) @ (vectors.t() @ right)
     return solution * (normal.diagonal() > 0)[:, None]  # of rows that no id reads, rounding would leave a trace
 
 
