@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jacrev, jvp, vmap
+from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 
@@ -18,6 +18,7 @@ from coset import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingColl
 from coset.errors import InputError
 from coset.methods import Method, registered
 from coset.methods.rows import Rows
+from coset.optimizers import SGD
 from coset.testing.cases import attributed
 
 N, DIM = 60, 8
@@ -36,9 +37,9 @@ def jagged(*lists: list[Any]) -> Tensor:
     return torch.nested.nested_tensor_from_jagged(values, ends)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # which torch's own jvp uses
 @pytest.mark.parametrize("method", EXAMPLES)
-def test_transforms_of_functions(method: Method) -> None:
+def test_transforms_of_functions(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_JIT", "0")  # or torch compiles for many seconds what it has for other functions
     module = Embedding.from_table(TABLE, method)
     torch.testing.assert_close(vmap(module)(IDS), module(IDS))
     given, index = {name: p.detach() for name, p in module.named_parameters()}, dict(module.named_buffers())
@@ -66,14 +67,89 @@ def test_transforms_of_functions(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", EXAMPLES)
-@pytest.mark.parametrize("ids", [[1, 2, 2], [59], []], ids=str)
-def test_second_derivatives(method: Method, ids: list[int]) -> None:
-    module = Embedding.from_table(attributed("item", N, 2 * 2, dtype=torch.float64, std=0.5), method_for(method))
-    asked = torch.tensor(ids, dtype=torch.int64)
-    parameters = tuple(module.parameters())
-    first = torch.autograd.grad(module(asked).sin().sum(), parameters, create_graph=True)
-    sum(each.square().sum() for each in first).backward()  # type: ignore[union-attr]
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in parameters)
+def test_second_derivatives(method: Method) -> None:
+    table, how = attributed("item", N, 2 * 2, dtype=torch.float64, std=0.5), method_for(method)
+    module, bag = Embedding.from_table(table, how), EmbeddingBag.from_table(table, how, mode="mean")
+    for ids in ([59], []):  # none of some block, and none at all
+        first = torch.autograd.grad(
+            module(torch.tensor(ids, dtype=torch.int64)).sin().sum(), tuple(module.parameters()), create_graph=True
+        )
+        sum(each.square().sum() for each in first).backward()  # type: ignore[union-attr]
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in module.parameters())
+    for of, given in (
+        (module, (torch.tensor([1, 2, 2]),)),
+        (bag, (torch.tensor([1, 2, 2, 59]), torch.tensor([0, 0, 3]))),
+    ):
+        names, values = zip(*of.named_parameters(), strict=True)
+
+        def vectors(*values: Tensor, of: Any = of, given: Any = given, names: Any = names) -> Any:
+            return functional_call(of, dict(zip(names, values, strict=True)), given)
+
+        assert torch.autograd.gradgradcheck(vectors, values, fast_mode=True)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch has no rule for its own pooling under vmap
+@pytest.mark.parametrize("padding_idx", [None, 2])
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_derivatives_of_bags(mode: Any, padding_idx: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_JIT", "0")  # or torch compiles for many seconds what it has for other functions
+    torch.manual_seed(0)
+    module = EmbeddingBag(6, 2, mode=mode, padding_idx=padding_idx, dtype=torch.float64, std=1.0)
+    ((name, weight),) = module.named_parameters()
+    ids, offsets = torch.tensor([[1, 2, 3, 4], [5, 5, 0, 2]]), torch.tensor([[0, 1, 1], [0, 0, 3]])
+    square = ids.view(2, 2, 2)
+
+    def pooled(weight: Tensor, *given: Any) -> Tensor:
+        found: Tensor = functional_call(module, {name: weight}, given)
+        return found
+
+    def loss(weight: Tensor, *given: Any) -> Tensor:
+        return pooled(weight, *given).sin().sum()
+
+    for every in ((square,), (ids, offsets)):
+        one = [each[1] for each in every]
+        assert torch.autograd.gradcheck(lambda w, one=one: pooled(w, *one), (weight,), check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(lambda w, one=one: pooled(w, *one), (weight,))
+        plain = weight.detach()
+        torch.testing.assert_close(
+            hessian(loss)(plain, *one), torch.autograd.functional.hessian(lambda w, one=one: loss(w, *one), plain)
+        )
+        torch.testing.assert_close(
+            vmap(module)(*every), torch.stack([module(*each) for each in zip(*every, strict=True)])
+        )
+        torch.testing.assert_close(
+            vmap(grad(loss), (None, *[0] * len(every)))(plain, *every),
+            torch.stack([grad(loss)(plain, *each) for each in zip(*every, strict=True)]),
+        )
+        several = torch.stack([plain, 2 * plain])
+        torch.testing.assert_close(
+            vmap(lambda w, one=one: pooled(w, *one))(several), torch.stack([pooled(w, *one) for w in several])
+        )
+    torch.testing.assert_close(vmap(module, (0, 1))(ids, offsets.t()), vmap(module)(ids, offsets))
+    with pytest.raises(InputError, match=r"offsets must begin at 0, not fall, and stay within 4, not \[0, 9\]"):
+        vmap(module)(ids, torch.tensor([[0, 1], [0, 9]]))
+    if mode == "sum":
+        factors = torch.rand(4, dtype=torch.float64, requires_grad=True)
+        both = weight, factors
+        assert torch.autograd.gradcheck(lambda w, f: pooled(w, ids[0], offsets[1], f), both, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(lambda w, f: pooled(w, ids[0], offsets[1], f), both)
+
+
+@pytest.mark.parametrize("kind", [EmbeddingCollection, EmbeddingBagCollection])
+def test_kernels_know_no_transforms(kind: Any) -> None:
+    tables = kind([(Table("item", N, DIM), "full")])
+    optimizer = SGD(tables, lr=0.1)
+
+    def loss(factor: Tensor) -> Tensor:
+        return (tables({"item": IDS})["item"] * factor).sum()
+
+    for act in (lambda: vmap(tables)({"item": IDS}), lambda: grad(loss)(torch.tensor(1.0))):
+        with pytest.raises(
+            InputError, match=r"\['item'\] belong to SGD, whose kernels know no transforms of torch.func"
+        ):
+            act()
+    optimizer.release()
+    assert grad(loss)(torch.tensor(1.0)).isfinite()
 
 
 def method_for(method: Method) -> Method:

@@ -24,3 +24,17 @@ def values_of(ids: Tensor) -> Tensor:
     while _functorch.is_functorch_wrapped_tensor(ids):
         ids = _functorch.get_unwrapped(ids)
     return ids
+
+
+def every_one(batch: Tensor) -> Tensor:
+    """The tensors of one dimension that a batched one stands for, in rows."""
+    length = batch.shape[0]
+    while _functorch.is_functorch_wrapped_tensor(batch):
+        found, place = _functorch.get_unwrapped(batch), _functorch.maybe_get_bdim(batch)
+        batch = found.movedim(place, 0) if place >= 0 else found
+    return values_of(batch.reshape(-1, length))  # what is computed within a transform is wrapped again
+
+
+def transforming() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return _functorch.peek_interpreter_stack() is not None

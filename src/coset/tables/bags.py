@@ -1,4 +1,4 @@
-"""Bags: the ids of multi-hot values, where each begins, and how the vectors of its ids become one."""
+"""Bags: the ids of multi-hot values, and where each begins."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from coset.errors import InputError
 from coset.methods.graphs import unseen
+from coset.methods.wrapped import batched, every_one, transforming, values_of
 from coset.schema import Table
-from coset.tables.owner import or_nan
 
 Mode = Literal["sum", "mean", "max"]
 
@@ -81,12 +80,13 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
         if len(ids):  # torch's kernel would read memory that is not there
             raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
         return
-    starts: Any = offsets.numpy() if offsets.is_cpu else offsets  # numpy takes a fifth of the time for so little
-    last = int(starts[-1])
-    wrong = int(starts[0]) != 0 or last > len(ids) or bool((starts[1:] < starts[:-1]).any())
-    if wrong or (include_last and last != len(ids)):
-        end = f"end at {len(ids)}" if include_last else f"stay within {len(ids)}"
-        raise InputError(f"table {name!r}: offsets must begin at 0, not fall, and {end}, not {_short(offsets)}")
+    for each in every_one(offsets) if batched(offsets) else [values_of(offsets)]:
+        starts: Any = each.numpy() if each.is_cpu and not transforming() else each  # numpy takes a fifth of the time
+        last = int(starts[-1])
+        wrong = int(starts[0]) != 0 or last > len(ids) or bool((starts[1:] < starts[:-1]).any())
+        if wrong or (include_last and last != len(ids)):
+            end = f"end at {len(ids)}" if include_last else f"stay within {len(ids)}"
+            raise InputError(f"table {name!r}: offsets must begin at 0, not fall, and {end}, not {_short(each)}")
 
 
 def closed(offsets: Tensor, ids: int, include_last: bool) -> Tensor:
@@ -115,76 +115,6 @@ def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None)
         raise InputError(
             f"table {table.name!r}: per_sample_weights have shape {tuple(weights.shape)}, the ids {tuple(ids.shape)}"
         )
-
-
-def pool(
-    vectors: Tensor,
-    bags: Bags,
-    mode: Mode,
-    *,
-    weights: Tensor | None = None,
-    left_out: Tensor | None = None,
-    inside: Tensor | None = None,
-) -> Tensor:
-    """One vector a bag, by torch's own kernel, which reads the vectors of the ids as its table.
-
-    Args:
-        vectors: of all ids, composed one by one, shape `(ids, *shape)`.
-        bags: of the ids.
-        mode: `"sum"`, `"mean"` or `"max"`.
-        weights: a factor for each id.
-        left_out: the ids that belong to no bag, a boolean an id.
-        inside: the ids that are in range, a boolean an id; a bag of any other is NaN.
-
-    Returns:
-        Shape `(bags, *shape)`; zeros for an empty bag.
-    """
-    shape, flat = vectors.shape[1:], or_nan(vectors.flatten(1), inside)
-    weights = None if weights is None else weights.reshape(-1).to(flat.dtype)
-    how = _rows if bags.length is not None and unseen(bags.ids) else _ragged
-    pooled = how(flat, bags, mode, weights, left_out)
-    if inside is not None and mode == "max":  # of which NaN is none where it is not the first of its bag
-        marks = or_nan(flat.new_zeros(flat.shape[0], 1), inside)
-        pooled = pooled + how(marks, bags, "sum", None, None)
-    return pooled.reshape(pooled.shape[0], *shape) if len(shape) > 1 else pooled
-
-
-def _ragged(flat: Tensor, bags: Bags, mode: Mode, weights: Tensor | None, left_out: Tensor | None) -> Tensor:
-    """Bags that begin at offsets."""
-    places, padding, graph = torch.arange(flat.shape[0], device=flat.device), None, unseen(bags.ids)
-    if left_out is not None or graph or flat.shape[0] == 0:
-        # All that is left out reads one more row, which torch's kernel skips; and with no ids at all, the kernel
-        # still wants a row to exist. It is the first, as graphs would take the number of ids for a constant.
-        padding = 0
-        places = places + 1 if left_out is None else torch.where(left_out, 0, places + 1)
-        flat = torch.cat([flat.new_zeros(1, flat.shape[1]), flat])
-    if graph:  # what the function below becomes, which fixes the number of rows where it is told of a padding
-        number = ("sum", "mean", "max").index(mode)
-        pooled: Tensor = torch.ops.aten._embedding_bag(
-            flat, places, bags.offsets, False, number, False, weights, bags.include_last, padding
-        )[0]
-        return pooled
-    return F.embedding_bag(
-        places, flat, bags.offsets, mode=mode, include_last_offset=bags.include_last, padding_idx=padding,
-        per_sample_weights=weights,
-    )  # fmt: skip
-
-
-def _rows(flat: Tensor, bags: Bags, mode: Mode, weights: Tensor | None, left_out: Tensor | None) -> Tensor:
-    """Bags of one length, in operators that every compiler and runtime knows."""
-    assert bags.length is not None
-    shape = bags.offsets.shape[0], bags.length
-    each = flat.reshape(*shape, flat.shape[1])
-    if weights is not None:
-        each = each * weights.reshape(*shape, 1)
-    left_out = torch.zeros_like(bags.ids, dtype=torch.bool) if left_out is None else left_out
-    out = left_out.reshape(*shape, 1)
-    if mode == "max":
-        lowest = each.new_full((shape[0], 1, each.shape[2]), -torch.inf)  # so that no bag is without elements
-        found = torch.cat([lowest, torch.where(out, -torch.inf, each)], 1).amax(1)
-        return torch.where(out.all(1), 0, found)
-    total = torch.where(out, 0, each).sum(1)
-    return total if mode == "sum" else total / (~out).sum(1).clamp_min(1)
 
 
 def _short(values: Tensor) -> str:

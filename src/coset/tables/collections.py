@@ -14,10 +14,11 @@ from coset.errors import InputError, brief, unknown
 from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table, pairs
-from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, pool, read_bags
+from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, read_bags
 from coset.tables.features import FeatureIds, Ids, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_type, checked, or_nan
+from coset.tables.pooling import pool
 
 
 class _Collection(Tables):

@@ -16,7 +16,7 @@ from coset.methods import Method, TableModule, method
 from coset.methods.graphs import exporting, unseen
 from coset.methods.owners import bring_up_to_date
 from coset.methods.program import unfit
-from coset.methods.wrapped import values_of
+from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.tables.choice import SUBMODULE, Choice, check_state
 
@@ -138,8 +138,19 @@ class Tables(nn.Module):
 
     @property
     def _kernels(self) -> Engine | None:
-        """The engine; none where a graph is exported, which may run where this engine is not."""
-        return None if self.engine is None or exporting() else self.engine
+        """The engine; none where a graph is exported, which may run where this engine is not.
+
+        Raises:
+            InputError: within a transform of `torch.func`.
+        """
+        if self.engine is None or exporting():
+            return None
+        if not torch.compiler.is_compiling() and transforming():
+            raise InputError(
+                f"tables {list(self._names)[:3]} belong to {type(self._optimizer).__name__}, whose kernels know no "
+                f"transforms of torch.func; call its release() first"
+            )
+        return self.engine
 
     def unfit(self) -> dict[str, str]:
         """Why an optimizer of coset cannot take a table over, by its name; tables that it can are not there."""

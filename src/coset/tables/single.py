@@ -17,9 +17,10 @@ from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.settings import number, whole
-from coset.tables.bags import Mode, check_weights, checked_mode, pool, read_bags
+from coset.tables.bags import Mode, check_weights, checked_mode, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within, weights_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
+from coset.tables.pooling import pool
 
 
 class _SingleTable(Tables):
