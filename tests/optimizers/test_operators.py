@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim
 
-from coset import EmbeddingBagCollection, EmbeddingCollection, Table
+from coset import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection, Table
 from coset.methods.quotient_remainder import QuotientRemainder
 from coset.optimizers import SGD, Adam, TableOptimizer
 
@@ -59,3 +63,36 @@ def test_one_graph_may_look_up_twice(kind: type[EmbeddingBagCollection] | type[E
     expected = torch.zeros(50, 8)
     expected[1], expected[3] = 0.5, 1.0
     assert torch.allclose(moved, expected)
+
+
+@pytest.mark.parametrize("bag", [False, True])
+def test_owned_tables_make_the_graphs_of_torch(bag: bool) -> None:
+    def graphs(module: nn.Module, optimizer: Any) -> int:
+        torch.compiler.reset()
+        counter = CompileCounterWithBackend("eager")
+        compiled = torch.compile(module, backend=counter, fullgraph=True)
+        for count in (20, 25, 60):
+            compiled(torch.arange(count) % 40, *([torch.tensor([0, 7])] if bag else [])).sum().backward()
+            optimizer.step()  # and what changes with it makes no graph of its own
+        return counter.frame_count
+
+    torchs: nn.Module = nn.EmbeddingBag(50, 8) if bag else nn.Embedding(50, 8)
+    ours: nn.Module = (EmbeddingBag if bag else Embedding)(50, 8, QuotientRemainder(10))
+    assert graphs(ours, Adam(ours, lr=0.1, mode="dense")) <= graphs(
+        torchs, torch.optim.SGD(torchs.parameters(), lr=0.1)
+    )
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
+def test_an_exported_graph_holds_rows_that_are_up_to_date(strict: bool) -> None:
+    tables = collection()
+    optimizer = Adam(tables, lr=0.1, mode="dense")
+    for row in (3, 5, 7):  # which then miss steps
+        tables({"a": torch.tensor([row]), "b": torch.tensor([row])})["a"].sum().backward()
+        optimizer.step()
+    dims = {"a": {0: Dim.DYNAMIC}, "b": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}}
+    given = {"a": torch.arange(4), "b": torch.arange(12).view(4, 3)}
+    exported = torch.export.export(tables, (given,), dynamic_shapes=(dims,), strict=strict).module()
+    other = {"a": torch.arange(40), "b": torch.arange(40).view(20, 2)}
+    for name, found in exported(other).items():
+        torch.testing.assert_close(found, tables(other)[name])
