@@ -570,6 +570,18 @@ def test_tables_of_several_dims_are_planned_for() -> None:
     assert report.methods["b"] == coset.Full()
 
 
+@pytest.mark.parametrize("beside", [(1000, 1), (1000, 8), (3, 16)], ids=["biases", "narrow", "few"])
+def test_a_table_is_not_cut_to_what_another_can_tell(beside: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    alone = nn.ModuleDict({"v": nn.Embedding(1000, 16)})
+    both = nn.ModuleDict({"v": nn.Embedding.from_pretrained(alone["v"].weight.detach()), "b": nn.Embedding(*beside)})
+    counts = {"v": 1e4 / (1 + np.arange(1000)), "b": 1e4 / (1 + np.arange(beside[0]))}
+    first = compress_(alone, "80%", frequencies={"v": counts["v"]}).tables[0]
+    report = compress_(both, "80%", frequencies=counts)
+    assert 0.7 * report.bytes_before <= report.bytes_after <= 0.8 * report.bytes_before
+    assert report.tables[0].relative == pytest.approx(first.relative, rel=0.2)
+
+
 def test_what_a_budget_cannot_make_smaller_stays_full() -> None:
     model = rows_and_biases()
     report = compress_(model, "25%")

@@ -106,9 +106,11 @@ def test_a_share_is_of_all_that_a_budget_bounds() -> None:
 
 
 def test_tables_that_keep_their_dims() -> None:
-    """Where all dims are alike, that is a plan at this dim; where they differ, each method is of its table's own."""
-    alike = [zipf("user", 2000), zipf("movie", 1000)]
-    assert methods_within(alike, 50_000) == plan(alike, 50_000, embedding_dims=[16]).methods
+    """Together, where all dims are alike, that is a plan at this dim; else each method is of its table's own."""
+    alike = [zipf("user", 2000), zipf("day", 3)]
+    assert methods_within(alike, 50_000, together=True) == plan(alike, 50_000, embedding_dims=[16]).methods
+    kept = {table.name: methods_within(alike, 50_000)[table.name].bytes(table) for table in alike}
+    assert 45_000 < sum(kept.values()) <= 50_000  # however little three days can tell of a user
     tables = [zipf("rows", 3000, 16), zipf("narrow", 500, 4), zipf("bias", 3000, 1)]
     for budget in (30_000, 100_000):
         found = methods_within(tables, budget, 2000)

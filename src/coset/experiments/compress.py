@@ -111,7 +111,7 @@ def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | 
                 f"{run}: the run takes {format_size(opened.bytes)} ({opened.bytes} bytes) already, within the budget "
                 f"of {format_size(most)} ({most} bytes); give a smaller one"
             )
-        return within(opened.tables, most, opened.other_bytes)
+        return within(opened.tables, most, opened.other_bytes, together=True)
     found = read_plan(plan)
     try:
         found = found.fitted(opened.tables, opened.other_bytes)

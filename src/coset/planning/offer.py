@@ -41,17 +41,18 @@ class Offer:
         limit: bytes of all tables together.
         sizes: how many of every method are tried.
         curves: measured losses in the place of predicted ones.
+        together: whether the model multiplies their vectors; else every table is judged by itself.
     """
 
     def __init__(
         self, tables: Sequence[Table], traffic: Mapping[str, Traffic], judges: Mapping[str, Judge], allowed: Allowed,
         optimizer: str | None, spectrum: np.ndarray, reference: Mapping[str, np.ndarray],
-        curves: Mapping[str, Curve] | None, limit: int, sizes: int,
+        curves: Mapping[str, Curve] | None, limit: int, sizes: int, together: bool = True,
     ) -> None:  # fmt: skip
         self._tables = {table.name: table for table in tables}
         self._traffic, self._judges, self._allowed = traffic, judges, allowed
         self._optimizer, self._spectrum, self._curves = optimizer, spectrum, curves
-        self._reference = reference
+        self._reference, self._together = reference, together
         self._full = {name: full(table, judges[name], optimizer) for name, table in self._tables.items()}
         self._limit, self._sizes, self._found = limit, sizes, dict[str, list[Candidate]]()
 
@@ -73,7 +74,9 @@ class Offer:
 
     def losses(self, chosen: Chosen) -> dict[str, float]:
         """The part of every table in the loss of a choice."""
-        found = losses({name: one.kept.dims for name, one in chosen.items()}, self._reference, self._spectrum)
+        found = losses(
+            {name: one.kept.dims for name, one in chosen.items()}, self._reference, self._spectrum, self._together
+        )
         return {name: self._measured(name, loss) for name, loss in found.items()}
 
     def learnable(self, name: str) -> float:
@@ -90,7 +93,7 @@ class Offer:
         if not others:
             return None
         beside = {other: (one.kept.dims + self._reference[other]) / 2 for other, one in chosen.items()}
-        found = self._judged(name, np.stack([one.kept.dims for one in others]), partners(beside, self._spectrum)[name])
+        found = self._judged(name, np.stack([one.kept.dims for one in others]), self._prices(beside)[name])
         at = int(np.argmin(found))
         return Alternative(others[at].method, others[at].bytes, rounded(float(found[at])))
 
@@ -125,7 +128,7 @@ class Offer:
             beside = {name: np.where(np.arange(DIMS) < width, one.kept.dims, 0) for name, one in self._full.items()}
             before = float("inf")
             for _ in range(_ROUNDS):
-                prices = partners(beside, self._spectrum)
+                prices = self._prices(beside)
                 groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
                 if (picks := solve(groups, self._limit)) is None:
                     return None
@@ -148,9 +151,12 @@ class Offer:
     @cached_property
     def _scale(self) -> float:
         """What makes parts of the loss of the whole of them."""
-        alike = partners(self._reference, self._spectrum)
+        alike = self._prices(self._reference)
         whole = sum(float(self._reference[name] @ price) for name, price in alike.items())
-        return (2 if len(self._tables) > 1 else 1) / max(whole, 1e-300)
+        return (2 if self._together and len(self._tables) > 1 else 1) / max(whole, 1e-300)
+
+    def _prices(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return partners(kept, self._spectrum, self._together)
 
     def _measured(self, name: str, loss: float) -> float:
         return loss if self._curves is None else self._curves[name](loss)

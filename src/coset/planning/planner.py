@@ -107,13 +107,17 @@ def plan(
     return best[1]
 
 
-def methods_within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
+def methods_within(
+    tables: Sequence[Table], budget: int, other_bytes: int = 0, together: bool = False
+) -> dict[str, Method]:
     """What `plan` would choose if every table kept the dim that it has, which may differ from table to table: for
     models that are there already.
 
     Args:
         tables: what to store, each with frequencies.
         budget: for all of them and `other_bytes`.
+        together: whether the model is known to multiply their vectors, as `plan` takes it, so that a dim is worth what
+            the others keep of it; else every table is judged by itself.
 
     Raises:
         InfeasibleBudget: as `plan`.
@@ -130,7 +134,10 @@ def methods_within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -
     judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
     reference = {name: judge.unlimited for name, judge in judges.items()}
     limit = budget - other_bytes
-    offer = Offer(tables, traffic, judges, classes(None), None, proxy.spectrum, reference, None, limit, _sizes(tables))
+    offer = Offer(
+        tables, traffic, judges, classes(None), None, proxy.spectrum, reference, None, limit, _sizes(tables),
+        together,
+    )  # fmt: skip
     if (chosen := offer.choose()) is None:
         raise _infeasible(budget, other_bytes, offer.floors())
     return {name: chosen[name].method for name in names}

@@ -155,7 +155,7 @@ class Judge:
 
 
 def losses(
-    kept: Mapping[str, np.ndarray], unlimited: Mapping[str, np.ndarray], spectrum: np.ndarray
+    kept: Mapping[str, np.ndarray], unlimited: Mapping[str, np.ndarray], spectrum: np.ndarray, together: bool = True
 ) -> dict[str, float]:
     """The part of every table in the predicted loss of a model, whose sum is that loss.
 
@@ -163,16 +163,18 @@ def losses(
         kept: A_k by table name.
         unlimited: the same of full tables of unlimited dim.
         spectrum: λ_k.
+        together: see `partners`.
     """
-    prices = partners({name: (kept[name] + unlimited[name]) / 2 for name in kept}, spectrum)
-    whole = sum(float(unlimited[name] @ price) for name, price in partners(unlimited, spectrum).items())
-    twice = 2 if len(kept) > 1 else 1
+    prices = partners({name: (kept[name] + unlimited[name]) / 2 for name in kept}, spectrum, together)
+    whole = sum(float(unlimited[name] @ price) for name, price in partners(unlimited, spectrum, together).items())
+    twice = 2 if together and len(kept) > 1 else 1
     return {name: twice * float((unlimited[name] - kept[name]) @ prices[name]) / max(whole, 1e-300) for name in kept}
 
 
-def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray) -> dict[str, np.ndarray]:
-    """What a dim of each table is worth beside the others: λ_k times the mean of what they keep of it."""
-    if len(kept) == 1:
+def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: bool = True) -> dict[str, np.ndarray]:
+    """What a dim of each table is worth beside the others: λ_k times the mean of what they keep of it; λ_k where the
+    tables are not `together`, which is to say that nothing is known of a model that multiplies their vectors."""
+    if len(kept) == 1 or not together:
         return dict.fromkeys(kept, spectrum)
     total = np.sum(list(kept.values()), axis=0)
     return {name: spectrum * (total - one) / (len(kept) - 1) for name, one in kept.items()}

@@ -47,13 +47,14 @@ def methods_of(
     return {name: _made(plan, name, table) for name, (_, table) in tables.items() if name not in small}
 
 
-def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[str, Method]:
+def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together: bool = False) -> dict[str, Method]:
     """Methods for tables of a model that is there already, so that their dims stay: those of the planner; where it has
     no frequencies to go by, low rank that gives every table the same share.
 
     Args:
         tables: what to store.
         budget: for all of them and `other_bytes`.
+        together: see `methods_within`.
 
     Raises:
         InfeasibleBudget: the budget is below what is feasible.
@@ -61,7 +62,7 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0) -> dict[s
     """
     known = [table for table in tables if table.frequencies is not None and table.frequencies.any()]
     if len(known) == len(tables):
-        return methods_within(tables, budget, other_bytes)
+        return methods_within(tables, budget, other_bytes, together)
     if known:
         without = next(table.name for table in tables if table not in known)
         raise InputError(
