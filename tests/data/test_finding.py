@@ -70,13 +70,15 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
     "UTF-16 with tabs in gzip": lambda data: gzip.compress(data.decode().replace(",", "\t").encode("utf-16")),
     "carriage returns": lambda data: data.replace(b"\n", b"\r"),
     "blanks": lambda data: data.replace(b",", b"   "),
+    "nothing": lambda data: data,
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_a_file_is_packed_in_is_told_by_its_bytes(tmp_path: Path, form: str) -> None:
-    path = put(tmp_path / "mine.data", FORMS[form](TEXT.encode()))
-    assert rows(load_ratings(path)) == EXPECTED
+    for name in ("mine.data", "mine.zip", "mine.PARQUET"):
+        path = put(tmp_path / name, FORMS[form](TEXT.encode()))
+        assert rows(load_ratings(path)) == EXPECTED
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")

@@ -100,9 +100,17 @@ def data_file(path: Path) -> DataFile:
     return DataFile(str(path), lambda: io.BytesIO(_PIPES[key]))
 
 
+def begins(file: DataFile, marks: tuple[bytes, ...], endings: tuple[str, ...]) -> bool:
+    """Whether a file begins with one of these marks. Its name counts only where so little is there, after a copy that
+    was cut off, that it may be the beginning of a mark."""
+    if file.head.startswith(marks):
+        return True
+    return file.where.lower().endswith(endings) and any(mark.startswith(file.head) for mark in marks)
+
+
 def is_archive(file: DataFile) -> bool:
-    """Whether `file` is, or claims to be, a zip archive."""
-    return file.head.startswith(_ZIP) or file.where.lower().endswith(".zip")
+    """Whether `file` is a zip archive."""
+    return begins(file, _ZIP, (".zip",))
 
 
 class Archive:

@@ -112,6 +112,9 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="a pipe, which can be read only once"):
         prepare(tmp_path / "pipe", tmp_path / "out", ClickSchema("y", ("n",)))
+    for device in ("/dev/null", "/dev/zero"):
+        with pytest.raises(InputError, match=f"^{device}: neither a file nor a pipe; give the path of a file"):
+            prepare(device, tmp_path / "out", ClickSchema("y", ("n",)))
 
 
 @pytest.mark.parametrize(

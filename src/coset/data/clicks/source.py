@@ -59,7 +59,9 @@ class LogFile:
         self.path, self.name, self.keys = path, shard.name, shard.keys
         try:
             self._status = path.stat()
-            if stat.S_ISFIFO(self._status.st_mode) or stat.S_ISCHR(self._status.st_mode):
+            if not stat.S_ISREG(self._status.st_mode):
+                if not stat.S_ISFIFO(self._status.st_mode) and not stat.S_ISSOCK(self._status.st_mode):
+                    raise InputError(f"{path}: neither a file nor a pipe; give the path of a file")
                 raise InputError(
                     f"{path}: a pipe, which can be read only once; write it to a file, so that a preparation can go on "
                     "where it was stopped"

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 
 from coset.data.columns import import_polars, reading
-from coset.data.files import DataFile
+from coset.data.files import DataFile, begins
 from coset.data.sources.base import Block, Wanted
 
 
@@ -16,8 +16,8 @@ class Parquet:
     name = "Parquet"
 
     def sniff(self, file: DataFile) -> bool:
-        """Whether the file begins as Parquet does, or is called so."""
-        return file.head.startswith(b"PAR1") or file.where.lower().endswith((".parquet", ".pq"))
+        """Whether the file begins as Parquet does."""
+        return begins(file, (b"PAR1",), (".parquet", ".pq"))
 
     def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
         """See `Source.blocks`."""
