@@ -128,12 +128,12 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: exists already and is no folder; choose another --out")
+        raise InputError(f"{folder}: exists already and is no folder; choose another one")
     held = holding(folder)
     if held and not resume:
-        raise InputError(f"{folder}: exists already; continue it with --resume or choose another --out")
+        raise InputError(f"{folder}: exists already; continue it with --resume or choose another folder")
     if held and mark not in held:
-        raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another --out")
+        raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.exists() and not path.is_file() and not path.is_dir():  # which would be waited for without end

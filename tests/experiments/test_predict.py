@@ -151,4 +151,57 @@ def test_clicks(coset: Coset) -> None:
         later = polars.read_parquet("later.p.parquet")
         assert later.columns == ["part", "row", "prediction"]
         assert np.allclose(later["prediction"].to_numpy(), p[-45:], rtol=1e-6)
+    # In a folder, by a pattern, and what is wrong with a row of the file that was given.
+    Path("logs").mkdir()
+    for name in ("logs/1.csv", "logs/2.csv"):
+        Path(name).write_bytes(Path("later.csv").read_bytes())
+    for source in ("logs", "logs/*.csv"):
+        assert coset("predict", "run", source, "--out", "logs.csv", "--overwrite").code == 0
+        assert np.allclose(polars.read_csv("logs.csv")["prediction"].to_numpy(), [*p[-45:], *p[-45:]], rtol=1e-6)
+    Path("bad.csv").write_text("price,item\n1,i2\nabc,i3\n")
+    said = coset("predict", "run", "bad.csv", "--out", "n.csv").sentence
+    assert said == "bad.csv, row 2: price is 'abc', expected a number; correct or remove it"
+    Path("bad.csv").write_text("clicked,price,item\n1,1,i2\n0,NA,i3\n")
+    for call in (("evaluate", "run", "bad.csv"), ("predict", "run", "bad.csv", "--out", "n.csv")):
+        said = coset(*call).sentence
+        assert said.startswith(
+            "bad.csv, row 2: price is 'NA', expected a number (if it stands for a missing value: coset"
+        )
+        assert said.endswith(
+            f"coset prepare --like {Path('data').resolve()} --skip-bad 1, and give the folder that this makes"
+        )
+    assert coset("prepare", "bad.csv", "later", "--like", "data", "--missing", "NA").code == 0
+    assert coset("evaluate", "run", "later", "--json").json["rows"] == 2
+    assert coset("evaluate", "run", "logs", "--part", "training").sentence.startswith("logs/1.csv: no column 'clicked'")
+    said = coset("evaluate", "run", "later", "--part", "training").sentence
+    assert (
+        said == "later: not the data that run was trained on, so no rows of it are its training part; leave --part out"
+    )
     assert "names of columns are for ratings" in coset("predict", "run", "--user", "x", "--out", "n.csv").sentence
+
+
+NAMES = 'names = ["clicked", "price", "item"]\nseparator = "\\t"\n'
+LOGS = {
+    "libsvm": ("{0} 1:{1} 2:1 {2}:1 # of a user\n", "1:{1} 2:1 {2}:1 # of a user\n", ""),
+    "libffm": ("{0} 0:1:{1} 1:{2}:1\n", " 0:1:{1} 1:{2}:1\n", ""),
+    "no line with names": ("{0}\t{1}\ti{2}\n", "{1}\ti{2}\n", SCHEMA + NAMES),
+}
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_clicks_without_labels_in_every_form(coset: Coset, form: str) -> None:
+    """A row is predicted as it is with a label before it."""
+    line, bare, schema = LOGS[form]
+    rows = [(f"{n % 3 == 0:d}", n * 1.5, n * n % 11 + 3) for n in range(60)]
+    Path("log").write_text("".join(line.format(*row) for row in rows))
+    Path("new").write_text("# no labels\n\n"[: 13 * (form == "libsvm")] + "".join(bare.format(*row) for row in rows))
+    Path("s.toml").write_text(schema)
+    given = ("--schema", "s.toml") if schema else ()
+    assert coset("prepare", "log", "data", "--split", "ordered", *given).code == 0
+    tiny = ("--model", "dlrm", "--dim", 2, "--set", "model.bottom=[4]", "--set", "model.top=[4]")
+    assert coset("train", "data", *tiny, "--out", "run").code == 0
+    assert coset("predict", "run", "--out", "own.csv").code == 0
+    assert coset("predict", "run", "new", "--out", "new.csv").code == 0, form
+    own, new = polars.read_csv("own.csv"), polars.read_csv("new.csv")
+    assert new.columns == ["part", "row", "prediction"]
+    assert new["prediction"].to_list() == pytest.approx(own["prediction"].to_list(), rel=1e-6)

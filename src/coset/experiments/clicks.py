@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import numpy as np
 
 from coset import settings
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_sample, write_synthetic
+from coset.data.clicks.choices import CHOICES
 from coset.data.clicks.described import PARTS, PREPARED
-from coset.data.clicks.logs import BUILT_IN, TWIN, has_column, log_files
-from coset.data.clicks.prepare import CHOICES, prepare
-from coset.data.clicks.schema import load_schema
+from coset.data.clicks.labels import has_label
+from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
+from coset.data.clicks.prepare import prepare
+from coset.data.clicks.schema import ClickSchema, load_schema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
+from coset.data.clicks.ways import FOR_A_RUN, later
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
@@ -88,7 +90,7 @@ class ClickSource:
 
     def _prepared(self, folder: Path, progress: Any) -> ClickData:
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")
-        found = prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress)
+        found = prepare(self.source, folder, self.schema, chosen, resume=True, progress=progress, ways=FOR_A_RUN)
         for hint in found["hints"]:
             warnings.warn(f"{self.source}: {hint}", stacklevel=2)
         return ClickData.open(folder)
@@ -209,9 +211,14 @@ class ClicksRecipe(Recipe):
             raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
         finished = FinishedClickRun.load(run)
         with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
-            data = read_like(finished, run, asked, Path(folder) / "prepared")
+            data, _ = read_like(finished, run, asked, Path(folder) / "prepared")
             own = finished.is_own(data)
             part = asked.part or ("validation" if own and data.parts["validation"] else "all")
+            if part != "all" and not own and not data.parts[part]:
+                raise InputError(
+                    f"{asked.source}: not the data that {run} was trained on, so no rows of it are its {part} part; "
+                    f"leave --part out"
+                )
             metrics = finished.evaluate(data, part)
         rows = sum(data.parts.values()) if part == "all" else data.parts[part]
         return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "own": own, "part": part,
@@ -226,8 +233,7 @@ class ClicksRecipe(Recipe):
             raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
         finished = FinishedClickRun.load(run)
         with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
-            labelled, asked = _labelled(finished, run, asked, Path(folder))
-            data = read_like(finished, run, asked, Path(folder) / "prepared")
+            data, labelled = read_like(finished, run, asked, Path(folder) / "prepared", unlabelled=True)
             for part in PARTS if asked.part in (None, "all") else (asked.part,):
                 row = 1
                 for labels, probabilities in finished.predict(data, part):
@@ -260,32 +266,24 @@ class ClicksRecipe(Recipe):
         return CompressibleClicks(run, source)
 
 
-def _labelled(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> tuple[bool, Scored]:
-    """Whether the rows of a log have labels; where they have not, the log as one whose labels are all 0: below a folder
-    that says so in its name, as Hive's do."""
-    if asked.source is None or (Path(asked.source) / PREPARED).exists():
-        return True, asked
-    schema = finished.own_data(run, asked.data).facts.get("schema", {})
-    label, source = schema.get("label"), Path(asked.source)
-    if label is None or schema.get("names") is not None or not source.is_file():
-        return True, asked
-    if has_column(source, label, schema.get("separator", ",")):
-        return True, asked
-    below = folder / "log" / f"{quote(label, safe='')}=0"
-    below.mkdir(parents=True)
-    (below / source.name).symlink_to(source.resolve())
-    return False, replace(asked, source=str(below / source.name))
-
-
-def read_like(finished: FinishedClickRun, run: Path, asked: Scored, folder: Path) -> ClickData:
+def read_like(
+    finished: FinishedClickRun, run: Path, asked: Scored, folder: Path, *, unlabelled: bool = False
+) -> tuple[ClickData, bool]:
     """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with, prepared in
-    `folder`. Where that shows that the rows are those that the run was trained with, its own data, which have parts."""
+    `folder`. Where that shows that the rows are those that the run was trained with, its own data, which have parts.
+    And whether the rows have labels, as they must unless `unlabelled`."""
     if asked.source is None:
-        return finished.own_data(run, asked.data)
+        return finished.own_data(run, asked.data), True
+    labelled = True
     if (Path(asked.source) / PREPARED).exists():
         data = ClickData.open(asked.source)
     else:
-        prepare(asked.source, folder, like=finished.own_data(run, asked.data).folder)
-        data = ClickData.open(folder)
+        trained = finished.own_data(run, asked.data)
+        if unlabelled and "schema" in trained.facts:
+            schema = settings.make(ClickSchema, trained.facts["schema"], "schema")
+            labelled = all(has_label(LogFile(shard), schema) for shard in log_files(asked.source))
+        ways = later(trained.folder, labelled=labelled)
+        prepare(asked.source, folder, like=trained.folder, unlabelled=not labelled, ways=ways)
+        data = ClickData.open(folder, str(asked.source))
     again = data.facts.get("like") is not None and finished.is_own(data)
-    return finished.own_data(run, asked.data) if again else data
+    return finished.own_data(run, asked.data) if again else data, labelled

@@ -349,8 +349,16 @@ def test_a_split_by_time_needs_times(tmp_path: Path) -> None:
 def test_equal_times_cannot_be_split_by_time(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("y,c,t\n" + "1,a,7\n0,b,7\n" * 9)
     schema = ClickSchema("y", categorical=("c",), time="t")
-    with pytest.raises(InputError, match=r"no training rows; .* --split ordered where the times are equal"):
+    with pytest.raises(
+        InputError, match=r"all rows are of one time, so a split by time leaves none .*; split ordered or"
+    ):
         prepare(tmp_path / "log.csv", tmp_path / "out", schema, PrepareSettings("time"))
+    prepare(tmp_path / "log.csv", tmp_path / "out", schema, PrepareSettings("ordered"), resume=True)
+    (tmp_path / "log.csv").write_text("y,c,t\n" + "1,a,7\n0,b,7\n" * 9 + "0,b,8\n")
+    with pytest.raises(
+        InputError, match=r"no training rows, since those of one time .*; take a smaller validation share"
+    ):
+        prepare(tmp_path / "log.csv", tmp_path / "other", schema, PrepareSettings("time"))
 
 
 def test_a_panic_of_polars_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

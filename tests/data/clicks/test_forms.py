@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coset.data.clicks import ClickData, ClickSchema, PrepareSettings, source
-from coset.data.clicks.logs import has_column, is_log
+from coset.data.clicks.labels import has_label
+from coset.data.clicks.logs import is_log, log_files
 from coset.data.clicks.prepare import prepare
+from coset.data.clicks.source import LogFile
 from coset.errors import InputError
 
 PLAIN = PrepareSettings("ordered", 0.0, log=False, standardise=False)
@@ -112,8 +115,9 @@ def test_a_schema_names_columns_with_their_types_or_without(tmp_path: Path, type
     assert data.vocabulary(tags).texts()[:2] == ["x", "y"]
     found = prepare(tmp_path / "x.inter", tmp_path / "later", like=tmp_path / "out")
     assert found["parts"]["validation"] == 3
-    assert has_column(tmp_path / "x.inter", label, "\t")
-    assert not has_column(tmp_path / "x.inter", "clicked", "\t")
+    log, schema = LogFile(log_files(tmp_path / "x.inter")[0]), ClickSchema(label, categorical=(user,), separator="\t")
+    assert has_label(log, schema)
+    assert not has_label(log, replace(schema, label="clicked"))
 
 
 def test_a_file_without_a_label_is_told_what_it_is(tmp_path: Path) -> None:

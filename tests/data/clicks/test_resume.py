@@ -135,6 +135,27 @@ def test_other_choices_are_refused(log: Path, monkeypatch: pytest.MonkeyPatch) -
         run(log, out, resume=True, name="other")
 
 
+def test_other_settings_of_the_second_step_need_nothing_read_again(
+    log: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, again = log.parent / "out", "; all is read, so go on with --resume"
+    rare = PrepareSettings("ordered", 0.999999, hashing={"item": 50})
+    with pytest.raises(InputError, match=f"no training rows; take a smaller validation share{again}"):
+        prepare(log, out, SCHEMA, rare, skip_bad=2)
+    other = PrepareSettings("ordered", 0.2, hashing={"item": 50}, unseen="error")
+    with pytest.raises(InputError, match=f"a category that no training row has; prepare with .*{again}"):
+        prepare(log, out, SCHEMA, other, skip_bad=2, resume=True)
+    for settings, words in ((SETTINGS, "begun with settings split = 'ordered'"), (PrepareSettings(), "hashing")):
+        with pytest.raises(InputError, match=words):
+            prepare(log, out, SCHEMA, settings, skip_bad=2, resume=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(read.Reading, "read", None)
+        right = PrepareSettings("ordered", 0.2, min_frequency=2, indicators=False, hashing={"item": 50})
+        prepare(log, out, SCHEMA, right, resume=True)
+    prepare(log, log.parent / "fresh", SCHEMA, right, skip_bad=2)
+    assert contents(out) == contents(log.parent / "fresh")
+
+
 Usage = namedtuple("Usage", "total used free")
 
 

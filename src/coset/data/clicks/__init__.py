@@ -2,7 +2,8 @@
 
 schema, settings   what the columns of a log are, and how it is prepared
 forms              what a log is by its first lines; `atomic` what the header of a RecBole file makes of its columns
-prepare            a log (`logs`) → a folder of columns of numbers, in two steps
+prepare            a log (`logs`, with labels or without: `labels`) → a folder of columns of numbers, in two steps;
+                   `choices` what a folder was begun with, `ways` what to do where it ends before its time
 read               the first: text, libsvm and libffm or Parquet (`source`, `text`, `sparse`, `parquet`, `block`) →
                    numbers of categories (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)

@@ -206,7 +206,7 @@ def _mark(shown: str) -> str:
     if shown.lower().lstrip("+-") not in MARKS and shown != "-":
         return ""
     word = _short(shown)
-    return f" (if it stands for a missing value: --missing {word}, or missing = [{word}] in the schema)"
+    return f" (if it stands for a missing value: coset prepare --missing {word}, or missing = [{word}] in the schema)"
 
 
 def _short(shown: Any) -> str:

@@ -51,6 +51,7 @@ class Finisher:
         parting: which rows validate.
         rows: how many there are.
         like: other prepared data, whose vocabularies and means are taken in place of those of the training rows.
+        again: how to go on with other settings, for errors.
     """
 
     out: Path
@@ -59,6 +60,7 @@ class Finisher:
     parting: Parting
     rows: int
     like: ClickData | None = None
+    again: str = ""
 
     def labels(self, labels: Grown) -> Facts:
         """Write the labels."""
@@ -197,7 +199,7 @@ class Finisher:
                     raise InputError(
                         f"feature {name!r}, {'item' if numbering.lengths else 'row'} {seen + int((found < 0).argmax())}"
                         " (counted from 0): the validation part has a category that no training row has; prepare with "
-                        "unseen = 'shared'"
+                        f"unseen = 'shared'{self.again}"
                     )
                 _part(training, validation, found, validates)
                 seen += len(codes)

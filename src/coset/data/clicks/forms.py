@@ -17,10 +17,9 @@ LABEL = rb"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?"
 ATOMIC_LABEL = "label"
 """How RecBole calls the column of labels."""
 
-_FORMS = {
-    LIBSVM: re.compile(rb"%s(?:\s+(?:qid|[0-9]+):[^\s:]+)+" % LABEL),
-    LIBFFM: re.compile(rb"%s(?:\s+[0-9]+:[0-9]+:[^\s:]+)+" % LABEL),
-}
+_WORDS = {LIBSVM: rb"(?:qid|[0-9]+):[^\s:]+", LIBFFM: rb"[0-9]+:[0-9]+:[^\s:]+"}
+_FORMS = {form: re.compile(rb"%s(?:\s+%s)+" % (LABEL, word)) for form, word in _WORDS.items()}
+_WITHOUT_LABELS = {form: re.compile(rb"%s(?:\s+%s)*" % (word, word)) for form, word in _WORDS.items()}
 
 
 def tells_itself(file: LogFile) -> bool:
@@ -28,15 +27,17 @@ def tells_itself(file: LogFile) -> bool:
     return form_of(file) is not None or ATOMIC_LABEL in atomic_types(file) or is_criteo(file)
 
 
-def form_of(file: LogFile) -> int | None:
-    """Whether the first line that says anything is `LIBSVM` or `LIBFFM`; None where it is neither."""
+def form_of(file: LogFile, *, labelled: bool = True) -> int | None:
+    """Whether the first line that says anything is `LIBSVM` or `LIBFFM`, with a label or without; None where it is
+    neither."""
+    forms = _FORMS if labelled else _WITHOUT_LABELS
     if file.is_parquet:
         return None
     for line in file.first_lines():
         said = line.partition(b"#")[0].strip()
         if not said or re.fullmatch(LABEL, said):
             continue
-        return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(said)), None)
+        return next((form for form, pattern in forms.items() if pattern.fullmatch(said)), None)
     return None
 
 

@@ -107,6 +107,10 @@ class Grown:
             raise InputError(f"{self.path}: cut off; begin anew in another folder")
         return found
 
+    def is_constant(self) -> bool:
+        """Whether it holds one number, however often."""
+        return all((numbers == self.read(0, 1)).all() for numbers in self.pieces())
+
     def pieces(self, count: int | None = None) -> Iterator[np.ndarray]:
         """All numbers, or the first `count`, in pieces of a million."""
         length = self.length if count is None else count

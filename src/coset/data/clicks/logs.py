@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coset.data.clicks.atomic import schema_of_atomic, without_types
+from coset.data.clicks.atomic import schema_of_atomic
 from coset.data.clicks.forms import atomic_types, form_of, tells_itself
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
 from coset.data.clicks.source import LogFile
-from coset.data.columns import import_polars, reading
 from coset.data.download import cache_folder
 from coset.data.shards import Shard, is_given, shards
 from coset.data.sources.recbole import interactions
@@ -97,17 +96,3 @@ def is_log(data: str | Path) -> bool:
         return is_given(data) and tells_itself(LogFile(log_files(data)[0]))
     except (InputError, OSError):
         return False
-
-
-def has_column(path: Path, name: str, separator: str) -> bool:
-    """Whether a log has such a column: the first line of a text names it, or a Parquet file, or its folder; labels of
-    libsvm and libffm text are always there."""
-    file = LogFile(log_files(path)[0])
-    if name in file.keys or form_of(file) is not None:
-        return True
-    if file.is_parquet:
-        polars = import_polars(f"{path}: reading Parquet")
-        with reading(polars, str(path), "Parquet"):
-            return name in polars.read_parquet_schema(file.path)
-    line = file.first_line().decode("utf-8", "replace")
-    return name in without_types([word.strip().strip('"') for word in line.split(separator)], (name,))

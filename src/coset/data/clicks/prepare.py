@@ -24,10 +24,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from coset import settings as fields
+from coset.data.clicks.choices import CHOICES, WORK, begun, choices_of
 from coset.data.clicks.columns import ColumnFacts, FileFacts, file_name
 from coset.data.clicks.described import PREPARED, LogFacts
 from coset.data.clicks.finish import Facts, Finisher
 from coset.data.clicks.journal import Grown, Journal
+from coset.data.clicks.labels import with_labels
 from coset.data.clicks.logs import BUILT_IN, log_files, schema_of
 from coset.data.clicks.parts import LaterParting, NotedParting, parting
 from coset.data.clicks.read import Reading
@@ -35,20 +37,15 @@ from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
 from coset.data.clicks.store import ClickData, Feature
+from coset.data.clicks.ways import BY_HAND, Ways
 from coset.data.clicks.write import write_prepared
 from coset.errors import InputError, brief
-from coset.files import claimed, read_json, sweep, write_json
+from coset.files import claimed, read_json, sweep
 
-CHOICES = "prepare.json"
-"""The file with all choices; written first, it marks the folder."""
-WORK = "work"
-"""The folder of what is needed until the data are prepared."""
 SKIPPED = "skipped.jsonl"
 """The file of the rows that were left out: one JSON object a line."""
 
 MOST_THREADS = 1024
-
-_FORMAT, _VERSION = "coset.prepare", 1
 
 
 class Steps(Protocol):
@@ -74,6 +71,8 @@ def prepare(
     skip_bad: int = 0,
     threads: int | None = None,
     progress: Steps | None = None,
+    unlabelled: bool = False,
+    ways: Ways = BY_HAND,
 ) -> dict[str, Any]:
     """Prepare a click log for training; `ClickData.open(out)` reads what it makes.
 
@@ -86,14 +85,17 @@ def prepare(
         settings: the split, vocabularies or hashing, what becomes of numbers.
         name: of the data; by default that of the file.
         like: a folder of prepared data, for a log that is to be evaluated by what was trained on those: its schema,
-            vocabularies and means are taken, and all rows validate. `settings` are left out then.
+            vocabularies and means are taken, and all rows validate. `settings` are left out then; what stands for a
+            missing value may be something else.
         missing: more words that stand for a missing value, besides those of the schema.
-        resume: go on with what the folder holds, if anything. Files, schema and settings must be the same;
-            `skip_bad` and `threads` may differ.
+        resume: go on with what the folder holds, if anything. Files, schema and settings must be the same; `skip_bad`
+            and `threads` may differ, and until all is done so may the split, and what vocabularies and numbers become.
         skip_bad: how many rows with something wrong are left out, and written to `skipped.jsonl`, before the next one
             is an error.
         threads: that work at once; all cores by default, up to 4. Results do not depend on it.
         progress: shows how far it is.
+        unlabelled: take files without labels, too, as if these were all 0.
+        ways: what errors say can be done about them.
 
     Returns:
         What was made, in words of JSON: `rows`, `parts`, `features`, `numeric`, `skipped`, `seconds` and more.
@@ -123,31 +125,24 @@ def prepare(
     schema = schema_of(schema, files)
     if missing:
         schema = replace(schema, missing=tuple(dict.fromkeys((*schema.missing, *missing))))
-    if before is not None and fields.plain(schema) != before.facts["schema"]:
+    # A later log may have other marks of what is missing; the rest of the schema says what columns mean.
+    if before is not None and fields.plain(schema) | {"missing": None} != before.facts["schema"] | {"missing": None}:
         raise InputError(f"{like}: prepared with another schema; leave the schema out, or give the same")
     settings.check_features(schema.features)
     if settings.split == "time" and schema.time is None:
         raise InputError('a split by time needs a column of times: name it in the schema, as time = "…"')
     name = name or (str(data) if str(data) in BUILT_IN else Path(data).name.partition(".")[0])
-    choices = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "name": name,
-        "schema": fields.plain(schema),
-        "settings": fields.plain(settings),
-        "files": [file.fingerprint(schema.columns) for file in files],
-        "like": None if before is None else before.fingerprint["digest"],
-    }
-    with _no_space(out), claimed(out, CHOICES, resume):
-        if (out / CHOICES).exists():
-            _check_same(choices, read_json(out / CHOICES), out)
-        else:
-            write_json(out / CHOICES, choices)
+    if unlabelled:
+        files = [with_labels(file, schema) for file in files]
+    of_files = [file.fingerprint(schema.columns) for file in files]
+    choices = choices_of(name, schema, settings, of_files, None if before is None else before.fingerprint["digest"])
+    with _no_space(out, ways), claimed(out, CHOICES, resume):
+        begun(out, choices)
         if not (out / PREPARED).exists():
             sweep(out)
             if settings.split != "time" or before is not None:
                 schema = replace(schema, time=None)  # which need not be there, nor be times
-            job = _Job(out, schema, settings, before, threads, progress)
+            job = _Job(out, schema, settings, before, threads, progress, ways)
             job.run(files, choices, skip_bad)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return summary(ClickData.open(out)) | {"seconds": round(time.perf_counter() - begin, 3)}
@@ -163,11 +158,12 @@ class _Job:
     like: ClickData | None
     threads: int
     progress: Steps | None
+    ways: Ways
 
     def run(self, files: list[LogFile], choices: dict[str, Any], skip_bad: int) -> None:
         """Read what is not read, and finish what is not finished."""
         journal = Journal(self.out / WORK)
-        reading = Reading(journal, self.schema, self.settings)
+        reading = Reading(journal, self.schema, self.settings, self.ways)
         if self.progress is not None:
             size = sum(file.size for file in files) >> 20
             self.progress.begin(size + 1 + len(self.schema.numeric) + len(self.schema.features))
@@ -191,7 +187,7 @@ class _Job:
         times = None if reading.times is None else partial(_times, *reading.times)
         how = parting(self.settings, rows, times) if self.like is None else LaterParting()
         noted = NotedParting.note(how, rows, Grown(journal.folder / "validates", np.uint8))
-        finisher = Finisher(self.out, self.schema, self.settings, noted, rows, self.like)
+        finisher = Finisher(self.out, self.schema, self.settings, noted, rows, self.like, self.ways.again)
         jobs: dict[str, Callable[[], Facts]] = {self.schema.label: partial(finisher.labels, reading.labels)}
         for name, values in reading.numeric.items():
             jobs[name] = partial(finisher.numeric, name, values)
@@ -200,12 +196,7 @@ class _Job:
         # The label first, alone: a part without rows is found before anything else is written.
         first = self._done(journal, self.schema.label, jobs.pop(self.schema.label))
         if not first["parts"]["training"] and self.like is None:
-            equal = (
-                ", or --split ordered where the times are equal, since rows of one time are never parted"
-                if self.settings.split == "time"
-                else ""
-            )
-            raise InputError(f"{self.out}: the split leaves no training rows; take a smaller validation share{equal}")
+            raise InputError(f"{self.out}: {self._no_training_rows(reading)}{self.ways.again}")
         waiting = {name: pool.submit(self._done, journal, name, job) for name, job in jobs.items()}
         found = {self.schema.label: first}
         try:
@@ -218,6 +209,17 @@ class _Job:
                 job.cancel()
             raise
         return found
+
+    def _no_training_rows(self, reading: Reading) -> str:
+        """What is wrong with the split, and a better one."""
+        if self.settings.split != "time" or reading.times is None:
+            return "the split leaves no training rows; take a smaller validation share"
+        if all(values.is_constant() for values in reading.times):
+            return "all rows are of one time, so a split by time leaves none to train on; split ordered or at random"
+        return (
+            "the split leaves no training rows, since those of one time are never parted; take a smaller validation "
+            "share, or split ordered"
+        )
 
     def _done(self, journal: Journal, name: str, job: Callable[[], Facts]) -> Facts:
         """What a column's work leaves, at once where it was done before.
@@ -332,37 +334,12 @@ def _hints(data: ClickData) -> list[str]:
     return found
 
 
-def _check_same(choices: dict[str, Any], before: Any, out: Path) -> None:
-    """Raise an `InputError` that names the first choice that is not what the folder was begun with."""
-    if not isinstance(before, dict) or before.get("format") != _FORMAT:
-        raise InputError(f"{out / CHOICES}: not written by coset prepare; choose another folder")
-    for key, value in json.loads(json.dumps(choices)).items():
-        then = before.get(key)
-        if isinstance(value, dict) and isinstance(then, dict):
-            for field in {**value, **then}:
-                if value.get(field) != then.get(field):
-                    raise InputError(
-                        f"{out}: begun with {key} {field} = {then.get(field)!r}, but now it is {value.get(field)!r}; "
-                        "go on with the same choices, or choose another folder"
-                    )
-        elif value != then:
-            what = (
-                "the data differ from those that the folder was begun with"
-                if key == "files"
-                else (f"begun with {key} {then!r}, but now it is {value!r}")
-            )
-            raise InputError(f"{out}: {what}; go on with the same, or choose another folder")
-
-
 @contextmanager
-def _no_space(out: Path) -> Iterator[None]:
+def _no_space(out: Path, ways: Ways = BY_HAND) -> Iterator[None]:
     """Say of a full disk what can be done about it."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise InputError(
-            f"{out}: the disk is full ({error.strerror}); what was written so far is kept: free some space, and go on "
-            "with --resume"
-        ) from None
+        raise InputError(f"{out}: the disk is full ({error.strerror}); {ways.no_room}") from None

@@ -25,6 +25,7 @@ from coset.data.clicks.source import LogFile
 from coset.data.clicks.sparse import sparse_blocks
 from coset.data.clicks.stream import ahead
 from coset.data.clicks.text import Layout, text_blocks
+from coset.data.clicks.ways import BY_HAND, Ways
 from coset.errors import InputError
 from coset.partitions import MultiplyShift
 from coset.sizes import format_size
@@ -44,8 +45,9 @@ class Reading:
         times: what a split by time goes by, if that is wanted: whole units, and the rest in steps.
     """
 
-    def __init__(self, journal: Journal, schema: ClickSchema, settings: PrepareSettings) -> None:
+    def __init__(self, journal: Journal, schema: ClickSchema, settings: PrepareSettings, ways: Ways = BY_HAND) -> None:
         self._journal = journal
+        self._ways = ways
         self._schema = schema
         self._settings = settings
         self.labels = journal.file("labels", np.uint8)
@@ -127,9 +129,12 @@ class Reading:
         thread = partial(ahead, depth=_AHEAD)
         if file.is_parquet:
             return parquet_blocks(file, self._schema, manner, thread, note.offset)
-        form = form_of(file) if self._schema.names is None else None
-        if form is not None:
-            return sparse_blocks(file, self._schema, form, manner, note.offset, note.row)
+        if self._schema.names is None:
+            if (form := form_of(file)) is not None:
+                return sparse_blocks(file, self._schema, form, manner, note.offset, note.row)
+            label = file.keys.get(self._schema.label)
+            if label is not None and (form := form_of(file, labelled=False)) is not None:
+                return sparse_blocks(file, self._schema, form, manner, note.offset, note.row, label)
         layout = Layout.of(file, self._schema)
         return text_blocks(file, layout, manner, pool, threads, thread, note.offset, note.row)
 
@@ -139,10 +144,7 @@ class Reading:
         if len(bad) > over:
             first: BadRow = bad[max(over, 0)]
             more = f" (the {allowed} that --skip-bad tolerates came before it)" if allowed else ""
-            raise InputError(
-                f"{file.path}, row {first.row}: {first.reason}{more}; correct or remove it and begin anew, or go on "
-                f"with --resume and a higher --skip-bad than {allowed}"
-            )
+            raise InputError(f"{file.path}, row {first.row}: {first.reason}{more}; {self._ways.bad_row(allowed)}")
         for each in bad:
             told = {"file": file.name, "row": each.row, "reason": each.reason, "content": each.content}
             self._skipped.append(json.dumps(told, ensure_ascii=False).encode() + b"\n")
@@ -179,6 +181,5 @@ class Reading:
         if free < needed:
             raise InputError(
                 f"{self._journal.folder.parent}: about {format_size(int(needed))} more are needed, and "
-                f"{format_size(free)} are free on that disk; free some space and go on with --resume, or begin anew "
-                "elsewhere"
+                f"{format_size(free)} are free on that disk; {self._ways.no_room}"
             )

@@ -25,6 +25,7 @@ FEATURES = "features"
 """The list of all columns of libsvm text that are no numbers."""
 _MOST_NUMBERS = 1000
 
+_SAYS = re.compile(rb"^(?=[ \t]*[^\s#])", re.MULTILINE)  # where a line begins that says something
 _NAMES = {LIBSVM: "libsvm", LIBFFM: "libffm"}
 
 
@@ -54,9 +55,12 @@ class Words:
         return self.lines.data[begin:end].decode("utf-8", "replace")
 
 
-def words_of(file: LogFile, form: int, offset: int = 0) -> Iterator[Words]:
-    """The words of a file, from an offset on; lines that say nothing are left out."""
+def words_of(file: LogFile, form: int, offset: int = 0, label: str | None = None) -> Iterator[Words]:
+    """The words of a file, from an offset on; lines that say nothing are left out. Where lines have no label, `label`
+    is that of all of them."""
     for lines in file.lines(offset):
+        if label is not None:
+            lines = replace(lines, data=_SAYS.sub(label.encode() + b" ", lines.data))
         count, most = lines.data.count(b"\n"), lines.data.count(b":")
         labels, states = np.empty(count), np.empty(count, dtype=np.uint8)
         begins, bad = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
@@ -140,10 +144,11 @@ def _inferred(form: int, files: Sequence[LogFile]) -> ClickSchema:
 
 
 def sparse_blocks(
-    file: LogFile, schema: ClickSchema, form: int, manner: Manner, offset: int, row: int
+    file: LogFile, schema: ClickSchema, form: int, manner: Manner, offset: int, row: int, label: str | None = None
 ) -> Generator[Block, None, None]:
-    """The blocks of a file from an offset on, whose first row there is that of the number `row`."""
-    for words in words_of(file, form, offset):
+    """The blocks of a file from an offset on, whose first row there is that of the number `row`; where its lines have
+    no label, `label` is that of all of them."""
+    for words in words_of(file, form, offset, label):
         block = _block(words, schema, form, manner, row)
         row += block.rows
         yield block

@@ -75,10 +75,12 @@ class ClickData:
         facts: what whoever wrote the folder says of it.
         log: the files that the data were made of, in the order in which they were read, and the good rows of each.
         fingerprint: what tells the data from others.
+        where: what they are called in errors of those who use them.
     """
 
-    def __init__(self, folder: Path, described: Described) -> None:
+    def __init__(self, folder: Path, described: Described, where: str | None = None) -> None:
         self.folder = folder
+        self.where = where or str(folder)
         self.name = described.name
         self.synthetic = described.synthetic
         self.numeric = described.numeric
@@ -95,14 +97,18 @@ class ClickData:
         self._checked: set[str] = set()
 
     @classmethod
-    def open(cls, folder: str | Path) -> ClickData:
+    def open(cls, folder: str | Path, where: str | None = None) -> ClickData:
         """The data in a prepared folder.
+
+        Args:
+            folder: where they are.
+            where: what they are called in errors; as the folder by default.
 
         Raises:
             InputError: the folder holds no prepared data, or they are not whole.
         """
         folder = Path(folder)
-        data = cls(folder, Described.read(folder))
+        data = cls(folder, Described.read(folder), where)
         for name, size in data._sizes():
             path = folder / name
             found = path.stat().st_size if path.is_file() else None

@@ -49,7 +49,11 @@ class Layout:
         line = ""
         if names is None:
             line = file.first_line().decode("utf-8", "replace")
-            names = without_types(_names(line, schema.separator), schema.columns)
+            names = without_types(names_in(line, schema.separator), schema.columns)
+        elif file.keys:
+            there = tuple(name for name in names if name not in file.keys)
+            fields = names_in(file.first_line().decode("utf-8", "replace"), schema.separator)
+            names = there if len(fields) == len(there) else names
         constants = {name: file.keys[name] for name in schema.columns if name not in names and name in file.keys}
         if schema.names is not None:
             for name in schema.columns:
@@ -184,7 +188,7 @@ def _parsed(found: Split, layout: Layout, manner: Manner, pool: ThreadPoolExecut
     )  # fmt: skip
 
 
-def _names(line: str, separator: str) -> tuple[str, ...]:
+def names_in(line: str, separator: str) -> tuple[str, ...]:
     """The names in a line: fields as those of rows, not by Python's csv, which takes none of over 128 KiB."""
     data = line.encode() + b"\n"
     columns = data.count(separator.encode()) + 1

@@ -443,13 +443,13 @@ class FinishedClickRun:
         refuse_other_columns(self.data, data)
         chosen = [data.part(name) for name in (PARTS if part == "all" else (part,))]
         if not any(map(len, chosen)):
-            raise InputError(f"{data.folder}: the {part} part has no rows")
+            raise InputError(f"{data.where}: the {part} part has no rows")
         for each in chosen:
             each.check()
         found = evaluate(self.model, *chosen)
         if wrong := [name for name, value in found.items() if value is not None and not isfinite(value)]:
             raise InputError(
-                f"{data.folder}: the {wrong[0]} of the {part} part is {found[wrong[0]]}; it has numbers far beyond "
+                f"{data.where}: the {wrong[0]} of the {part} part is {found[wrong[0]]}; it has numbers far beyond "
                 f"those that this run was trained with"
             )
         return found
@@ -470,12 +470,12 @@ def refuse_other_columns(trained: Mapping[str, Any], data: ClickData) -> None:
         if given[what] != trained[what]:
             stray = next((x for x in given[what] if x not in trained[what]), given[what])
             raise InputError(
-                f"{data.folder}: other {what} than this run was trained with ({stray} among them); prepare these data "
+                f"{data.where}: other {what} than this run was trained with ({stray} among them); prepare these data "
                 f"by coset prepare --like, with those that it was trained with"
             )
     # Made-up data have no vocabularies: an id is itself in all of them.
     if "schema" in data.facts and trained["digest"] not in (given["digest"], data.facts.get("like")):
         raise InputError(
-            f"{data.folder}: prepared with other vocabularies than those of this run; prepare these data by coset "
+            f"{data.where}: prepared with other vocabularies than those of this run; prepare these data by coset "
             f"prepare --like, with those that it was trained with"
         )

@@ -1,0 +1,36 @@
+"""Logs without labels, for which a model is to predict them."""
+
+from __future__ import annotations
+
+from coset.data.clicks.atomic import without_types
+from coset.data.clicks.forms import form_of
+from coset.data.clicks.schema import ClickSchema
+from coset.data.clicks.source import LogFile
+from coset.data.clicks.text import names_in
+from coset.data.columns import import_polars, reading
+from coset.data.shards import Shard
+
+
+def has_label(file: LogFile, schema: ClickSchema) -> bool:
+    """Whether the rows of a file have labels: in a column of that name, or in the name of a folder; where the schema
+    has the names of all columns, unless the file has one column less; and in libsvm and libffm text before the rest."""
+    label = schema.label
+    if label in file.keys:
+        return True
+    if file.is_parquet:
+        polars = import_polars(f"{file.path}: reading Parquet")
+        with reading(polars, str(file.path), "Parquet"), file.path.open("rb") as opened:
+            return label in polars.read_parquet_schema(opened)
+    if schema.names is None and form_of(file) is not None:
+        return True
+    names = names_in(file.first_line().decode("utf-8", "replace"), schema.separator)
+    if schema.names is None:
+        return label in without_types(names, schema.columns)
+    return label not in schema.names or len(names) != len(schema.names) - 1
+
+
+def with_labels(file: LogFile, schema: ClickSchema) -> LogFile:
+    """The file, as one whose labels are all 0 where it has none; as a folder may say so in its name."""
+    if has_label(file, schema):
+        return file
+    return LogFile(Shard(file.path, file.name, {**file.keys, schema.label: "0"}))

@@ -1,0 +1,46 @@
+"""What can be done where a preparation ends before its time: that depends on who began it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Ends of sentences.
+
+    Args:
+        by_command: what prepares the log in a folder to give in its place, where rows may be left out; none where
+            that is going on, and the empty text where nothing does.
+        no_room: what to do where the disk is too small.
+        again: how to go on with other settings of the second step, once all is read.
+    """
+
+    by_command: str | None
+    no_room: str
+    again: str = ""
+
+    def bad_row(self, allowed: int) -> str:
+        """What to do about a bad row, where `allowed` such rows may be left out."""
+        if self.by_command is None:
+            return f"correct or remove it and begin anew, or go on with --resume and a higher --skip-bad than {allowed}"
+        if not self.by_command:
+            return "correct or remove it"
+        return (
+            f"correct or remove it, or leave it out by {self.by_command} --skip-bad {allowed + 1}, and give the folder "
+            "that this makes"
+        )
+
+
+BY_HAND = Ways(None, "free some space, and go on with --resume", "; all is read, so go on with --resume")
+"""For `coset prepare` itself."""
+FOR_A_RUN = Ways("coset prepare", "free some space, and give the command again, which goes on")
+"""For what prepares a log in a folder of its own, which the same command finds again."""
+
+
+def later(like: object, *, labelled: bool = True) -> Ways:
+    """For a log that is read, for a run that was trained on `like`, into a folder that is gone afterwards."""
+    return Ways(
+        f"coset prepare --like {like}" if labelled else "",
+        "free some space, or name a folder on a larger disk in TMPDIR",
+    )
