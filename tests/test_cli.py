@@ -559,9 +559,19 @@ def test_one_user_can_be_evaluated(coset: Coset, csv: Path) -> None:
     assert coset("evaluate", "run", later, "--json").json["rows"] == 2
 
 
-def test_a_training_that_diverges_is_one_sentence(coset: Coset, csv: Path) -> None:
-    found = coset("train", csv, "--set", "training.optimizer=sgd", "--set", "training.learning_rate=1e20", "--out", "r")
-    assert "learning_rate" in coset_sentence(found)
+def test_a_training_that_diverges_is_one_sentence_and_leaves_its_folder_for_another(coset: Coset, csv: Path) -> None:
+    sgd = ("--set", "training.optimizer=sgd", "--row", "bias only")
+    for command, mark in (("train", "metrics.json"), ("compare", "results.json")):
+        words = (command, csv, *sgd, "--epochs", 2, "--out", command)
+        for resume in ((), ("--resume",)):
+            found = coset(*words, "--set", "training.learning_rate=1e20", *resume)
+            assert "learning_rate below 1e+20" in coset_sentence(found)
+        mended = coset(*words, "--set", "training.learning_rate=1e-3")
+        assert mended.code == 0, mended.err
+        assert Path(command, mark).exists()
+    further = ("train", "train", "--continue", "--epochs", 1, "--out", "more")
+    assert "diverged" in coset_sentence(coset(*further, "--set", "training.learning_rate=1e20"))
+    assert coset(*further).code == 0
 
 
 def test_an_out_that_is_a_file_is_left_alone(coset: Coset, csv: Path) -> None:

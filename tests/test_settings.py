@@ -132,21 +132,21 @@ def test_readers_read_types_of_ones_own() -> None:
     assert [word.text for word in (found.one, *found.many)] == ["a", "b", "c"]
 
 
-inners = st.builds(Inner, st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+inners = st.builds(Inner, st.integers(-(2**64) + 1, 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False))
 outers = st.builds(
     Outer,
     name=st.text(),
-    count=st.integers(),
+    count=st.integers(-(2**64) + 1, 2**64 - 1),
     share=st.floats(allow_nan=False, allow_infinity=False),
     flag=st.booleans(),
     kind=st.sampled_from(["random", "ordered"]),
-    maybe=st.none() | st.integers(),
+    maybe=st.none() | st.integers(-(2**64) + 1, 2**64 - 1),
     word=st.sampled_from([None, "a", "b"]),
     inner=inners,
     many=st.lists(inners, max_size=3).map(tuple),
-    dims=st.lists(st.integers(), max_size=3).map(tuple),
+    dims=st.lists(st.integers(-(2**64) + 1, 2**64 - 1), max_size=3).map(tuple),
     by_name=st.dictionaries(st.text(max_size=3), inners, max_size=3),
-    anything=st.none() | st.text() | st.integers(),
+    anything=st.none() | st.text() | st.integers(-(2**64) + 1, 2**64 - 1),
 )
 
 

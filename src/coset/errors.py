@@ -40,6 +40,10 @@ def bounded(message: str) -> str:
     return message[: kept - kept // 3] + cut + message[-(kept // 3) :]
 
 
+class Diverged(InputError):
+    """A training whose loss is no number any more, so that nothing of it is of use."""
+
+
 class Unsuitable(InputError):
     """A method that no choice of its fields makes fit for this table; a search over methods leaves it out."""
 

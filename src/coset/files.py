@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,13 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
 def holding(folder: Path) -> set[str]:
     """Names of what `folder` holds, if it is there, but for traces of processes that were killed at their beginning."""
     return {path.name for path in Path(folder).iterdir() if not _is_scrap(path)} if Path(folder).is_dir() else set()
+
+
+def clear(folder: Path) -> None:
+    """Remove what `holding` names; the folder itself stays."""
+    for name in holding(folder):
+        path = Path(folder) / name
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
+from coset.documents import LARGEST
 from coset.errors import InputError, brief, unknown
 
 S = TypeVar("S")
@@ -20,7 +21,7 @@ Readers = Mapping[Any, Callable[[Any], Any]]
 
 
 _AS_THEY_ARE = frozenset({bool, int, str})
-"""Types of which every value will do."""
+"""Types of which every value will do, of numbers those that can be written down and read again."""
 
 
 @cache
@@ -76,7 +77,7 @@ def check(instance: Any, what: str) -> None:
 
 def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
     """`value` in the type `hint`, or an `InputError` that begins with `where`."""
-    if hint in _AS_THEY_ARE and type(value) is hint:
+    if hint in _AS_THEY_ARE and type(value) is hint and (hint is not int or -LARGEST < value < LARGEST):
         return value  # sizes of methods are made by the thousand
     origin, arguments = get_origin(hint), get_args(hint)
     if readers and hint in readers:
@@ -102,16 +103,19 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
 
 
 def _plain(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 1024:
         value = float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+    if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {brief(value)}")
-    if isinstance(value, float) and not isfinite(value):
+    if hint is not Any and isinstance(value, float) and not isfinite(value):
         raise InputError(f"{where} must be finite, not {brief(value)}")
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:  # which could be written down, and not read again
+        raise InputError(f"{where} must be a whole number of at most 64 bits, not {brief(value)}")
     return value
 
+
+MOST_EPOCHS = 1_000_000_000
+"""More than any training sees the end of."""
 
 LARGEST_SEED = (1 << 63) - 1
 """What torch and numpy both take."""
@@ -126,7 +130,7 @@ def check_range(what: str, value: int, least: int, most: int) -> None:
         coset.errors.InputError: seed must lie in 0 … 9, not -1
     """
     if not least <= value <= most:
-        shown = f"at least {least}" if value < least and most >= LARGEST_SEED else f"in {least} … {most}"
+        shown = f"at least {least}" if value < least and most >= MOST_EPOCHS else f"in {least} … {most}"
         raise InputError(f"{what} must {'be' if shown.startswith('at') else 'lie'} {shown}, not {brief(value)}")
 
 

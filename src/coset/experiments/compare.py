@@ -9,14 +9,16 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from coset import settings
+from coset.errors import Diverged
 from coset.experiments.calibrate import calibration
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
-from coset.files import claimed, read_json, write_json, write_text
+from coset.files import claimed, clear, holding, read_json, write_json, write_text
 from coset.methods.full import Full
 from coset.training.folder import refuse_others
+from coset.training.seal import METRICS
 
 
 def compare(
@@ -50,8 +52,14 @@ def compare(
     first = encode(recipe, data, recipe.first_seed)
     rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))
     with claimed(out, "compare.json", options.resume):
+        begun = bool(holding(out))
         _remember(recipe, out, data)
-        runs = _run_all(recipe, rows, out, data, first, options, progress or Silent())
+        try:
+            runs = _run_all(recipe, rows, out, data, first, options, progress or Silent())
+        except Diverged:
+            if not begun and not any(out.glob(f"runs/*/*/{METRICS}")):
+                clear(out)
+            raise
         results = _results(recipe, rows, runs, data, first, [*recipe.notes, *left_out, *notes])
         _present(results, out)
     return results

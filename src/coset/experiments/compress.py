@@ -19,6 +19,7 @@ from coset.experiments.single import HEADINGS, kind_of_run
 from coset.files import claimed, holding, read_json
 from coset.methods import Method
 from coset.planning.rules import within
+from coset.settings import MOST_EPOCHS, check_range
 from coset.sizes import budget_bytes, format_size
 from coset.training.compressible import CompressibleRun
 from coset.training.fused import ENGINES
@@ -48,8 +49,7 @@ def compress_run(
     """
     if budget is None and plan is None:
         raise InputError("give a --budget to plan for, or a --plan")
-    if finetune < 0:
-        raise InputError(f"--finetune must be 0 epochs or more, not {finetune}")
+    check_range("--finetune, in epochs,", finetune, 0, MOST_EPOCHS)
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     begun = _was_begun(out)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 import coset
-from coset.errors import InputError, brief
+from coset.errors import Diverged, InputError, brief
+from coset.files import clear
 
 
 def host() -> dict[str, Any]:
@@ -65,6 +66,18 @@ def _cpu() -> str:
         return platform.processor() or platform.machine()
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.machine()
+
+
+@contextmanager
+def nothing_kept_of_divergence(folder: Path, begun: bool) -> Iterator[None]:
+    """Leave nothing in the folder of a training that diverges, so that it can be trained there with other choices; but
+    what lay there before, if it was `begun`, stays."""
+    try:
+        yield
+    except Diverged:
+        if not begun:
+            clear(folder)
+        raise
 
 
 def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:

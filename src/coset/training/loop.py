@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coset.errors import InputError
+from coset.errors import Diverged
 from coset.models.dot import DotModel
 from coset.training.fused import Engine, FusedDot, choose
 from coset.training.metrics import Errors, evaluate
@@ -92,7 +92,7 @@ class Trainer:
             on_step: called now and then with the number of steps done since its last call.
 
         Raises:
-            InputError: the training diverged.
+            Diverged: the training did.
         """
         started = perf_counter()
         done, size, steps = len(self.history), self.settings.batch_size, self.steps_per_epoch
@@ -119,7 +119,7 @@ class Trainer:
             "seconds": trained,
         }
         if not all(abs(value) < float("inf") for value in metrics.values()):  # false for NaN as well
-            raise InputError(
+            raise Diverged(
                 f"training diverged in epoch {epoch + 1}: a loss is NaN or infinite; "
                 f"try a learning_rate below {self.settings.learning_rate:g}"
             )

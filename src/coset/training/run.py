@@ -32,7 +32,7 @@ from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
 from coset.training import checkpoint
-from coset.training.folder import host, refuse_others, versions
+from coset.training.folder import host, nothing_kept_of_divergence, refuse_others, versions
 from coset.training.further import Beginning, epochs_of
 from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
@@ -143,6 +143,7 @@ def execute(
 
     Raises:
         InputError: the folder holds a run and `resume` is false, or a run of other choices or other data.
+        Diverged: the training did; of one that was begun here nothing is kept.
     """
     folder = Path(folder)
     with claimed(folder, "run.json", resume):
@@ -167,10 +168,11 @@ def execute(
             refuse_others(folder, header["run"], about)
             trainer.restore(tensors, header)
             on_step(len(trainer.history) * trainer.steps_per_epoch)
-        while not trainer.done:
-            trainer.run_epoch(on_step)
-            tensors, header = trainer.state()
-            checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
+        with nothing_kept_of_divergence(folder, begun):
+            while not trainer.done:
+                trainer.run_epoch(on_step)
+                tensors, header = trainer.state()
+                checkpoint.save(saved, "checkpoint", tensors, {**header, "run": about})
         history = [*(before.history if before else []), *trainer.history]
         state = State(*trainer.kept()) if keep_state else None
         metrics = finish(folder, about, trainer.model, scale, encoded, trainer.engine, history, state)

@@ -48,9 +48,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         settings.check(self, "training")
-        for name, least in (("batch_size", 1), ("epochs", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"training: {name} must be at least {least}, not {getattr(self, name)}")
+        settings.check_range("training: batch_size", self.batch_size, 1, settings.LARGEST_SEED)
+        settings.check_range("training: epochs", self.epochs, 1, settings.MOST_EPOCHS)
         for name in ("learning_rate", "projection_rate", "eps"):
             if not getattr(self, name) > 0:
                 raise InputError(f"training: {name} must be positive, not {getattr(self, name)}")

@@ -19,6 +19,8 @@ from coset.training.clicks.spec import ClickRunSpec, ModelChoice
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 10**20}, "epochs must be a whole number of at most 64 bits"),
+        ({"dense_options": {"momentum": 10**20}}, "must be a whole number of at most 64 bits"),
         ({"warmup": -1}, "warmup must be at least 0"),
         ({"patience": 0}, "patience must be at least 1"),
         ({"evaluate_every": 0}, "evaluate_every must be at least 1"),

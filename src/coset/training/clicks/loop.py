@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from coset.data.clicks import ClickBatch, ClickPart
-from coset.errors import InputError
+from coset.errors import Diverged, InputError
 from coset.methods.owners import as_they_lie
 from coset.models.base import ClickModel
 from coset.training.clicks.metrics import Losses, Scores
@@ -140,7 +140,7 @@ class ClickTrainer:
         """Train until the end, and yield after every step; whoever asks for no more may go on later.
 
         Raises:
-            InputError: the training diverged.
+            Diverged: the training did.
         """
         while not self.done:
             yield from self._rest_of_epoch()
@@ -196,8 +196,8 @@ class ClickTrainer:
         self._losses, self._seconds = Losses(), 0.0
         return found
 
-    def _diverged(self, why: str) -> InputError:
-        return InputError(
+    def _diverged(self, why: str) -> Diverged:
+        return Diverged(
             f"training diverged in step {self.step + 1}: {why}; try a learning_rate below "
             f"{self.settings.learning_rate:g}, a dense_learning_rate below {self.settings.dense_learning_rate:g}, a "
             f"warmup, or a max_norm"

@@ -36,7 +36,14 @@ from coset.training.checkpoint import Rotation
 from coset.training.clicks import board
 from coset.training.clicks.loop import ClickTrainer, Engine, evaluate
 from coset.training.clicks.spec import ClickRunSpec, components
-from coset.training.folder import forget_peak, host, peak_resident_bytes, refuse_others, versions
+from coset.training.folder import (
+    forget_peak,
+    host,
+    nothing_kept_of_divergence,
+    peak_resident_bytes,
+    refuse_others,
+    versions,
+)
 from coset.training.further import Beginning, epochs_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, write_finished
 
@@ -97,8 +104,8 @@ def execute(
         on_step: told the number of steps done, for progress.
 
     Raises:
-        InputError: the folder holds a run and `resume` is false, or a run of other choices or other data; or the
-            training diverged.
+        InputError: the folder holds a run and `resume` is false, or a run of other choices or other data.
+        Diverged: the training did; of one that was begun here nothing is kept.
     """
     folder = Path(folder)
     if tensorboard:
@@ -119,7 +126,8 @@ def execute(
         run = _Run(spec, folder, data, about, engine, saving or Saving(), before, keep_state)
         if not begun:  # not before it is sure that there can be a run of these choices
             write_json(folder / RUN, about)
-        return run.train(tensorboard, on_step)
+        with nothing_kept_of_divergence(folder, begun):
+            return run.train(tensorboard, on_step)
 
 
 def refuse_one_label(data: ClickData) -> None:

@@ -69,7 +69,8 @@ class ClickTrainingSettings:
 
     def __post_init__(self) -> None:
         settings.check(self, "training")
-        for name, least in (("batch_size", 1), ("epochs", 1), ("warmup", 0), ("evaluate_every", 1), ("patience", 1)):
+        settings.check_range("training: epochs", self.epochs, 1, settings.MOST_EPOCHS)
+        for name, least in (("batch_size", 1), ("warmup", 0), ("evaluate_every", 1), ("patience", 1)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise InputError(f"training: {name} must be at least {least}, not {value}")
         for name in ("learning_rate", "dense_learning_rate", "projection_rate", "eps", "max_norm"):
