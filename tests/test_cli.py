@@ -533,6 +533,30 @@ def test_bad_words_are_one_sentence(coset: Coset, words: tuple[str, ...], parts:
     assert tree(Path()) == before
 
 
+LONG = "a" * 20_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (LONG,),
+        (f"--{LONG}",),
+        ("inspect", LONG),
+        ("inspect", "small.csv", f"--{LONG}"),
+        ("train", "small.csv", "--out", LONG),
+        ("train", "small.csv", "--collisions", LONG),
+        ("train", "small.csv", "--checkpoint-every", LONG),
+        ("plan", "small.csv", "--budget", LONG),
+        ("evaluate", LONG),
+        ("predict", "run", "small.csv", "--out", f"{LONG}.csv"),
+        ("compress", LONG, "--budget", "25%"),
+    ],
+)
+@pytest.mark.usefixtures("csv")
+def test_a_sentence_is_short_whatever_words_were_given(coset: Coset, words: tuple[str, ...]) -> None:
+    assert len(coset(*words).sentence) < 900
+
+
 def test_a_recipe_with_a_wrong_key_names_file_and_key(coset: Coset) -> None:
     write(Path("mine.toml"), 'title = "T"\ndata = "x.csv"\n[trainig]\nepochs = 1\n[[rows]]\nname = "full"\n')
     sentence = coset("compare", "mine.toml").sentence

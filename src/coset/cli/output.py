@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from coset.errors import bounded
+
 err = Console(stderr=True)
 """For all that is not the result of a command."""
 
@@ -66,12 +68,12 @@ def show(found: dict[str, Any], as_json: bool, render: Any) -> None:
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as one sentence; takes the place of `warnings.showwarning`."""
-    print(f"coset: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"coset: warning: {bounded(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def fail(sentence: str) -> NoReturn:
     """Print what is wrong in one sentence, and end with code 2."""
-    print(f"coset: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"coset: {bounded(' '.join(sentence.split()))}", file=sys.stderr)
     sys.exit(2)
 
 
