@@ -220,7 +220,24 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     assert "say where it is now by --data" in coset("evaluate", "runs/a", later).sentence
     later.write_text("\n".join([header, *lines[1275:]]) + "\n")
     moved = coset("evaluate", "runs/a", later, "--data", "elsewhere", "--json").json
-    assert moved == {**first, "dataset": "later", "part": "all", "own": False}
+    assert moved == {**first, "dataset": "later", "part": "all", "own": False, "known": 1}  # as items are hashed
+    # Rows that it was trained on, in another order and among others, are told of.
+    mixed = [
+        *lines[1270:],
+        lines[3],
+        *lines[7:9],
+        lines[3],
+        "1,,1.5,nobody,,zz|a",
+        f"{1 - int(lines[7][0])}{lines[7][1:]}",
+    ]
+    later.write_text("\n".join([header, *mixed]) + "\n")
+    found = coset("evaluate", "runs/a", later, "--data", "elsewhere", "--json").json
+    assert (found["own"], found["rows"], found["known"]) == (False, 236, 10)
+    said = " ".join(coset("evaluate", "runs/a", later, "--data", "elsewhere").out.split())
+    assert (
+        "all 236 rows of data that are not those of the run, though 10 of them equal rows that it was trained on"
+        in said
+    )
     assert coset("evaluate", "runs/a", "--data", "elsewhere", "--json").json == first
 
 

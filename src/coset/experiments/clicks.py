@@ -30,6 +30,7 @@ from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSe
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.training.clicks.compress import CompressibleClicks
+from coset.training.clicks.known import known_rows
 from coset.training.clicks.run import FinishedClickRun, Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
@@ -220,9 +221,11 @@ class ClicksRecipe(Recipe):
                     f"leave --part out"
                 )
             metrics = finished.evaluate(data, part)
+            known = None if own else _known(finished, run, asked, data, part)
         rows = sum(data.parts.values()) if part == "all" else data.parts[part]
         return {"run": str(run), "dataset": data.name, "synthetic": data.synthetic, "own": own, "part": part,
-                "rows": rows, "trained_on": finished.metrics["rows"]["training"], **metrics}  # fmt: skip
+                "rows": rows, "trained_on": finished.metrics["rows"]["training"], "known": known,
+                **metrics}  # fmt: skip
 
     @classmethod
     def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
@@ -264,6 +267,17 @@ class ClicksRecipe(Recipe):
     def compressible(cls, run: Path, source: str | None = None) -> CompressibleClicks:
         """A click model."""
         return CompressibleClicks(run, source)
+
+
+def _known(finished: FinishedClickRun, run: Path, asked: Scored, data: ClickData, part: str) -> int | None:
+    """How many of the rows that were scored are equal to rows that the run was trained on; None where these are not at
+    hand."""
+    try:
+        trained = finished.own_data(run, asked.data)
+    except InputError:
+        return None
+    chosen = PARTS if part == "all" else (part,)
+    return known_rows([data.part(name) for name in chosen], trained.part("training"))
 
 
 def read_like(

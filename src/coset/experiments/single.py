@@ -107,7 +107,8 @@ def evaluate_run(
 
     Returns:
         The metrics, with `own`, whether these are the data of the run, `part`, `rows`, how many were scored, and
-        `trained_on`, how many it was trained on.
+        `trained_on`, how many it was trained on; of clicks that are not its own, `known`, how many of the rows say in
+        every column what a row says that it was trained on (null where its data are not there).
 
     Raises:
         InputError: no run there, one that is not finished, or data that do not fit it.
@@ -175,6 +176,8 @@ def _scored(found: Mapping[str, Any]) -> str:
     )
     learned = {"training": ", which is these", "all": ", which are among these"}
     among = learned.get(found["part"], "") if found["own"] else ""
+    if found.get("known"):
+        own += f", though {found['known']:,} of them equal rows that it was trained on"
     return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}"
 
 
