@@ -180,6 +180,18 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
     ):
         assert said in coset(*wrong, "--out", "c").sentence
     assert not Path("c").exists()
+    assert "leave out --time" in coset(*again, "--time", "when").sentence
+
+    # Of a run that was killed every command says how it is gone on with.
+    assert coset("compress", "run", "--budget", "50%", "--out", "small").code == 0
+    for run, how in (
+        ("run", f"repeat the command on {csv} that began it, with the same options and --resume"),
+        ("run-continued", "repeat the coset train run --continue that began it, with the same options and --resume"),
+        ("small", "repeat the coset compress that began it, with the same options, which makes it anew"),
+    ):
+        Path(run, "metrics.json").unlink()
+        for call in (("train", run), ("train", run, "--continue", "--epochs", 1), ("evaluate", run)):
+            assert coset(*call).sentence == f"{run}: this run is not finished; {how}"
 
 
 @pytest.mark.parametrize("seed", [2**63, -1, 99999999999999999999999])

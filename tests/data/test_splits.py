@@ -123,3 +123,15 @@ def test_rows_that_belong_together_stay_together(together: list[int], share: flo
 def test_groups_of_one_row_each_are_split_as_rows_are() -> None:
     rows = np.arange(1000)
     assert np.array_equal(random_split(1000, 0.15, 3).validation, random_split(1000, 0.15, 3, rows).validation)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([7, 7, 7, 7], r"all rows are of one time \(7\), .*holds the time, or split at random$"),
+        ([7, 7, 7, 9], r"the earliest rows are of one time \(7\), .*, take a smaller share, or split at random$"),
+    ],
+)
+def test_a_smaller_share_is_advised_where_it_helps(times: list[int], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        time_split(np.array(times), validation=0.5)

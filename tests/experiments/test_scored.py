@@ -89,6 +89,10 @@ def test_data_that_were_moved(coset: Coset, odd: Path) -> None:
     assert not Path("small").exists()
     assert coset("evaluate", "run", "--data", "moved.txt", "--json").json == {**first, "dataset": "moved"}
     assert coset("compress", "run", "--budget", "50%", "--out", "small", "--data", "moved.txt").code == 0
+    more = ("train", "run", "--continue", "--epochs", 1, "--out", "more", "--data", "moved.txt")
+    assert coset(*more).code == 0
+    for made in ("small", "more"):  # which know where the data are now
+        assert coset("evaluate", made).code == 0
     Path("moved.txt").write_text(Path("moved.txt").read_text().strip() + "0\n")
     for call in (("evaluate", "run"), ("compress", "run", "--budget", "50%", "--out", "other")):
         assert "holds other data than those that run was trained" in coset(*call, "--data", "moved.txt").sentence

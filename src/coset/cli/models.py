@@ -86,7 +86,7 @@ def train(
     `coset train movielens-1m --plan plan.json`
     """
     from coset.experiments.planning import read_plan
-    from coset.experiments.single import run_table, train_row
+    from coset.experiments.single import is_a_run, run_table, train_row
     from coset.experiments.words import Words
 
     if further:
@@ -94,7 +94,7 @@ def train(
             "--row": row, "--method": method, "--budget": budget, "--collisions": collisions, "--plan": plan,
             "--full-below": full_below, "--dim": dim, "--model": model, "--schema": schema, "--user": user,
             "--item": item, "--rating": rating, "--separator": separator, "--user-attribute": user_attribute,
-            "--item-attribute": item_attribute, "--seed": seed or None, "--tuning": tuning or None,
+            "--item-attribute": item_attribute, "--time": time, "--seed": seed or None, "--tuning": tuning or None,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value is not None]:
             raise InputError(f"--continue trains a run on as it is; leave out {', '.join(given)}")
@@ -104,7 +104,7 @@ def train(
     if data is not None:
         raise InputError("--data says where the data of a run are that is trained on, with --continue")
     if (Path(subject) / "run.json").is_file():
-        raise InputError(f"{subject} is a run; train it on by --continue --epochs N, or name the data to train on")
+        raise is_a_run(Path(subject))
     if row is not None and (method is not None or plan is not None):
         maker = "--method" if plan is None else "--plan"
         raise InputError(f"--row chooses a row that is there and {maker} makes one; give one of them")

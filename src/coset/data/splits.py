@@ -123,10 +123,10 @@ def time_split(times: np.ndarray, validation: float) -> Split:
     cut = np.partition(times, len(times) - held)[len(times) - held]
     validates = times >= cut
     if validates.all():
-        many = "all" if times.max() == cut else "the earliest"
+        one = times.max() == cut
         raise InputError(
-            f"{many} rows are of one time ({cut}), so a split by time leaves none to train on; check which column "
-            "holds the time, take a smaller share, or split at random"
+            f"{'all' if one else 'the earliest'} rows are of one time ({cut}), so a split by time leaves none to train "
+            f"on; check which column holds the time{'' if one else ', take a smaller share'}, or split at random"
         )
     return Split(np.flatnonzero(~validates), np.flatnonzero(validates), "time", times=times)
 

@@ -215,7 +215,7 @@ class RatingsRecipe(Recipe):
         _check(options)
         finished = FinishedRun.load(run)
         ratings = finished.own_ratings(run, source)
-        spec = replace(finished.spec, training=overridden(finished.spec.training, training, "training"))
+        spec = replace(finished.of_data_at(source), training=overridden(finished.spec.training, training, "training"))
         encoded = spec.prepare(ratings)
         steps = spec.training.epochs * -(-len(encoded.split.training) // spec.training.batch_size)
         progress.begin(steps)

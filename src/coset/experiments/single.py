@@ -19,7 +19,7 @@ from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Scored
 from coset.files import read_json
 from coset.sizes import format_size
-from coset.training.seal import RUN
+from coset.training.seal import METRICS, RUN, unfinished
 
 
 def train_row(
@@ -76,6 +76,13 @@ def train_on(
     beginning = about["continued"]
     words = _continued(beginning, about["spec"]["training"])
     return {"name": f"{beginning['run']}, trained on", **found, "continued": {**beginning, "words": words}}
+
+
+def is_a_run(folder: Path) -> InputError:
+    """The error for the folder of a run where data are expected."""
+    if not (folder / METRICS).is_file():
+        return unfinished(folder)
+    return InputError(f"{folder} is a run; train it on by --continue --epochs N, or name the data to train on")
 
 
 def _continued(beginning: Mapping[str, Any], training: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class CompressibleRatings(CompressibleRun):
         self._training, self._validation = (
             whole.take(torch.from_numpy(rows)) for rows in (encoded.split.training, encoded.split.validation)
         )
-        self._run, self._model, self._spec = run, run.model, run.spec
+        self._run, self._model, self._spec = run, run.model, run.of_data_at(source)
         self.tables = tables_of(run.spec.model, run.user, run.item)
         self.other_bytes = self.bytes - ledger.inference_bytes(run.model.embeddings.components())
         self.dataset, self.synthetic = ratings.name, ratings.synthetic

@@ -311,6 +311,10 @@ class FinishedRun:
             raise InputError(f"{where}: holds other data than those that {folder} was trained with{more}")
         return ratings
 
+    def of_data_at(self, source: str | None) -> RunSpec:
+        """Its choices, for a run of the same data, which were moved to `source`."""
+        return self.spec if source is None else replace(self.spec, data=replace(self.spec.data, source=source))
+
     def own_source(self, folder: Path, moved: str | None = None) -> str:
         """Where the ratings that the run was made of are: `moved`, or else where they were.
 

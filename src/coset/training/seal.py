@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from coset import settings
-from coset.errors import InputError
+from coset.errors import InputError, brief
 from coset.files import read_json, write_json
 from coset.training import checkpoint
 from coset.training.checkpoint import Saved
@@ -116,6 +116,19 @@ def write_finished(
     write_json(folder / METRICS, {**metrics, _SEAL: {"model": model, "metrics": _digest_of_value(metrics)}})
 
 
+def unfinished(folder: Path) -> InputError:
+    """The error for a run that was begun and is not done, which says how it is gone on with."""
+    about: Any = read_json(folder / RUN)
+    command, more = "command", "with the same options and --resume"
+    with suppress(KeyError, TypeError):  # where run.json says nothing of it
+        command = f"command on {brief(about['spec']['data']['source'], quoted=False)}"
+    with suppress(KeyError, TypeError):
+        command = f"coset train {brief(about['continued']['run'], quoted=False)} --continue"
+    if isinstance(about, dict) and "compressed" in about:
+        command, more = "coset compress", "with the same options, which makes it anew"
+    return InputError(f"{folder}: this run is not finished; repeat the {command} that began it, {more}")
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[Finished]:
     """The finished run in `folder`.
@@ -127,7 +140,7 @@ def opened(folder: Path) -> Iterator[Finished]:
     if not (folder / RUN).is_file():
         raise InputError(f"{folder}: no run here (a run has a {RUN})")
     if not (folder / METRICS).is_file():
-        raise InputError(f"{folder}: this run is not finished; continue it with --resume")
+        raise unfinished(folder)
     metrics, seal = _read_metrics(folder / METRICS)
     with checkpoint.opened(folder / MODEL, "model") as saved:
         if saved.digest != seal.get("model"):

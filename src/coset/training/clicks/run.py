@@ -419,7 +419,8 @@ class FinishedClickRun:
             )
         data = ClickData.open(place)
         if described(data) != self.data:
-            raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with")
+            more = "; say where those are by --data" if source is None else ""
+            raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with{more}")
         return data
 
     def is_own(self, data: ClickData) -> bool:
