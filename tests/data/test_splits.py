@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coset.data.splits import Split, ordered_split, random_split
+from coset.data.splits import Split, ordered_split, random_split, time_split
 from coset.errors import InputError
 
 
