@@ -15,7 +15,7 @@ from coset import EmbeddingBagCollection, Full, Hashing, LowRank, QuotientRemain
 from coset.kernels.sums import no_slots
 from coset.ledger.fused import _STEPS, places_of
 from coset.methods import Method, registered
-from coset.optimizers.base import _LONGEST
+from coset.optimizers.behind import _LONGEST
 from coset.testing.cases import attributed
 
 TABLE = attributed("ids", 200, 16)

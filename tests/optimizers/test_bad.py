@@ -298,7 +298,7 @@ class Two(nn.Module):
         return {f"{name}.{side}": of[name] for side, of in (("l", left), ("r", right)) for name in of}
 
 
-@pytest.mark.parametrize("where", ["_together", "apply", "bring_all", "find_rows", "add_gradients"])
+@pytest.mark.parametrize("where", ["together", "apply", "bring_all", "find_rows", "add_gradients"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, twin = Two(), Two()
@@ -325,7 +325,7 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with monkeypatch.context() as patch:
-            if where not in ("_together", "apply"):
+            if where not in ("together", "apply"):
                 patch.setattr(room, where, interrupted)
             if where != "bring_all" or kind != "dense":
                 backward_again = where in ("find_rows", "add_gradients")
@@ -349,11 +349,11 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
         handler = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
     assert handler is signal.default_int_handler
-    if where == "_together":
+    if where == "together":
         assert optimizer.steps == 3
         assert difference(state(model, optimizer), state(twin, other)) is None
         optimizer.step()  # the gradients still wait
-    if where in ("apply", "_together") or (where == "bring_all" and kind != "dense"):
+    if where in ("apply", "together") or (where == "bring_all" and kind != "dense"):
         backward(twin, 7)
         other.step()
         assert optimizer.steps == 4

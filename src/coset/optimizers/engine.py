@@ -22,7 +22,7 @@ from coset.methods.program import DTYPES, Lookup, Program
 from coset.optimizers import operators
 
 if TYPE_CHECKING:
-    from coset.optimizers.base import TableOptimizer
+    from coset.optimizers.owning import Owning
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Engine:
         optimizer: that owns the tables.
     """
 
-    def __init__(self, program: Program, optimizer: TableOptimizer) -> None:
+    def __init__(self, program: Program, optimizer: Owning) -> None:
         self.program, self.dense = program, optimizer.dense
         # Not held: what refers to itself is freed only when Python looks for such things, and tables are large.
         self._optimizer = weakref.ref(optimizer)
@@ -69,7 +69,7 @@ class Engine:
         self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
 
     @property
-    def optimizer(self) -> TableOptimizer:
+    def optimizer(self) -> Owning:
         """The optimizer that owns the tables, as long as it or they are in use."""
         found = self._optimizer()
         if found is None:

@@ -1,0 +1,102 @@
+"""Tables some of whose rows have missed steps, and how these are made up for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from coset.kernels import updates
+from coset.kernels.compile import SMALL, exclusively, launch
+from coset.optimizers.engine import Call, Engine
+from coset.optimizers.history import History
+
+_LONGEST = 1 << 16
+"""Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
+
+
+class Behind(torch.optim.Optimizer):
+    """What brings rows to the last step, where the optimizer is dense; else no row is ever behind."""
+
+    dense: bool = False
+    """Whether rows without a gradient change, too."""
+
+    engines: list[Engine]
+    """One for each collection."""
+    _begun: int
+    """The step to which all rows are brought."""
+    _history: History
+    """What the steps since then did."""
+    _numbers: np.ndarray
+    """What kernels are told of them."""
+    _precision: float
+    _smallest: float
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return int(self.param_groups[0]["steps"])
+
+    @torch.no_grad()
+    def synchronize(self) -> None:
+        """Bring every row to the last step. `state_dict` and `materialize` of the tables do it by themselves; call it
+        before reading a parameter directly."""
+        if not self.dense or self._begun == self.steps:
+            return
+        self._bring_all([engine.addresses() for engine in self.engines])
+
+    def _bring_all(self, places: Sequence[np.ndarray]) -> None:
+        def bring() -> None:
+            for engine, arrays in zip(self.engines, places, strict=True):
+                launch(
+                    updates.bring_all, SMALL, arrays, engine.states, self.steps, self._begun, self._numbers,
+                    *self._history.arrays, engine.like,
+                )  # fmt: skip
+            self._begun = self.steps
+
+        exclusively(wholly, bring)
+
+    def bring(self, call: Call) -> None:
+        """Bring the rows that a call is about to read to the last step."""
+        if not self.dense or self._begun == self.steps:
+            return
+        launch(
+            updates.bring, call.shape.ids, call.shape.tasks, call.shape.uses, call.features, call.rows,
+            call.piece_of, call.arrays, call.engine.states, self.steps, self._begun, self._numbers,
+            *self._history.arrays, call.engine.like,
+        )  # fmt: skip
+
+    def _note(self, now: int, rates: Sequence[float]) -> None:
+        """Write down what step `now` does to rows, for those that are brought to it later."""
+        if not self.dense:
+            self._begun = now - 1
+        elif now - 1 - self._begun >= _LONGEST or self._numbers is not self._new_numbers():
+            self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
+        self._numbers = self._new_numbers()
+        first, second = self.param_groups[0]["betas"]
+        self._history.put(
+            now - 1 - self._begun,
+            [rate / (1 - first**now) for rate in rates],
+            (1 - second**now) ** -0.5,
+            [1 - rate * group["weight_decay"] for rate, group in zip(rates, self.param_groups, strict=True)],
+        )
+
+    def _new_numbers(self) -> np.ndarray:
+        group = self.param_groups[0]
+        # Or it would be zero in this type, and 0/0 of a zero gradient NaN.
+        eps = max(float(group["eps"]), self._smallest)
+        return updates.numbers_of(eps, *map(float, group["betas"]), self._precision)
+
+
+def wholly(work: Callable[[], None]) -> None:
+    """Do all of `work`, of which doing some part twice does no more than once: an interrupt from the keyboard waits."""
+    waits: KeyboardInterrupt | None = None
+    while True:
+        try:
+            work()
+            break
+        except KeyboardInterrupt as interrupt:
+            waits = interrupt
+    if waits is not None:
+        raise waits

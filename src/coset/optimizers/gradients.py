@@ -1,0 +1,58 @@
+"""Gradients that wait for a step: those of several backward passes as one, their norm, and which are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+
+import numpy as np
+
+from coset.kernels import layout
+from coset.optimizers.engine import Engine, Gradients
+
+
+def together(engine: Engine) -> Gradients | None:
+    """The gradients of all backward passes since the last step, as one."""
+    filled = [found for found in engine.pending if len(found.tasks)]  # a call may ask for no ids at all
+    if len(filled) <= 1:
+        return filled[0] if filled else None
+    width = engine.program.arrays[:, layout.ARRAY_WIDTH]
+    rows: dict[int, list[np.ndarray]] = {}
+    values: dict[int, list[np.ndarray]] = {}
+    for found in filled:
+        for task, count in zip(found.tasks, found.counts, strict=True):
+            array, room, start = int(task[layout.TASK_ARRAY]), task[layout.ROOM], task[layout.SUMS]
+            rows.setdefault(array, []).append(found.distinct[room : room + count])
+            values.setdefault(array, []).append(
+                found.sums[start : start + count * width[array]].reshape(count, width[array])
+            )
+    tasks, distinct, sums, squares = [], [], [], []
+    room = start = 0
+    for array, parts in rows.items():
+        each, place = np.unique(np.concatenate(parts), return_inverse=True)
+        total = np.zeros((len(each), width[array]), engine.program.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+            np.add.at(total, place, np.concatenate(values[array]))
+        tasks.append([array, 0, 1, room, start, 0, 0])
+        distinct.append(each)
+        sums.append(total.reshape(-1))
+        squares.append(float(np.square(total, dtype=np.float64).sum()))
+        room, start = room + len(each), start + total.size
+    return Gradients(
+        np.array(tasks, np.int64), np.concatenate(distinct), np.concatenate(sums),
+        np.array([len(each) for each in distinct], np.int64), np.array(squares), sum(squares),
+    )  # fmt: skip
+
+
+def norm_of(parts: Iterable[Gradients | None]) -> float:
+    """The norm of all of them."""
+    return sqrt(sum(found.square for found in parts if found is not None))
+
+
+def not_finite(engine: Engine, found: Gradients, limit: float) -> str | None:
+    """A table with a gradient that is NaN or infinite, or whose squares are beyond a limit."""
+    for task, squares in zip(found.tasks, found.squares, strict=True):
+        if not squares < limit:
+            parameter = engine.program.parameters[task[layout.TASK_ARRAY]]
+            return next(n for n, m in engine.program.modules.items() if any(p is parameter for p in m.parameters()))
+    return None
