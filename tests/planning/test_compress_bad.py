@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -45,6 +47,14 @@ def bad(change: Callable[[Any], Any], **options: Any) -> Callable[[], Model]:
         return model
 
     return make
+
+
+def calling(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    def call(ids: Tensor) -> Tensor:
+        found: Tensor = module(ids)
+        return found
+
+    return call
 
 
 def everything(model: nn.Module) -> dict[str, Any]:
@@ -92,6 +102,9 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "gradient hook": (bad(lambda m: m.inner["bad"].weight.register_hook(lambda g: g)), "its weight has hooks"),
     "tied to a layer": (bad(lambda m: setattr(m.head, "weight", m.inner["bad"].weight)), "tied to 'head.weight'"),
     "in a list": (bad(lambda m: setattr(m, "all", [m.fine, {"x": (m.inner["bad"],)}])), "'all' refers to it"),
+    "bound": (bad(lambda m: setattr(m, "look", m.inner["bad"].forward)), "'look' refers to it"),
+    "partial": (bad(lambda m: setattr(m, "look", partial(F.embedding, weight=m.inner["bad"].weight))), "'look' refers"),
+    "closed over": (bad(lambda m: setattr(m, "look", calling(m.inner["bad"]))), "'look' refers to it"),
     "weight in a list": (bad(lambda m: setattr(m, "all", [m.inner["bad"].weight])), "'all' refers to it"),
     "memory": (bad(lambda m: setattr(m.head.weight, "data", m.inner["bad"].weight.data)), "memory of 'head.weight'"),
     "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "made of others"),
@@ -189,6 +202,12 @@ def test_a_plan_that_does_not_fit_the_model_is_refused_and_nothing_changes(case:
     with pytest.raises(InputError, match=re.escape(RULES[case][1])):
         compress_(model, plan, **options)
     assert as_before(model, before)
+
+
+def test_a_table_that_is_compiled_by_itself_is_named() -> None:
+    model = nn.ModuleDict({"bad": torch.compile(nn.Embedding(20, 4), backend="eager")})  # which goes on using it
+    with pytest.raises(InputError, match=r"^module 'bad\._orig_mod': 'bad\.forward' refers to it"):
+        compress_(model, LowRank(2))
 
 
 def test_an_interrupt_between_two_swaps_undoes_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

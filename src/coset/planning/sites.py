@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, cast
 
 import torch
@@ -153,9 +156,24 @@ class Holders:
 
 
 def _held(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
-    """Tensors and modules in an attribute, or in lists and dicts there."""
+    """Tensors and modules in an attribute, or in lists, dicts and functions there."""
     if isinstance(value, nn.Module | Tensor):
         yield value
     elif depth and isinstance(value, list | tuple | set | frozenset | dict):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _held(item, depth - 1)
+    elif depth and callable(value):
+        for item in _bound(value):
+            yield from _held(item, depth - 1)
+
+
+def _bound(function: Any) -> Iterator[Any]:
+    """What a function goes on using, whatever is put in its place: as `torch.compile(module)` does of the module."""
+    if isinstance(function, MethodType):
+        yield function.__self__
+    elif isinstance(function, partial):
+        yield from (function.func, *function.args, *function.keywords.values())
+    elif isinstance(function, FunctionType):
+        for cell in function.__closure__ or ():
+            with suppress(ValueError):  # an empty one
+                yield cell.cell_contents
