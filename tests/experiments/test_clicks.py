@@ -220,6 +220,18 @@ def test_the_twin_is_made_once(tmp_path: Path) -> None:
     assert recipe.facts(data, data)["noise_floor"] == data.facts["best_log_loss"]
 
 
+def test_a_change_within_a_large_log_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coset.data.clicks.source._ENDS", 20)
+    (tmp_path / "schema.toml").write_text("label = 'y'\ncategorical = ['c']\n")
+    log, source = tmp_path / "log.csv", ClickSource(str(tmp_path / "log.csv"), str(tmp_path / "schema.toml"))
+    log.write_text("y,c\n" + "1,x\n0,z\n" * 20)
+    first = source.load(tmp_path)
+    assert source.load(tmp_path).folder == first.folder
+    text = log.read_text()
+    log.write_text(text[:80] + "0,x\n" + text[84:])
+    assert source.load(tmp_path).fingerprint != first.fingerprint
+
+
 def test_another_schema_is_prepared_beside_the_first(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("y,a,b,c\n" + "1,2,3,x\n0,4,5,z\n" * 20)
     schema, found = tmp_path / "schema.toml", []

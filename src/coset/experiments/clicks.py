@@ -87,7 +87,9 @@ class ClickSource:
             if self.source in BUILT_IN:
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
             raise
-        return {"schema": schema, "files": [LogFile(shard).fingerprint() for shard in files]}
+        # The time of its last change, too: a large log is not read for it, and may have changed in the middle alone.
+        found = [LogFile(shard).fingerprint() | {"changed": shard.path.stat().st_mtime_ns} for shard in files]
+        return {"schema": schema, "files": found}
 
     def _prepared(self, folder: Path, progress: Any) -> ClickData:
         chosen = settings.make(PrepareSettings, self.prepare, "prepare")
