@@ -100,7 +100,10 @@ class Described:
             raise InputError(
                 f"{path}: of version {version}, but this coset reads version {VERSION}; prepare the data again"
             )
-        found = settings.make(cls, told, str(path))
+        try:
+            found = settings.make(cls, told, str(path))
+        except InputError as error:
+            raise InputError(f"{error}; restore it, or prepare the data again") from None
         if wrong := found._wrong():
             raise InputError(f"{path}: damaged ({wrong}); prepare the data again")
         if found.sha256 != _digest(told, ("sha256",)):
