@@ -53,7 +53,22 @@ def test_the_rows_that_are_scored(coset: Coset, odd: Path) -> None:
     later = coset("evaluate", "run", "later.csv", "--json").json
     assert (later["own"], later["part"], later["rows"], later["trained_on"]) == (False, "all", 2999, 2550)
     said = words(coset("evaluate", "run", "later.csv"))
-    assert "all 2,999 rows of data that are not those of the run; the run was trained on 2,550 rows" in said
+    assert "all 2,999 rows of data that are not those of the run, though 2,5" in said
+    assert "of them equal rows that it was trained on; the run was trained on 2,550 rows" in said
+    shuffled = frame.sample(fraction=1.0, shuffle=True, seed=0)
+    shuffled.write_csv("shuffled.csv", separator=";")
+    again = coset("evaluate", "run", "shuffled.csv", "--json").json
+    assert (again["own"], again["rows"]) == (False, 3000)
+    assert again["known"] >= 2550  # a few rows that validate equal others
+    new = frame.with_columns(polars.lit(0.5).alias("how much"))
+    new.write_csv("new.csv", separator=";")
+    assert coset("evaluate", "run", "new.csv", "--json").json["known"] == 0
+    Path("away.txt").write_bytes(odd.read_bytes())
+    odd.unlink()
+    assert coset("evaluate", "run", "shuffled.csv", "--json").json["known"] is None
+    said = words(coset("evaluate", "run", "shuffled.csv"))
+    assert "(how many of them it was trained on is not known)" in said
+    assert coset("evaluate", "run", "shuffled.csv", "--data", "away.txt", "--json").json == again
     assert (
         "not the data that run was trained on" in coset("evaluate", "run", "later.csv", "--part", "training").sentence
     )

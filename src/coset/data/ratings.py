@@ -14,7 +14,7 @@ import numpy as np
 from coset.data.attributes import Attributes, rows_by_id
 from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
-from coset.data.ids import as_ids
+from coset.data.ids import are_text, as_ids
 from coset.data.shards import is_given, unpacked_name
 from coset.errors import InputError, unknown
 
@@ -112,6 +112,24 @@ class Ratings:
     def repeated(self) -> int:
         """How many rows rate an item that the same user rated in an earlier row."""
         return 0 if self.pairs is None else len(self) - int(self.pairs.max()) - 1
+
+    def equal_to(self, others: Ratings) -> int:
+        """How many rows have the user, the item and the rating of one of the rows of `others`.
+
+        Example:
+            >>> one = Ratings("one", [1, 2, 3], [7, 7, 8], [1.0, 2.0, 3.0])
+            >>> one.equal_to(Ratings("two", ["3", "1"], [8, 7], [3.0, 5.0]))
+            1
+        """
+        numbers = np.zeros(len(self) + len(others), dtype=np.int64)
+        for mine, theirs in (
+            (self.users, others.users), (self.items, others.items), (self.ratings, others.ratings)
+        ):  # fmt: skip
+            if are_text(mine) != are_text(theirs):
+                mine, theirs = (of if are_text(of) else of.astype(str).astype(object) for of in (mine, theirs))
+            values = rows_by_id(np.concatenate([mine, theirs]))[0]
+            numbers = np.unique(numbers * (int(values.max()) + 1) + values, return_inverse=True)[1]
+        return int(np.isin(numbers[: len(self)], numbers[len(self) :]).sum())
 
     def select(self, index: Any) -> Ratings:
         """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""

@@ -169,9 +169,10 @@ class RatingsRecipe(Recipe):
             encoded = finished.spec.prepare(ratings)
             rows = encoded.ratings.select(getattr(encoded.split, part))
         errors = finished.evaluate(rows)
+        known = None if own else _known(finished, run, asked, rows)
         return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "own": own, "part": part,
-                "rows": errors.count, "trained_on": finished.metrics["rows"]["training"], "mse": errors.mse,
-                "mae": errors.mae}  # fmt: skip
+                "rows": errors.count, "trained_on": finished.metrics["rows"]["training"], "known": known,
+                "mse": errors.mse, "mae": errors.mae}  # fmt: skip
 
     @classmethod
     def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
@@ -239,6 +240,16 @@ def _check(options: Options) -> None:
             "ratings are trained with a checkpoint after every epoch and without event files; "
             "--checkpoint-every, --keep and --tensorboard are for click models"
         )
+
+
+def _known(finished: FinishedRun, run: Path, asked: Scored, rows: Ratings) -> int | None:
+    """How many rows equal one that the run was trained on, wherever they lie in their file; `None` where its data are
+    not at hand."""
+    try:
+        encoded = finished.spec.prepare(finished.own_ratings(run, asked.data))
+    except InputError:
+        return None
+    return rows.equal_to(encoded.ratings.select(encoded.split.training))
 
 
 def read_like(finished: FinishedRun, asked: Scored) -> Ratings:

@@ -114,8 +114,9 @@ def evaluate_run(
 
     Returns:
         The metrics, with `own`, whether these are the data of the run, `part`, `rows`, how many were scored, and
-        `trained_on`, how many it was trained on; of clicks that are not its own, `known`, how many of the rows say in
-        every column what a row says that it was trained on (null where its data are not there).
+        `trained_on`, how many it was trained on; of data that are not its own, `known`, how many of the rows say what a row
+        says that it was trained on: the user, item and rating, of clicks every column (null where its data are not
+        there).
 
     Raises:
         InputError: no run there, one that is not finished, or data that do not fit it.
@@ -185,6 +186,8 @@ def _scored(found: Mapping[str, Any]) -> str:
     among = learned.get(found["part"], "") if found["own"] else ""
     if found.get("known"):
         own += f", though {found['known']:,} of them equal rows that it was trained on"
+    elif not found["own"] and found.get("known") is None:
+        own += " (how many of them it was trained on is not known)"
     return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}"
 
 
