@@ -114,8 +114,8 @@ def evaluate_run(
 
     Returns:
         The metrics, with `own`, whether these are the data of the run, `part`, `rows`, how many were scored, and
-        `trained_on`, how many it was trained on; of data that are not its own, `known`, how many of the rows say what a row
-        says that it was trained on: the user, item and rating, of clicks every column (null where its data are not
+        `trained_on`, how many it was trained on; of data that are not its own, `known`, how many of the rows say what a
+        row says that it was trained on: the user, item and rating, of clicks every column (null where its data are not
         there).
 
     Raises:
