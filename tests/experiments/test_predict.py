@@ -104,6 +104,8 @@ def test_parts_of_several_forms(coset: Coset, run: str) -> None:
     Path("parts/3.csv").write_text("userId,movieId\n1,2\n")
     said = coset("predict", run, "parts", "--out", "q.parquet").sentence
     assert said == "parts/1.csv: has a column of ratings, and parts/3.csv has none; predict them one by one"
+    wrong = coset("predict", "run", "parts/1.csv", "--rating", "nope", "--out", "q.csv").sentence
+    assert "no column 'nope' for the rating" in wrong
     assert "no file fits this pattern" in coset("predict", run, "parts/9*", "--out", "q.csv").sentence
     polars.DataFrame({"userId": [[1, 2]], "movieId": [3]}).write_parquet("lists.parquet")
     assert "where one user a row is expected" in coset("predict", run, "lists.parquet", "--out", "q.csv").sentence

@@ -33,15 +33,18 @@ class Pairs:
     ratings: Any
 
 
+@dataclass(frozen=True)
 class _PairColumns(Columns):
-    """Columns of a user, an item and, where there is one, a rating."""
+    """Columns of a user, an item and, where there is one or it must be there, a rating."""
+
+    rated: bool = False
 
     def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
         pair = self._find_one("user", names, where), self._find_one("item", names, where)
         if pair[0] == pair[1]:
             raise InputError(f"{where}: user and item must be two columns, but both are {names[pair[0]]!r}")
-        if self.rating is not None and self.rating in names:
-            return *pair, list(names).index(self.rating)
+        if self.rating is not None and (self.rated or self.rating in names):
+            return *pair, self._find_one("rating", names, where)
         with suppress(InputError):
             found = Columns().find(names, where)
             if found[2] not in pair:
@@ -51,7 +54,7 @@ class _PairColumns(Columns):
 
 def read_pairs(
     path: Path, user: str | None = None, item: str | None = None, rating: str | None = None,
-    separator: str | None = None,
+    separator: str | None = None, rated: bool = False,
 ) -> Iterator[Pairs]:  # fmt: skip
     """The rows in the files at `path`, block by block, so that their number does not matter; empty ones are left out.
 
@@ -59,6 +62,7 @@ def read_pairs(
         path: as of `coset.data.load_ratings`.
         user, item, rating: names of the columns; a usual name is found by itself, and there may be no rating.
         separator: between the values of a line; found by itself.
+        rated: whether the column that is called `rating` must be there.
 
     Raises:
         InputError: the file is not there or not readable, an id is missing, or one of several files has a column of
@@ -67,7 +71,7 @@ def read_pairs(
     with readable(path):
         found = find(path)
         layout = found.layout
-        wanted = Wanted(_PairColumns(user, item, rating), separator or layout, False if layout else None)
+        wanted = Wanted(_PairColumns(user, item, rating, rated=rated), separator or layout, False if layout else None)
         first, expected = "", 0
         for file in found.files:
             for block in source_of(file).blocks(file, wanted):

@@ -191,7 +191,7 @@ class RatingsRecipe(Recipe):
         elif not is_given(path := Path(source).expanduser()):
             raise InputError(f"{source}: no such file")
         else:
-            blocks = read_pairs(path, **names)
+            blocks = read_pairs(path, **names, rated=asked.columns.get("rating") is not None)
         first = 1
         for block in blocks:
             ids, columns = [], {}

@@ -75,7 +75,7 @@ def train_on(
     about = read_json(out / RUN)
     beginning = about["continued"]
     words = _continued(beginning, about["spec"]["training"])
-    return {"name": f"{beginning['run']}, trained on", **found, "continued": {**beginning, "words": words}}
+    return {"name": f"{beginning['run']} continued", **found, "continued": {**beginning, "words": words}}
 
 
 def is_a_run(folder: Path) -> InputError:
