@@ -593,6 +593,9 @@ def test_one_user_can_be_evaluated(coset: Coset, csv: Path) -> None:
     assert coset("train", csv, "--row", "bias only", "--epochs", 1, "--out", "run").code == 0
     later = write(Path("later.csv"), "userId,movieId,rating\n1,2,3\n1,3,4\n")
     assert coset("evaluate", "run", later, "--json").json["rows"] == 2
+    write(later, "".join(later.read_text().splitlines(keepends=True)[:2]))
+    shown = [line for line in coset("evaluate", "run", later).out.splitlines() if line.startswith("scored: ")]
+    assert shown[0].startswith("scored: the only row of data that are not")
 
 
 def test_a_training_that_diverges_is_one_sentence_and_leaves_its_folder_for_another(coset: Coset, csv: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -147,7 +148,7 @@ HEADINGS = {
 """Metrics in words."""
 
 
-def run_table(metrics: dict[str, Any]) -> Table:
+def run_table(metrics: dict[str, Any]) -> Group:
     """The history of a run, as a table for the terminal."""
     title = f"{metrics['name']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
     table = Table(title=Text(_labelled(title + format_size(metrics["bytes"]), metrics)), title_justify="left")
@@ -159,29 +160,25 @@ def run_table(metrics: dict[str, Any]) -> Table:
         values = (_number(of[key]) for key, _, _ in shown)
         table.add_row(f"{of['epoch']:.4g}", *values, f"{of['seconds']:.1f}")
     words = f"\n{metrics['continued']['words']}" if "continued" in metrics else ""
-    table.caption, table.caption_justify = Text(f"run: {metrics['run']}{words}"), "left"
-    return table
+    return Group(table, Text(f"run: {metrics['run']}{words}"))  # a caption would be as narrow as the table
 
 
-def evaluation_table(found: dict[str, Any]) -> Table:
+def evaluation_table(found: dict[str, Any]) -> Group:
     """The metrics of a run on some data, as a table for the terminal."""
     table = Table(title=Text(_labelled(f"{found['run']} on {found['dataset']}", found)), title_justify="left")
     names = [name for name in HEADINGS if name in found]
     for heading in ("rows", *(HEADINGS[name] for name in names)):
         table.add_column(heading, justify="right")
     table.add_row(f"{found['rows']:,}", *(_number(found[name]) for name in names))
-    table.caption, table.caption_justify = Text(_scored(found)), "left"
-    return table
+    return Group(table, Text(_scored(found)))
 
 
 def _scored(found: Mapping[str, Any]) -> str:
     """Which rows were scored, in words."""
     own = "the run's own data" if found["own"] else "data that are not those of the run"
-    rows = (
-        f"all {found['rows']:,} rows"
-        if found["part"] == "all"
-        else f"the {found['part']} part, {found['rows']:,} rows,"
-    )
+    count = f"{found['rows']:,} {'row' if found['rows'] == 1 else 'rows'}"
+    whole = "the only row" if found["rows"] == 1 else f"all {count}"
+    rows = whole if found["part"] == "all" else f"the {found['part']} part, {count},"
     learned = {"training": ", which is these", "all": ", which are among these"}
     among = learned.get(found["part"], "") if found["own"] else ""
     if found.get("known"):
