@@ -37,6 +37,7 @@ from coset.training.further import Beginning, epochs_of
 from coset.training.fused import Engine
 from coset.training.loop import Interactions, Trainer
 from coset.training.metrics import Errors, evaluate
+from coset.training.own import check_own, place_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, write_finished
 from coset.training.settings import TrainingSettings
 
@@ -306,9 +307,7 @@ class FinishedRun:
                     f"{error}; {folder} was trained on what came by it: say where that is by --data"
                 ) from None
             raise error from None
-        if fingerprint(ratings) != self.about["data"]:
-            more = "; say where those are by --data" if source is None else ""
-            raise InputError(f"{where}: holds other data than those that {folder} was trained with{more}")
+        check_own(fingerprint(ratings) == self.about["data"], where, folder, source)
         return ratings
 
     def of_data_at(self, source: str | None) -> RunSpec:
@@ -321,12 +320,11 @@ class FinishedRun:
         Raises:
             InputError: nothing is there any more; names the `folder` of the run.
         """
-        if moved is not None:
-            return moved
-        source = self.spec.data.source
-        if source not in DATASETS and not is_given(Path(source).expanduser()):
-            raise InputError(f"{source}: not there, and {folder} was trained on it; say where it is now by --data")
-        return source
+
+        def is_there(source: str) -> bool:
+            return source in DATASETS or is_given(Path(source).expanduser())
+
+        return place_of(folder, self.spec.data.source, moved, is_there)
 
     def evaluate(self, ratings: Ratings) -> Errors:
         """Errors on any ratings of the same schema.

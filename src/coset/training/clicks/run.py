@@ -45,6 +45,7 @@ from coset.training.folder import (
     versions,
 )
 from coset.training.further import Beginning, epochs_of
+from coset.training.own import check_own, place_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, write_finished
 
 TASK = "clicks"
@@ -411,16 +412,13 @@ class FinishedClickRun:
         Raises:
             InputError: they are not there, or are others.
         """
-        place = Path(source or self.metrics["prepared"])
-        if source is None and not (place / PREPARED).exists():
-            raise InputError(
-                f"{place}: not there, and {folder} was trained on it and numbers ids by its vocabularies; say where "
-                f"it is now by --data"
-            )
-        data = ClickData.open(place)
-        if described(data) != self.data:
-            more = "; say where those are by --data" if source is None else ""
-            raise InputError(f"{data.folder}: holds other data than those that {folder} was trained with{more}")
+
+        def is_prepared(place: str) -> bool:
+            return (Path(place) / PREPARED).exists()
+
+        besides = " and numbers ids by its vocabularies"
+        data = ClickData.open(place_of(folder, self.metrics["prepared"], source, is_prepared, besides))
+        check_own(described(data) == self.data, data.folder, folder, source)
         return data
 
     def is_own(self, data: ClickData) -> bool:
