@@ -247,4 +247,5 @@ def _why(one: Candidate, table: Table, learnable: float) -> str:
     meets = (
         "no traffic meets that of other ids" if others < 5e-4 else f"of the traffic of a row {others:.1%} is others'"
     )
-    return f"{size}; {meets}; ids keep {one.kept.dims.sum():.1f} of the {learnable:.1f} dims that they can learn"
+    kept = f"an id keeps {one.kept.dims.sum():.1f} dims on average"
+    return f"{size}; {meets}; {kept}, where its training rows could fill {learnable:.1f} in vectors of any width"

@@ -112,6 +112,10 @@ def _difference(where: str, there: Any, here: Any) -> str | None:
             if (found := _difference(f"{where}[{number}]", *pair)) is not None:
                 return found
         return None
+    if there != here and where == "order":
+        return (
+            f"it was made {'with' if there else 'without'} an order, and this one {'with' if here else 'without'} one"
+        )
     return None if there == here else f"{where} is {_short(there)} there and {_short(here)} here"
 
 
