@@ -157,9 +157,10 @@ class TableOptimizer(Owning):
             if self.nonfinite == "skip":
                 self.skipped += 1
                 return loss
-            table = next((repr(name) for name in names if name is not None), "of all")  # all together may overflow
+            named = (f"table {name!r}" for name in names if name is not None)
+            where = next(named, "all tables together")  # whose squares may overflow where those of none do
             raise FloatingPointError(
-                f"table {table}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
+                f"{where}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
                 f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
         rows = sum(len(found.distinct) for _, found in waiting if found is not None)
