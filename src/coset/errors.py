@@ -101,5 +101,8 @@ def brief(value: object, most: int = 80, *, quoted: bool = True) -> str:
     """
     if isinstance(value, int) and value.bit_length() > 1000:  # whose digits Python may refuse to write
         return f"a number of {value.bit_length()} bits"
-    text = repr(value) if quoted else str(value)
+    try:
+        text = repr(value) if quoted else str(value)
+    except Exception:  # of a number as above within something else, or of a class whose own fails
+        return f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 1]}…"

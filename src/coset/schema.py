@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from coset.errors import InputError, brief
+from coset.settings import LARGEST_SIZE, number, whole
 
 COMPUTED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that vectors may have: float8 and narrower ones are for storage, and torch has no arithmetic for them."""
@@ -58,13 +59,12 @@ class Table:
             raise InputError(f"a table needs a name, a string without dots, not {self.name!r}")
         self._set_whole("num_embeddings", self.num_embeddings)
         self._set_whole("embedding_dim", self.embedding_dim)
-        if isinstance(self.std, bool) or not isinstance(self.std, int | float | np.integer | np.floating):
-            raise InputError(f"table {self.name!r}: std must be a number, not {self.std!r}")
+        object.__setattr__(self, "std", number(f"table {self.name!r}: std", self.std))
         if not 0 < self.std <= LARGEST_STD:
             raise InputError(
-                f"table {self.name!r}: std must be positive and at most {LARGEST_STD:g}, not {brief(repr(self.std))}"
+                f"table {self.name!r}: std must be positive and at most {LARGEST_STD:g}, not {brief(self.std)}"
             )
-        if self.dtype not in COMPUTED:
+        if not isinstance(self.dtype, torch.dtype) or self.dtype not in COMPUTED:
             raise InputError(
                 f"table {self.name!r}: dtype must be a floating-point type that torch computes in, float16, bfloat16, "
                 f"float32 or float64, not {self.dtype!r}"
@@ -87,9 +87,7 @@ class Table:
             object.__setattr__(self, "attributes", columns)
 
     def _set_whole(self, what: str, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InputError(f"table {self.name!r}: {what} must be a positive integer, not {value!r}")
-        object.__setattr__(self, what, int(value))
+        object.__setattr__(self, what, whole(f"table {self.name!r}: {what}", value, 1, LARGEST_SIZE))
 
     def _column(self, what: str, values: Any) -> np.ndarray:
         """One number an id, as a numpy array of the type that it has."""
@@ -146,7 +144,10 @@ def pairs(tables: Any) -> list[tuple[Table, Any]]:
     Raises:
         InputError: something else, such as a mapping of names or tables alone.
     """
-    given = list(tables)
+    try:
+        given = list(tables)
+    except TypeError:
+        given = [tables]
     for pair in given:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Table):
             raise InputError(f"tables are pairs of a Table and its method, not {brief(pair)}")

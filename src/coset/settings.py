@@ -10,8 +10,6 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import numpy as np
-
 from coset.documents import LARGEST
 from coset.errors import InputError, brief, unknown
 
@@ -70,9 +68,10 @@ def _required(cls: type[Any]) -> list[str]:
 
 
 def check(instance: Any, what: str) -> None:
-    """Raise an `InputError` for a field of a dataclass instance that is not of its declared type."""
+    """Bring the fields of a dataclass instance to their declared types, or raise an `InputError` for one that is of
+    another."""
     for name, hint in fields(typing.cast("Any", type(instance))).items():
-        checked(hint, getattr(instance, name), f"{what}: {name}")
+        object.__setattr__(instance, name, checked(hint, getattr(instance, name), f"{what}: {name}"))
 
 
 def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
@@ -86,7 +85,7 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
         inner = [argument for argument in arguments if argument is not NoneType]
         return None if value is None else checked(Union[tuple(inner)], value, where, readers)  # noqa: UP007
     if origin is Literal:
-        if value not in arguments:
+        if not isinstance(value, tuple(map(type, arguments))) or value not in arguments:
             raise InputError(f"{where} must be one of {', '.join(map(repr, arguments))}, not {brief(value)}")
         return value
     if origin is tuple:
@@ -103,6 +102,8 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
 
 
 def _plain(hint: Any, value: Any, where: str) -> Any:
+    if hint in (int, float):
+        value = scalar(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 1024:
         value = float(value)
     if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
@@ -119,6 +120,8 @@ MOST_EPOCHS = 1_000_000_000
 
 LARGEST_SEED = (1 << 63) - 1
 """What torch and numpy both take."""
+LARGEST_SIZE = (1 << 63) - 1
+"""Of what arrays count."""
 
 
 def check_range(what: str, value: int, least: int, most: int) -> None:
@@ -134,23 +137,71 @@ def check_range(what: str, value: int, least: int, most: int) -> None:
         raise InputError(f"{what} must {'be' if shown.startswith('at') else 'lie'} {shown}, not {brief(value)}")
 
 
+def scalar(value: Any) -> Any:
+    """A single number of numpy or torch, or an array or tensor without a dimension, as Python's own; anything else as
+    it is."""
+    if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item()
+    except (RuntimeError, ValueError, TypeError):  # of a tensor without values, as on the meta device
+        return value
+
+
 def whole(what: str, value: Any, least: int = 0, most: int = LARGEST_SEED) -> int:
-    """An argument that is a whole number in `least … most`, of Python or numpy, as an `int`; errors begin with `what`.
+    """An argument that is a whole number in `least … most`, as an `int`; errors begin with `what`.
+
+    It is one of Python, numpy or torch, or an array or tensor without a dimension; as for Python's own indices, no
+    float is one, whatever its value.
 
     Example:
-        >>> whole("chunk", np.int64(3)), whole("chunk", 8)
+        >>> import numpy as np
+        >>> whole("chunk", np.int64(3)), whole("chunk", np.array(8))
         (3, 8)
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InputError(f"{what} must be a whole number, not {brief(value)}")
-    check_range(what, int(value), least, most)
-    return int(value)
+    found = scalar(value)
+    if isinstance(found, bool) or not isinstance(found, int):
+        kind = "the float " if isinstance(found, float) and found.is_integer() else ""
+        raise InputError(f"{what} must be a whole number, not {kind}{brief(value)}")
+    check_range(what, found, least, most)
+    return found
 
 
-def number(what: str, value: Any) -> Any:
-    """An argument that is a number and not NaN, of Python or of numpy, as it is; errors begin with `what`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or value != value:
+def number(what: str, value: Any) -> int | float:
+    """An argument that is a number and not NaN, of those that `whole` knows or a float, as Python's own; errors begin
+    with `what`."""
+    found = scalar(value)
+    if isinstance(found, bool) or not isinstance(found, int | float) or found != found:
         raise InputError(f"{what} must be a number, not {brief(value)}")
+    return found
+
+
+def truth(what: str, value: Any) -> bool:
+    """An argument that is true or false, or the 0 or 1 that stands for it; errors begin with `what`."""
+    found = scalar(value)
+    if not isinstance(found, int) or found not in (0, 1):
+        raise InputError(f"{what} must be True or False, not {brief(value)}")
+    return bool(found)
+
+
+def one_of(what: str, value: Any, known: Sequence[str]) -> str:
+    """An argument that is one of a few words; errors begin with `what`.
+
+    Example:
+        >>> one_of("mode", "median", ("sum", "mean", "max"))
+        Traceback (most recent call last):
+        coset.errors.InputError: mode must be 'sum', 'mean' or 'max', not 'median'
+    """
+    if not isinstance(value, str) or value not in known:
+        *first, last = map(repr, known)
+        raise InputError(f"{what} must be {', '.join(first)} or {last}, not {brief(value)}")
+    return value
+
+
+def of_kind(what: str, value: Any, kind: type[S] | tuple[type[Any], ...], called: str) -> Any:
+    """An argument of a class, or of some; errors begin with `what` and say that it must be `called` so."""
+    if not isinstance(value, kind):
+        raise InputError(f"{what} must be {called}, not {brief(value)}")
     return value
 
 

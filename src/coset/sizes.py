@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from coset.errors import InputError, brief
+from coset.settings import scalar
 
 _DECIMAL = ("B", "KB", "MB", "GB", "TB")
 _UNITS = {unit: 1000**power for power, unit in enumerate(_DECIMAL)} | {
@@ -27,6 +28,7 @@ def parse_size(text: str | int | float) -> int:
         >>> parse_size("64KB"), parse_size("1.5GiB"), parse_size("123")
         (64000, 1610612736, 123)
     """
+    text = scalar(text)
     if isinstance(text, int) and text > _LARGEST:  # of which Python may refuse to write the digits
         raise InputError(f"size {brief(text)}: larger than {_LARGEST} bytes, the largest that a file can have")
     match = None if isinstance(text, bool) else _SIZE.fullmatch(str(text).strip())
@@ -55,6 +57,7 @@ def budget_bytes(budget: Any, full: int) -> int:
         (1500, 2500, 2500)
     """
     share: Fraction | None = None
+    budget = scalar(budget)
     if isinstance(budget, str) and budget.strip().endswith("%"):
         if (match := _SHARE.fullmatch(budget.strip())) is None:
             raise InputError(f"budget {brief(budget)}: a share is a number and a percent sign, such as 25%")

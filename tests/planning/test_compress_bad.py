@@ -158,7 +158,7 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     "rank": (lambda: (Model(), LowRank(5), {}), "module 'fine': table 'fine': rank 5"),
     "attributes": (lambda: (Model(), coset.AttributePartitions(("x",)), {}), "module 'fine'"),
     "leave": (lambda: (Model(), LowRank(2), {"leave": ["nothing"]}), "unknown module to leave as it is 'nothing'"),
-    "seed": (lambda: (Model(), LowRank(2), {"seed": float("nan")}), "seed must be a whole number of 0 …"),
+    "seed": (lambda: (Model(), LowRank(2), {"seed": float("nan")}), "seed must be a whole number, not nan"),
     "share": (lambda: (Model(), "1e400%", {}), "a share is a number and a percent sign"),
     "digits": (lambda: (Model(), "9" * 5000, {}), "expected a number of 0 or more"),
     "a number of digits": (lambda: (Model(), 10**5000, {}), "a number of 16610 bits: larger than"),

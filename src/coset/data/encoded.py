@@ -11,6 +11,7 @@ from coset.data.ratings import Ratings
 from coset.data.splits import Split
 from coset.data.vocabulary import Known, Order, Unseen, Vocabulary
 from coset.errors import InputError
+from coset.settings import of_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,8 @@ def encode(
         >>> encode(data, ordered_split(4, validation=0.25)).items
         tensor([0, 1, 0, 2])
     """
+    of_kind("ratings", ratings, Ratings, "coset.data.Ratings")
+    of_kind("split", split, Split, "a coset.data.Split")
     if len(split) != len(ratings):
         raise InputError(f"{ratings.name}: a split of {len(split)} rows for data of {len(ratings)} rows")
     future = split.future
@@ -103,6 +106,9 @@ def look_up(ratings: Ratings, user: Vocabulary, item: Vocabulary) -> tuple[torch
     Raises:
         InputError: an id is unseen and its vocabulary refuses such ids.
     """
+    of_kind("ratings", ratings, Ratings, "coset.data.Ratings")
+    for what, vocabulary in (("user", user), ("item", item)):
+        of_kind(what, vocabulary, Vocabulary, "a coset.data.Vocabulary")
     try:
         users, items = user.lookup(ratings.users, convert=True), item.lookup(ratings.items, convert=True)
     except InputError as error:

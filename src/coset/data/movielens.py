@@ -122,6 +122,6 @@ def _fetch(name: str, wanted: Published) -> Path:
 
 
 def _published(name: str) -> Published:
-    if name not in PUBLISHED:
+    if not isinstance(name, str) or name not in PUBLISHED:
         raise unknown("dataset", name, PUBLISHED)
     return PUBLISHED[name]

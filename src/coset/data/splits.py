@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from coset.errors import InputError, brief
-from coset.settings import whole
+from coset.settings import number, whole
 
 Kind = Literal["random", "ordered", "time", "last"]
 
+_ROWS = "the number of rows to split"
 _SPLIT, _TUNING = 1, 2  # so that one seed draws two unrelated slices
 
 
@@ -87,7 +88,7 @@ def random_split(n: int, validation: float, seed: int, together: np.ndarray | No
         >>> random_split(5, validation=0.4, seed=0).validation.shape
         (2,)
     """
-    return _random(n, validation, seed, _SPLIT, together)
+    return _random(whole(_ROWS, n), validation, seed, _SPLIT, together)
 
 
 def ordered_split(n: int, validation: float) -> Split:
@@ -99,6 +100,7 @@ def ordered_split(n: int, validation: float) -> Split:
         >>> ordered_split(5, validation=0.4).validation
         array([3, 4])
     """
+    n = whole(_ROWS, n)
     cut = n - _count(n, validation)
     rows = np.arange(n, dtype=np.int64)
     return Split(rows[:cut], rows[cut:], "ordered")
@@ -162,8 +164,7 @@ def last_split(users: np.ndarray, times: np.ndarray) -> Split:
 
 def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarray | None = None) -> Split:
     held = _count(n, fraction)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"the seed of a split must be a whole number from 0 on, not {brief(seed)}")
+    seed = whole("the seed of a split", seed, most=1 << 128)
     # Raw bits and a sort, not `Generator.permutation`: numpy promises the bits for ever, the permutation not.
     keys = np.random.PCG64(np.random.SeedSequence([seed, purpose])).random_raw(n)
     validates = np.zeros(n, dtype=np.bool_)
@@ -212,8 +213,8 @@ def _column(what: str, values: Any) -> np.ndarray:
 
 
 def _count(n: int, fraction: float) -> int:
-    whole("the number of rows to split", n)
-    if not isinstance(fraction, int | float | np.integer | np.floating) or not 0 < fraction < 1:
+    fraction = number("the share of the rows to hold out", fraction)
+    if not 0 < fraction < 1:
         raise InputError(f"the share of the rows to hold out must lie between 0 and 1, not {brief(fraction)}")
     held = round(n * fraction)
     if not 0 < held < n:

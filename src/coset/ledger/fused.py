@@ -48,7 +48,7 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
     sums = distinct = 0
     places: list[int] = []
     for array in arrays:
-        chunks = 1 if array.whole else chunks_of(array.lookups, total, array.rows)
+        chunks = 1 if array.whole or not total else chunks_of(array.lookups, total, array.rows)
         rows = array.rows if array.whole else min(array.lookups, chunks * array.rows)
         sums, distinct = sums + rows * array.width * itemsize, distinct + rows * _INT64
         if not array.whole:

@@ -153,7 +153,7 @@ def _places(tensor: Tensor) -> list[Any]:
 def _listed(optimizer: Any) -> list[torch.optim.Optimizer]:
     if optimizer is None:
         return []
-    found = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+    found = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     for each in found:
         if not isinstance(each, torch.optim.Optimizer):
             raise InputError(f"measure takes optimizers of torch's or coset's, not {type(each).__name__}")

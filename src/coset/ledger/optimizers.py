@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
-from coset.errors import InputError, unknown
+from coset.errors import unknown
 from coset.schema import Component
+from coset.settings import one_of
 
 Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
 """What ratings are trained by; more of torch's are known by `TORCH`."""
@@ -92,10 +93,8 @@ def keeps(optimizer: str, engine: Engine) -> Keeps:
     Raises:
         InputError: there is no such engine, or no such optimizer for it.
     """
-    if engine not in ("plain", "fused"):
-        raise InputError(f"engine must be 'plain' or 'fused', not {engine!r}")
-    known = TORCH if engine == "plain" else TABLES
-    if optimizer not in known:
+    known = TORCH if one_of("engine", engine, ("plain", "fused")) == "plain" else TABLES
+    if not isinstance(optimizer, str) or optimizer not in known:
         raise unknown(f"optimizer of engine {engine!r}", optimizer, known)
     return known[optimizer]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
 from coset.ledger.asked import Asked, Stored, pieces_of
 from coset.ledger.book import Ledger, Line, owner_of
 from coset.ledger.components import together
@@ -16,9 +16,11 @@ from coset.ledger.fused import fused_step
 from coset.ledger.optimizers import Engine, Keeps, keeps
 from coset.ledger.plain import plain_step, sparse_step
 from coset.schema import CHOICE, Component, Table, pairs
+from coset.settings import number, of_kind, one_of, truth, whole
 
 _DTYPES = torch.float32, torch.float64
 """Types that kernels compute in."""
+_MOST_IDS = 2**40  # of a bag: more than any memory holds
 
 
 def predict(
@@ -69,7 +71,11 @@ def predict(
         (992512, 15508, 43776)
     """
     given = pairs(tables)
-    _check(given, orders, batch_size, optimizer)
+    _check(given, orders, engine)
+    if batch_size is not None:
+        batch_size = whole("batch_size", batch_size, 1)
+        if optimizer is None:
+            raise InputError("a training step needs an optimizer; name one, or leave batch_size out")
     pieces = {table.name: _pieces(table, method, engine) for table, method in given}
     stored = together({table.name: _components(table, method, orders) for table, method in given})
     chosen = None if optimizer is None else keeps(optimizer, engine)
@@ -83,9 +89,9 @@ def predict(
     about: dict[str, Any] = {"optimizer": optimizer, "others": others, "engine": engine, "batch_size": batch_size}
     if batch_size is None or chosen is None:
         return Ledger(lines, {}, words, "predicted", about)
-    threads = torch.get_num_threads() if threads is None else threads
+    threads = torch.get_num_threads() if threads is None else whole("threads", threads, 1)
     asked = _asked(given, features, pieces, batch_size, ids_per_bag)
-    if sparse or chosen.only_sparse:
+    if truth("sparse", sparse) or chosen.only_sparse:
         moments = sparse_step(asked, chosen, str(optimizer))
     elif engine == "plain":
         moments = plain_step(asked, stored, chosen)
@@ -98,21 +104,17 @@ def predict(
     return Ledger(lines, max(moments, key=lambda found: sum(found.values())), words, "predicted", about)
 
 
-def _check(
-    given: list[tuple[Table, Stored]], orders: Collection[str], batch_size: int | None, optimizer: str | None
-) -> None:
+def _check(given: list[tuple[Table, Stored]], orders: Collection[str], engine: Engine) -> None:
     names = [table.name for table, _ in given]
     for table, method in given:
         if not hasattr(method, "components"):
             raise InputError(f"table {table.name!r}: a method is an object such as coset.Full(), not {method!r}")
     if len(set(names)) < len(names):
         raise InputError(f"tables need distinct names, not {names}")
+    of_kind("orders", orders, Collection, "the names of tables")
     if unknown_order := [name for name in orders if name not in names]:
         raise unknown("table with an order", unknown_order[0], names)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")
-    if batch_size is not None and optimizer is None:
-        raise InputError("a training step needs an optimizer; name one, or leave batch_size out")
+    one_of("engine", engine, ("plain", "fused"))
 
 
 def _pieces(table: Table, method: Stored, engine: Engine) -> tuple[Any, ...]:
@@ -161,16 +163,18 @@ def _asked(
     batch_size: int, ids_per_bag: float | Mapping[str, float],
 ) -> list[Asked]:  # fmt: skip
     by_name = {table.name: (table, method) for table, method in given}
+    of_kind("features", features, (Mapping, type(None)), "tables by name of the feature")
     read = {name: name for name in by_name} if features is None else features
     for feature, name in read.items():
-        if name not in by_name:
+        if not isinstance(name, str) or name not in by_name:
             raise unknown(f"table (of feature {feature!r})", name, by_name)
-    lengths = ids_per_bag if isinstance(ids_per_bag, Mapping) else dict.fromkeys(read, ids_per_bag)
+    lengths = dict(ids_per_bag) if isinstance(ids_per_bag, Mapping) else dict.fromkeys(read, ids_per_bag)
     for feature, length in lengths.items():
         if feature not in read:
             raise unknown("feature with ids_per_bag", feature, read)
-        if not 0 <= length < float("inf"):
-            raise InputError(f"feature {feature!r}: ids_per_bag must be 0 or more, not {length!r}")
+        lengths[feature] = number(f"feature {feature!r}: ids_per_bag", length)
+        if not 0 <= lengths[feature] <= _MOST_IDS:
+            raise InputError(f"feature {feature!r}: ids_per_bag must lie in 0 … {_MOST_IDS}, not {brief(length)}")
     return [
         Asked(*by_name[name], ceil(batch_size * lengths.get(feature, 1)), batch_size, pieces[name])
         for feature, name in read.items()

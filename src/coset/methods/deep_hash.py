@@ -20,7 +20,7 @@ from coset.schema import Component, LookupBytes, Table
 
 _MISH_POWER = 0.4523421923758826
 """Mean square of mish(z), z normal with deviation 1."""
-_MOST_HIDDEN = 8192
+_MOST_HIDDEN, _MOST_LAYERS = 8192, 1000
 
 
 @register("deep_hash")
@@ -69,6 +69,7 @@ class DeepHash(Method):
         self._at_least(1, "hidden", "num_hashes", "layers")
         self._at_least(0, "seed")
         self._at_most(MAX_SEED - 1, "seed")
+        self._at_most(_MOST_LAYERS, "layers")
 
     def widths(self, table: Table) -> list[int]:
         """Of the input, each hidden layer and the output."""

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError
 from coset.kernels import layout
 from coset.kernels.room import in_large_pages
 from coset.optimizers.base import TableOptimizer
+from coset.settings import one_of
 
 
 class SGD(TableOptimizer):
@@ -96,9 +96,7 @@ class Adam(TableOptimizer):
         mode: Literal["lazy", "dense"] = "lazy",
         **options: Any,
     ) -> None:
-        if mode not in ("lazy", "dense"):
-            raise InputError(f"optimizer: mode must be 'lazy' or 'dense', not {mode!r}")
-        self.dense = mode == "dense"
+        self.dense = one_of("optimizer: mode", mode, ("lazy", "dense")) == "dense"
         super().__init__(module, lr, eps=eps, betas=betas, **options)
 
     def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:

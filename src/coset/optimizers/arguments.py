@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from coset.errors import InputError
+from coset.errors import InputError, brief
+from coset.settings import one_of
 
 Replicas = Literal["alike", "independent"]
 
@@ -21,16 +22,14 @@ def check_options(
     """Raise an `InputError` for a value that no optimizer can train with."""
     for what, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
         if not 0 <= _number(what, value) < inf:
-            raise InputError(f"optimizer: {what} must be 0 or more and finite, not {value!r}")
+            raise InputError(f"optimizer: {what} must be 0 or more and finite, not {brief(value)}")
     _check_betas(betas)
     if not 0 < _number("projection_scale", projection_scale) < inf:
-        raise InputError(f"optimizer: projection_scale must be positive and finite, not {projection_scale!r}")
+        raise InputError(f"optimizer: projection_scale must be positive and finite, not {brief(projection_scale)}")
     if max_norm is not None and not _number("max_norm", max_norm) > 0:
-        raise InputError(f"optimizer: max_norm must be positive, not {max_norm!r}")
-    if nonfinite not in ("error", "skip"):
-        raise InputError(f"optimizer: nonfinite must be 'error' or 'skip', not {nonfinite!r}")
-    if replicas not in ("alike", "independent"):
-        raise InputError(f"optimizer: replicas must be 'alike' or 'independent', not {replicas!r}")
+        raise InputError(f"optimizer: max_norm must be positive, not {brief(max_norm)}")
+    one_of("optimizer: nonfinite", nonfinite, ("error", "skip"))
+    one_of("optimizer: replicas", replicas, ("alike", "independent"))
 
 
 def check_groups(groups: Sequence[Mapping[str, Any]], largest: float) -> None:
@@ -72,21 +71,21 @@ def check_ranks(kind: str, replicas: Replicas) -> None:
 def _check_betas(betas: Any) -> None:
     pair = isinstance(betas, tuple | list) and len(betas) == 2
     if not pair or not all(0 <= _number("betas", beta) < 1 for beta in betas):
-        raise InputError(f"optimizer: betas must be two numbers in 0 … 1, 1 excluded, not {betas!r}")
+        raise InputError(f"optimizer: betas must be two numbers in 0 … 1, 1 excluded, not {brief(betas)}")
 
 
 def _number(what: str, value: Any) -> float:
     """The value as a number; NaN where it is none that can be compared."""
     if isinstance(value, str | bytes | bool | complex):
-        raise InputError(f"optimizer: {what} must be a number, not {value!r}")
+        raise InputError(f"optimizer: {what} must be a number, not {brief(value)}")
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise InputError(f"optimizer: {what} must be a number, not {value!r}") from None
+        raise InputError(f"optimizer: {what} must be a number, not {brief(value)}") from None
 
 
 def check_factor(factor: Any) -> float:
     """A factor of gradients, if it is a finite number."""
     if not isfinite(found := _number("a factor of gradients", factor)):
-        raise InputError(f"optimizer: a factor of gradients must be finite, not {factor!r}")
+        raise InputError(f"optimizer: a factor of gradients must be finite, not {brief(factor)}")
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coset.errors import InputError
 from coset.partitions.maps import Ids, check_whole
+from coset.settings import whole
 
 _LOW_32 = 0xFFFFFFFF
 MAX_MODULUS = 2**31
@@ -31,12 +31,8 @@ class MultiplyShift:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.modulus, bool) or not isinstance(self.modulus, int) or self.modulus < 1:
-            raise InputError(f"hash: modulus must be a positive integer, not {self.modulus!r}")
-        if self.modulus > MAX_MODULUS:
-            raise InputError(f"hash: modulus must be at most 2^31 = {MAX_MODULUS}, not {self.modulus}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= MAX_SEED:
-            raise InputError(f"hash: seed must be an integer in 0 … 2^32 - 1, not {self.seed!r}")
+        object.__setattr__(self, "modulus", whole("hash: modulus", self.modulus, 1, MAX_MODULUS))
+        object.__setattr__(self, "seed", whole("hash: seed", self.seed, 0, MAX_SEED))
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id."""

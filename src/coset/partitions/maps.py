@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from coset.errors import InputError
+from coset.settings import LARGEST_SIZE, whole
 
 Ids = Any
 """A Python int, or an integer array of any library."""
-
-_MAX_INT64 = 2**63 - 1
 
 
 @runtime_checkable
@@ -43,11 +41,7 @@ class Partition:
 
     def __post_init__(self) -> None:
         for what in ("divisor", "modulus"):
-            value = getattr(self, what)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"partition: {what} must be a positive integer, not {value!r}")
-            if value > _MAX_INT64:
-                raise InputError(f"partition: {what} must fit int64, at most 2^63 - 1, not {value}")
+            object.__setattr__(self, what, whole(f"partition: {what}", getattr(self, what), 1, LARGEST_SIZE))
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id."""

@@ -8,7 +8,7 @@ from inspect import signature
 from typing import Any
 
 from coset import settings
-from coset.errors import InputError, Unsuitable, unknown
+from coset.errors import InputError, Unsuitable, brief, unknown
 from coset.methods import Method, from_json, method_class, registered
 from coset.methods.composition import Composition
 from coset.methods.full import Full
@@ -48,8 +48,9 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
     """
     if methods is None:
         return [(cls, {}) for cls in registered().values() if cls.planned]
-    if isinstance(methods, str) or not all(isinstance(one, str | Mapping) for one in methods):
-        raise InputError(f"methods must be a list of names, or of tables of fixed fields, not {methods!r}")
+    is_list = isinstance(methods, Sequence) and not isinstance(methods, str)
+    if not is_list or not all(isinstance(one, str | Mapping) for one in methods):
+        raise InputError(f"methods must be a list of names, or of tables of fixed fields, not {brief(methods)}")
     found: list[tuple[type[Method], Mapping[str, Any]]] = []
     for one in methods:
         fixed = {"method": one} if isinstance(one, str) else dict(one)

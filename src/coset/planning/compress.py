@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError, brief, unknown
+from coset.errors import InputError, unknown
 from coset.ledger import inference_bytes, measure
 from coset.methods import Method
 from coset.methods.full import Full
@@ -18,6 +18,7 @@ from coset.planning.rules import PlanLike, apart, is_budget, methods_of
 from coset.planning.sites import Holders, Site, first_of_weights, foreign, named, sites
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.schema import COMPUTED, Table
+from coset.settings import number, of_kind, truth, whole
 from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 from coset.tables.fitted import Compression, Fitted, Left, fit_, frequency_weights
 
@@ -77,9 +78,9 @@ def compress_(
         >>> report.bytes_before, report.bytes_after, model["user"].method
         (65280, 17536, LowRank(rank=4))
     """
-    _check_seed(seed)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"compress_ takes a module of torch, not {brief(type(model).__name__)}")
+    seed = whole("seed", seed, 0, 2**64 - 1)
+    of_kind("frequencies", frequencies, (Mapping, type(None)), "a column by name of the module")
+    fit, least = truth("fit", fit), number("full_below", full_below)
     known = sites(model, KINDS)
     otherwise = [site for site in known if site.stored_otherwise]
     _refuse_naming(plan, model, otherwise)
@@ -90,7 +91,7 @@ def compress_(
     chosen, left = apart(known, leave)
     chosen, left = [site for site in chosen if site not in otherwise], [*left, *otherwise]
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
-    small = {name for name, (_, table) in tables.items() if table.num_embeddings < full_below}
+    small = {name for name, (_, table) in tables.items() if table.num_embeddings < least}
     methods = methods_of(plan, model, tables, small, left)
     going = {name: of for name, of in methods.items() if name not in small and not of.row_per_id}
     as_they_come = isinstance(plan, Plan) or is_budget(plan)
@@ -136,11 +137,6 @@ def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) ->
     every = [site for site in every if not site.stored_otherwise]
     first = first_of_weights(every)
     return [_table(site, counts.get(site.name)) for site in every if first[site.name] == site.name]
-
-
-def _check_seed(seed: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise InputError(f"seed must be a whole number of 0 … 2^64 - 1, not {brief(seed)}")
 
 
 def _refuse_naming(plan: PlanLike, model: nn.Module, otherwise: list[Site]) -> None:

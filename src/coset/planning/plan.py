@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from coset import settings
-from coset.errors import InputError, unknown
-from coset.files import read_json, write_json
+from coset.errors import InputError, brief, unknown
+from coset.files import path_of, read_json, write_json
 from coset.ledger import TableOptimizer, bytes_by_table, table_optimizer_bytes, together
 from coset.methods import Method, method
 from coset.schema import Component, Table
@@ -59,6 +59,7 @@ class Choice:
     digest: str | None = None
 
     def __post_init__(self) -> None:
+        settings.check(self, "plan of a table")
         if self.digest is None:
             object.__setattr__(self, "digest", _digest(self.method))
 
@@ -129,12 +130,15 @@ class Plan:
             InputError: a table is missing or unknown, its size or dim is another, its method does not fit it, or all
                 together are over the budget.
         """
+        is_list = isinstance(tables, Sequence) and all(isinstance(table, Table) for table in tables)
+        if not is_list:
+            raise InputError(f"tables must be a list of coset.Table, not {brief(tables)}")
         self._check_names(tables)
         for table in tables:
             self._check_table(table)
         found = {table.name: self.tables[table.name] for table in tables}
         each, components = own_bytes(tables, self.methods)
-        other = self.other_bytes if other_bytes is None else other_bytes
+        other = self.other_bytes if other_bytes is None else settings.whole("other_bytes", other_bytes)
         state = state_bytes(components, self.optimizer)
         plan = replace(
             self,
@@ -172,12 +176,12 @@ class Plan:
 
     def save(self, path: Path | str) -> None:
         """Write the plan to a file, as indented JSON."""
-        write_json(Path(path), self.to_json())
+        write_json(path_of(path), self.to_json())
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:
         """The plan in a file; an `InputError` begins with the path."""
-        value = read_json(Path(path))
+        value = read_json(path_of(path))
         try:
             return cls.from_json(value)
         except InputError as error:

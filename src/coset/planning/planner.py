@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from coset.errors import InfeasibleBudget, InputError
+from coset.errors import InfeasibleBudget, InputError, brief
 from coset.methods import Method
 from coset.methods.full import Full
 from coset.methods.traffic import Traffic
@@ -15,6 +15,7 @@ from coset.planning.offer import Offer, rounded
 from coset.planning.plan import Choice, Plan, state_bytes
 from coset.planning.proxy import Proxy, losses, names_of
 from coset.schema import Table
+from coset.settings import of_kind, whole
 from coset.sizes import budget_bytes, format_size
 
 _NARROWEST = 4  # of the dims of the model that are tried unasked; narrower tables are low-rank ones
@@ -72,7 +73,9 @@ def plan(
     names = names_of(tables)
     if not tables:
         raise InputError("a plan needs at least one table")
-    _check(sizes, other_bytes, curves, proxy)
+    other_bytes = other_bytes if callable(other_bytes) else whole("other_bytes", other_bytes)
+    sizes = None if sizes is None else whole("sizes", sizes)
+    _check(curves, proxy)
     limit = budget_bytes(budget, _full_bytes(tables, other_bytes, optimizer))
     for name in names:
         if curves is not None and name not in curves:
@@ -193,11 +196,8 @@ def _infeasible(limit: int, other: int, smallest: Mapping[str, int]) -> Infeasib
     )
 
 
-def _check(sizes: Any, other_bytes: Any, curves: Any, proxy: Any) -> None:
-    if sizes is not None and (isinstance(sizes, bool) or not isinstance(sizes, int)):
-        raise InputError(f"sizes must be a whole number, not {sizes!r}")
-    if not callable(other_bytes) and (isinstance(other_bytes, bool) or not isinstance(other_bytes, int)):
-        raise InputError(f"other_bytes must be a whole number or a function of the dim, not {other_bytes!r}")
+def _check(curves: Any, proxy: Any) -> None:
+    of_kind("curves", curves, (Mapping, type(None)), "a Curve by name of the table")
     if proxy is not None and not isinstance(proxy, Proxy):
         raise InputError(f"proxy must be a Proxy, not {proxy!r}")
     for name, curve in (curves or {}).items():
@@ -208,13 +208,9 @@ def _check(sizes: Any, other_bytes: Any, curves: Any, proxy: Any) -> None:
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:
     """Dims of the model to try, the widest first."""
     if given is not None:
-        if (
-            not isinstance(given, Sequence)
-            or not given
-            or any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in given)
-        ):
-            raise InputError(f"embedding_dims must be a list of whole numbers of 1 or more, not {given!r}")
-        return sorted(set(given), reverse=True)
+        if isinstance(given, str | bytes) or not isinstance(given, Sequence) or not given:
+            raise InputError(f"embedding_dims must be a list of whole numbers of 1 or more, not {brief(given)}")
+        return sorted({whole("every one of embedding_dims", dim, 1) for dim in given}, reverse=True)
     widest = max(table.embedding_dim for table in tables)
     dims = [widest]
     while dims[-1] % 2 == 0 and dims[-1] // 2 >= _NARROWEST:

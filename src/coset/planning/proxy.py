@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coset import settings
-from coset.errors import InputError
+from coset.errors import InputError, brief
 from coset.methods import Method
 from coset.methods.composition import BlockedComposition, Composition, RowComposition
 from coset.methods.traffic import Traffic
@@ -182,8 +182,8 @@ def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: boo
 
 def names_of(tables: Sequence[Table]) -> list[str]:
     """The names of tables, no two alike."""
-    if isinstance(tables, Table) or not all(isinstance(table, Table) for table in tables):
-        raise InputError(f"tables must be a list of coset.Table, not {tables!r}")
+    if not isinstance(tables, Sequence) or not all(isinstance(table, Table) for table in tables):
+        raise InputError(f"tables must be a list of coset.Table, not {brief(tables)}")
     names = [table.name for table in tables]
     for name in names:
         if names.count(name) > 1:

@@ -7,10 +7,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from coset.errors import InfeasibleBudget, InputError, unknown
+from coset.errors import InfeasibleBudget, InputError, brief, unknown
 from coset.methods import Method, method
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
@@ -19,6 +18,7 @@ from coset.planning.planner import methods_within
 from coset.planning.sites import Site, first_of_weights, named
 from coset.planning.uniform import uniform
 from coset.schema import Table
+from coset.settings import scalar
 from coset.sizes import budget_bytes
 
 PlanLike = Plan | Mapping[str, Any] | Method | str | int | float | Callable[[Table], Method]
@@ -77,8 +77,9 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together:
 
 def is_budget(plan: Any) -> bool:
     """Whether this is a number of bytes or a share, or text that begins like one."""
-    return (isinstance(plan, int | float | np.integer | np.floating) and not isinstance(plan, bool)) or (
-        isinstance(plan, str) and plan.strip()[:1] in set("0123456789.-+")
+    found = scalar(plan)
+    return (isinstance(found, int | float) and not isinstance(found, bool)) or (
+        isinstance(found, str) and found.strip()[:1] in set("0123456789.-+")
     )
 
 
@@ -177,6 +178,8 @@ def apart(every: Sequence[Site], leave: Sequence[str]) -> tuple[list[Site], list
     Raises:
         InputError: a name or pattern that is about none.
     """
+    if isinstance(leave, str) or not isinstance(leave, Sequence) or not all(isinstance(name, str) for name in leave):
+        raise InputError(f"leave must be a list of names or patterns of modules, not {brief(leave)}")
     for pattern in leave:
         if not any(_is_about(pattern, site) for site in every):
             raise unknown("module to leave as it is", pattern, [site.name for site in every])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.ledger.holding import OF_TORCH
 from coset.ledger.memory import storages
+from coset.settings import of_kind
 
 _DEPTH = 3  # of lists and dicts within an attribute that are looked through
 
@@ -75,6 +76,7 @@ def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
     Raises:
         InputError: the model itself is of such a kind, so that nothing holds it in which it could be swapped.
     """
+    of_kind("the model", model, nn.Module, "a module of torch")
     if isinstance(model, kinds):
         raise InputError(
             f"the model is itself a {type(model).__name__}, which nothing holds; put it into one, such as nn.Sequential"

@@ -12,6 +12,7 @@ from coset.errors import InputError
 from coset.methods.graphs import unseen
 from coset.methods.wrapped import batched, every_one, transforming, values_of
 from coset.schema import Table
+from coset.settings import one_of
 
 Mode = Literal["sum", "mean", "max"]
 
@@ -28,10 +29,9 @@ class Bags(NamedTuple):
 
 def checked_mode(mode: Any) -> Mode:
     """`mode`, if it is one."""
-    if mode not in ("sum", "mean", "max"):
-        raise InputError(f"mode must be 'sum', 'mean' or 'max', not {mode!r}")
-    chosen: Mode = mode
-    return chosen
+    chosen: Any = one_of("mode", mode, ("sum", "mean", "max"))
+    found: Mode = chosen
+    return found
 
 
 def read_bags(table: Table, ids: Tensor, offsets: Tensor | None, include_last: bool) -> Bags:

@@ -14,6 +14,7 @@ from coset.errors import InputError, brief, unknown
 from coset.methods import Method, TableModule
 from coset.methods.program import Lookup
 from coset.schema import Table, pairs
+from coset.settings import number
 from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, read_bags
 from coset.tables.features import FeatureIds, Ids, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
@@ -44,7 +45,8 @@ class _Collection(Tables):
         orders: Mapping[str, np.ndarray | Tensor] | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        chosen = [(table, "full" if table.num_embeddings < full_below else how) for table, how in pairs(tables)]
+        least = number("full_below", full_below)
+        chosen = [(table, "full" if table.num_embeddings < least else how) for table, how in pairs(tables)]
         super().__init__(chosen, orders, device)
         names = self._names
         if features is not None and not isinstance(features, Mapping):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.graphs import exporting, unseen
@@ -18,6 +18,7 @@ from coset.methods.owners import bring_up_to_date
 from coset.methods.program import unfit
 from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
+from coset.settings import of_kind
 from coset.tables.choice import SUBMODULE, Choice, check_state
 
 if TYPE_CHECKING:
@@ -113,11 +114,12 @@ class Tables(nn.Module):
         self._names = tuple(table.name for table, _ in given)
         if len(set(self._names)) < len(self._names):
             raise InputError(f"tables need distinct names, not {list(self._names)}")
+        of_kind("orders", orders, (Mapping, type(None)), "an order by name of the table")
         for name in orders or {}:
             if name not in self._names:
                 raise unknown("table with an order", name, self._names)
         ranks = {table.name: _ranks(table, (orders or {}).get(table.name)) for table, _ in given}
-        with torch.device(device if device is not None else torch.get_default_device()):
+        with _device(device):
             built = [_built(_by_rank(table, ranks[table.name]), method(how)) for table, how in given]
         self.tables = NamedModules({module.table.name: module for module in built})
         for module in built:
@@ -222,6 +224,14 @@ class Tables(nn.Module):
         return ids.long() if order is None else order[ids.long()].long()
 
 
+def _device(device: Any) -> torch.device:
+    """The device that is given; the one for new tensors by default."""
+    try:
+        return torch.get_default_device() if device is None else torch.device(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"device must be one of torch's, such as 'cpu', not {brief(device)} ({error})") from None
+
+
 def _built(table: Table, how: Method) -> TableModule:
     """A fresh module; an `InputError` where there is no memory for it."""
     try:
@@ -241,13 +251,29 @@ def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:
         return None
     n, name = table.num_embeddings, table.name
     # A device that is chosen for new tensors is not for this one, least of all one without values.
-    ranks = order if isinstance(order, Tensor) else torch.from_numpy(np.array(order))
-    if ranks.dtype.is_floating_point or tuple(ranks.shape) != (n,):
-        raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {tuple(ranks.shape)} "
-                         f"of {str(ranks.dtype)[6:]}")  # fmt: skip
+    ranks = order if isinstance(order, Tensor) else _tensor(order)
+    if ranks is None or ranks.layout != torch.strided or ranks.is_nested or not _is_whole(ranks.dtype):
+        found = brief(order) if ranks is None else f"of {str(ranks.dtype)[6:]}, {str(ranks.layout)[6:]}"
+        raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not {found}")
+    if tuple(ranks.shape) != (n,):
+        raise InputError(f"table {name!r}: order must be {n} whole numbers, one an id, not of shape "
+                         f"{tuple(ranks.shape)}")  # fmt: skip
     if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
         raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
     return ranks.to(torch.int32, copy=True)  # what is done to the one that was given does not reach the table
+
+
+def _tensor(order: Any) -> Tensor | None:
+    """An array or a list of whole numbers as a tensor; None for anything else."""
+    try:
+        given = np.array(order)
+    except (TypeError, ValueError, RuntimeError):  # such as lists of several lengths
+        return None
+    return torch.from_numpy(given.astype(np.int64)) if given.dtype.kind in "iu" else None
+
+
+def _is_whole(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
 
 def _by_rank(table: Table, ranks: Tensor | None) -> Table:

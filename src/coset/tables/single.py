@@ -16,7 +16,7 @@ from coset.methods.owners import bring_up_to_date
 from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
-from coset.settings import number, whole
+from coset.settings import number, of_kind, truth, whole
 from coset.tables.bags import Mode, check_weights, checked_mode, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within, weights_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
@@ -45,15 +45,25 @@ class _SingleTable(Tables):
         dtype: torch.dtype | None = None,
     ) -> None:
         table = Table(
-            name, num_embeddings, embedding_dim, std, dtype or torch.get_default_dtype(), frequencies, attributes
+            name,
+            num_embeddings,
+            embedding_dim,
+            std,
+            torch.get_default_dtype() if dtype is None else dtype,
+            frequencies,
+            attributes,
         )
         super().__init__([(table, method)], None if order is None else {name: order}, device)
         self.table = table
         self.method = self._module.method
-        if max_norm is not None and number(f"table {name!r}: max_norm", max_norm) < 0:
+        max_norm = None if max_norm is None else number(f"table {name!r}: max_norm", max_norm)
+        if max_norm is not None and max_norm < 0:
             raise InputError(f"table {name!r}: max_norm must be 0 or more, not {max_norm!r}")
         self.padding_idx = self._checked_padding(padding_idx)
-        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
+        self.max_norm = max_norm
+        self.norm_type = number(f"table {name!r}: norm_type", norm_type)
+        scale_grad_by_freq = truth(f"table {name!r}: scale_grad_by_freq", scale_grad_by_freq)
+        self.scale_grad_by_freq = scale_grad_by_freq
         if not self.method.row_per_id and (max_norm is not None or scale_grad_by_freq):
             option = "scale_grad_by_freq" if max_norm is None else "max_norm"
             raise InputError(
@@ -64,6 +74,7 @@ class _SingleTable(Tables):
     @classmethod
     def from_table(cls, table: Table, method: MethodLike = "full", **options: Any) -> Self:
         """The same from a `Table`, whose name, sizes, std, dtype, frequencies and attributes are taken."""
+        of_kind("table", table, Table, "a coset.Table")
         return cls(
             table.num_embeddings, table.embedding_dim, method, name=table.name, std=table.std, dtype=table.dtype,
             frequencies=table.frequencies, attributes=table.attributes, **options,
@@ -173,12 +184,8 @@ class _SingleTable(Tables):
         n = self.table.num_embeddings
         if padding_idx is None:
             return None
-        whole = isinstance(padding_idx, int | np.integer) and not isinstance(padding_idx, bool)
-        if not whole or not -n <= padding_idx < n:
-            raise InputError(
-                f"table {self.table.name!r}: padding_idx {padding_idx!r} is not an id, which are 0 … {n - 1}"
-            )
-        return int(padding_idx) % n
+        found = whole(f"table {self.table.name!r}: padding_idx", padding_idx, -n, n - 1)
+        return found % n
 
 
 class Embedding(_SingleTable):

@@ -202,11 +202,11 @@ def write_synthetic(
         >>> data.parts, 0.4 < data.facts["best_log_loss"] < 0.5
         ({'training': 63000, 'validation': 7000}, True)
     """
-    law = ClickLaw(tuple(cardinalities), num_numeric, skew, seed)
+    law = ClickLaw(cardinalities, num_numeric, skew, seed)  # type: ignore[arg-type]
+    validation = settings.number("synthetic-clicks: validation", validation)
     if not 0 <= validation < 1:
         raise InputError(f"synthetic-clicks: validation must be a share of 0 … 1, 1 excluded, not {validation}")
-    if rows < 1:
-        raise InputError(f"synthetic-clicks: rows must be 1 or more, not {rows}")
+    rows = settings.whole("synthetic-clicks: rows", rows, 1, 2**40)
     training = rows - int(rows * validation)
     features = [Feature(f"C{number}", size) for number, size in enumerate(law.cardinalities, 1)]
     numeric = [f"I{number}" for number in range(1, num_numeric + 1)]
