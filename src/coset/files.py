@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coset.documents import parse_json, parse_toml
-from coset.errors import InputError
+from coset.errors import InputError, brief
 
 try:
     import fcntl
@@ -23,6 +23,31 @@ except ImportError:  # Windows: there is no such lock
 
 _ASIDE = ".coset-part"
 _LOCK = ".coset-lock"
+_NAME = "x" * 64  # as long as the names that coset's own files have
+
+
+def path_of(given: Any) -> Path:
+    """A path that somebody gave, as one that can be looked for, whether there is something or not.
+
+    Raises:
+        InputError: it is no path, or the system cannot look there: it is too long, even if only for the files in it,
+            has a NUL in it, or lies in a folder that is closed to this user.
+
+    Example:
+        >>> path_of("a\0b")
+        Traceback (most recent call last):
+        coset.errors.InputError: 'a\x00b': no path that can be looked for (embedded null byte)
+    """
+    try:
+        os.stat(Path(given) / _NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except TypeError:
+        raise InputError(f"a path is a text or a pathlib.Path, not {brief(given)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{brief(str(given))}: no path that can be looked for ({reason})") from None
+    return Path(given)
 
 
 @contextmanager
@@ -32,9 +57,10 @@ def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
     A block that raises leaves `path` as it was. The folder is flushed too, so the rename survives a power cut; who
     writes many files at once does that for all of them, with `flush_below`.
     """
-    path = Path(path)
+    path = path_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ASIDE, dir=path.parent)
+    # A part of the name, as one that the system allows may be too long with more around it.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=_ASIDE, dir=path.parent)
     os.close(handle)
     aside = Path(name)
     try:
@@ -74,7 +100,7 @@ def write_text(path: Path, text: str) -> None:
 def check_writable(path: Path) -> None:
     """Raise an `InputError` where no file can be written at `path`, so that long work is not for nothing; folders on
     the way may be missing."""
-    path = Path(path)
+    path = path_of(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
     above = next(folder for folder in path.absolute().parents if folder.exists())
@@ -103,13 +129,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_text(path: Path, form: str) -> str:
     """The text of a file in UTF-8, which is to be read as `form`; an `InputError` names the file that cannot be."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return path_of(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not readable as {form}, as it is not in UTF-8 ({error.reason})") from None
-    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
-        raise InputError(f"{path}: not readable as {form} ({getattr(error, 'strerror', None) or error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: not readable as {form} ({error.strerror or error})") from None
 
 
 @contextmanager
@@ -127,7 +153,7 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         InputError: the folder holds something and `resume` is false, or something that is not of this kind, such as a
             pipe, or another process works in it.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: exists already and is no folder; choose another one")
     held = holding(folder)
@@ -148,7 +174,8 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
 
 def holding(folder: Path) -> set[str]:
     """Names of what `folder` holds, if it is there, but for traces of processes that were killed at their beginning."""
-    return {path.name for path in Path(folder).iterdir() if not _is_scrap(path)} if Path(folder).is_dir() else set()
+    folder = path_of(folder)
+    return {path.name for path in folder.iterdir() if not _is_scrap(path)} if folder.is_dir() else set()
 
 
 def clear(folder: Path) -> None:

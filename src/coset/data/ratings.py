@@ -16,7 +16,9 @@ from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
 from coset.data.ids import are_text, as_ids
 from coset.data.shards import is_given, unpacked_name
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
+from coset.files import path_of
+from coset.settings import of_kind, truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,8 @@ class Ratings:
     left_out: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
+        for what in ("name", "source", "user_name", "item_name"):
+            of_kind(f"ratings: {what}", getattr(self, what), str, "text")
         where = self.source or self.name
         users = as_ids(self.users, f"{where}, {self.user_name} ids")
         items = as_ids(self.items, f"{where}, {self.item_name} ids")
@@ -133,7 +137,14 @@ class Ratings:
 
     def select(self, index: Any) -> Ratings:
         """The rows that `index` picks (positions, a boolean mask or a slice), in that order."""
-        times = None if self.times is None else self.times[index]
+        try:
+            times = None if self.times is None else self.times[index]
+            self.ratings[index].shape[0]
+        except (IndexError, OverflowError, TypeError, ValueError, RuntimeError):
+            raise InputError(
+                f"{self.source or self.name}: rows are picked by positions within {len(self)}, a mask or a slice, not "
+                f"by {brief(index)}"
+            ) from None
         return replace(self, users=self.users[index], items=self.items[index], ratings=self.ratings[index], times=times)
 
 
@@ -219,7 +230,11 @@ def load_ratings(
         >>> load_ratings("synthetic-ratings").range
         (1.0, 5.0)
     """
-    columns = Columns(user, item, rating, tuple(user_attributes or ()), tuple(item_attributes or ()), time)
+    for what, value in (("user", user), ("item", item), ("rating", rating), ("separator", separator)):
+        of_kind(what, value, (str, type(None)), "text")
+    of_kind("time", time, (str, bool), "the name of a column, or True or False")
+    columns = Columns(user, item, rating, _names(user_attributes), _names(item_attributes), time)
+    to_learn = truth("to_learn", to_learn)
     if isinstance(data, str) and data in DATASETS:
         flags = {"user": user, "item": item, "rating": rating, "separator": separator,
                  "user_attributes": user_attributes, "item_attributes": item_attributes,
@@ -231,15 +246,27 @@ def load_ratings(
                 f"{words}), as columns and separator are for files"
             )
         return DATASETS[data](bool(time))
-    if data == "":  # which a Path would take for the current folder
+    if isinstance(data, str) and not data:  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
-    path = Path(data).expanduser()
+    try:
+        path = path_of(data).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise InputError(f"{data}: no path that can be looked for ({error})") from None
     if not is_given(path):
         raise _missing(data)
     ratings = read_ratings(path, columns, separator)
     if to_learn:
         _check_learnable(ratings)
     return ratings
+
+
+def _names(attributes: Any) -> tuple[str, ...]:
+    """The names of columns of attributes."""
+    if attributes is None:
+        return ()
+    if not isinstance(attributes, list | tuple) or not all(isinstance(name, str) for name in attributes):
+        raise InputError(f"attributes are a list of names of columns, not {brief(attributes)}")
+    return tuple(attributes)
 
 
 def _missing(data: str | Path) -> InputError:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from coset.errors import InputError
+from coset.files import path_of
 
 MOST_FOLDERS = 10_000
 """How many folders are looked into: years of hours, but not a whole disk."""
@@ -60,7 +61,7 @@ def is_given(data: str | Path) -> bool:
         >>> is_given("day_*.csv"), is_given("no such file")
         (True, False)
     """
-    return Path(data).exists() or has_magic(str(data))
+    return path_of(data).exists() or has_magic(str(data))
 
 
 def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
@@ -78,7 +79,7 @@ def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
         >>> [shard.name for shard in sorted([Shard(Path(n), n) for n in ("day_10", "day_9")], key=in_order)]
         ['day_9', 'day_10']
     """
-    path = Path(data)
+    path = path_of(data)
     if not path.exists() and has_magic(str(data)):
         found = [Path(each) for each in glob(str(data), recursive=True)]
         base = Path(os.path.commonpath([each.parent for each in found])) if found else path

@@ -18,7 +18,7 @@ import numpy as np
 from coset.data.ids import are_text, as_ids, plain
 from coset.documents import parse_json
 from coset.errors import InputError, unknown
-from coset.files import replacing_tensors
+from coset.files import path_of, replacing_tensors
 from coset.partitions import hash_words
 
 Order = Literal["frequency", "first_appearance", "random"]
@@ -216,7 +216,7 @@ class Vocabulary:
         }
         if self.attributes:  # and only then of the version that older readers refuse
             head |= {"version": _VERSION, "attributes": list(self.attributes)}
-        with replacing_tensors(Path(path)) as aside:
+        with replacing_tensors(path_of(path)) as aside:
             save_file(_arrays(self), str(aside), metadata={_FORMAT: json.dumps(head)})
 
     @classmethod
@@ -226,7 +226,7 @@ class Vocabulary:
         Raises:
             InputError: there is no such file, it is damaged, no vocabulary, or of a newer version.
         """
-        head, arrays = _read(Path(path))
+        head, arrays = _read(path_of(path))
         try:
             values = arrays["values"] if "values" in arrays else _unpack(arrays["text"], arrays["offsets"])
             frequencies = arrays["frequencies"]

@@ -15,7 +15,7 @@ from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
-from coset.files import claimed, clear, holding, read_json, write_json, write_text
+from coset.files import claimed, clear, holding, path_of, read_json, write_json, write_text
 from coset.methods.full import Full
 from coset.training.folder import refuse_others
 from coset.training.seal import METRICS
@@ -47,7 +47,7 @@ def compare(
     Raises:
         InputError: a recipe that does not fit the data, or an `out` that cannot be used.
     """
-    out = Path(out)
+    out = path_of(out)
     options = options or Options(resume, engine)
     first = encode(recipe, data, recipe.first_seed)
     rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))

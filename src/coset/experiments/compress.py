@@ -16,7 +16,7 @@ from coset.experiments.planning import read_plan
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.report import NOTHING
 from coset.experiments.single import HEADINGS, kind_of_run
-from coset.files import claimed, holding, read_json
+from coset.files import claimed, holding, path_of, read_json
 from coset.methods import Method
 from coset.planning.rules import within
 from coset.settings import MOST_EPOCHS, check_range
@@ -52,6 +52,7 @@ def compress_run(
     check_range("--finetune, in epochs,", finetune, 0, MOST_EPOCHS)
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+    run, out = path_of(run), path_of(out)
     begun = _was_begun(out)
     if not begun and ((out.exists() and not out.is_dir()) or holding(out)):
         raise InputError(f"{out}: exists already; choose another --out")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from coset import ledger, settings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
-from coset.files import read_json
+from coset.files import path_of, read_json
 from coset.ledger import TableOptimizer
 from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
@@ -168,7 +168,7 @@ def read_plan(path: Path | str) -> Plan:
     Raises:
         InputError: no such file, or no plan in it.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.is_file():
         raise InputError(f"{path}: no such plan")
     value = read_json(path)

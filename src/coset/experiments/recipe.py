@@ -14,7 +14,7 @@ from coset.data.settings import DataSettings
 from coset.documents import parse_toml
 from coset.errors import InputError, unknown
 from coset.experiments.task import SCHEMA, Group, Recipe, Row, RowSettings
-from coset.files import read_text
+from coset.files import path_of, read_text
 from coset.methods import method_class, registered
 
 __all__ = [
@@ -51,7 +51,7 @@ def load_recipe(name: str | Path) -> Any:
     Raises:
         InputError: no such recipe (the nearest is suggested), not TOML, or a key or value that is wrong.
     """
-    path = Path(name)
+    path = path_of(name)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise InputError(f"{path}: no such recipe file")

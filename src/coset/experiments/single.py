@@ -18,7 +18,7 @@ from coset.experiments.recipe import kind_of
 from coset.experiments.report import NOTHING
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Scored
-from coset.files import read_json
+from coset.files import path_of, read_json
 from coset.sizes import format_size
 from coset.training.seal import METRICS, RUN, unfinished
 
@@ -131,7 +131,7 @@ def kind_of_run(run: Path) -> type[Recipe]:
     Raises:
         InputError: no run there.
     """
-    if not (Path(run) / "run.json").is_file():
+    if not (path_of(run) / "run.json").is_file():
         raise InputError(f"{run}: no run here (a run has a run.json)")
     about = read_json(Path(run) / "run.json")
     return kind_of(about.get("task", "ratings") if isinstance(about, dict) else "ratings")

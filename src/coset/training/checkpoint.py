@@ -23,7 +23,7 @@ from torch import Tensor
 
 from coset.documents import parse_json
 from coset.errors import InputError
-from coset.files import replacing_tensors, sweep
+from coset.files import path_of, replacing_tensors, sweep
 
 _VERSION = 1
 
@@ -77,7 +77,7 @@ def opened(path: Path, kind: str) -> Iterator[Saved]:
     Raises:
         InputError: as `load`.
     """
-    if not Path(path).is_file():
+    if not path_of(path).is_file():
         raise InputError(f"{path}: no such file")
     with ExitStack() as stack:
         try:

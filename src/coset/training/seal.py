@@ -19,7 +19,7 @@ from torch import Tensor
 
 from coset import settings
 from coset.errors import InputError, brief
-from coset.files import read_json, write_json
+from coset.files import path_of, read_json, write_json
 from coset.training import checkpoint
 from coset.training.checkpoint import Saved
 from coset.training.folder import first_difference, versions
@@ -136,7 +136,7 @@ def opened(folder: Path) -> Iterator[Finished]:
     Raises:
         InputError: no run there, one that is not finished, or a file in it that is damaged, edited, or of another run.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if not (folder / RUN).is_file():
         raise InputError(f"{folder}: no run here (a run has a {RUN})")
     if not (folder / METRICS).is_file():

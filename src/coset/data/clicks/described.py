@@ -13,7 +13,7 @@ from typing import Any
 from coset import settings
 from coset.data.clicks.columns import ColumnFacts, FileFacts, file_name, narrowest
 from coset.errors import InputError
-from coset.files import read_json, write_json
+from coset.files import path_of, read_json, write_json
 
 PREPARED = "prepared.json"
 """The file that says what a prepared folder holds; written last, so a folder that has it is whole."""
@@ -84,7 +84,7 @@ class Described:
         Raises:
             InputError: it says nothing, not what it should, or something else than what was once written.
         """
-        path = folder / PREPARED
+        path = path_of(folder) / PREPARED
         if not path.is_file():  # a pipe would be waited for without end
             raise InputError(
                 f"{folder}: no prepared data ({PREPARED} is not there): make them with coset prepare, or finish what "

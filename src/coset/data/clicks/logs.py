@@ -13,10 +13,11 @@ from coset.data.download import cache_folder
 from coset.data.shards import Shard, is_given, shards
 from coset.data.sources.recbole import interactions
 from coset.errors import InputError
+from coset.files import path_of
 
 _ENDINGS = (
     ".csv", ".tsv", ".txt", ".inter", ".parquet", ".pq", ".svm", ".libsvm", ".ffm", ".libffm",
-    ".gz", ".zst", ".bz2", ".xz",
+    ".gz", ".zst", ".bz2", ".xz", ".zip",
 )  # fmt: skip
 
 BUILT_IN = ("criteo-kaggle",)
@@ -32,7 +33,7 @@ def log_files(data: str | Path) -> list[Shard]:
     Raises:
         InputError: there are none.
     """
-    path = Path(data)
+    path = path_of(data)
     if str(data) == TWIN and not path.exists():
         raise InputError(
             f"{TWIN}: is made as columns, so there is nothing to prepare; give its name to train or compare"

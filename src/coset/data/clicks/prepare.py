@@ -40,7 +40,7 @@ from coset.data.clicks.store import ClickData, Feature
 from coset.data.clicks.ways import BY_HAND, Ways
 from coset.data.clicks.write import write_prepared
 from coset.errors import InputError, brief
-from coset.files import claimed, read_json, sweep
+from coset.files import claimed, path_of, read_json, sweep
 
 SKIPPED = "skipped.jsonl"
 """The file of the rows that were left out: one JSON object a line."""
@@ -106,11 +106,11 @@ def prepare(
     """
     begin = time.perf_counter()
     given_settings = settings is not None
-    out, settings = Path(out), settings or PrepareSettings()
-    fields.check_range("skip_bad", skip_bad, 0, fields.LARGEST_SEED)
+    out, settings = path_of(out), settings or PrepareSettings()
+    skip_bad = fields.whole("skip_bad", skip_bad)
     if threads is None:
         threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-    fields.check_range("threads", threads, 1, MOST_THREADS)
+    threads = fields.whole("threads", threads, 1, MOST_THREADS)
     files = [LogFile(shard) for shard in log_files(data)]
     before = None if like is None else ClickData.open(like)
     if before is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from coset import settings
 from coset.data.clicks.columns import LONGEST_NAME, file_name
 from coset.errors import InputError, brief, unknown
-from coset.files import read_json, read_toml
+from coset.files import path_of, read_json, read_toml
 
 CategoryType = Literal["text", "hex", "integer"]
 
@@ -146,7 +146,7 @@ def load_schema(given: str | Path) -> ClickSchema:
         >>> load_schema("criteo-kaggle").numeric[:2]
         ('I1', 'I2')
     """
-    path = Path(given)
+    path = path_of(given)
     if path.suffix == ".json":
         found: Any = read_json(path)
     elif path.suffix == ".toml":

@@ -25,6 +25,8 @@ from coset.data.clicks.described import (
 from coset.data.clicks.order import BatchOrder
 from coset.data.clicks.stream import Paths, ahead, batches
 from coset.errors import InputError, unknown
+from coset.files import path_of
+from coset.settings import LARGEST_SIZE, of_kind, truth, whole
 
 if TYPE_CHECKING:
     from coset.data.clicks.vocabulary import ClickVocabulary
@@ -47,8 +49,11 @@ class Feature:
     counts: Callable[[], np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.num_embeddings < 1:
-            raise InputError(f"feature {self.name!r}: needs at least one id, not {self.num_embeddings}")
+        of_kind("the name of a feature", self.name, str, "text")
+        where = f"feature {self.name!r}"
+        rows = whole(f"{where}: num_embeddings", self.num_embeddings, 1, LARGEST_SIZE)
+        object.__setattr__(self, "num_embeddings", rows)
+        object.__setattr__(self, "multi_hot", truth(f"{where}: multi_hot", self.multi_hot))
 
     @cached_property
     def frequencies(self) -> np.ndarray | None:
@@ -107,7 +112,7 @@ class ClickData:
         Raises:
             InputError: the folder holds no prepared data, or they are not whole.
         """
-        folder = Path(folder)
+        folder = path_of(folder)
         data = cls(folder, Described.read(folder), where)
         for name, size in data._sizes():
             path = folder / name

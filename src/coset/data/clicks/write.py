@@ -27,7 +27,7 @@ from coset.data.clicks.described import (
 )
 from coset.data.clicks.store import ClickData, Feature
 from coset.errors import InputError, unknown
-from coset.files import claimed, flush_below, write_json
+from coset.files import claimed, flush_below, path_of, write_json
 
 Lists = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Multi-hot features by name: the ids of all rows of a chunk one after the other, and how many each row has."""
@@ -67,7 +67,7 @@ class ClickWriter:
         synthetic: bool = False,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = path_of(folder)
         self.name = name
         self.numeric = tuple(numeric)
         self.one_hot = tuple(feature for feature in features if not feature.multi_hot)

@@ -28,7 +28,7 @@ from coset import ledger
 from coset.data.clicks import ClickData, ClickPart, Feature
 from coset.data.clicks.described import PARTS, PREPARED
 from coset.errors import InputError
-from coset.files import claimed, read_json, write_json
+from coset.files import claimed, path_of, read_json, write_json
 from coset.models.base import ClickModel
 from coset.schema import EXTRA
 from coset.training import checkpoint
@@ -414,7 +414,7 @@ class FinishedClickRun:
         """
 
         def is_prepared(place: str) -> bool:
-            return (Path(place) / PREPARED).exists()
+            return (path_of(place) / PREPARED).exists()
 
         besides = " and numbers ids by its vocabularies"
         data = ClickData.open(place_of(folder, self.metrics["prepared"], source, is_prepared, besides))
