@@ -19,6 +19,7 @@ import pytest
 import zstandard
 
 from coset.data import Ratings, Vocabulary, load_ratings
+from coset.data.pairs import read_pairs
 from coset.errors import InputError
 
 TEXT = "user,item,rating\n" + "".join(f"{row % 40},i{row},{row % 5}\n" for row in range(1200))
@@ -136,6 +137,21 @@ def test_folders_of_hive_and_parts_of_several_forms(tmp_path: Path) -> None:
     data = load_ratings(tmp_path)
     assert data.users.tolist() == ["1", "1", "2", "2", "01"]
     assert data.ratings.tolist() == [5, 3, 5, 3, 1]
+
+    # What folders say are columns: times, attributes, and ids.
+    timed = load_ratings(tmp_path, time="dt")
+    assert timed.times is not None
+    assert np.unique(timed.times, return_inverse=True)[1].tolist() == [0, 0, 1, 1, 2]
+    put(tmp_path / "by" / "item=7" / "age=1" / "p.csv", "user,rating\n1,5\n2,3\n")
+    put(tmp_path / "by" / "item=8" / "age=__HIVE_DEFAULT_PARTITION__" / "p.parquet", parquet("user,rating\n1,4\n"))
+    kept = load_ratings(tmp_path / "by", item_attributes=["age"])
+    assert (kept.users.tolist(), kept.items.tolist()) == ([1, 2, 1], [7, 7, 8])
+    assert kept.item_attributes is not None
+    assert kept.item_attributes.columns["age"].tolist() == ["1", ""]
+    one = load_ratings(tmp_path / "by" / "item=7" / "age=1" / "p.csv", to_learn=False)
+    assert one.items.tolist() == [7, 7]
+    (pairs,) = read_pairs(tmp_path / "by" / "item=8", rating="rating")
+    assert (pairs.items.tolist(), pairs.ratings.to_list()) == ([8], [4])
 
 
 @pytest.mark.parametrize(

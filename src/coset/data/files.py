@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,11 +36,13 @@ class DataFile:
         where: its name in errors.
         opener: opens it as it lies.
         path: where it lies on disk, if it does.
+        keys: what its folders say of all its rows: values of columns, as text.
     """
 
     where: str
     opener: Callable[[], BinaryIO | Readable] = field(repr=False)
     path: Path | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def open(self) -> Iterator[Stream]:
@@ -125,6 +127,7 @@ class Archive:
         with self._opened() as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         self.names = [entry.filename for entry in entries]
+        self._sizes = {entry.filename: entry.file_size for entry in entries}
         for ends, what, way in (
             (("xl/workbook.xml",), "an Excel workbook", "save its sheet as CSV UTF-8"),
             (("content.xml",), "a workbook of OpenDocument", "save its sheet as CSV in UTF-8"),
@@ -137,6 +140,10 @@ class Archive:
     def member(self, name: str) -> DataFile:
         """One of them."""
         return DataFile(f"{self._file.where}/{name}", lambda: self._open(name))
+
+    def size(self, name: str) -> int:
+        """Bytes that one of them has unpacked."""
+        return self._sizes[name]
 
     def listed(self) -> str:
         """Their names, as many as fit an error."""

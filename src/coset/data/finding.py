@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from coset.data.grouplens import LISTINGS, MEMBERS, Listing
 from coset.data.shards import PACKINGS, Shard, in_order, shards, unpacked_name
 from coset.data.sources import recbole
 from coset.errors import InputError
+from coset.files import path_of
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", *PACKINGS, recbole.ENDING)
 """Ends of the names of files that are taken out of a folder."""
@@ -50,6 +51,7 @@ def find(path: Path) -> Found:
     Raises:
         InputError: there are none, or it is not clear which.
     """
+    path = path_of(path)
     if path.is_dir():
         member = _topmost(_grouplens_in(path))
         if member is not None:
@@ -69,8 +71,11 @@ def find(path: Path) -> Found:
             parts = recbole.interactions(sorted(parts, key=in_order))
             return _parts(path, parts, archive.member, archive.names.__contains__)
         return _found(_member(path, archive), archive.member, archive.names.__contains__)
+    keys = shards(path, ENDINGS)[0].keys
     return _found(
-        path.name, lambda name: data_file(path.parent / name), lambda name: os.path.isfile(path.parent / name)
+        path.name,
+        lambda name: replace(data_file(path.parent / name), keys=keys),
+        lambda name: os.path.isfile(path.parent / name),
     )
 
 
@@ -98,7 +103,8 @@ def _parts(
                     f"and {PurePosixPath(name).name}; give the files of one, by their folder or a pattern"
                 )
     reading = {role: partial(recbole.read_attributes, file(name)) for role, name in beside.items()}
-    return Found(tuple(file(part.path.as_posix()) for part in parts), tuple(part.name for part in parts), reading)
+    files = (replace(file(part.path.as_posix()), keys=part.keys) for part in parts)
+    return Found(tuple(files), tuple(part.name for part in parts), reading)
 
 
 def _recbole_beside(at: PurePosixPath, is_there: Callable[[str], bool]) -> dict[str, str]:

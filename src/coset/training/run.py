@@ -27,7 +27,7 @@ from coset.data.settings import DataSettings, SplitSettings, VocabularySettings,
 from coset.data.shards import is_given
 from coset.data.vocabulary import Vocabulary
 from coset.errors import InputError
-from coset.files import claimed, path_of, read_json, write_json
+from coset.files import claimed, read_json, write_json
 from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table

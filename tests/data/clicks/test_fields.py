@@ -287,3 +287,16 @@ def test_lists_between_quotes(tmp_path: Path) -> None:
     assert [told[k] for k in batch.bags["l"][0].tolist()] == ["a", "b", "b", "c", "a"]
     with pytest.raises(InputError, match="both a tab"):
         ClickSchema("y", lists=("l",), separator="\t", list_separator="\t")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_between_tabs_quotes_are_read_where_all_fields_of_the_first_line_have_them(tmp_path: Path, named: bool) -> None:
+    rows = ['"y"\t"n"\t"c"', '"1"\t"5"\t"a ""b"""', '"0"\t""\t"c\td"', "1\t7\tplain"]
+    (tmp_path / "log.tsv").write_text("\n".join(rows[named:]) + "\n")
+    schema = ClickSchema("y", ("n",), ("c",), separator="\t", names=("y", "n", "c") if named else None)
+    prepare(tmp_path / "log.tsv", tmp_path / "out", schema, ALL)
+    assert sorted(texts(tmp_path / "out")) == ['a "b"', "c\td", "plain"]
+    assert ClickData.open(tmp_path / "out").part("training").column("label").tolist() == [1, 0, 1]
+    (tmp_path / "log.tsv").write_text('y\tn\tc\n1\t5\t"a"\n'[6 * named :])  # here they are characters
+    prepare(tmp_path / "log.tsv", tmp_path / "plain", schema, ALL)
+    assert texts(tmp_path / "plain") == ['"a"']

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +132,7 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
         (("--hash-seed", "99999999999"), "seed"),
         (("--hash", "99999999999999999"), "prepare: buckets of '*' must lie in"),
         (("--max-size", "0"), "max_size must be"),
-        (("--min-frequency", "99999999999999999999999"), "min_frequency must lie in"),
+        (("--min-frequency", "99999999999999999999999"), "min_frequency must be a whole number of 64 bits"),
         (("--validation", "nan"), "validation must be"),
         (("--validation", "-0.1"), "validation must be"),
         (("--skip-bad", "-1"), "skip_bad must be at least 0"),
@@ -172,3 +175,35 @@ def test_a_foreign_vocabulary_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"c\.safetensors: is not there"):
         ClickData.open(tmp_path / "a")
+
+
+def test_a_zip_archive_of_one_file_is_that_file(
+    coset: Coset, criteo_rows: Any, criteo_text: Any, contents: Any
+) -> None:
+    data = criteo_text(criteo_rows(40))
+    Path("log.txt").write_bytes(data)
+    for name, inside in {"log.zip": data, "twice.zip": gzip.compress(data)}.items():
+        with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("logs/train.txt", inside)
+            archive.writestr("__MACOSX/._train.txt", "x")
+    assert coset("prepare", "log.txt", "log").code == 0
+    for name in ("log.zip", "twice.zip"):
+        assert coset("prepare", name, "zipped").code == 0
+        found, wanted = contents(Path("zipped")), contents(Path("log"))
+        for told in (found, wanted):  # which says what the log was called and how large it was
+            told["prepared.json"] = {**json.loads(told["prepared.json"]), "name": "", "log": []}
+            del told["prepare.json"]
+        assert found == wanted
+        shutil.rmtree("zipped")
+    assert "40 rows" in coset("inspect", "log.zip").out
+    for files, said in {
+        ("a.txt", "b.txt"): r"a zip archive of 2 files (a.txt, b.txt); unpack it",
+        (): "a zip archive of no file",
+        ("a.parquet",): "Parquet within what it is packed in; unpack it",
+    }.items():
+        with zipfile.ZipFile("bad.zip", "w") as archive:
+            for name in files:
+                archive.writestr(name, b"PAR1" if name.endswith("parquet") else data)
+        assert said in coset("prepare", "bad.zip", "out").sentence
+    Path("cut.zip").write_bytes(Path("log.zip").read_bytes()[:-30])
+    assert "cut.zip: not readable as a zip archive" in coset("prepare", "cut.zip", "out").sentence

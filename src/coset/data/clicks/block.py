@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from coset.data.clicks.schema import CategoryType, ClickSchema
 from coset.data.ids import MARKS, plain
 from coset.kernels import parse
 from coset.kernels.instants import DATE
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)")
 
 TYPES: dict[CategoryType, int] = {"text": parse.TEXT, "hex": parse.HEX, "integer": parse.INTEGER}
 """What the kernels call the types of categories."""
@@ -128,7 +131,13 @@ class Findings:
         if state == parse.OVERFLOW:
             beyond = "64 bits" if self.schema.integers else "the range of float32"
             return f"{name} is {_short(shown)}, which is beyond {beyond}"
-        return f"{name} is {_short(shown)}, expected a {'whole ' if self.schema.integers else ''}number{_mark(shown)}"
+        date = (
+            f"; it is a date: leave {name} out of numeric, or name it as time to split by it"
+            if _DATE.match(shown)
+            else ""
+        )
+        kind = "a whole number" if self.schema.integers else "a number"
+        return f"{name} is {_short(shown)}, expected {kind}{_mark(shown)}{date}"
 
     def times(self, units: np.ndarray, steps: np.ndarray, states: np.ndarray, shown: Callable[[int], str]) -> Times:
         """The times that the schema's column of times holds, once what is wrong with some of them is noted."""

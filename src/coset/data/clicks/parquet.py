@@ -112,8 +112,13 @@ def _number(polars: Any, file: LogFile, schema: ClickSchema, series: Any) -> tup
         missing = states[0] == parse.MISSING
         values[0, states[0] == parse.BAD] = np.nan
         return values[0], missing, states[0]
-    if kind.is_temporal():
+    if kind == polars.Duration:
         series = series.to_physical()
+    elif kind.is_temporal():
+        raise InputError(
+            f"{file.path}, column {series.name!r}: numbers are expected, not {kind}; leave {series.name} out of "
+            "numeric, or name it as time to split by it"
+        )
     elif not (kind.is_numeric() or kind == polars.Boolean):
         raise InputError(f"{file.path}, column {series.name!r}: numbers are expected, not {kind}")
     series = series.cast(polars.Float64)

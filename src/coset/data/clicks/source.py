@@ -1,4 +1,5 @@
-"""The bytes of a log: plain or packed with gzip, zstd, bzip2 or xz, in chunks of whole lines, from any place on."""
+"""The bytes of a log: plain, packed with gzip, zstd, bzip2 or xz, or the one file of a zip archive, in chunks of whole
+lines, from any place on."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from coset.data.files import Archive, DataFile, data_file, visible
 from coset.data.foreign import HEAD, encoding, foreign
-from coset.data.packed import packing_of, unpacked
+from coset.data.packed import Readable, packing_of, unpacked
 from coset.data.shards import Shard
 from coset.errors import InputError
 
@@ -20,7 +24,7 @@ CHUNK = 1 << 22
 LONGEST = 1 << 26
 """Bytes that a line may have."""
 
-_PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
+_PARQUET, _ZIP = b"PAR1", (b"PK\x03\x04", b"PK\x05\x06")
 _MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
 _ENDS = 1 << 20
 
@@ -51,7 +55,8 @@ class LogFile:
         is_parquet: whether it is no text.
 
     Raises:
-        InputError: there is no such file, it is empty, or packed in a way that is not known.
+        InputError: there is no such file, it is empty, or packed in a way that is not known, or an archive of more than
+            one file.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -76,7 +81,8 @@ class LogFile:
         if not self.size:
             raise InputError(f"{path}: the file is empty")
         self.is_parquet = head.startswith(_PARQUET)
-        self._packed = bool(packing_of(head))
+        self._member = _only_member(path) if head.startswith(_ZIP) else None
+        self._packed = bool(packing_of(head)) or self._member is not None
         self._begins: bytes | None = None
 
     def fingerprint(self, columns: Sequence[str] | None = None) -> dict[str, Any]:
@@ -119,8 +125,7 @@ class LogFile:
         kept, at_begin = b"", offset == 0
         # Lines that end in carriage returns alone, as old programs write them, are lines all the same.
         returns = self._ends_in_returns()
-        with self.path.open("rb") as file:
-            raw = _Until(file, self.size)  # what is added while it is read is no part of it
+        with self._opened() as raw:
             for data in self._unpacked(raw, offset):
                 if at_begin and data.startswith(_MARK):
                     data, offset = data[len(_MARK) :], len(_MARK)
@@ -149,10 +154,10 @@ class LogFile:
             InputError: it is no text of the sort that is read, but something that is known.
         """
         if self._begins is None:
-            with self.path.open("rb") as file:
-                self._begins = begins = unpacked(_Until(file, self.size), str(self.path)).peek(_ENDS)
+            with self._opened() as raw:
+                self._begins = begins = unpacked(raw, str(self.path)).peek(_ENDS)
             within = " within what it is packed in" if self._packed else ""
-            if begins.startswith((_PARQUET, _ZIP)):
+            if begins.startswith((_PARQUET, *_ZIP)):
                 name = "Parquet" if begins.startswith(_PARQUET) else "a zip archive"
                 raise InputError(f"{self.path}: {name}{within}; unpack it, and give what is in it")
             if (found := foreign(begins[:HEAD])) is not None:
@@ -161,8 +166,19 @@ class LogFile:
                 raise InputError(f"{self.path}: text in {named}; save it as UTF-8 (iconv -f {named.lower()} -t utf-8)")
         return b"\n" not in self._begins and b"\r" in self._begins
 
-    def _unpacked(self, raw: _Until, offset: int) -> Iterator[bytes]:
-        if not self._packed:
+    @contextmanager
+    def _opened(self) -> Iterator[_Until | _Within]:
+        """Its bytes as they lie, or those of the file in the archive, as they lie in it."""
+        if self._member is not None:
+            member, whole = self._member
+            with closing(member.opener()) as inside:  # type: ignore[type-var]
+                yield _Within(inside, whole, self.size)
+            return
+        with self.path.open("rb") as file:
+            yield _Until(file, self.size)  # what is added while it is read is no part of it
+
+    def _unpacked(self, raw: _Until | _Within, offset: int) -> Iterator[bytes]:
+        if isinstance(raw, _Until) and not self._packed:
             raw.seek(offset)
         file = unpacked(raw, str(self.path)) if self._packed else raw
         left = offset if self._packed else 0
@@ -185,6 +201,32 @@ class LogFile:
                 f"{self.path}: the file {verb} while it was read, from {self.size} to {now.st_size} bytes; prepare a "
                 "file that nothing writes to"
             )
+
+
+def _only_member(path: Path) -> tuple[DataFile, int]:
+    """The only file in a zip archive, and its bytes, unpacked."""
+    archive = Archive(data_file(path))
+    names = [name for name in archive.names if visible(name)]
+    if len(names) != 1:
+        held = f"{len(names)} files ({archive.listed()})" if names else "no file"
+        raise InputError(f"{path}: a zip archive of {held}; unpack it, and give the log that was in it")
+    return archive.member(names[0]), archive.size(names[0])
+
+
+class _Within:
+    """The bytes of a file in an archive; where its reader stands is told as if it read the archive itself."""
+
+    def __init__(self, file: Readable, whole: int, size: int) -> None:
+        self._file, self._whole, self._size = file, whole, size
+        self._read = 0
+
+    def tell(self) -> int:
+        return self._size * self._read // max(self._whole, 1)
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self._read += len(data)
+        return data
 
 
 class _Until:

@@ -30,12 +30,15 @@ class Layout:
         schema: of the log.
         names: of all columns of the file.
         header: whether a line with names comes first.
+        quotes: whether fields may stand between quotes: between tabs only where all fields of the first line do, as a
+            quote is an ordinary character there otherwise.
         constants: what the folders of the file say of all rows, for columns that the file has not.
     """
 
     schema: ClickSchema
     names: tuple[str, ...]
     header: bool
+    quotes: bool
     constants: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -46,20 +49,21 @@ class Layout:
             InputError: it has no column of a name that the schema has.
         """
         names = schema.names
-        line = ""
+        # A file without a row has nothing to say where it need not name its columns.
+        first = file.first_line() if names is None else next(filter(bytes.strip, file.first_lines()), b"")
+        line = first.decode("utf-8", "replace").rstrip("\r")
+        quotes = _has_quotes(line, schema.separator)
         if names is None:
-            line = file.first_line().decode("utf-8", "replace")
             names = without_types(names_in(line, schema.separator), schema.columns)
         elif file.keys:
             there = tuple(name for name in names if name not in file.keys)
-            fields = names_in(file.first_line().decode("utf-8", "replace"), schema.separator)
-            names = there if len(fields) == len(there) else names
+            names = there if len(names_in(line, schema.separator)) == len(there) else names
         constants = {name: file.keys[name] for name in schema.columns if name not in names and name in file.keys}
         if schema.names is not None:
             for name in schema.columns:
                 if name not in names and name not in constants:
                     raise unknown("column (it is not among the names in the schema)", name, names)
-            return cls(schema, names, False, constants)
+            return cls(schema, names, False, quotes, constants)
         for name in schema.columns:
             if names.count(name) != 1 and name not in constants:
                 near = get_close_matches(name, [of for of in names if of not in schema.columns], n=1, cutoff=0.5)
@@ -69,12 +73,7 @@ class Layout:
                     f"{file.path}: {said} {brief(name)}; its first line says {brief(line, 200)}, between "
                     f"{schema.separator!r}{hint}"
                 )
-        return cls(schema, names, True, constants)
-
-    @property
-    def quotes(self) -> bool:
-        """Whether fields may stand between quotes: not between tabs."""
-        return self.schema.separator != "\t"
+        return cls(schema, names, True, quotes, constants)
 
     def places(self, *names: str) -> np.ndarray:
         """The places of columns."""
@@ -188,12 +187,18 @@ def _parsed(found: Split, layout: Layout, manner: Manner, pool: ThreadPoolExecut
     )  # fmt: skip
 
 
+def _has_quotes(line: str, separator: str) -> bool:
+    """Whether fields may stand between quotes in a text that begins with this line."""
+    fields = line.split(separator)
+    return separator != "\t" or all(len(of) > 1 and of.startswith('"') and of.endswith('"') for of in fields)
+
+
 def names_in(line: str, separator: str) -> tuple[str, ...]:
     """The names in a line: fields as those of rows, not by Python's csv, which takes none of over 128 KiB."""
     data = line.encode() + b"\n"
     columns = data.count(separator.encode()) + 1
     bounds, fields = np.empty((1, columns + 1), dtype=np.int32), np.empty(1, dtype=np.int32)
-    quotes = separator != "\t"
+    quotes = _has_quotes(line, separator)
     parse.split(np.frombuffer(data, dtype=np.uint8), ord(separator), quotes, columns, bounds, fields)
     row = np.zeros(1, dtype=np.int64)
     found = (_written(data, bounds, column, quotes)(row)[0] for column in range(max(int(fields[0]), 1)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from coset.data.files import DataFile
 from coset.data.sources.base import Block, Source, Wanted
 from coset.data.sources.delimited import Delimited
+from coset.data.sources.keyed import blocks_with_keys
 from coset.data.sources.parquet import Parquet
 from coset.data.sources.recbole import Recbole
 
@@ -28,4 +29,4 @@ def source_of(file: DataFile) -> Source:
     return SOURCES[-1]
 
 
-__all__ = ["SOURCES", "Block", "DataFile", "Source", "Wanted", "source_of"]
+__all__ = ["SOURCES", "Block", "DataFile", "Source", "Wanted", "blocks_with_keys", "source_of"]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from coset.data.columns import Columns, Named
+from coset.data.columns import Columns
 from coset.data.files import DataFile
+
+
+class Finder(Protocol):
+    """Says which columns are wanted, such as `Columns` and `Named`."""
+
+    def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
+        """Their positions among the names of all columns of a file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class Wanted:
         header: whether the first line of a text names the columns; found by itself where `None`.
     """
 
-    columns: Columns | Named = field(default_factory=Columns)
+    columns: Finder = field(default_factory=Columns)
     separator: str | None = None
     header: bool | None = None
 
