@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,3 +120,71 @@ def test_a_click_log_without_features_costs_nothing(tmp_path: Path) -> None:
     sizes = ("table", "table_and_adagrad", "table_and_row_wise_adagrad", "table_and_lazy_adam")
     assert found["bytes"] == dict.fromkeys(sizes, 0)
     Console(width=200).print(clicks_inspection_table(found))
+
+
+def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
+    rows = small_csv.read_text().splitlines()[:400]
+    Path("r.csv").write_text("\n".join(rows) + "\n")
+    assert coset("train", "r.csv", "--dim", 4, "--epochs", 2, "--out", "run").code == 0
+    found = coset("inspect", "run", "--json").json
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert found["metrics"] == {name: metrics["history"][-1][name] for name in ("val_mse", "val_mae")}
+    assert {name: found[name] for name in ("run", "task", "data", "epochs")} == {
+        "run": "run", "task": "ratings", "data": "r.csv", "epochs": 2,
+    }  # fmt: skip
+    assert (found["bytes"], found["parameters"]) == (metrics["bytes"], metrics["parameters"])
+    user, item, *biases = found["tables"]
+    assert [(of["part"], of["name"], of["embedding_dim"]) for of in biases] == [
+        ("biases", "user", 1), ("biases", "item", 1),
+    ]  # fmt: skip
+    assert (user["num_embeddings"], user["embedding_dim"], user["bytes"]) == (60, 4, 960)
+    assert (item["name"], item["method"]["method"]) == ("item", "full")
+    assert found["rows"]["training"] + found["rows"]["validation"] == 399
+
+    assert coset("compress", "run", "--budget", "80%", "--out", "small").code == 0
+    assert coset("train", "run", "--continue", "--epochs", 1, "--out", "longer").code == 0
+    small, longer = coset("inspect", "small", "--json").json, coset("inspect", "longer", "--json").json
+    assert {of["method"]["method"] for of in small["tables"]} != {"full"}
+    assert small["bytes"] <= 0.8 * found["bytes"]
+    assert (small["compressed"]["from"], longer["continued"]["run"], longer["epochs"]) == ("run", "run", 3)
+    assert f"made smaller, from the {found['bytes'] / 1000:.3g}KB of run" in coset("inspect", "small").out
+    shown = " ".join(coset("inspect", "longer").out.split())
+    assert "trained on from run" in shown
+    assert "trained for 3 epochs on" in shown
+    assert "coset compress longer --budget" in shown
+
+    assert "leave --dim and columns out" in coset("inspect", "run", "--dim", 4).sentence
+    assert "leave --dim and columns out" in coset("inspect", "run", "--user", "u").sentence
+    Path("run/metrics.json").unlink()
+    assert "run: this run is not finished; continue it with --resume" in coset("inspect", "run").sentence
+    for words in (("plan", "run", "--budget", "9%"), ("compare", "run")):
+        assert "run is a run, made of data already; coset inspect run tells" in coset(*words).sentence
+
+
+def test_a_run_on_clicks_says_what_it_is(coset: Any, clicks: ClickData) -> None:
+    tiny = ("--dim", 2, "--set", "model.bottom=[4]", "--set", "model.top=[4]", "--out", "run")
+    assert coset("train", clicks.folder, *tiny, "--method", "hashing", "--collisions", 4).code == 0
+    found = coset("inspect", "run", "--json").json
+    assert (found["task"], found["data"]) == ("clicks", str(clicks.folder))
+    known = {of.name: of.num_embeddings for of in clicks.features}
+    assert {of["name"]: of["num_embeddings"] for of in found["tables"]} == known
+    assert sum(of["bytes"] for of in found["tables"]) == found["bytes"]
+    assert "val_auc" in found["metrics"]
+    assert "log-loss" in coset("inspect", "run").out
+
+
+def test_what_is_no_data_says_what_it_is(coset: Any, small_csv: Path) -> None:
+    Path("r.csv").write_bytes(small_csv.read_bytes())
+    assert coset("plan", "r.csv", "--budget", "50%", "--epochs", 1, "-o", "plan.json").code == 0
+    Path("compared").mkdir()
+    Path("compared/compare.json").write_text("{}")
+    Path("mine.toml").write_text('title = "mine"\ndata = "r.csv"\n[[rows]]\nname = "full"\n')
+    for subject, said in {
+        "plan.json": "plan.json is a plan; give it with the data that it is for: coset train DATA --plan plan.json",
+        "compared": "compared holds a comparison: its table is in results.md",
+        "mine.toml": "mine.toml is a recipe; its data are r.csv: coset inspect r.csv",
+        "ml-1m-frontier": "ml-1m-frontier is a recipe; its data are movielens-1m: coset inspect movielens-1m",
+    }.items():
+        assert said in coset("inspect", subject).sentence
+    for command in ("train", "compare"):
+        assert "plan.json is a plan" in coset(command, "plan.json").sentence

@@ -39,9 +39,24 @@ def test_ratings(coset: Coset, small_csv: Path, monkeypatch: pytest.MonkeyPatch)
             assert read.columns == ["user", "item", "prediction"]
             assert np.allclose(read["prediction"].to_numpy(), written["prediction"].to_numpy(), rtol=1e-6)
             assert read["user"].to_list() == given["userId"].to_list()
-    assert coset("predict", "run", "--out", "own.csv").code == 0
+    assert "predicted: all rows" in coset("predict", "run", "--out", "own.csv").out
     assert polars.read_parquet("q.parquet").schema["prediction"] == polars.Float32
     assert Path("own.csv").read_bytes() == Path("p.csv").read_bytes()
+
+    # A part of the run's own data, given or not, as evaluate scores it.
+    for part, source in (("validation", "r.csv"), ("training", None)):
+        words = [] if source is None else [source]
+        found = coset("predict", "run", *words, "--part", part, "--out", "part.csv", "--overwrite", "--json").json
+        one = polars.read_csv("part.csv")
+        scored = coset("evaluate", "run", "--part", part, "--json").json
+        assert (found["part"], found["rows"]) == (part, one.height) == (part, scored["rows"])
+        gap = one["prediction"].to_numpy() - one["rating"].to_numpy()
+        assert np.mean(gap**2) == pytest.approx(scored["mse"], rel=1e-5)
+    assert "predicted: the training part" in coset("predict", "run", "--part", "training", "--out", "t.csv").out
+    said = coset("predict", "run", "new.csv", "--part", "validation", "--out", "n.csv").sentence
+    assert "new.csv" in said
+    assert "unknown part 'test'" in coset("predict", "run", "--part", "test", "--out", "n.csv").sentence
+    assert not Path("n.csv").exists()
 
     before = Path("p.csv").read_bytes()
     assert "p.csv: exists already; give --overwrite" in coset("predict", "run", "new.csv", "--out", "p.csv").sentence
@@ -141,6 +156,8 @@ def test_clicks(coset: Coset) -> None:
     own = polars.read_csv("own.csv")
     assert own.columns == ["part", "row", "label", "prediction"]
     assert own["label"].to_list() == [int(row[0]) for row in rows]  # ordered: training comes first
+    assert "predicted: the validation part" in coset("predict", "run", "--part", "validation", "--out", "v.csv").out
+    assert polars.read_csv("v.csv").equals(own.filter(polars.col("part") == "validation"))
     p, y = own["prediction"].to_numpy(), own["label"].to_numpy()
     logloss = -np.mean(np.log(np.where(y == 1, p, 1 - p))[-45:])
     assert coset("evaluate", "run", "--json").json["logloss"] == pytest.approx(logloss, rel=1e-5)

@@ -20,6 +20,7 @@ from coset.cli.options import (
     UserColumn,
 )
 from coset.cli.output import progress_bar, show, warn
+from coset.errors import InputError
 
 
 def inspect(
@@ -35,17 +36,26 @@ def inspect(
     item_attribute: ItemAttributes = None,
     as_json: Json = False,
 ) -> None:
-    """Cardinalities, attributes, popularity, and what full tables would cost, with the state of optimizers.
+    """Cardinalities, attributes, popularity, and what full tables would cost, with the state of optimizers; of a
+    finished run, its tables, data and metrics.
 
     Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`,
-    `coset inspect PREPARED --dim 16`
+    `coset inspect PREPARED --dim 16`, `coset inspect runs/mine`
     """
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
     from coset.experiments.inspect import inspection_table
-    from coset.experiments.words import Words, is_clicks
+    from coset.experiments.words import Words, is_clicks, is_run, refuse_all_but_data
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
+    if is_run(data):
+        from coset.experiments.inspect_run import inspect_run, run_inspection_table
+
+        if dim is not None or any(columns.values()):
+            raise InputError(f"{data} is a run, which has its dim and its columns; leave --dim and columns out")
+        show(inspect_run(Path(data)), as_json, run_inspection_table)
+        return
+    refuse_all_but_data(data)
     clicks = is_clicks(data, columns)
     if dim is None:
         dim = Words({} if clicks else columns).recipe(data).model.embedding_dim

@@ -38,6 +38,7 @@ from coset.cli.options import (
 )
 from coset.cli.output import err, progress_bar, show
 from coset.errors import InputError
+from coset.files import path_of
 
 if TYPE_CHECKING:
     from coset.experiments.task import Options
@@ -103,7 +104,7 @@ def train(
         return
     if data is not None:
         raise InputError("--data says where the data of a run are that is trained on, with --continue")
-    if (Path(subject) / "run.json").is_file():
+    if (path_of(subject) / "run.json").is_file():
         raise is_a_run(Path(subject))
     if row is not None and (method is not None or plan is not None):
         maker = "--method" if plan is None else "--plan"
@@ -148,18 +149,21 @@ def predict(
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
+    part: Annotated[
+        str | None, typer.Option(help="`validation` or `training`, of the run's own data, or `all` (the default).")
+    ] = None,
     data: MovedData = None,
     as_json: Json = False,
 ) -> None:
-    """Write the predictions of a finished run for all rows of some data to a file.
+    """Write the predictions of a finished run for all rows of some data, or of a part of its own, to a file.
 
     Examples: `coset predict runs/mine new.csv --out predictions.csv`,
-    `coset predict runs/mine PREPARED --out p.parquet`
+    `coset predict runs/mine --part validation`, `coset predict runs/mine PREPARED --out p.parquet`
     """
     from coset.experiments.predict import predict_run, prediction_table
     from coset.experiments.task import Scored
 
-    asked = Scored(source, columns_of(user, item, rating, separator), None, data)
+    asked = Scored(source, columns_of(user, item, rating, separator), part, data)  # type: ignore[arg-type]
     show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)
 
 

@@ -27,6 +27,7 @@ from coset.data.clicks.ways import FOR_A_RUN, later
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
+from coset.files import path_of
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.training.clicks.compress import CompressibleClicks
@@ -65,7 +66,7 @@ class ClickSource:
         Raises:
             InputError: there are no such data, or they cannot be prepared.
         """
-        if any((Path(self.source) / name).exists() for name in (PREPARED, CHOICES)):
+        if any((path_of(self.source) / name).exists() for name in (PREPARED, CHOICES)):
             return ClickData.open(self.source)  # which says so where the preparation did not end
         # Of what is in the schema and the log as well, so that after a change of either it is another folder.
         choices = settings.plain(self) | self._contents()
@@ -291,7 +292,7 @@ def read_like(
     if asked.source is None:
         return finished.own_data(run, asked.data), True
     labelled = True
-    if (Path(asked.source) / PREPARED).exists():
+    if (path_of(asked.source) / PREPARED).exists():
         data = ClickData.open(asked.source)
     else:
         trained = finished.own_data(run, asked.data)

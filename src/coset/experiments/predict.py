@@ -14,26 +14,26 @@ from rich.text import Text
 from coset.data.columns import import_polars
 from coset.errors import InputError
 from coset.experiments.single import kind_of_run
-from coset.experiments.task import Scored
+from coset.experiments.task import Part, Scored
 from coset.files import check_writable, replacing
 
 
 def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Write the predictions of a finished run for all rows of some data to a file, wholly or not at all.
+    """Write the predictions of a finished run for the rows of some data to a file, wholly or not at all.
 
     Args:
         run: its folder.
-        asked: the data; those of the run by default.
+        asked: the data, those of the run by default; and a part of them, where it is not all rows.
         out: a `.csv` or `.parquet` file: what names a row (ids, or part and number), its rating or label if there is
             one, and `prediction`: a rating, or the probability of a click.
         overwrite: write over a file that is there.
 
     Returns:
-        `run`, `out`, `rows`, and `mean`, that of the predictions.
+        `run`, `out`, `part`, `rows`, how many those were, and `mean`, that of the predictions.
 
     Raises:
-        InputError: no finished run, data without rows or that do not fit it, an id that it refuses, or a file that is
-            there.
+        InputError: no finished run, data that do not fit it or have no such rows, an id that it refuses, or a file that
+            is there.
     """
     polars = import_polars("writing predictions")
     if out.suffix.lower() not in (".csv", ".parquet"):
@@ -41,14 +41,16 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
     check_writable(out)
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; give --overwrite, or choose another --out")
+    part: Part = asked.part or "all"
     rows, total = 0, 0.0
     with _writing(polars, out) as write:
         for frame in kind_of_run(run).predictions(Path(run), asked):
             write(frame)
             rows, total = rows + frame.height, total + float(frame["prediction"].sum())
         if not rows:
-            raise InputError(f"{asked.source or run}: no rows, so nothing to predict")
-    return {"run": str(run), "out": str(out), "rows": rows, "mean": total / rows}
+            where = f"{asked.source or run}: no rows"
+            raise InputError(f"{where}, so nothing to predict" if part == "all" else f"{where} in the {part} part")
+    return {"run": str(run), "out": str(out), "part": part, "rows": rows, "mean": total / rows}
 
 
 @contextmanager
@@ -76,4 +78,6 @@ def prediction_table(found: dict[str, Any]) -> Table:
     for heading in ("rows", "mean prediction", "written to"):
         table.add_column(heading, justify="right" if heading != "written to" else "left")
     table.add_row(f"{found['rows']:,}", f"{found['mean']:.4f}", Text(found["out"]))
+    which = "all rows" if found["part"] == "all" else f"the {found['part']} part"
+    table.caption, table.caption_justify = Text(f"predicted: {which}"), "left"
     return table

@@ -20,6 +20,7 @@ from coset.data.shards import is_given
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
+from coset.files import path_of
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
@@ -157,17 +158,7 @@ class RatingsRecipe(Recipe):
         ratings = finished.own_ratings(run, asked.data) if asked.source is None else read_like(finished, asked)
         own = finished.is_own(ratings)
         part = asked.part or ("validation" if own else "all")
-        if part != "all" and not own:
-            raise InputError(
-                f"{asked.source}: not the data that {run} was trained on, so no rows of it are its {part} part; leave "
-                f"--part out"
-            )
-        rows = ratings
-        if part != "all":
-            if finished.spec.split.timed and ratings.times is None:
-                ratings = finished.own_ratings(run, asked.source)
-            encoded = finished.spec.prepare(ratings)
-            rows = encoded.ratings.select(getattr(encoded.split, part))
+        rows = _part_of(finished, run, ratings, part, asked.source)
         errors = finished.evaluate(rows)
         known = None if own else _known(finished, run, asked, rows)
         return {"run": str(run), "dataset": ratings.name, "synthetic": ratings.synthetic, "own": own, "part": part,
@@ -185,10 +176,13 @@ class RatingsRecipe(Recipe):
         names = {
             name: asked.columns.get(name) or getattr(own, name) for name in ("user", "item", "rating", "separator")
         }
-        if source in DATASETS:
-            ratings = load_ratings(source, to_learn=False)
-            blocks: Iterable[Pairs] = [Pairs(ratings.users, ratings.items, polars.Series("rating", ratings.ratings))]
-        elif not is_given(path := Path(source).expanduser()):
+        blocks: Iterable[Pairs]
+        if asked.part in ("validation", "training"):
+            ratings = finished.own_ratings(run, asked.data) if asked.source is None else read_like(finished, asked)
+            blocks = [_pairs(_part_of(finished, run, ratings, asked.part, asked.source))]
+        elif source in DATASETS:
+            blocks = [_pairs(load_ratings(source, to_learn=False))]
+        elif not is_given(path := path_of(source).expanduser()):
             raise InputError(f"{source}: no such file")
         else:
             blocks = read_pairs(path, **names, rated=asked.columns.get("rating") is not None)
@@ -250,6 +244,30 @@ def _known(finished: FinishedRun, run: Path, asked: Scored, rows: Ratings) -> in
     except InputError:
         return None
     return rows.equal_to(encoded.ratings.select(encoded.split.training))
+
+
+def _part_of(finished: FinishedRun, run: Path, ratings: Ratings, part: str, source: str | None) -> Ratings:
+    """The rows of a part of the data that a run was made of, or all rows of any.
+
+    Raises:
+        InputError: other data, of which no rows are that part.
+    """
+    if part == "all":
+        return ratings
+    if not finished.is_own(ratings):
+        raise InputError(
+            f"{source}: not the data that {run} was trained on, so no rows of it are its {part} part; leave --part out"
+        )
+    if finished.spec.split.timed and ratings.times is None:
+        ratings = finished.own_ratings(run, source)
+    encoded = finished.spec.prepare(ratings)
+    return encoded.ratings.select(getattr(encoded.split, part))
+
+
+def _pairs(ratings: Ratings) -> Pairs:
+    import polars
+
+    return Pairs(ratings.users, ratings.items, polars.Series("rating", ratings.ratings))
 
 
 def read_like(finished: FinishedRun, asked: Scored) -> Ratings:

@@ -352,8 +352,8 @@ class Recipe(ABC):
     @classmethod
     @abstractmethod
     def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
-        """Predictions of the finished run in the folder `run` for all rows, as polars frames: what names a row, its
-        rating or label if it has one, and `prediction`."""
+        """Predictions of the finished run in the folder `run` for all rows or those of a part, as polars frames: what
+        names a row, its rating or label if it has one, and `prediction`."""
 
     @classmethod
     @abstractmethod

@@ -12,11 +12,14 @@ from coset.data.clicks.logs import BUILT_IN, TWIN, is_log
 from coset.data.shards import is_given
 from coset.documents import Malformed, parse_toml
 from coset.errors import InputError, brief, unknown
+from coset.experiments.planning import read_plan
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
 from coset.experiments.task import RowSettings
+from coset.files import path_of
 
 CLICKS = (*BUILT_IN, TWIN)
 """Built-in data sets of clicks."""
+_LARGEST_PLAN = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Words:
     def _of(self, subject: str) -> Any:
         if is_recipe(subject):
             return self._known(subject)
+        refuse_results(subject)
         if self.schema is not None or is_clicks(subject, self.columns):
             return self._clicks(subject)
         return self._ratings(subject)
@@ -123,13 +127,54 @@ class Words:
 
 def is_recipe(subject: str) -> bool:
     """Whether this names a recipe; a path of data wins."""
-    return subject.endswith(".toml") or (subject in shipped() and not Path(subject).exists())
+    return subject.endswith(".toml") or (subject in shipped() and not path_of(subject).exists())
+
+
+def is_run(subject: str) -> bool:
+    """Whether this is the folder of a run, finished or not."""
+    return (path_of(subject) / "run.json").is_file()
+
+
+def refuse_results(subject: str) -> None:
+    """Raise an `InputError` for what coset itself writes and is no data: a run, a comparison or a plan."""
+    path = path_of(subject)
+    if is_run(subject):
+        raise InputError(
+            f"{subject} is a run, made of data already; coset inspect {subject} tells of it and what to do"
+        )
+    if (path / "compare.json").is_file():
+        raise InputError(
+            f"{subject} holds a comparison: its table is in results.md, its runs are in runs, which coset inspect takes"
+        )
+    if _is_plan(path):
+        raise InputError(
+            f"{subject} is a plan; give it with the data that it is for: coset train DATA --plan {subject}"
+        )
+
+
+def _is_plan(path: Path) -> bool:
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > _LARGEST_PLAN:
+        return False
+    try:
+        read_plan(path)
+    except InputError:
+        return False
+    return True
+
+
+def refuse_all_but_data(subject: str) -> None:
+    """As `refuse_results`; and for a recipe, which names its data."""
+    if is_recipe(subject):
+        source = load_recipe(subject).data.source
+        raise InputError(f"{subject} is a recipe; its data are {source}: coset inspect {source}")
+    refuse_results(subject)
 
 
 def is_clicks(subject: str, columns: Mapping[str, Any]) -> bool:
     """Whether this names data of clicks by itself: a built-in set, a folder that `coset prepare` made, or a log whose
     content says so, unless columns of ratings are named."""
-    if subject in CLICKS or (Path(subject) / "prepared.json").exists() or (Path(subject) / "prepare.json").exists():
+    folder = path_of(subject)
+    if subject in CLICKS or (folder / "prepared.json").exists() or (folder / "prepare.json").exists():
         return True
     return not any(columns.values()) and is_log(subject)
 
