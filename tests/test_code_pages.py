@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from coset.cli import app
 from coset.cli.output import print_in_any_code_page
 
 NAME = "wörter-模型"  # a folder's, of which some fits one page and some another
 
+TINY = ("--dim", 2, "--set", "model.bottom=[4]", "--set", "model.top=[4]")
 COMMANDS = [
     ("--help",),
     ("plan", "--help"),
@@ -25,10 +27,23 @@ COMMANDS = [
     ("plan", "r.csv", "--budget", "50%", "--dim", 4),
     ("train", "r.csv", "--dim", 4, "--epochs", 1, "--out", NAME),
     ("evaluate", NAME),
+    ("inspect", NAME),
+    ("predict", NAME, "--part", "validation", "--out", f"{NAME}.csv"),
     ("compress", NAME, "--budget", "80%", "--out", "small"),
+    ("prepare", "log.csv", "clicks", "--schema", "s.toml"),
+    ("inspect", "clicks"),
+    ("train", "clicks", *TINY, "--out", f"{NAME}-clicks"),
+    ("inspect", f"{NAME}-clicks"),
+    ("evaluate", f"{NAME}-clicks"),
+    ("predict", f"{NAME}-clicks"),
+    ("compress", f"{NAME}-clicks", "--budget", "60%", "--out", "small-clicks"),
+    ("bench",),
     ("compare", "r.csv", "--dim", 4, "--epochs", 1, "--methods", "hashing", "--seeds", 2, "--out", "c"),
 ]  # fmt: skip
-BAD = [("train", "r.csv", "--epochs", 0), ("inspect", f"{NAME}.csv"), ("inspect", os.fsdecode(b"\xff.csv"))]
+BAD = [
+    ("bench", NAME), ("prepare", f"{NAME}.csv", "o"), ("predict", NAME), ("train", "r.csv", "--epochs", 0),
+    ("inspect", f"{NAME}.csv"), ("inspect", os.fsdecode(b"\xff.csv")),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -55,14 +70,35 @@ def ratings(small_csv: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("ratings")
+@pytest.fixture
+def log(tmp_path: Path) -> None:
+    """A few clicks, with their schema, in that folder."""
+    rows = [f"{n % 3 == 0:d},{n},и{n * n % 7},a|ö" for n in range(60)]
+    (tmp_path / "log.csv").write_text("y,цена,item,tags\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    schema = 'label = "y"\nnumeric = ["цена"]\ncategorical = ["item"]\nlists = ["tags"]\n'
+    (tmp_path / "s.toml").write_text(schema, encoding="utf-8")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks that find what the committed ones found."""
+    results = Path(__file__).parents[1] / "benchmarks" / "results"
+    monkeypatch.setattr(
+        "coset.experiments.bench.measured",
+        lambda name, *_: json.loads((results / f"{name}.json").read_text(encoding="utf-8")),
+    )
+
+
+@pytest.mark.usefixtures("ratings", "log", "measured")
 def test_every_command_prints_in_ascii(written: Any, tmp_path: Path) -> None:
     for words in COMMANDS:
         code, out, err = written("ascii", *words)
         text = (out + err).decode("ascii")
         assert code == 0, text
-        text = text.replace(NAME.encode("ascii", "backslashreplace").decode(), "")
+        for name in (NAME, "цена"):
+            text = text.replace(name.encode("ascii", "backslashreplace").decode(), "")
         assert not re.findall(r"\\[ux][0-9a-f]{2,}", text), (words, text)  # all signs of coset's own have a plain one
+    assert {words[0] for words in COMMANDS} - {"--help"} == {of.callback.__name__ for of in app.registered_commands}
     assert b"+/-" in out
     assert "±" in (tmp_path / "c" / "results.md").read_text(encoding="utf-8")
 

@@ -584,11 +584,14 @@ def test_one_parameter_counts_once_when_read_by_calls_before_one_backward() -> N
     assert_same(fused, plain)
 
 
-def test_zero_grad_drops_what_waits() -> None:
+def test_zero_grad_drops_what_waits_and_that_of_the_model_does_not() -> None:
     fused, untouched = everything(DOUBLE, only=SOME), everything(DOUBLE, only=SOME)
     optimizer = Adagrad(fused)
     loss_of(fused(bags_of(fused, torch.Generator().manual_seed(0))), 0).backward()
+    torch.nn.Sequential(fused).zero_grad()
+    assert optimizer.gradient_norm() > 0
     optimizer.zero_grad()
+    assert optimizer.gradient_norm() == 0
     optimizer.step()
     assert difference(fused.state_dict(), untouched.state_dict()) is None
 

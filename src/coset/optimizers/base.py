@@ -42,6 +42,9 @@ class TableOptimizer(Owning):
     `copy.deepcopy((model, optimizer))`, it owns the copied tables. Copied alone, it has copies of its tables that no
     model reads: `state_dict` gives its state, and a step raises.
 
+    A step drops the gradients that it has applied, so that none add up from step to step. To drop them without a step,
+    call `zero_grad` of this optimizer: that of the model finds no `.grad` here, and leaves them waiting.
+
     `torch.nn.utils.clip_grad_norm_` sees no gradients of these tables: give `max_norm`, or clip them together with
     those of other parameters by `gradient_norm` and `scale_gradients`.
 
@@ -194,7 +197,7 @@ class TableOptimizer(Owning):
     step.hooked = True  # type: ignore[attr-defined]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients that wait for a step."""
+        """Drop the gradients that wait for a step, which `zero_grad` of the model does not."""
         self._forget()
         for parameter in self._parameters:
             parameter.grad = None
@@ -246,9 +249,14 @@ class TableOptimizer(Owning):
             InputError: the state is of another kind of optimizer or of other tables.
         """
         own = [[_shapes(self.state[p]) for p in group["params"]] for group in self.param_groups]
-        groups, states = state_dict.get("param_groups", []), state_dict.get("state", {})
-        given = [[_shapes(states.get(number, {})) for number in group["params"]] for group in groups]
-        if given != own or not all("steps" in group for group in groups):  # before torch puts it in place of ours
+        try:
+            groups, states = state_dict["param_groups"], state_dict["state"]
+            numbers = [number for group in groups for number in group["params"]]
+            given = [[_shapes(states[number]) for number in group["params"]] for group in groups]
+            alike = given == own and set(numbers) == set(states) and all("steps" in group for group in groups)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            alike = False
+        if not alike:  # before torch puts it in place of ours
             raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
         old = {id(p): state for p, state in self.state.items()}
         super().load_state_dict(state_dict)
