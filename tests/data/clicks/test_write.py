@@ -111,7 +111,7 @@ def test_names_are_told_apart(tmp_path: Path) -> None:
         ClickWriter(tmp_path, "made", ("n",), [Feature("n", 3)])
     with pytest.raises(InputError, match="one-hot ones first"):
         ClickWriter(tmp_path, "made", ("n",), [BAG, ONE])
-    with pytest.raises(InputError, match="at least one id"):
+    with pytest.raises(InputError, match="num_embeddings must be at least 1, not 0"):
         Feature("a", 0)
     odd = [Feature("a/b", 3), Feature("..é %", 3)]  # no table's name has a dot, but files must not care
     with ClickWriter(tmp_path / "out", "made", (), odd) as writer:
