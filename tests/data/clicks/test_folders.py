@@ -132,7 +132,7 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
         (("--hash-seed", "99999999999"), "seed"),
         (("--hash", "99999999999999999"), "prepare: buckets of '*' must lie in"),
         (("--max-size", "0"), "max_size must be"),
-        (("--min-frequency", "99999999999999999999999"), "min_frequency must be a whole number of 64 bits"),
+        (("--min-frequency", "99999999999999999999999"), "min_frequency must be a whole number of at most 64 bits"),
         (("--validation", "nan"), "validation must be"),
         (("--validation", "-0.1"), "validation must be"),
         (("--skip-bad", "-1"), "skip_bad must be at least 0"),
