@@ -105,7 +105,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "an order of booleans": (lambda: coset.Embedding(2, 4, order=np.array([True, False])), "order must be 2 whole"),
     "more ids than a tensor counts": (lambda: coset.Table("t", 10**30, 4), "num_embeddings must lie in 1 … 9223372036"),
     "more elements than that": (lambda: coset.Table("t", 4, 2**63), "embedding_dim must lie in 1 …"),
-    "more buckets than 64 bits count": (lambda: coset.QuotientRemainder(10**30), "must be a whole number of at most 64 bits"),
+    "more buckets than 64 bits count": (lambda: coset.QuotientRemainder(10**30), "a whole number of at most 64 bits"),
     "a float where a whole number is meant": (lambda: coset.Table("t", 4.0, 4), "whole number, not the float 4.0"),
     "a batch of a float": (lambda: step(batch_size=3.0), "batch_size must be a whole number, not the float 3.0"),
     "bags of more ids than memory has": (lambda: step(ids_per_bag=1e300), "ids_per_bag must lie in 0 … "),

@@ -156,7 +156,7 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
     assert "leave --dim and columns out" in coset("inspect", "run", "--dim", 4).sentence
     assert "leave --dim and columns out" in coset("inspect", "run", "--user", "u").sentence
     Path("run/metrics.json").unlink()
-    assert "run: this run is not finished; continue it with --resume" in coset("inspect", "run").sentence
+    assert "run: this run is not finished" in coset("inspect", "run").sentence
     for words in (("plan", "run", "--budget", "9%"), ("compare", "run")):
         assert "run is a run, made of data already; coset inspect run tells" in coset(*words).sentence
 

@@ -329,7 +329,7 @@ def test_settings_that_make_no_sense() -> None:
         ({"max_size": 0}, "at least 1"),
         ({"unseen": "error", "min_frequency": 2}, "unseen='shared'"),
         ({"unseen": "error", "hashing": {"*": 5}}, "none is unseen"),
-        ({"hashing": {"a": 0}}, "must lie in 1"),
+        ({"hashing": {"a": 0}}, "at least 1"),
         ({"split": "latest"}, "one of 'random', 'ordered', 'time'"),
     ):
         with pytest.raises(InputError, match=words):
