@@ -27,7 +27,7 @@ _NAME = "x" * 64  # as long as the names that coset's own files have
 
 
 def path_of(given: Any) -> Path:
-    """A path that somebody gave, as one that can be looked for, whether there is something or not.
+    r"""A path that somebody gave, as one that can be looked for, whether there is something or not.
 
     Raises:
         InputError: it is no path, or the system cannot look there: it is too long, even if only for the files in it,

@@ -206,7 +206,7 @@ def test_one_feature_and_no_numbers(tmp_path: Path) -> None:
         ({"num_numeric": -1}, "num_numeric must be 0 or more"),
         ({"skew": -0.1}, "skew"),
         ({"skew": float("nan")}, "skew"),
-        ({"rows": 0}, "rows must be 1 or more"),
+        ({"rows": 0}, "rows must be at least 1"),
         ({"validation": 1.0}, "validation"),
     ],
 )
