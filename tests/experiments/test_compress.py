@@ -136,7 +136,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
     out = tmp_path / "out"
     cases: list[tuple[dict[str, Any], str]] = [
         ({}, "give a --budget to plan for, or a --plan"),
-        ({"budget": "40%", "finetune": -1}, "--finetune must be 0 epochs or more"),
+        ({"budget": "40%", "finetune": -1}, "--finetune, in epochs, must be at least 0"),
         ({"budget": "40%", "engine": "warp"}, "unknown engine 'warp'"),
         ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the plan says nothing"),
         ({"plan": tmp_path / "none.json"}, "no such plan"),
