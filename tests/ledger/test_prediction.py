@@ -244,7 +244,10 @@ def test_without_an_optimizer_or_a_batch_there_is_no_step() -> None:
         ({"orders": ["usr"]}, "unknown table with an order 'usr'"),
         ({"features": {"a": "usr"}, "optimizer": "adam", "batch_size": 1}, "unknown table (of feature 'a') 'usr'"),
         ({"ids_per_bag": {"usr": 1}, "optimizer": "adam", "batch_size": 1}, "unknown feature with ids_per_bag 'usr'"),
-        ({"ids_per_bag": -1, "optimizer": "adam", "batch_size": 1}, "feature 'user': ids_per_bag must be 0 or more"),
+        (
+            {"ids_per_bag": -1, "optimizer": "adam", "batch_size": 1},
+            "feature 'user': ids_per_bag must lie in 0 … 1099",
+        ),
         ({"sparse": True, "optimizer": "adam", "batch_size": 1}, "optimizer 'adam' takes no sparse gradients"),
     ],
 )

@@ -37,25 +37,28 @@ def two_ranks() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def trained(kind: Callable[..., TableOptimizer], **options: Any) -> tuple[torch.Tensor, TableOptimizer]:
+def trained(
+    kind: Callable[..., TableOptimizer], **options: Any
+) -> tuple[EmbeddingBagCollection, torch.Tensor, TableOptimizer]:
     bags = EmbeddingBagCollection([(Table("a", 20, 4), "full")])
     optimizer = kind(bags, **options)
     bags({"a": torch.tensor([1, 2])})["a"].sum().backward()
-    return bags.tables["a"].rows.weight, optimizer
+    return bags, bags.tables["a"].rows.weight, optimizer
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_among_ranks_changes_nothing_and_says_why(kind: Callable[..., TableOptimizer], two_ranks: None) -> None:
-    rows, optimizer = trained(kind)
+    kept, rows, optimizer = trained(kind)
     before = rows.detach().clone()
     with pytest.raises(InputError, match=r"2 ranks.*drift apart.*replicas='independent'"):
         optimizer.step()
     assert torch.equal(rows, before)
     assert optimizer.steps == 0
-    rows, optimizer = trained(kind, replicas="independent")
+    kept, rows, optimizer = trained(kind, replicas="independent")
     before = rows.detach().clone()
     optimizer.step()
     assert not torch.equal(rows, before)
+    assert kept.tables["a"].rows.weight is rows
 
 
 def test_two_real_processes(tmp_path: Path) -> None:

@@ -121,9 +121,9 @@ def unfinished(folder: Path) -> InputError:
     about: Any = read_json(folder / RUN)
     command, more = "command", "with the same options and --resume"
     with suppress(KeyError, TypeError):  # where run.json says nothing of it
-        command = f"command on {brief(about['spec']['data']['source'], quoted=False)}"
+        command = f"command on {about['spec']['data']['source']}"  # whole, as it is to be typed
     with suppress(KeyError, TypeError):
-        command = f"coset train {brief(about['continued']['run'], quoted=False)} --continue"
+        command = f"coset train {about['continued']['run']} --continue"
     if isinstance(about, dict) and "compressed" in about:
         command, more = "coset compress", "with the same options, which makes it anew"
     return InputError(f"{folder}: this run is not finished; repeat the {command} that began it, {more}")
