@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from coset import settings
-from coset.errors import InputError, brief
+from coset.errors import InputError
 from coset.files import path_of, read_json, write_json
 from coset.training import checkpoint
 from coset.training.checkpoint import Saved
