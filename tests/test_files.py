@@ -182,3 +182,12 @@ def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path: Path,
         raise SafetensorError(told)
     assert (found.value.errno, found.value.filename) == (number, str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_in_place_of_the_lock_empties_no_file(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("rows")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".coset-lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match=r"\.coset-lock: a link, .*; remove it"), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "rows"

@@ -188,7 +188,10 @@ def clear(folder: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process alone."""
-    with (Path(folder) / _LOCK).open("w") as file:
+    path = Path(folder) / _LOCK
+    if path.is_symlink():  # opening it would empty the file that it leads to
+        raise InputError(f"{path}: a link, where coset keeps a file of its own to hold this folder; remove it")
+    with path.open("w") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
