@@ -129,12 +129,15 @@ def kind_of_run(run: Path) -> type[Recipe]:
     """The class of the recipes that the run in a folder is of.
 
     Raises:
-        InputError: no run there.
+        InputError: no run there, or one of a task that coset does not know.
     """
     if not (path_of(run) / "run.json").is_file():
         raise InputError(f"{run}: no run here (a run has a run.json)")
     about = read_json(Path(run) / "run.json")
-    return kind_of(about.get("task", "ratings") if isinstance(about, dict) else "ratings")
+    try:
+        return kind_of(about.get("task", "ratings") if isinstance(about, dict) else "ratings")
+    except InputError as error:
+        raise InputError(f"{run}/run.json: {error}") from None
 
 
 HEADINGS = {
