@@ -244,4 +244,4 @@ def _why(one: Candidate, table: Table, learnable: float) -> str:
         "no traffic meets that of other ids" if others < 5e-4 else f"of the traffic of a row {others:.1%} is others'"
     )
     kept = f"an id keeps {one.kept.dims.sum():.1f} dims on average"
-    return f"{size}; {meets}; {kept}, where its training rows could fill {learnable:.1f} in vectors of any width"
+    return f"{size}; {meets}; {kept}; its training rows would fill {learnable:.1f} of a vector that is wide enough"
