@@ -18,10 +18,6 @@ Readers = Mapping[Any, Callable[[Any], Any]]
 """How to read fields of types of one's own, by type."""
 
 
-_AS_THEY_ARE = frozenset({bool, int, str})
-"""Types of which every value will do, of numbers those that can be written down and read again."""
-
-
 @cache
 def fields(cls: type[Any]) -> dict[str, Any]:
     """Names and types of the fields of a dataclass."""
@@ -54,7 +50,12 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
             raise unknown(f"field of {what}", str(name), hints)
     if missing := [name for name in _required(typing.cast("Any", cls)) if name not in given]:
         raise InputError(f"{what} needs {', '.join(missing)}")
-    return cls(**{name: checked(hints[name], value, f"{what}: {name}", readers) for name, value in given.items()})
+    return cls(
+        **{
+            name: value if fits(hints[name], value) else checked(hints[name], value, f"{what}: {name}", readers)
+            for name, value in given.items()
+        }
+    )
 
 
 @cache
@@ -74,10 +75,34 @@ def check(instance: Any, what: str) -> None:
         object.__setattr__(instance, name, checked(hint, getattr(instance, name), f"{what}: {name}"))
 
 
+def fits(hint: Any, value: Any) -> bool:
+    """Whether `value` is of the type `hint` already, as nearly all are, told without a word about it: sizes of methods
+    are made by the thousand. What `checked` has to look at is not, nor is any number that could not be read again."""
+    return _test(hint)(value)
+
+
+@cache
+def _test(hint: Any) -> Callable[[Any], bool]:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is int:
+        return lambda value: type(value) is int and -LARGEST < value < LARGEST
+    if hint in (bool, str):
+        return lambda value: type(value) is hint
+    if origin is Literal and all(type(one) is str for one in arguments):
+        return lambda value: type(value) is str and value in arguments
+    if origin in (Union, UnionType) and NoneType in arguments and len(arguments) == 2:
+        (inner,) = (_test(one) for one in arguments if one is not NoneType)
+        return lambda value: value is None or inner(value)
+    if origin is tuple and arguments[1:] == (...,):
+        each = _test(arguments[0])
+        return lambda value: type(value) is tuple and all(map(each, value))
+    return lambda _: False
+
+
 def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -> Any:
     """`value` in the type `hint`, or an `InputError` that begins with `where`."""
-    if hint in _AS_THEY_ARE and type(value) is hint and (hint is not int or -LARGEST < value < LARGEST):
-        return value  # sizes of methods are made by the thousand
+    if fits(hint, value):
+        return value
     origin, arguments = get_origin(hint), get_args(hint)
     if readers and hint in readers:
         return value if isinstance(value, hint) else readers[hint](value)

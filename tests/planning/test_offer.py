@@ -12,8 +12,9 @@ from coset.ledger import table_optimizer_bytes
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.traffic import Traffic
-from coset.planning.candidates import Candidate, candidates, classes
-from coset.planning.planner import plan
+from coset.planning.candidates import Candidate, candidates, classes, within
+from coset.planning.curves import Curve
+from coset.planning.planner import Planner, plan
 from coset.planning.proxy import Proxy, losses
 from coset.schema import Table
 
@@ -28,8 +29,11 @@ def zipf(name: str, n: int, skew: float, rows: int, dim: int = 16) -> Table:
 def offered(tables, budget: int, methods, sizes: int, optimizer=None) -> dict[str, list[Candidate]]:
     allowed = classes(methods)
     return {
-        table.name: candidates(
-            table, traffic := Traffic.of(table), PROXY.judge(traffic, len(tables)), allowed, optimizer, budget, sizes
+        table.name: within(
+            candidates(
+                table, traffic := Traffic.of(table), PROXY.judge(traffic, len(tables)), allowed, optimizer, sizes
+            ),
+            budget,
         )
         for table in tables
     }
@@ -124,3 +128,13 @@ def test_fields_that_do_not_fit_one_table_are_for_the_others() -> None:
     assert [of.method for of in offered(tables, 10**9, [asked], 12)["user"]] == [Full(), LowRank(9)]
     narrow = [table.of_dim(8) for table in tables]
     assert [of.method for of in offered(narrow, 10**9, [asked], 12)["user"]] == [Full()]
+
+
+def test_plans_that_share_what_they_are_made_of_are_the_same_in_any_order() -> None:
+    tables = [zipf("user", 2000, 1.0, 50_000), zipf("movie", 700, 0.5, 50_000)]
+    curves = {"user": Curve(0.5), "movie": Curve(0.1, 2.0)}
+    asked = [(budget, of) for budget in ("5%", "60%") for of in (None, curves)]
+    wanted = [plan(tables, budget, curves=of) for budget, of in asked]
+    planner = Planner(tables)
+    assert [planner.plan(budget, of) for budget, of in asked] == wanted
+    assert [planner.plan(budget, of) for budget, of in reversed(asked)] == wanted[::-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from coset import ledger
 from coset.experiments.calibrate import calibrate
-from coset.experiments.planning import ABOUT, Planning, plan_for
+from coset.experiments.planning import ABOUT, Planning, Plans
 from coset.experiments.progress import Progress
 from coset.methods.full import Full
 from coset.planning.plan import Plan, own_bytes, state_bytes
@@ -35,10 +35,11 @@ def make_plan(
     """
     encoded = recipe.encoded(data, recipe.first_seed)
     limit = budget_bytes(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
-    plan = plan_for(recipe, recipe.model, encoded, limit, how)  # raises, before anything is trained, if there is none
+    plans = Plans(recipe, encoded)
+    plan = plans.best(recipe.model, recipe.training, limit, how)  # raises, before anything is trained, if there is none
     if how.calibrate:
         curves = calibrate(recipe, recipe.model, data, how, beside, progress)
-        plan = plan_for(recipe, recipe.model, encoded, limit, how, curves)
+        plan = plans.best(recipe.model, recipe.training, limit, how, curves)
     return plan, described(recipe, data, encoded, plan, how.calibrate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -15,8 +15,7 @@ from coset.planning.alpha import alpha_rule
 from coset.planning.curves import Curve
 from coset.planning.offer import rounded
 from coset.planning.plan import Choice, Plan, own_bytes
-from coset.planning.planner import plan as solve
-from coset.planning.planner import predicted_losses
+from coset.planning.planner import Planner, predicted_losses
 from coset.schema import Table
 from coset.sizes import format_size
 
@@ -71,44 +70,62 @@ class Planning:
         return settings.make(Planning, said, where)
 
 
-def plan_for(
-    recipe: Recipe, model: Any, encoded: Any, budget: int, how: Planning, curves: Mapping[str, Curve] | None = None
-) -> Plan:
-    """The best plan within a budget for a model of a recipe.
+class Plans:
+    """The best plans for models of a recipe. What those of one model share, whatever their budgets, is found once.
 
     Args:
-        recipe: with the training that the plan is for.
-        model: what the recipe calls its model, with the largest dim that the plan may choose.
+        recipe: whose models they are.
         encoded: `recipe.encoded(data, seed)`, whose training part says the frequencies.
-        budget: bytes of the whole model, as results count them.
-        how: what it may choose from.
-        curves: of losses that were measured, by table.
-
-    Raises:
-        InfeasibleBudget: below the smallest model there is; the message says how large that is.
-        Unsuitable: a table of which no frequencies are known.
-        InputError: the model has no tables, or `how` does not suit them.
     """
-    check_optimizer(recipe.training, how.optimizer)
-    tables = recipe.tables(model, encoded)
-    if not tables:
-        raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
-    for table in tables:
-        if table.frequencies is None or not table.frequencies.any():
-            raise Unsuitable(
-                f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
-            )
-    other = besides(recipe, model, encoded)
-    try:
-        if how.alpha is not None:
-            return _by_alpha(tables, budget, how.alpha, other)
-        return solve(
-            tables, budget,
-            methods=how.methods or None, embedding_dims=how.embedding_dims or tuple(recipe.dims(model)),
-            optimizer=how.optimizer, other_bytes=other, curves=curves,
-        )  # fmt: skip
-    except InfeasibleBudget as error:
-        raise InfeasibleBudget(f"{error}{recipe.way_out(model)}", error.floor) from None
+
+    def __init__(self, recipe: Recipe, encoded: Any) -> None:
+        self._recipe, self._encoded = recipe, encoded
+        self._planners: dict[tuple[Any, Planning], Planner] = {}
+
+    def best(
+        self, model: Any, training: Any, budget: int, how: Planning, curves: Mapping[str, Curve] | None = None
+    ) -> Plan:
+        """The best plan within a budget.
+
+        Args:
+            model: what the recipe calls its model, with the largest dim that the plan may choose.
+            training: that the plan is for.
+            budget: bytes of the whole model, as results count them.
+            how: what it may choose from.
+            curves: of losses that were measured, by table.
+
+        Raises:
+            InfeasibleBudget: below the smallest model there is; the message says how large that is.
+            Unsuitable: a table of which no frequencies are known.
+            InputError: the model has no tables, or `how` does not suit them.
+        """
+        check_optimizer(training, how.optimizer)
+        try:
+            if how.alpha is not None:
+                return _by_alpha(self._tables(model), budget, how.alpha, besides(self._recipe, model, self._encoded))
+            return self._planner(model, how).plan(budget, curves)
+        except InfeasibleBudget as error:
+            raise InfeasibleBudget(f"{error}{self._recipe.way_out(model)}", error.floor) from None
+
+    def _tables(self, model: Any) -> Sequence[Table]:
+        if not (tables := self._recipe.tables(model, self._encoded)):
+            raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
+        for table in tables:
+            if table.frequencies is None or not table.frequencies.any():
+                raise Unsuitable(
+                    f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
+                )
+        return tables
+
+    def _planner(self, model: Any, how: Planning) -> Planner:
+        key = model, replace(how, calibrate=False)  # which says where losses are from, not what may be chosen
+        if key not in self._planners:
+            self._planners[key] = Planner(
+                self._tables(model), methods=how.methods or None,
+                embedding_dims=how.embedding_dims or tuple(self._recipe.dims(model)), optimizer=how.optimizer,
+                other_bytes=besides(self._recipe, model, self._encoded),
+            )  # fmt: skip
+        return self._planners[key]
 
 
 def check_optimizer(training: Any, given: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, MissingAttributes, Unsuitable, unknown
-from coset.experiments.planning import Planning, besides, check_optimizer, plan_for, read_plan
+from coset.experiments.planning import Planning, Plans, besides, check_optimizer, read_plan
 from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan
@@ -40,8 +40,15 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
     Raises:
         InputError: a method that does not fit its table, two rows of one name, a budget below the floor.
     """
+    plans = Plans(recipe, encoded)
     if calibrated is not None and any(_calibrates(given) for given in recipe.rows):
-        resolve(recipe, encoded)  # what is wrong with any row is said before anything is trained
+        _resolved(recipe, encoded, None, plans)  # what is wrong with any row is said before anything is trained
+    return _resolved(recipe, encoded, calibrated, plans)
+
+
+def _resolved(
+    recipe: Any, encoded: Any, calibrated: Calibration | None, plans: Plans
+) -> tuple[list[Row], list[str]]:  # fmt: skip
     rows: list[Row] = []
     notes: list[str] = []
     seen: list[str] = []
@@ -49,7 +56,6 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
     for given in recipe.rows:
         model = overridden(recipe.model, given.model, f"row {given.name!r}: model")
         training = overridden(recipe.training, given.training, f"row {given.name!r}: training")
-        own = replace(recipe, training=training)
         vocabulary = recipe.numbered(given)
         for case in _cases(given, model):
             name = case.name
@@ -62,7 +68,11 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
                 limit = (
                     None if case.budget is None else budget_bytes(case.budget, _full_bytes(recipe, case.model, encoded))
                 )
-                plan = None if given.plan is None else _planned(own, given, case, limit, encoded, calibrated)
+                plan = (
+                    None
+                    if given.plan is None
+                    else _planned(recipe, training, given, case, limit, encoded, calibrated, plans)
+                )
                 if plan is not None:
                     case = replace(case, model=_of_dim(given, case.model, plan.embedding_dim))
                     limit = plan.budget or None
@@ -116,20 +126,20 @@ def _of_dim(given: RowSettings, model: Any, dim: int) -> Any:
 
 
 def _planned(
-    recipe: Recipe, given: RowSettings, case: _Case, limit: int | None, encoded: Any,
-    calibrated: Calibration | None,
+    recipe: Recipe, training: Any, given: RowSettings, case: _Case, limit: int | None, encoded: Any,
+    calibrated: Calibration | None, plans: Plans,
 ) -> Plan:  # fmt: skip
     """The plan of a row: that of its file, if it is one for these tables, or the best within its budget."""
     if isinstance(given.plan, str):
         plan = read_plan(given.plan)
-        check_optimizer(recipe.training, plan.optimizer)
+        check_optimizer(training, plan.optimizer)
         model = _of_dim(given, case.model, plan.embedding_dim)
         return plan.fitted(recipe.tables(model, encoded), besides(recipe, model, encoded))
     how = Planning.of(given.plan, "plan")
     assert limit is not None
-    plan = plan_for(recipe, case.model, encoded, limit, how)  # nothing is trained for a row that is left out
+    plan = plans.best(case.model, training, limit, how)  # nothing is trained for a row that is left out
     if how.calibrate and calibrated is not None:
-        plan = plan_for(recipe, case.model, encoded, limit, how, calibrated(case.model, how))
+        plan = plans.best(case.model, training, limit, how, calibrated(case.model, how))
     return plan
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
@@ -31,13 +32,22 @@ class Candidate:
         method: that does.
         bytes: of the table.
         weight: that it takes of the budget: its bytes and, where that counts, those of the optimizer's state.
-        kept: what the method keeps of the table.
+        composition: the descriptor of the method, if it has one.
+        table: that is stored.
+        judge: of the table.
     """
 
     method: Method
     bytes: int
     weight: int
-    kept: Kept
+    composition: Composition | None
+    table: Table
+    judge: Judge
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What the method keeps of the table."""
+        return self.judge.kept(self.method, self.table, self.composition)
 
 
 def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
@@ -71,18 +81,18 @@ def full(table: Table, judge: Judge, optimizer: str | None) -> Candidate:
     """The table as it is."""
     components = Full().components(table)
     weight = table.full_bytes + state_bytes(components, optimizer)
-    return Candidate(Full(), table.full_bytes, weight, judge.kept(Full(), table, Full().descriptor(table)))
+    return Candidate(Full(), table.full_bytes, weight, Full().descriptor(table), table, judge)
 
 
 def candidates(
-    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, limit: int, count: int
+    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, count: int
 ) -> list[Candidate]:
-    """Everything that may be chosen for a table within a limit, and the smallest of all even if it is over.
+    """Everything that may be chosen for a table, whatever the budget.
 
     Methods that no choice of fields makes fit for the table are left out, and those that give several vectors an id,
     which is another model, and arrays that tables would share, whose one size no table can choose.
     """
-    found: list[tuple[int, int, Method, Composition | None]] = []
+    found: list[Candidate] = []
     for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed, count)]):
         if method.table_outputs > 1:
             continue
@@ -93,13 +103,14 @@ def candidates(
         size = sum(component.bytes for component in components)
         if any(component.shared for component in components) or (found and size >= table.full_bytes):
             continue
-        found.append((size + state_bytes(components, optimizer), size, method, composition))
-    least = min(weight for weight, *_ in found)
-    return [
-        Candidate(method, size, weight, judge.kept(method, table, composition))
-        for weight, size, method, composition in found
-        if weight <= max(limit, least)
-    ]
+        found.append(Candidate(method, size, size + state_bytes(components, optimizer), composition, table, judge))
+    return found
+
+
+def within(found: Sequence[Candidate], limit: int) -> list[Candidate]:
+    """Those within a limit, and the smallest of all even if it is over."""
+    least = min(one.weight for one in found)
+    return [one for one in found if one.weight <= max(limit, least)]
 
 
 def _methods(table: Table, traffic: Traffic, allowed: Allowed, count: int) -> Iterator[Method]:

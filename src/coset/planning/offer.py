@@ -1,14 +1,14 @@
-"""All candidates of all tables at one dim of the model, and the best choice among them."""
+"""All candidates of all tables at one dim of the model, whatever the budget, and the best choice within one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
 from coset.methods.traffic import Traffic
-from coset.planning.candidates import Allowed, Candidate, candidates, full
+from coset.planning.candidates import Allowed, Candidate, candidates, full, within
 from coset.planning.curves import Curve
 from coset.planning.knapsack import Group, solve
 from coset.planning.plan import Alternative
@@ -28,8 +28,8 @@ def rounded(loss: float) -> float:
     return float(f"{round(loss, 9):.6g}") + 0.0
 
 
-class Offer:
-    """The candidates of tables of one dim.
+class Stock:
+    """The candidates of tables of one dim, each found when it is first asked for.
 
     Args:
         tables: of that dim.
@@ -37,24 +37,38 @@ class Offer:
         allowed: methods.
         optimizer: whose state counts, if any.
         spectrum: what each dim matters.
-        reference: what each table keeps that loses nothing.
-        limit: bytes of all tables together.
         sizes: how many of every method are tried.
-        curves: measured losses in the place of predicted ones.
         together: whether the model multiplies their vectors; else every table is judged by itself.
     """
 
     def __init__(
         self, tables: Sequence[Table], traffic: Mapping[str, Traffic], judges: Mapping[str, Judge], allowed: Allowed,
-        optimizer: str | None, spectrum: np.ndarray, reference: Mapping[str, np.ndarray],
-        curves: Mapping[str, Curve] | None, limit: int, sizes: int, together: bool = True,
+        optimizer: str | None, spectrum: np.ndarray, sizes: int, together: bool = True,
     ) -> None:  # fmt: skip
-        self._tables = {table.name: table for table in tables}
-        self._traffic, self._judges, self._allowed = traffic, judges, allowed
-        self._optimizer, self._spectrum, self._curves = optimizer, spectrum, curves
-        self._reference, self._together = reference, together
-        self._full = {name: full(table, judges[name], optimizer) for name, table in self._tables.items()}
-        self._limit, self._sizes, self._found = limit, sizes, dict[str, list[Candidate]]()
+        self.tables, self.judges, self.spectrum, self.together = tables, judges, spectrum, together
+        self.full = {table.name: full(table, judges[table.name], optimizer) for table in tables}
+        own = {table.name: table for table in tables}
+        self.every = cache(
+            lambda name: candidates(own[name], traffic[name], judges[name], allowed, optimizer, sizes)
+        )  # fmt: skip
+        """The candidates of a table, by its name."""
+
+
+class Offer:
+    """What of a stock may be chosen within a limit.
+
+    Args:
+        stock: of candidates.
+        limit: bytes of all tables together.
+        curves: measured losses in the place of predicted ones.
+    """
+
+    def __init__(self, stock: Stock, limit: int, curves: Mapping[str, Curve] | None = None) -> None:
+        self._tables = [table.name for table in stock.tables]
+        self._judges, self._spectrum, self._together = stock.judges, stock.spectrum, stock.together
+        self._reference = {name: stock.judges[name].unlimited for name in self._tables}  # which loses nothing
+        self._full, self._limit, self._curves = stock.full, limit, curves
+        self._every = cache(lambda name: within(stock.every(name), limit))
 
     def floors(self) -> dict[str, int]:
         """What the smallest candidate of every table takes."""
@@ -97,14 +111,6 @@ class Offer:
         at = int(np.argmin(found))
         return Alternative(others[at].method, others[at].bytes, rounded(float(found[at])))
 
-    def _every(self, name: str) -> list[Candidate]:
-        if name not in self._found:
-            table = self._tables[name]
-            self._found[name] = candidates(
-                table, self._traffic[name], self._judges[name], self._allowed, self._optimizer, self._limit, self._sizes
-            )
-        return self._found[name]
-
     def _offered(self, name: str, small: frozenset[str]) -> list[Candidate]:
         return [self._full[name]] if name in small else self._every(name)
 
@@ -123,14 +129,23 @@ class Offer:
         few, as they will where the limit is low."""
         weights = {name: np.array([one.weight for one in found]) for name, found in offered.items()}
         dims = {name: np.stack([one.kept.dims for one in found]) for name, found in offered.items()}
+
+        def picked(beside: Mapping[str, np.ndarray]) -> tuple[int, ...] | None:
+            prices = self._prices(beside)
+            groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
+            picks = solve(groups, self._limit)
+            return None if picks is None else tuple(picks)
+
+        @cache  # as ways from several beginnings soon meet
+        def after(picks: tuple[int, ...]) -> tuple[int, ...] | None:
+            return picked({name: dims[name][pick] for name, pick in zip(offered, picks, strict=True)})
+
         best: tuple[float, Chosen] | None = None
         for width in _BEGINNINGS:
-            beside = {name: np.where(np.arange(DIMS) < width, one.kept.dims, 0) for name, one in self._full.items()}
-            before = float("inf")
+            few = {name: np.where(np.arange(DIMS) < width, one.kept.dims, 0) for name, one in self._full.items()}
+            picks, before = picked(few), float("inf")
             for _ in range(_ROUNDS):
-                prices = self._prices(beside)
-                groups = [Group(weights[name], self._judged(name, dims[name], prices[name])) for name in offered]
-                if (picks := solve(groups, self._limit)) is None:
+                if picks is None:
                     return None
                 chosen = {name: offered[name][pick] for name, pick in zip(offered, picks, strict=True)}
                 loss = sum(self.losses(chosen).values())
@@ -138,8 +153,7 @@ class Offer:
                     break
                 if best is None or loss < best[0]:
                     best = loss, chosen
-                before = loss
-                beside = {name: one.kept.dims for name, one in chosen.items()}
+                before, picks = loss, after(picks)
         return None if best is None else best[1]
 
     def _judged(self, name: str, dims: np.ndarray, price: np.ndarray) -> np.ndarray:

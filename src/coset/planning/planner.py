@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from coset.errors import InfeasibleBudget, InputError, brief
 from coset.methods import Method
 from coset.methods.full import Full
 from coset.methods.traffic import Traffic
-from coset.planning.candidates import Candidate, classes
+from coset.planning.candidates import Allowed, Candidate, classes
 from coset.planning.curves import Curve
-from coset.planning.offer import Offer, rounded
+from coset.planning.offer import Offer, Stock, rounded
 from coset.planning.plan import Choice, Plan, state_bytes
 from coset.planning.proxy import Proxy, losses, names_of
 from coset.schema import Table
@@ -70,44 +71,89 @@ def plan(
         >>> found.bytes <= 1_000_000, found.tables["age"].method
         (True, Full())
     """
-    names = names_of(tables)
-    if not tables:
-        raise InputError("a plan needs at least one table")
-    other_bytes = other_bytes if callable(other_bytes) else whole("other_bytes", other_bytes)
-    sizes = None if sizes is None else whole("sizes", sizes)
-    _check(curves, proxy)
-    limit = budget_bytes(budget, _full_bytes(tables, other_bytes, optimizer))
-    for name in names:
-        if curves is not None and name not in curves:
-            raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
-    allowed = classes(methods)
-    sizes = _sizes(tables) if sizes is None else max(4, sizes)
-    proxy = proxy or Proxy()
+    planner = Planner(
+        tables, methods=methods, embedding_dims=embedding_dims, optimizer=optimizer, other_bytes=other_bytes,
+        proxy=proxy, sizes=sizes,
+    )  # fmt: skip
+    return planner.plan(budget, curves)
+
+
+class Planner:
+    """What plans of the same tables have in common, whatever their budgets; it is found once.
+
+    Args:
+        tables, methods, embedding_dims, optimizer, other_bytes, proxy, sizes: as for `plan`.
+
+    Raises:
+        InputError: as `plan`.
+
+    Example:
+        >>> planner = Planner([Table("movie", 1000, 8, frequencies=[1000 // (1 + rank) for rank in range(1000)])])
+        >>> [planner.plan(budget).bytes <= budget for budget in (4000, 8000)]
+        [True, True]
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        *,
+        methods: Sequence[str | Mapping[str, Any]] | None = None,
+        embedding_dims: Sequence[int] | None = None,
+        optimizer: str | None = None,
+        other_bytes: int | Callable[[int], int] = 0,
+        proxy: Proxy | None = None,
+        sizes: int | None = None,
+    ) -> None:
+        self._names = names_of(tables)
+        if not tables:
+            raise InputError("a plan needs at least one table")
+        self._other_bytes = other_bytes if callable(other_bytes) else whole("other_bytes", other_bytes)
+        sizes = _sizes(tables) if sizes is None else max(4, whole("sizes", sizes))
+        if proxy is not None and not isinstance(proxy, Proxy):
+            raise InputError(f"proxy must be a Proxy, not {proxy!r}")
+        self._tables, self._optimizer, self._dims = tables, optimizer, _dims(tables, embedding_dims)
+        self._stock = _stocks(tables, classes(methods), optimizer, proxy or Proxy(), sizes)
+
+    def plan(self, budget: int | float | str, curves: Mapping[str, Curve] | None = None) -> Plan:
+        """What `plan` gives for this budget and these curves."""
+        _check(curves, self._names)
+        limit = budget_bytes(budget, _full_bytes(self._tables, self._other_bytes, self._optimizer))
+        best: tuple[float, Plan] | None = None
+        floors: dict[int, tuple[int, dict[str, int]]] = {}
+        for dim in self._dims:
+            other = self._other_bytes(dim) if callable(self._other_bytes) else self._other_bytes
+            stock = self._stock(dim)
+            offer = Offer(stock, limit - other, curves)
+            if best is not None and offer.full_loss() > best[0] * _ALIKE:
+                break  # as would be that of any narrower model
+            chosen = offer.choose()
+            if chosen is None:
+                smallest = offer.floors()
+                floors[other + sum(smallest.values())] = other, smallest
+                continue
+            loss = sum(offer.losses(chosen).values())
+            if best is None or loss <= best[0] * _ALIKE:
+                found = _planned(stock.tables, offer, chosen, dim, limit, other, self._optimizer)
+                best = min(loss, best[0] if best else loss), found
+        if best is None:
+            floor = min(floors)
+            raise _infeasible(limit, *floors[floor])
+        return best[1]
+
+
+def _stocks(
+    tables: Sequence[Table], allowed: Allowed, optimizer: str | None, proxy: Proxy, sizes: int, together: bool = True
+) -> Callable[[int | None], Stock]:
+    """What may be chosen for tables at a dim of the model, or where each has the one that it has."""
     traffic = {table.name: Traffic.of(table) for table in tables}
-    judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
-    reference = {name: judge.unlimited for name, judge in judges.items()}
-    best: tuple[float, Plan] | None = None
-    floors: dict[int, tuple[int, dict[str, int]]] = {}
-    for dim in _dims(tables, embedding_dims):
-        other = other_bytes(dim) if callable(other_bytes) else other_bytes
-        wide = [table.of_dim(dim) for table in tables]
-        offer = Offer(
-            wide, traffic, judges, allowed, optimizer, proxy.spectrum, reference, curves, limit - other, sizes
-        )
-        if best is not None and offer.full_loss() > best[0] * _ALIKE:
-            break  # as would be that of any narrower model
-        chosen = offer.choose()
-        if chosen is None:
-            smallest = offer.floors()
-            floors[other + sum(smallest.values())] = other, smallest
-            continue
-        loss = sum(offer.losses(chosen).values())
-        if best is None or loss <= best[0] * _ALIKE:
-            best = min(loss, best[0] if best else loss), _planned(wide, offer, chosen, dim, limit, other, optimizer)
-    if best is None:
-        floor = min(floors)
-        raise _infeasible(limit, *floors[floor])
-    return best[1]
+    judges = {name: proxy.judge(found, len(tables)) for name, found in traffic.items()}
+
+    @cache
+    def at(dim: int | None) -> Stock:
+        wide = tables if dim is None else [table.of_dim(dim) for table in tables]
+        return Stock(wide, traffic, judges, allowed, optimizer, proxy.spectrum, sizes, together)
+
+    return at
 
 
 def methods_within(
@@ -132,15 +178,9 @@ def methods_within(
         >>> methods_within(tables, 200_000)["bias"]
         Full()
     """
-    names, proxy = names_of(tables), Proxy()
-    traffic = {table.name: Traffic.of(table) for table in tables}
-    judges = {name: proxy.judge(traffic[name], len(tables)) for name in names}
-    reference = {name: judge.unlimited for name, judge in judges.items()}
-    limit = budget - other_bytes
-    offer = Offer(
-        tables, traffic, judges, classes(None), None, proxy.spectrum, reference, None, limit, _sizes(tables),
-        together,
-    )  # fmt: skip
+    names = names_of(tables)
+    stock = _stocks(tables, classes(None), None, Proxy(), _sizes(tables), together)(None)
+    offer = Offer(stock, budget - other_bytes)
     if (chosen := offer.choose()) is None:
         raise _infeasible(budget, other_bytes, offer.floors())
     return {name: chosen[name].method for name in names}
@@ -196,13 +236,14 @@ def _infeasible(limit: int, other: int, smallest: Mapping[str, int]) -> Infeasib
     )
 
 
-def _check(curves: Any, proxy: Any) -> None:
+def _check(curves: Any, names: Sequence[str]) -> None:
     of_kind("curves", curves, (Mapping, type(None)), "a Curve by name of the table")
-    if proxy is not None and not isinstance(proxy, Proxy):
-        raise InputError(f"proxy must be a Proxy, not {proxy!r}")
     for name, curve in (curves or {}).items():
         if not callable(curve):
             raise InputError(f"table {name!r}: its curve must be a Curve, not {curve!r}")
+    for name in names:
+        if curves is not None and name not in curves:
+            raise InputError(f"table {name!r}: it has no measured curve; measure all tables, or none")
 
 
 def _dims(tables: Sequence[Table], given: Sequence[int] | None) -> list[int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from coset.errors import InfeasibleBudget
 from coset.methods import Method
-from coset.methods.base import largest_within
 from coset.methods.full import Full
 from coset.schema import Table
 from coset.sizes import format_size
@@ -37,9 +38,8 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
         >>> uniform([Table("user", 6040, 16), Table("movie", 3706, 16)], LowRank, 200_000)
         {'user': LowRank(rank=5), 'movie': LowRank(rank=5)}
     """
-    sizes: dict[str, Sequence[Method]] = {table.name: cls.sizes(table, **fixed) for table in tables}
-    sizes |= {table.name: [Full()] for table in tables if sizes[table.name][0].bytes(table) >= table.full_bytes}
-    floors = {table.name: sizes[table.name][0].bytes(table) for table in tables}
+    sizes = {table.name: _Sizes(table, cls.sizes(table, **fixed)) for table in tables}
+    floors = {name: of.bytes(0) for name, of in sizes.items()}
     if (floor := sum(floors.values())) > max_bytes:
         parts = ", ".join(f"{name} {size}" for name, size in floors.items())
         raise InfeasibleBudget(
@@ -48,28 +48,38 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
             floor,
         )
 
-    def at(share: float) -> dict[str, Method]:
+    def at(share: float) -> dict[str, int]:
         return {
-            table.name: largest_within(sizes[table.name], table, max(floors[table.name], int(share * table.full_bytes)))
+            table.name: sizes[table.name].within(max(floors[table.name], int(share * table.full_bytes)))
             for table in tables
         }
 
-    def total(plan: dict[str, Method]) -> int:
-        return sum(plan[table.name].bytes(table) for table in tables)
+    def total(places: dict[str, int]) -> int:
+        return sum(sizes[name].bytes(place) for name, place in places.items())
 
     low, high = 0.0, 1.0
-    if total(at(high)) <= max_bytes:
-        return _smaller(at(high), tables)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if total(at(middle)) <= max_bytes else (low, middle)
-    plan = at(low)
-    for table in tables:
-        spare = max_bytes - total(plan)
-        plan[table.name] = largest_within(sizes[table.name], table, plan[table.name].bytes(table) + spare)
-    return _smaller(plan, tables)
+    if total(places := at(high)) > max_bytes:
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if total(at(middle)) <= max_bytes else (low, middle)
+        places = at(low)
+        for name, of in sizes.items():
+            places[name] = of.within(of.bytes(places[name]) + max_bytes - total(places))
+    return {name: of.method(places[name]) for name, of in sizes.items()}
 
 
-def _smaller(plan: dict[str, Method], tables: Sequence[Table]) -> dict[str, Method]:
-    """The plan, but with full tables for methods that take as much."""
-    return {t.name: plan[t.name] if plan[t.name].bytes(t) < t.full_bytes else Full() for t in tables}
+class _Sizes:
+    """What a table may be stored as, from the smallest to the largest; each is weighed once."""
+
+    def __init__(self, table: Table, sizes: Sequence[Method]) -> None:
+        self._table = table
+        self._sizes = sizes if sizes[0].bytes(table) < table.full_bytes else [Full()]
+        self.bytes = cache(lambda place: self._sizes[place].bytes(table))
+
+    def within(self, max_bytes: int) -> int:
+        """The place of the last that takes at most so much."""
+        return bisect_right(range(len(self._sizes)), max_bytes, key=self.bytes) - 1
+
+    def method(self, place: int) -> Method:
+        """The method at a place, or full rows that take as much."""
+        return self._sizes[place] if self.bytes(place) < self._table.full_bytes else Full()
