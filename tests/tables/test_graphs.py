@@ -17,6 +17,7 @@ from torch.export import Dim
 from coset.methods import Blocks, Full, LowRank, Method, registered
 from coset.tables import Embedding, EmbeddingBag
 from coset.testing.cases import attributed
+from coset.testing.engines import Side
 
 N, DIM = 101, 8
 ITEM = attributed("item", N, DIM)
@@ -34,17 +35,6 @@ KINDS = METHODS if EVERY else list({type(method.build(ITEM)): method for method 
 ANY = Dim.DYNAMIC
 
 pytestmark = pytest.mark.timeout(1800 if EVERY else 240)
-
-
-class Side(nn.Module):
-    """Modules that are all given the same."""
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(modules)
-
-    def forward(self, *given: Tensor) -> list[Tensor]:
-        return [part(*given) for part in self.parts]
 
 
 def embeddings(methods: Sequence[Method] = METHODS, **options: Any) -> Side:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,41 +22,50 @@ class Check:
         name: in `CHECKS` and at the start of every failure.
         promise: what must hold, in one sentence.
         tables: what it is tried on; a method's `examples` say with which choices.
-        run: raises when the promise is broken.
+        run: raises when the promise is broken; takes one case, or all of a table where they are tried `together`.
         of_variants: whether all that it asks of a method are its class and the fields that name a variant; of examples
             that are alike in these, it tries one.
+        together: whether it takes all cases of a table at once, where that spares much of its time.
     """
 
     name: str
     promise: str
     tables: Sequence[Table]
-    run: Callable[[Case], None]
+    run: Callable[..., None]
     of_variants: bool = False
+    together: bool = False
 
-    def cases(self, kind: type[Method]) -> list[Case]:
-        """All cases of a method that this check is for."""
-        cases = [Case(table, method) for table in self.tables for method in kind.examples(table)]
-        if not self.of_variants:
-            return cases
-        return list({(case.table.name, *sorted(case.fixed.items())): case for case in reversed(cases)}.values())[::-1]
+    def cases(self, kind: type[Method]) -> Iterator[list[Case]]:
+        """All cases of a method that this check is for, those of one table after another."""
+        for table in self.tables:
+            cases = [Case(table, method) for method in kind.examples(table)]
+            if self.of_variants:
+                cases = list({tuple(sorted(case.fixed.items())): case for case in reversed(cases)}.values())[::-1]
+            if cases:
+                yield cases
 
-    def __call__(self, case: Case) -> None:
-        """Run it; an `AssertionError` says which check, which case and what is wrong."""
-        threads = torch.get_num_threads()
-        try:
-            self.run(case)
-        except Exception as error:
-            what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{self.name}: {case}: {what} (promised: {self.promise})") from error
-        finally:
-            torch.set_num_threads(threads)
+    def __call__(self, *cases: Case) -> None:
+        """Run it on cases of one table; an `AssertionError` says which check, which case and what is wrong."""
+        for some in [cases] if self.together else [(case,) for case in cases]:
+            threads = torch.get_num_threads()
+            try:
+                self.run(*some)
+            except Exception as error:
+                for one in some if len(some) > 1 else ():
+                    self(one)  # so that the sentence names the one that is wrong
+                what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+                where = "; ".join(map(str, some))
+                raise AssertionError(f"{self.name}: {where}: {what} (promised: {self.promise})") from error
+            finally:
+                torch.set_num_threads(threads)
 
 
-def check(*tables: Table, of_variants: bool = False) -> Callable[[Callable[[Case], None]], Check]:
+def check(*tables: Table, of_variants: bool = False, together: bool = False) -> Callable[[Callable[..., None]], Check]:
     """Decorator: the function is a check to be tried on these tables; its docstring is the promise."""
 
-    def make(run: Callable[[Case], None]) -> Check:
-        return Check(run.__name__, " ".join((inspect.getdoc(run) or "").split()), tables, run, of_variants)
+    def make(run: Callable[..., None]) -> Check:
+        promise = " ".join((inspect.getdoc(run) or "").split())
+        return Check(run.__name__, promise, tables, run, of_variants, together)
 
     return make
 

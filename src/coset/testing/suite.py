@@ -38,6 +38,7 @@ CHECKS: dict[str, Check] = {
         values.initial_deviation,
         values.same_seed_same_values,
         values.fit_of_any_weight,
+        values.fit_of_the_only_id_that_is_read,
         values.fit_finds_what_the_method_can_hold,
         engines.thread_count_does_not_matter,
         engines.compiles_whole,
@@ -64,5 +65,5 @@ def check_method(kind: type[Method], only: Collection[str] = ()) -> None:
         raise AssertionError(f"examples: {kind.__name__}.examples leaves out {', '.join(missing)}")
     with torch.random.fork_rng(devices=[]):
         for name in only or CHECKS:
-            for case in CHECKS[name].cases(kind):
-                CHECKS[name](case)
+            for cases in CHECKS[name].cases(kind):
+                CHECKS[name](*cases)
