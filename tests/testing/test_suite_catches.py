@@ -373,7 +373,7 @@ class FitsZeros(SOUND):
             parameter.data.zero_()
 
 
-@module_caught_by("fit_of_any_weight")
+@module_caught_by("fit_of_the_only_id_that_is_read")
 class FitsAllIdsAlike(SOUND):
     def _fit(self, weight, share):
         super()._fit(weight, torch.ones_like(share) / len(share))

@@ -11,8 +11,8 @@ from coset.methods import TableModule
 from coset.testing.cases import ROOMY, SMALL, Case, attributed, difference, equal
 from coset.testing.check import check, expect
 
-MANY = attributed("many", 100_000, 16, std=0.03)
-FITTED = (attributed("odd", 7, 3), attributed("prime", 101, 8), attributed("round", 400, 16))
+MANY = attributed("many", 20_000, 16, std=0.03)
+FITTED = (attributed("odd", 7, 3), attributed("round", 400, 16))
 
 
 @check(MANY)
@@ -60,26 +60,33 @@ def same_seed_same_values(case: Case) -> None:
 
 @check(*FITTED)
 def fit_of_any_weight(case: Case) -> None:
-    """`fit_` on a weight without structure tells the error that remains, weighted by frequency, repeats itself
-    exactly, leaves no more than zeros would, and serves frequent ids at least as well as a fit blind to frequencies"""
+    """`fit_` on a weight without structure tells the error that remains, weighted by frequency, leaves no more than
+    zeros would, and serves frequent ids at least as well as a fit blind to frequencies"""
     weight, counts = _random_weight(case), _skewed(case)
-    blind, minding, again = case.seeded(0), case.seeded(0), case.seeded(0)
+    blind, minding = case.seeded(0), case.seeded(0)
     _check_fit(case, blind, weight, None)
     error, without = _check_fit(case, minding, weight, counts), _measured(blind, weight, counts)
-    again.fit_(weight, counts)
-    expect(equal(minding.materialize(), again.materialize()), "two fits from one seed differ")
     expect(all(p.requires_grad for p in minding.parameters()), "a fitted module cannot be trained on")
     expect(equal(weight, _random_weight(case)), "fit_ changed the weight it was given")
     allowed = 1.02 * without + 5e-3 * float(weight.pow(2).mean())
     expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
-    alone = torch.zeros(case.table.num_embeddings)
-    wanted = case.table.num_embeddings // 2
+
+
+@check(attributed("prime", 101, 8))
+def fit_of_the_only_id_that_is_read(case: Case) -> None:
+    """`fit_` under frequencies of one id alone serves it at least as well as a fit blind to them, nearly to its vector
+    where the method can hold any, and repeats itself exactly"""
+    weight, alone, wanted = _random_weight(case), torch.zeros(case.table.num_embeddings), 50
     alone[wanted] = 3
+    blind, minding, again = case.seeded(0), case.seeded(0), case.seeded(0)
+    blind.fit_(weight)
     power = float(weight[wanted].pow(2).mean())
     without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
-    left = case.seeded(0).fit_(weight, alone) / power
+    left = minding.fit_(weight, alone) / power
     allowed = max(0.05, without)  # some methods cannot hold just any vector, not even a single one
     expect(left <= allowed, f"{left:.1%} of the only vector that is ever read is left as error")
+    again.fit_(weight, alone)
+    expect(equal(minding.materialize(), again.materialize()), "two fits from one seed differ")
 
 
 @check(*FITTED)
