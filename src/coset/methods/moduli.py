@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from coset.errors import InputError
 from coset.methods.base import make
@@ -74,14 +74,13 @@ class ModuliMethod(RowMethod):
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:
-        """Two and three partitions by every operation that the dim allows, and four by concat."""
+        """Products of two partitions and of three, a sum of three, and what the dim allows of a concatenation of four
+        and of one with widths."""
         n, dim = table.num_embeddings, table.embedding_dim
-        found = [
-            cls(cls.fewest(n, parts), operation)
-            for parts in (2, 3, 4)
-            for operation in (get_args(Operation) if parts < 4 else ("concat",))
-            if operation != "concat" or dim >= parts
-        ]
+        three = cls.fewest(n, 3)
+        found = [cls(cls.fewest(n, 2)), cls(three), cls(three, "add")]
+        if dim > 1:
+            found.append(cls(cls.fewest(n, min(4, dim)), "concat"))
         if dim > 2:
             found.append(cls(cls.fewest(n, 2), "concat", (1, dim - 1)))
         return found
