@@ -154,7 +154,8 @@ def constant(features: int, dim: int) -> Any:
     class Constant(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.output_dims = {f"C{at}": dim for at in range(features)}
+            self.features = {f"C{at}": f"C{at}" for at in range(features)}
+            self.output_dims = dict.fromkeys(self.features, dim)
             self.vectors = torch.nn.Parameter(torch.empty(0))
 
         def concatenated(self, ids: Any) -> Any:
@@ -172,7 +173,8 @@ def sparse(sizes: list[int], dim: int) -> Any:
     class Sparse(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.output_dims = {f"C{at}": dim for at in range(len(sizes))}
+            self.features = {f"C{at}": f"C{at}" for at in range(len(sizes))}
+            self.output_dims = dict.fromkeys(self.features, dim)
             self.bags = torch.nn.ModuleList(torch.nn.EmbeddingBag(n, dim, mode="sum", sparse=True) for n in sizes)
             for n, bag in zip(sizes, self.bags, strict=True):
                 torch.nn.init.normal_(bag.weight, std=(3 * n) ** -0.5)
