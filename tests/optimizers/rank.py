@@ -1,11 +1,19 @@
-"""One of two processes: a model with tables under DistributedDataParallel and fully_shard. Prints what each met."""
+"""Two processes: a model with tables under DistributedDataParallel and fully_shard. Each writes down what it met.
+
+Both are forks of one that has loaded all libraries, which takes longer than what they do.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 
+import numba  # noqa: F401
 import torch
+import torch._dynamo
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
@@ -36,7 +44,12 @@ def met(what: str, work: Callable[[], object]) -> None:
         print(what, str(error).replace("\n", " "))
 
 
-def main(rank: int, store: str) -> None:
+def main(rank: int, folder: Path) -> None:
+    with (folder / f"{rank}.txt").open("w") as said, redirect_stdout(said):
+        train(rank, folder / "store")
+
+
+def train(rank: int, store: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2, init_method=f"file://{store}")
     torch.manual_seed(0)
@@ -74,4 +87,10 @@ def main(rank: int, store: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    forks = multiprocessing.get_context("fork")
+    ranks = [forks.Process(target=main, args=(rank, Path(sys.argv[1]))) for rank in range(2)]
+    for each in ranks:
+        each.start()
+    for each in ranks:
+        each.join()
+    sys.exit([each.exitcode for each in ranks] != [0, 0])

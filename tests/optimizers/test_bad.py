@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sys
@@ -400,10 +401,14 @@ def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
         learn(model, optimizer, range(steps))
         optimizer.synchronize()
     ends = {3: before.state_dict(), 4: after.state_dict()}
+    model = Two()
+    optimizer = KINDS[kind](model)
+    start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
     seen, line, interrupted = set(), 0, True
     while interrupted:
-        model = Two()
-        optimizer = KINDS[kind](model)
+        model.load_state_dict(start[0])
+        optimizer.load_state_dict(start[1])
+        optimizer.zero_grad()
         learn(model, optimizer, range(3))
         backward(model, 3)
         left, interrupted = line, False
@@ -457,24 +462,25 @@ def test_eight_threads_that_look_up_at_once(kind: str) -> None:
     try:
         at_once = threading.Barrier(8)
 
-        def work(worker: int) -> list[dict[str, Tensor]]:
+        def work(ids: list[Tensor]) -> list[dict[str, Tensor]]:
             at_once.wait(timeout=60)
             found = []
-            for number in range(40):  # over 64 shapes of calls, which are remembered no longer
+            for number, some in enumerate(ids):
                 with torch.set_grad_enabled(number % 2 == 0):
-                    found.append(fused(ids_of(100 * worker + number, 1 + (worker * 40 + number) % 300)))
+                    found.append(fused(some))
             return found
 
+        # Over 64 shapes of calls, which are remembered no longer.
+        asked = [[ids_of(at, 1 + at % 300) for at in range(40 * worker, 40 * worker + 40)] for worker in range(8)]
         with ThreadPoolExecutor(8) as pool:
-            results = list(pool.map(work, range(8)))
+            results = list(pool.map(work, asked))
     finally:
         torch.set_num_threads(1)
     plain.load_state_dict(fused.state_dict())
-    for worker, found in enumerate(results):
-        for number, vectors in enumerate(found):
-            expected = plain(ids_of(100 * worker + number, 1 + (worker * 40 + number) % 300))
-            for name, of in expected.items():
-                torch.testing.assert_close(vectors[name], of, rtol=1e-5, atol=1e-7)
+    for ids, found in zip(asked, results, strict=True):
+        for name, expected in plain(torch.cat(ids, 1)).items():
+            vectors = torch.cat([each[name] for each in found])
+            torch.testing.assert_close(vectors, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
