@@ -71,6 +71,7 @@ def plan(
         >>> found.bytes <= 1_000_000, found.tables["age"].method
         (True, Full())
     """
+    _check(curves, names_of(tables))  # before the work of a planner
     planner = Planner(
         tables, methods=methods, embedding_dims=embedding_dims, optimizer=optimizer, other_bytes=other_bytes,
         proxy=proxy, sizes=sizes,
