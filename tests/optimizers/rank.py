@@ -92,5 +92,6 @@ if __name__ == "__main__":
     for each in ranks:
         each.start()
     for each in ranks:
-        each.join()
+        each.join(timeout=120)
+        each.kill()  # it is there only if it waits for the other, which has failed
     sys.exit([each.exitcode for each in ranks] != [0, 0])
