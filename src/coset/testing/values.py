@@ -11,8 +11,9 @@ from coset.methods import TableModule
 from coset.testing.cases import ROOMY, SMALL, Case, attributed, difference, equal
 from coset.testing.check import check, expect
 
-MANY = attributed("many", 20_000, 16, std=0.03)
-FITTED = (attributed("odd", 7, 3), attributed("round", 400, 16))
+MANY = attributed("many", 100_000, 16, std=0.03)
+PRIME = attributed("prime", 101, 8)
+FITTED = (attributed("odd", 7, 3), PRIME, attributed("round", 400, 16))
 
 
 @check(MANY)
@@ -72,7 +73,7 @@ def fit_of_any_weight(case: Case) -> None:
     expect(error <= allowed, f"weighted error {error:.4g} under frequencies, {without:.4g} without")
 
 
-@check(attributed("prime", 101, 8))
+@check(PRIME)
 def fit_of_the_only_id_that_is_read(case: Case) -> None:
     """`fit_` under frequencies of one id alone serves it at least as well as a fit blind to them, nearly to its vector
     where the method can hold any, and repeats itself exactly"""
