@@ -68,11 +68,12 @@ def _required(cls: type[Any]) -> list[str]:
     ]
 
 
-def check(instance: Any, what: str) -> None:
+def check(instance: Any, what: str, readers: Readers | None = None) -> None:
     """Bring the fields of a dataclass instance to their declared types, or raise an `InputError` for one that is of
-    another."""
+    another; it begins with `what`."""
     for name, hint in fields(typing.cast("Any", type(instance))).items():
-        object.__setattr__(instance, name, checked(hint, getattr(instance, name), f"{what}: {name}"))
+        if not fits(hint, value := getattr(instance, name)):
+            object.__setattr__(instance, name, checked(hint, value, f"{what}: {name}", readers))
 
 
 def fits(hint: Any, value: Any) -> bool:

@@ -46,9 +46,7 @@ def resolve(recipe: Any, encoded: Any, calibrated: Calibration | None = None) ->
     return _resolved(recipe, encoded, calibrated, plans)
 
 
-def _resolved(
-    recipe: Any, encoded: Any, calibrated: Calibration | None, plans: Plans
-) -> tuple[list[Row], list[str]]:  # fmt: skip
+def _resolved(recipe: Any, encoded: Any, calibrated: Calibration | None, plans: Plans) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     notes: list[str] = []
     seen: list[str] = []

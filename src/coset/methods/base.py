@@ -210,9 +210,7 @@ class Method(ABC):
     far as measured; a planner has no other way to know."""
 
     def __post_init__(self) -> None:
-        for field, hint in settings.fields(type(self)).items():
-            where = f"{self._what}: {field}"
-            object.__setattr__(self, field, settings.checked(hint, getattr(self, field), where, _READERS))
+        settings.check(self, self._what, _READERS)
 
     @property
     def table_outputs(self) -> int:
