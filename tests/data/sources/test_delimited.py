@@ -81,6 +81,7 @@ def test_a_quote_within_a_value_is_a_character_and_ends_no_file(monkeypatch: pyt
     "data",
     [
         b'user,item,note,rating\n1,"say ""x"", then",5" nail,5\n2,b,"two\nlines",4\n',  # a quote that opens nothing
+        b'user,item,title,text,rating\n1,a,"x\ny","z\nw",4\n2,b,"","u\nv",3\n',  # two values of several lines in a row
         b"user,item,rating\n1,a,5\r2,b,4\r\n",  # two sorts of ends
         b"\n\nuser,item,rating\n1,a,5\n",
         b'sep=;\nuser;item;rating\n1;"a\n;b";5\n2;"";4\n',

@@ -207,8 +207,9 @@ def _end_of_rows(data: bytes, separator: str) -> int:
     if b'"' not in data or separator == "::":
         return cut
     if (quotes := _regular_quotes(data, separator)) is not None:
-        before = int(np.searchsorted(quotes, cut))
-        return data.rfind(b"\n", 0, int(quotes[before - 1])) + 1 if before % 2 else cut
+        while (before := int(np.searchsorted(quotes, cut))) % 2:  # this one stands in a value
+            cut = data.rfind(b"\n", 0, int(quotes[before - 1])) + 1
+        return cut
     field = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^\r\n%b]*+' % re.escape(separator.encode())
     rows = re.match(rb"(?:(?:%b[\r%b])*+%b\n)*+" % (field, re.escape(separator.encode()), field), data)
     return rows.end() if rows else 0
