@@ -41,6 +41,8 @@ STDERR = os.dup(2)
 SHOWN = 10
 """Faults that a group shows in full before it stops."""
 
+os.environ["RUST_BACKTRACE"] = "0"  # a panic of polars that takes long to tell of itself would meet the next input
+
 
 class TooLong(BaseException):
     """An input took longer than `LIMIT`; no `except Exception` of what is tried may swallow it."""

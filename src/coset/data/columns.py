@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,7 +189,11 @@ def reading(polars: Any, where: str, form: str) -> Iterator[None]:
     """
     try:
         with _silent():
-            yield
+            try:
+                yield
+            except polars.exceptions.PanicException:
+                time.sleep(0.1)  # other threads of its may be about to panic as well
+                raise
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{where}: not readable as {form} ({brief(reason, 200, quoted=False)})") from None
