@@ -11,10 +11,12 @@ import os
 import sys
 from typing import Any
 
-import numba  # noqa: F401  # not coset's kernels: these start threads, which a fork does not have
+import numba  # noqa: F401  # not polars, nor coset's kernels run: these start threads, which a fork does not have
 import torch._dynamo  # noqa: F401  # which any optimizer of torch loads
+import typer._adapters  # noqa: F401
 
 from coset import cli
+from coset.experiments import compare, plots, ratings, single, words  # noqa: F401
 
 
 def start(words: list[str], folder: str) -> int:

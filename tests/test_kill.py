@@ -24,12 +24,12 @@ CLOCK = {"seconds", "seconds_per_epoch", "run", "host", "peak_resident_bytes"}
 
 TRAIN = ("train", "small.csv", "--epochs", 40, "--set", "training.batch_size=64", "--method", "hashing",
          "--budget", "60%", "--json")  # fmt: skip
-COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 6, "--seeds", 2,
+COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 3, "--seeds", 2,
            "--set", "training.batch_size=64", "--json")  # fmt: skip
 CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
-          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 8,
+          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 4,
           "--set", "training.patience=20", "--set", "training.optimizer=dense_adam",
-          "--set", "training.learning_rate=0.001", "--checkpoint-every", 7, "--json")  # fmt: skip
+          "--set", "training.learning_rate=0.001", "--checkpoint-every", 13, "--json")  # fmt: skip
 FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
 FURTHER = ("train", "first", "--continue", "--epochs", 40, "--json")
 

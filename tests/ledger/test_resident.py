@@ -45,14 +45,14 @@ def without_tables(run: Run) -> int:
     ("engine", "optimizer", "rows", "dim"),
     [
         ("fused", "row_wise_adagrad", 4_000_000, 32),
-        ("fused", "dense_adam", 4_000_000, 32),
-        ("plain", "adam", 4_000_000, 32),  # dense gradients
-        ("plain", "sparse_adam", 4_000_000, 32),
+        ("fused", "dense_adam", 1_000_000, 32),
+        ("plain", "adam", 1_000_000, 32),  # dense gradients
+        ("plain", "sparse_adam", 1_000_000, 32),
     ],
 )
 def test_large_tables_take_what_is_predicted(
     run: Run, without_tables: int, engine: str, optimizer: str, rows: int, dim: int
 ) -> None:
     found = run(engine, optimizer, rows, dim)
-    assert rows * dim * 4 >= 500 * MB
+    assert rows * dim * 4 > 100 * MB  # beside which what torch allocates once is small
     assert found["resident"] - without_tables == pytest.approx(found["predicted"], rel=0.1)
