@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,18 @@ def test_words_for_what_is_no_path_at_all() -> None:
                 Words().recipe(given)
             with pytest.raises(InputError, match=said):
                 load_clicks(given, {})
-    with pytest.raises(InputError, match="no path that can be looked for"):
+
+
+def test_the_home_of_nobody(coset: Callable[..., Any], small_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"'~nobody-of-this-name[^:]*: no path that can be looked for \(there is no user of this name\)"
+    with pytest.raises(InputError, match=said):
         load_ratings("~nobody-of-this-name/r.csv")
+    assert coset("train", small_csv, "--epochs", 1, "--out", "run").code == 0
+    for words in (["predict", "run", "~nobody-of-this-name/r.csv"], ["evaluate", "run", "~nobody-of-this-name/r.csv"],
+                  ["evaluate", "run", "--data", "~nobody-of-this-name/r.csv"]):  # fmt: skip
+        assert re.match(said, coset(*words).sentence)
+    monkeypatch.setenv("COSET_DATA", "~nobody-of-this-name")
+    assert re.match(said, coset("inspect", "movielens-100k").sentence)
 
 
 def test_what_is_there_or_could_be_is_a_path(tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def path_of(given: Any) -> Path:
     return Path(given)
 
 
+def expanded(given: Any) -> Path:
+    """`path_of` what somebody gave, in which `~` is their home and `~name` another's, as in a shell.
+
+    Raises:
+        InputError: as `path_of`, or there is nobody of this name.
+    """
+    try:
+        return path_of(path_of(given).expanduser())
+    except RuntimeError:
+        reason = "there is no user of this name"
+        raise InputError(f"{brief(str(given))}: no path that can be looked for ({reason})") from None
+
+
 @contextmanager
 def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
     """Yield a new path beside `path`; when the block ends well, flush it to disk and rename it to `path`.

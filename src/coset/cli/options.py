@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[str, typer.Argument(metavar="DATA", help="A built-in data set, or a path; or a finished run.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A built-in data set, a file, a folder of files, prepared data, or a finished run."
+    ),
+]
 MovedData = Annotated[str | None, typer.Option("--data", help="Where the data of the run are now, if moved.")]
 Subject = Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe (name or .toml path), or data.")]
 UserColumn = Annotated[str | None, typer.Option("--user", help="Column of user ids, for a file.")]

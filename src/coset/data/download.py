@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from coset.errors import InputError
-from coset.files import replacing
+from coset.files import expanded, replacing
 
 TIMEOUT = 20.0
 """Seconds without an answer, or without a byte, after which a download is given up."""
@@ -28,9 +28,9 @@ class DownloadFailed(InputError):
 def cache_folder() -> Path:
     """Where downloads are kept: `$COSET_CACHE`, else `$XDG_CACHE_HOME/coset`, else `~/.cache/coset`."""
     if given := os.environ.get("COSET_CACHE"):
-        return Path(given).expanduser()
+        return expanded(given)
     if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).expanduser() / "coset"
+        return expanded(base) / "coset"
     return Path.home() / ".cache" / "coset"
 
 

@@ -16,6 +16,7 @@ from coset.data.columns import Columns
 from coset.data.download import DownloadFailed, cache_folder, download
 from coset.data.ratings import Ratings, read_ratings
 from coset.errors import InputError, unknown
+from coset.files import expanded
 
 
 class DataNotFound(InputError):
@@ -101,7 +102,7 @@ def locate(name: str) -> Path | None:
     """The local copy of the built-in set `name`, an archive or a file of ratings; `None` without one."""
     folder = _published(name).folder
     member = "ratings.dat" if folder == "ml-1m" else "u.data"
-    bases = [Path(base).expanduser() for base in [os.environ.get("COSET_DATA")] if base]
+    bases = [expanded(base) for base in [os.environ.get("COSET_DATA")] if base]
     for base in [*bases, cache_folder()]:
         for candidate in (base / f"{folder}.zip", base / folder / member, base / member):
             if candidate.is_file():

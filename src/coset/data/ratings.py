@@ -17,7 +17,7 @@ from coset.data.grouplens import MEMBERS
 from coset.data.ids import are_text, as_ids
 from coset.data.shards import is_given, unpacked_name
 from coset.errors import InputError, brief, unknown
-from coset.files import path_of
+from coset.files import expanded
 from coset.settings import of_kind, truth
 
 
@@ -248,11 +248,7 @@ def load_ratings(
         return DATASETS[data](bool(time))
     if isinstance(data, str) and not data:  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
-    try:
-        path = path_of(data).expanduser()
-    except RuntimeError as error:  # there is no such user
-        raise InputError(f"{data}: no path that can be looked for ({error})") from None
-    if not is_given(path):
+    if not is_given(path := expanded(data)):
         raise _missing(data)
     ratings = read_ratings(path, columns, separator)
     if to_learn:

@@ -20,7 +20,7 @@ from coset.data.shards import is_given
 from coset.errors import InputError
 from coset.experiments.progress import Progress, counted
 from coset.experiments.task import Column, Measures, Options, Recipe, Row, RowSettings, Scored, overridden
-from coset.files import path_of
+from coset.files import expanded
 from coset.methods import Method, from_json
 from coset.models.dot import DotSettings
 from coset.schema import Component, Table
@@ -182,7 +182,7 @@ class RatingsRecipe(Recipe):
             blocks = [_pairs(_part_of(finished, run, ratings, asked.part, asked.source))]
         elif source in DATASETS:
             blocks = [_pairs(load_ratings(source, to_learn=False))]
-        elif not is_given(path := path_of(source).expanduser()):
+        elif not is_given(path := expanded(source)):
             raise InputError(f"{source}: no such file")
         else:
             blocks = read_pairs(path, **names, rated=asked.columns.get("rating") is not None)

@@ -27,7 +27,7 @@ from coset.data.settings import DataSettings, SplitSettings, VocabularySettings,
 from coset.data.shards import is_given
 from coset.data.vocabulary import Vocabulary
 from coset.errors import InputError
-from coset.files import claimed, read_json, write_json
+from coset.files import claimed, expanded, read_json, write_json
 from coset.methods import Method, from_json
 from coset.models.dot import DotModel, DotSettings
 from coset.schema import Component, Table
@@ -322,7 +322,7 @@ class FinishedRun:
         """
 
         def is_there(source: str) -> bool:
-            return source in DATASETS or is_given(Path(source).expanduser())
+            return source in DATASETS or is_given(expanded(source))
 
         return place_of(folder, self.spec.data.source, moved, is_there)
 
