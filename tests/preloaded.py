@@ -19,8 +19,8 @@ from coset import cli
 from coset.experiments import compare, plots, ratings, single, words  # noqa: F401
 
 
-def start(words: list[str], folder: str) -> int:
-    """The id of a process that runs `coset WORDS` in a folder, and says nothing."""
+def start(arguments: list[str], folder: str) -> int:
+    """The id of a process that runs `coset ARGUMENTS` in a folder, and says nothing."""
     if process := os.fork():
         return process
     code = 1
@@ -29,7 +29,7 @@ def start(words: list[str], folder: str) -> int:
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
-        sys.argv = ["coset", *words]
+        sys.argv = ["coset", *arguments]
         cli.main()
         code = 0
     except SystemExit as end:
