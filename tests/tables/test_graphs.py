@@ -153,20 +153,15 @@ def in_onnxruntime(module: nn.Module, given: Tensor, sizes: dict[int, Any]) -> C
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's exporter, of torch's own trees
-def test_lookups_run_in_onnxruntime_for_any_number_of_ids() -> None:
-    module = embeddings()
-    graph = in_onnxruntime(module, draw(7), {0: ANY})
-    for count in (40, 1):
-        agree(module, graph, draw(count))
-    nan_where_wrong(graph, [1, 4], torch.tensor([WRONG[0], 5, *WRONG[1:3], 100, WRONG[3]]))
-
-
-@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-def test_padded_bags_run_in_onnxruntime_for_any_number_of_bags() -> None:
-    module = bags(KINDS, padding_idx=0)
-    graph = in_onnxruntime(module, draw(3, 4), {0: ANY, 1: ANY})
+def test_lookups_and_padded_bags_run_in_onnxruntime_for_any_number_of_bags_and_ids() -> None:
+    lookups, padded = embeddings(), bags(KINDS, padding_idx=0)
+    both = Side([*lookups.parts, *padded.parts])
+    graph = in_onnxruntime(both, draw(3, 4), {0: ANY, 1: ANY})
     for shape in [(5, 6), (1, 1), (40, 3)]:
-        agree(module, graph, draw(*shape))
-    agree(module, graph, torch.tensor([[0, 0, 5], [0, 0, 0]]))
+        agree(both, graph, draw(*shape))
+    agree(both, graph, torch.tensor([[0, 0, 5], [0, 0, 0]]))
     for wrong in WRONG:
-        nan_where_wrong(graph, [0, 2], torch.tensor([[3, 4, 5], [0, 1, wrong], [0, 0, 0], [wrong, 0, 4]]))
+        ids = torch.tensor([[3, 4, 5], [0, 1, wrong], [0, 0, 0], [wrong, 0, 4]])
+        right = (ids != wrong).flatten().nonzero().flatten().tolist()
+        nan_where_wrong(lambda ids: [v.flatten(0, 1) for v in graph(ids)[: len(lookups.parts)]], right, ids)
+        nan_where_wrong(lambda ids: graph(ids)[len(lookups.parts) :], [0, 2], ids)
