@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import os
@@ -268,7 +269,17 @@ def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, f
     assert found.code == 0, found.err
     assert found.json["rows"]["training"] + coset("evaluate", "runs/a", "log.csv", "--json").json["rows"] == 300
     assert coset("predict", "runs/a", "later.csv", "--out", "p.csv", "--json").json["rows"] == 2
-    assert Path("p.csv").read_text().startswith("part,row,prediction" if form == "inter" else "part,row,label,pred")
+    assert Path("p.csv").read_text().startswith("row,prediction" if form == "inter" else "row,label,prediction")
+    # All rows of a log are told in its order, also where it is the run's own, which was split at random.
+    assert coset("predict", "runs/a", "log.csv", "--out", "own.csv", "--json").json["part"] == "all"
+    with Path("own.csv").open(newline="") as file:
+        told = [(int(row["row"]), int(row["label"])) for row in csv.DictReader(file)]
+    labels = [int(line[-1] if form == "inter" else line[0]) for line in text.splitlines()[form == "inter" :]]
+    assert told == list(enumerate(labels, start=1))
+    assert coset("predict", "runs/a", "--part", "training", "--out", "part.csv").code == 0
+    assert coset("predict", "runs/a", "log.csv", "--part", "training", "--out", "same.csv").code == 0
+    assert Path("part.csv").read_text().startswith("part,row,label,prediction\ntraining,1,")
+    assert Path("part.csv").read_bytes() == Path("same.csv").read_bytes()
     if form == "libffm":
         assert coset("evaluate", "runs/a", "later.csv", "--json").json["rows"] == 2
         planned = coset("plan", "log.csv", "--budget", "50%", "--dim", 4, "--json").json

@@ -168,7 +168,7 @@ def test_clicks(coset: Coset) -> None:
         found = coset("predict", "run", source, "--out", "later.p.parquet", "--overwrite", "--json")
         assert found.code == 0, found.err
         later = polars.read_parquet("later.p.parquet")
-        assert later.columns == ["part", "row", "prediction"]
+        assert later.columns == ["row", "prediction"]
         assert np.allclose(later["prediction"].to_numpy(), p[-45:], rtol=1e-6)
     # In a folder, by a pattern, and what is wrong with a row of the file that was given.
     Path("logs").mkdir()
@@ -222,5 +222,5 @@ def test_clicks_without_labels_in_every_form(coset: Coset, form: str) -> None:
     assert coset("predict", "run", "--out", "own.csv").code == 0
     assert coset("predict", "run", "new", "--out", "new.csv").code == 0, form
     own, new = polars.read_csv("own.csv"), polars.read_csv("new.csv")
-    assert new.columns == ["part", "row", "prediction"]
+    assert new.columns == ["row", "prediction"]
     assert new["prediction"].to_list() == pytest.approx(own["prediction"].to_list(), rel=1e-6)

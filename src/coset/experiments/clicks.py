@@ -59,6 +59,11 @@ class ClickSource:
     skew: float = 1.0
     seed: int = 0
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is a prepared folder, if perhaps not a whole one."""
+        return any((path_of(self.source) / name).exists() for name in (PREPARED, CHOICES))
+
     def load(self, beside: Path, progress: Any = None) -> ClickData:
         """The prepared data; what has to be prepared is put below `beside`, in a folder named by all choices, where
         the next run finds it.
@@ -66,7 +71,7 @@ class ClickSource:
         Raises:
             InputError: there are no such data, or they cannot be prepared.
         """
-        if any((path_of(self.source) / name).exists() for name in (PREPARED, CHOICES)):
+        if self.is_prepared:
             return ClickData.open(self.source)  # which says so where the preparation did not end
         # Of what is in the schema and the log as well, so that after a change of either it is another folder.
         choices = settings.plain(self) | self._contents()
@@ -232,22 +237,27 @@ class ClicksRecipe(Recipe):
 
     @classmethod
     def predictions(cls, run: Path, asked: Scored) -> Iterator[Any]:
-        """Probabilities of clicks, beside part and row, both of the prepared data, and the label if there is one."""
+        """Probabilities of clicks, beside the label if there is one, and the number of the row: in a log, whose rows
+        come in their order; or in the part of prepared data that stands before it."""
         import polars
 
         if any(asked.columns.values()):
             raise InputError(f"{run} is a run on clicks; names of columns are for ratings")
         finished = FinishedClickRun.load(run)
         with tempfile.TemporaryDirectory(prefix="coset-later-") as folder:
-            data, labelled = read_like(finished, run, asked, Path(folder) / "prepared", unlabelled=True)
-            for part in PARTS if asked.part in (None, "all") else (asked.part,):
+            parts = PARTS if asked.part is None or asked.part == "all" else (asked.part,)
+            data, labelled = read_like(
+                finished, run, asked, Path(folder) / "prepared", unlabelled=True, own=parts != PARTS
+            )
+            in_order = data.facts.get("like") is not None  # all of whose rows are in one part
+            for part in parts:
                 row = 1
                 for labels, probabilities in finished.predict(data, part):
                     rows = range(row, row + len(labels))
                     row = rows.stop
                     clicked = {"label": labels.astype(np.int8)} if labelled else {}
-                    yield polars.DataFrame({"part": [part] * len(labels), "row": rows, **clicked,
-                                            "prediction": probabilities})  # fmt: skip
+                    place = {"row": rows} if in_order else {"part": [part] * len(labels), "row": rows}
+                    yield polars.DataFrame({**place, **clicked, "prediction": probabilities})
 
     @classmethod
     def train_on(
@@ -284,10 +294,10 @@ def _known(finished: FinishedClickRun, run: Path, asked: Scored, data: ClickData
 
 
 def read_like(
-    finished: FinishedClickRun, run: Path, asked: Scored, folder: Path, *, unlabelled: bool = False
+    finished: FinishedClickRun, run: Path, asked: Scored, folder: Path, *, unlabelled: bool = False, own: bool = True
 ) -> tuple[ClickData, bool]:
     """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with, prepared in
-    `folder`. Where that shows that the rows are those that the run was trained with, its own data, which have parts.
+    `folder`. Where that shows that the rows are those that the run was trained with, its `own` data, which have parts.
     And whether the rows have labels, as they must unless `unlabelled`."""
     if asked.source is None:
         return finished.own_data(run, asked.data), True
@@ -302,5 +312,5 @@ def read_like(
         ways = later(trained.folder, labelled=labelled)
         prepare(asked.source, folder, like=trained.folder, unlabelled=not labelled, ways=ways)
         data = ClickData.open(folder, str(asked.source))
-    again = data.facts.get("like") is not None and finished.is_own(data)
+    again = own and data.facts.get("like") is not None and finished.is_own(data)
     return finished.own_data(run, asked.data) if again else data, labelled

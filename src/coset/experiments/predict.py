@@ -24,8 +24,8 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
     Args:
         run: its folder.
         asked: the data, those of the run by default; and a part of them, where it is not all rows.
-        out: a `.csv` or `.parquet` file: what names a row (ids, or part and number), its rating or label if there is
-            one, and `prediction`: a rating, or the probability of a click.
+        out: a `.csv` or `.parquet` file: what names a row (its ids; or its number in the log, or in a part of prepared
+            data), its rating or label if there is one, and `prediction`: a rating, or the probability of a click.
         overwrite: write over a file that is there.
 
     Returns:
