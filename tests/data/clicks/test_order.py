@@ -57,5 +57,5 @@ def test_bad_numbers() -> None:
     for numbers in ((0, 1), (1, 0)):
         with pytest.raises(InputError, match="at least 1"):
             BatchOrder(*numbers)
-    with pytest.raises(InputError, match="negative"):
+    with pytest.raises(InputError, match="seed must be at least 0, not -1"):
         BatchOrder(1, 1, -1)

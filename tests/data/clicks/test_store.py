@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,29 @@ def test_features_are_what_a_collection_takes(folder: Path, tmp_path: Path) -> N
     one_hot = ClickBatch(batch.labels, batch.numeric, batch.ids)
     assert one_hot.features(names[:2]) is batch.ids
     assert len(one_hot) == 32
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda data: data.part(["training"]), "unknown part"),
+        (lambda data: data.vocabulary(None), "name of a feature must be text, not None"),
+        (lambda data: data.check(3), "path must be text, not 3"),
+        (lambda data: data.part("training").num_batches(0), "batch_size must be at least 1, not 0"),
+        (lambda data: data.part("training").num_batches("3"), "batch_size must be a whole number, not '3'"),
+        (lambda data: data.part("training").batches(2.5), "batch_size must be a whole number, not 2.5"),
+        (lambda data: data.part("training").batches(None), "batch_size must be a whole number, not None"),
+        (lambda data: data.part("training").batches(5, start="1"), "start must be a whole number"),
+        (lambda data: data.part("training").batches(5, start=-1), "start must be at least 0, not -1"),
+        (lambda data: data.part("training").batches(5, seed=0.5), "seed must be a whole number"),
+        (lambda data: data.part("training").batches(5, epoch=None), "epoch must be a whole number"),
+        (lambda data: data.part("training").batches(5, read_ahead="3"), "read_ahead must be a whole number"),
+        (lambda data: data.part("training").batches(5, read_ahead=-1), "read_ahead must lie in 0 … 65536, not -1"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(folder: Path, call: Callable[[ClickData], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        call(ClickData.open(folder))
 
 
 def test_no_rows_in_a_part(tmp_path: Path) -> None:

@@ -29,12 +29,27 @@ GOOD: dict[str, Any] = {
     [
         ({"part": "test"}, "unknown part"),
         ({"labels": [0, 2]}, "0 or 1"),
+        ({"part": ["training"]}, "unknown part"),
+        ({"labels": None}, r"labels must have the shape \(rows,\)"),
+        ({"labels": [[0, 1]]}, r"labels must have the shape \(rows,\), not \(1, 2\)"),
         ({"numeric": [[0.0], [np.nan]]}, "finite"),
+        ({"numeric": [[0.0, 1.0]]}, r"shape \(rows, columns\), \(2, 1\) here, not \(1, 2\)"),
+        ({"numeric": [0.0, 1.0]}, r"shape \(rows, columns\), \(2, 1\) here, not \(2,\)"),
+        ({"numeric": [["x"], ["y"]]}, "something else than numbers"),
+        ({"numeric": None}, "something else than numbers|shape"),
         ({"ids": [[3, 0]]}, "ids lie in 0 … 2"),
         ({"ids": [[-1, 0]]}, "ids lie in 0 … 2"),
         ({"ids": [[0]]}, "needs 2 whole numbers"),
         ({"ids": [[0.0, 1.0]]}, "needs 2 whole numbers"),
         ({"ids": []}, "1 one-hot"),
+        ({"ids": None}, "ids must be a list of columns, not None"),
+        ({"ids": [["x", "y"]]}, "needs 2 whole numbers"),
+        ({"lists": [3]}, r"lists must be a table, not \[3\]"),
+        ({"lists": {"b": [3, 1, 3]}}, "its ids and the number of them in each row, as a pair"),
+        ({"lists": {"b": ([3, 1, 3], [-1, 4])}}, "lengths lie in 0 … 3"),
+        ({"lists": {"b": ([3, 1, 3], [2**40, 3 - 2**40])}}, "lengths lie in 0 … 3"),
+        ({"lists": {"b": ([3, 1, 3], [1.5, 1.5])}}, "a length for each of 2 rows, a whole number"),
+        ({"lists": {"b": ([3, 1], [True, True])}}, "a length for each of 2 rows, a whole number"),
         ({"lists": None}, "b are needed"),
         ({"lists": {"b": ([3, 1, 4], [1, 2])}}, "ids lie in 0 … 3"),
         ({"lists": {"b": ([3, 1, 3], [3])}}, "a length for each"),
@@ -99,6 +114,16 @@ def test_a_killed_writer_is_begun_anew(tmp_path: Path) -> None:
     assert left == [".coset-lock"]
 
 
+def test_rows_before_and_after_the_block(tmp_path: Path) -> None:
+    writer = ClickWriter(tmp_path / "out", "made", ("n",), [ONE, BAG])
+    with pytest.raises(InputError, match="within a `with` block"):
+        writer.append(**GOOD)
+    with writer:
+        writer.append(**GOOD)
+    with pytest.raises(InputError, match="within a `with` block"):
+        writer.append(**GOOD)
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="exists already"), ClickWriter(tmp_path, "made", ("n",), [ONE]):
@@ -113,6 +138,19 @@ def test_names_are_told_apart(tmp_path: Path) -> None:
         ClickWriter(tmp_path, "made", ("n",), [BAG, ONE])
     with pytest.raises(InputError, match="num_embeddings must be at least 1, not 0"):
         Feature("a", 0)
+    for numeric, features, said in (
+        ("age", [ONE], "numeric must be a list, not 'age'"),
+        ([1, 2], [ONE], r"numeric\[0\] must be of type str, not 1"),
+        (None, [ONE], "numeric must be a list"),
+        ((), "item", "features must be a list"),
+        ((), ["item"], "must be a Feature, not 'item'"),
+        ((), [Feature("é" * 80, 3)], "is too long for that of a file"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ClickWriter(tmp_path, "made", numeric, features)
+    for facts in ({"a": np.nan}, {"a": ONE}, [3]):
+        with pytest.raises(InputError, match="facts"):
+            ClickWriter(tmp_path, "made", (), [ONE], facts=facts)  # type: ignore[arg-type]
     odd = [Feature("a/b", 3), Feature("..é %", 3)]  # no table's name has a dot, but files must not care
     with ClickWriter(tmp_path / "out", "made", (), odd) as writer:
         writer.append("training", [1], [[]], [[1], [2]])

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from coset.errors import InputError
+from coset.settings import whole
 
 BLOCK = 4096
 """Rows that are read together."""
@@ -39,11 +39,9 @@ class BatchOrder:
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        for what in ("rows", "batch_size"):
-            if getattr(self, what) < 1:
-                raise InputError(f"{what} must be at least 1, not {getattr(self, what)}")
-        if (self.seed or 0) < 0 or self.epoch < 0:
-            raise InputError(f"seed and epoch must not be negative, as {self.seed} and {self.epoch}")
+        for what, least in (("rows", 1), ("batch_size", 1), ("seed", 0), ("epoch", 0)):
+            if (given := getattr(self, what)) is not None or what != "seed":
+                object.__setattr__(self, what, whole(what, given, least))
 
     @property
     def batches(self) -> int:

@@ -106,7 +106,11 @@ def prepare(
     """
     begin = time.perf_counter()
     given_settings = settings is not None
-    out, settings = path_of(out), settings or PrepareSettings()
+    out = path_of(out)
+    settings = fields.of_kind("settings", settings or PrepareSettings(), PrepareSettings, "PrepareSettings")
+    missing = fields.checked(tuple[str, ...], missing, "missing")
+    if name is not None:
+        fields.of_kind("name", name, str, "text")
     skip_bad = fields.whole("skip_bad", skip_bad)
     if threads is None:
         threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)

@@ -134,7 +134,7 @@ class ClickData:
 
     def part(self, name: str) -> ClickPart:
         """One part: `"training"` or `"validation"`."""
-        if name not in self.parts:
+        if not isinstance(name, str) or name not in self.parts:
             raise unknown("part of the data", name, self.parts)
         return ClickPart(self, name)
 
@@ -146,7 +146,7 @@ class ClickData:
         """
         from coset.data.clicks.vocabulary import ClickVocabulary  # which needs kernels, as few others here do
 
-        path = vocabulary_path(self.folder, feature)
+        path = vocabulary_path(self.folder, of_kind("the name of a feature", feature, str, "text"))
         facts = self._vocabularies.get(path.relative_to(self.folder).as_posix())
         if facts is None:
             raise InputError(f"{self.folder}: there is no vocabulary of a feature {feature!r}")
@@ -160,6 +160,7 @@ class ClickData:
     def check(self, below: str) -> None:
         """Raise an `InputError` that names the file if a column whose path begins with `below` is not what was once
         written. A column is read for it once, about as fast as the disk can."""
+        of_kind("the beginning of a column's path", below, str, "text")
         for name, facts in self._columns.items():
             if name.startswith(below) and name not in self._checked:
                 with closing(ColumnReader(self.folder / name)) as column:
@@ -198,7 +199,7 @@ class ClickPart:
 
     def num_batches(self, batch_size: int) -> int:
         """How many batches an epoch has; the last one may be a smaller one."""
-        return -(-len(self) // batch_size)
+        return -(-len(self) // whole("batch_size", batch_size, 1))
 
     def column(self, name: str) -> np.ndarray:
         """All of one column, mapped into memory: `"label"`, or the name of a numeric column or a feature (of a
@@ -233,12 +234,12 @@ class ClickPart:
         Memory is that of two windows of some 260,000 rows, however many rows there are. The part is checked first
         (`check`), where it was not yet.
         """
-        if start < 0:
-            raise InputError(f"start must not be negative, but is {start}")
+        start, read_ahead = whole("start", start), whole("read_ahead", read_ahead, 0, 1 << 16)
+        order = BatchOrder(max(len(self), 1), batch_size, seed, epoch)
         if len(self) == 0:
             return iter(())
         self.check()
-        made = batches(self._paths(), BatchOrder(len(self), batch_size, seed, epoch), start)
+        made = batches(self._paths(), order, start)
         return ahead(made, read_ahead) if read_ahead else made
 
     def _paths(self) -> Paths:

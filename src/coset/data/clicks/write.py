@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from coset.data.clicks.columns import ColumnFacts, ColumnWriter, FileFacts, narrowest
+from coset import settings
+from coset.data.clicks.columns import LONGEST_NAME, ColumnFacts, ColumnWriter, FileFacts, file_name, narrowest
 from coset.data.clicks.described import (
     FORMAT,
     PARTS,
@@ -26,7 +28,7 @@ from coset.data.clicks.described import (
     offsets_path,
 )
 from coset.data.clicks.store import ClickData, Feature
-from coset.errors import InputError, unknown
+from coset.errors import InputError, brief, unknown
 from coset.files import claimed, flush_below, path_of, write_json
 
 Lists = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -68,17 +70,30 @@ class ClickWriter:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = path_of(folder)
-        self.name = name
-        self.numeric = tuple(numeric)
+        self.name = settings.of_kind("the name of the data", name, str, "text")
+        self.numeric: tuple[str, ...] = settings.checked(tuple[str, ...], numeric, f"{name}: numeric")
+        features = settings.checked(tuple[Feature, ...], features, f"{name}: features", _FEATURES)
         self.one_hot = tuple(feature for feature in features if not feature.multi_hot)
         self.multi_hot = tuple(feature for feature in features if feature.multi_hot)
-        self.synthetic = synthetic
-        self.facts: dict[str, Any] = dict(facts or {})
-        if (*self.one_hot, *self.multi_hot) != tuple(features):
+        self.synthetic = settings.truth(f"{name}: synthetic", synthetic)
+        self.facts: dict[str, Any] = dict(settings.of_kind(f"{name}: facts", facts or {}, Mapping, "a table"))
+        self._check_facts()
+        self._open_now = False
+        if (*self.one_hot, *self.multi_hot) != features:
             raise InputError("features are given with the one-hot ones first")
         names = ["label", *self.numeric, *(feature.name for feature in features)]
         if twice := sorted({each for each in names if names.count(each) > 1}):
             raise InputError(f"two columns are called {twice[0]!r}; rename one")
+        if long := [each for each in names if len(file_name(each)) > LONGEST_NAME]:
+            raise InputError(
+                f"{name}: the name of the column {brief(long[0])} is too long for that of a file; rename it"
+            )
+
+    def _check_facts(self) -> None:
+        try:
+            json.dumps(self.facts, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.name}: facts are no words of JSON ({error})") from None
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -89,6 +104,7 @@ class ClickWriter:
             clear(self.folder)
             write_json(self.folder / MARK, {"name": self.name})
             self._open()
+            self._open_now = True
         except BaseException as error:
             self._columns.__exit__(type(error), error, error.__traceback__)
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -130,12 +146,17 @@ class ClickWriter:
             InputError: shapes do not fit each other, labels are others than 0 and 1, numbers are not finite, or ids
                 out of range.
         """
-        if part not in self._rows:
+        if not self._open_now:
+            raise InputError(f"{self.name}: rows are written within a `with` block of the writer")
+        if not isinstance(part, str) or part not in self._rows:
             raise unknown("part of the data", part, PARTS)
         labels = np.asarray(labels)
+        if labels.ndim != 1:
+            raise InputError(f"{self.name}: labels must have the shape (rows,), not {labels.shape}")
         rows = len(labels)
-        numbers = np.asarray(numeric, dtype=np.float32).reshape(rows, len(self.numeric))
-        lists = lists or {}
+        numbers = self._numbers(numeric, rows)
+        settings.of_kind(f"{self.name}: ids", ids, Sized, "a list of columns")
+        lists = settings.of_kind(f"{self.name}: lists", lists or {}, Mapping, "a table")
         if len(ids) != len(self.one_hot) or set(lists) != {feature.name for feature in self.multi_hot}:
             raise InputError(
                 f"{self.name}: ids of {len(self.one_hot)} one-hot features and of "
@@ -148,9 +169,7 @@ class ClickWriter:
         columns = {feature.name: _checked(feature, of, rows) for feature, of in zip(self.one_hot, ids, strict=True)}
         lengths = {}
         for feature in self.multi_hot:
-            values, lengths[feature.name] = (np.asarray(each) for each in lists[feature.name])
-            if lengths[feature.name].shape != (rows,):
-                raise InputError(f"feature {feature.name!r}: needs a length for each of {rows} rows")
+            values, lengths[feature.name] = _list_of(feature, lists[feature.name], rows)
             columns[feature.name] = _checked(feature, values, int(lengths[feature.name].sum()))
         # All is checked by now, so no column gets rows that others do not.
         self._writers[label_path(self.folder, part)].append(labels)
@@ -166,8 +185,23 @@ class ClickWriter:
             self._ends[part, name] += int(of.sum())
         self._rows[part] += rows
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def _numbers(self, numeric: Any, rows: int) -> np.ndarray:
         try:
+            numbers = np.asarray(numeric, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.name}: the numeric columns hold something else than numbers") from None
+        shape = (rows, len(self.numeric))
+        if numbers.shape != shape and (self.numeric or numbers.size):
+            raise InputError(
+                f"{self.name}: numeric columns must have the shape (rows, columns), {shape} here, not {numbers.shape}"
+            )
+        return numbers.reshape(shape)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._open_now = False
+        try:
+            if kind is None:
+                self._check_facts()
             if kind is None and not self._rows["training"]:
                 kind, error = InputError, InputError(f"{self.name}: there are no training rows")
             if kind is None:
@@ -240,6 +274,26 @@ def write_prepared(
     flush_below(folder)  # what is described is there before its description
     described.write(folder)
     return ClickData.open(folder)
+
+
+_FEATURES: settings.Readers = {Feature: lambda value: settings.of_kind("a feature", value, Feature, "a Feature")}
+
+
+def _list_of(feature: Feature, given: Any, rows: int) -> tuple[Any, np.ndarray]:
+    """The ids of a multi-hot feature as they are, and their number in each row."""
+    if not isinstance(given, Sequence) or len(given) != 2:
+        raise InputError(f"feature {feature.name!r}: needs its ids and the number of them in each row, as a pair")
+    values, lengths = np.asarray(given[0]), np.asarray(given[1])
+    if lengths.size == 0:
+        lengths = lengths.astype(np.int64)
+    if lengths.shape != (rows,) or lengths.dtype.kind not in "iu":
+        raise InputError(f"feature {feature.name!r}: needs a length for each of {rows} rows, a whole number")
+    if rows and not 0 <= int(lengths.min()) <= int(lengths.max()) <= values.size:
+        raise InputError(
+            f"feature {feature.name!r}: lengths lie in 0 … {values.size}, the number of ids, but some in "
+            f"{lengths.min()} … {lengths.max()}"
+        )
+    return values, lengths
 
 
 def _checked(feature: Feature, ids: Any, count: int) -> np.ndarray:
