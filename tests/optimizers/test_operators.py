@@ -83,6 +83,23 @@ def test_owned_tables_make_the_graphs_of_torch(bag: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["lazy", "dense"])
+def test_any_number_of_owned_models_share_the_graphs_of_one(mode: Any) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")
+    for _ in range(10):  # more than the graphs that torch makes of one function
+        module = Embedding(50, 8, QuotientRemainder(10))
+        optimizer = Adam(module, lr=0.1, mode=mode)
+        compiled = torch.compile(module, backend=counter, fullgraph=True)
+        for count in (20, 25):
+            ids = torch.arange(count) % 40
+            found = compiled(ids)
+            assert torch.equal(found, module(ids))
+            found.sum().backward()
+            optimizer.step()
+    assert counter.frame_count <= 2
+
+
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 def test_an_exported_graph_holds_rows_that_are_up_to_date(strict: bool) -> None:
     tables = collection()

@@ -62,6 +62,8 @@ class Engine:
         self.like = np.empty(0, program.dtype)
         self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
         self.number = operators.number(self)
+        self.dims: list[int] = program.template[:, layout.DIM].tolist()
+        """Elements of a vector of each feature."""
         self.tables = self._as_they_lie()
         """The parameters as graphs take them: plain tensors of the same memory."""
         self.checked: np.ndarray | None = None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from coset.kernels import layout
 from coset.methods.program import Lookup
 
 if TYPE_CHECKING:
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
 _engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
 
 
-def number(engine: Engine) -> int:
-    """What graphs call an engine by, as long as it lives."""
+def number(engine: Engine) -> Tensor:
+    """What graphs call an engine by, as long as it lives: a tensor, since a number would be a part of the graph, which
+    could not be another engine's."""
     _engines[id(engine)] = engine
-    return id(engine)
+    return torch.tensor(id(engine), device="cpu")
 
 
 def look_up(engine: Engine, lookups: Sequence[Lookup], joined: bool) -> Tensor:
@@ -43,7 +43,8 @@ def look_up(engine: Engine, lookups: Sequence[Lookup], joined: bool) -> Tensor:
     )
     if engine.dense:  # else no row is behind, and tables that change cannot be looked up twice in a graph
         _bring(engine.tables, *inputs, engine.number)
-    found: Tensor = _look_up(engine.anchor, engine.tables, *inputs, joined, engine.number)
+    dims = [engine.dims[lookup.feature] for lookup in lookups]
+    found: Tensor = _look_up(engine.anchor, engine.tables, *inputs, joined, dims, engine.number)
     return found
 
 
@@ -62,11 +63,11 @@ def _lookups(
 @torch.library.custom_op("coset::bring", mutates_args=("tables",))
 def _bring(
     tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor], features: list[int],
-    in_bags: list[bool], weighted: list[bool], means: list[bool], engine: int,
+    in_bags: list[bool], weighted: list[bool], means: list[bool], engine: Tensor,
 ) -> None:  # fmt: skip
     """Bring the rows that are about to be read to the optimizer's last step."""
     lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
-    _engines[engine].call(lookups, False, tables).find()
+    _engines[int(engine)].call(lookups, False, tables).find()
 
 
 @_bring.register_fake
@@ -77,19 +78,20 @@ def _(*given: Any) -> None:
 @torch.library.custom_op("coset::look_up", mutates_args=())
 def _look_up(
     anchor: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
-    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, dims: list[int],
+    engine: Tensor,
 ) -> Tensor:  # fmt: skip
     """Vectors of all lookups."""
     lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
-    return _engines[engine].call(lookups, joined, tables).vectors()
+    return _engines[int(engine)].call(lookups, joined, tables).vectors()
 
 
 @_look_up.register_fake
 def _(
     anchor: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
-    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, dims: list[int],
+    engine: Tensor,
 ) -> Tensor:  # fmt: skip
-    dims = [int(_engines[engine].program.template[feature, layout.DIM]) for feature in features]
     bags = [
         at.shape[0] - 1 if has_offsets else ids.shape[0]
         for ids, at, has_offsets in zip(values, offsets, in_bags, strict=True)
@@ -102,11 +104,12 @@ def _(
 @torch.library.custom_op("coset::add_gradients", mutates_args=())
 def _add_gradients(
     gradient: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
-    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, engine: int,
+    features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, dims: list[int],
+    engine: Tensor,
 ) -> Tensor:  # fmt: skip
     """Leave the sums of gradients with the engine; the anchor's gradient, zero, keeps the call in graphs."""
     lookups = _lookups(values, offsets, weights, features, in_bags, weighted, means)
-    call = _engines[engine].call(lookups, joined, tables)
+    call = _engines[int(engine)].call(lookups, joined, tables)
     call.find()
     call.add(gradient)
     return gradient.new_zeros(())
@@ -118,17 +121,17 @@ def _(gradient: Tensor, *given: Any) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, tables, values, offsets, weights, *ctx.rest = inputs
+    _, tables, values, offsets, weights, *ctx.rest, engine = inputs
     ctx.tables, ctx.count = len(tables), len(values)
-    ctx.save_for_backward(*values, *offsets, *weights, *tables)
+    ctx.save_for_backward(engine, *values, *offsets, *weights, *tables)
 
 
 def _backward(context: Any, gradient: Tensor) -> tuple[Any, ...]:
-    saved, count = context.saved_tensors, context.count
+    (engine, *saved), count = context.saved_tensors, context.count
     parts = [list(saved[at : at + count]) for at in range(0, 3 * count, count)]
-    slope = _add_gradients(gradient.contiguous(), list(saved[3 * count :]), *parts, *context.rest)
+    slope = _add_gradients(gradient.contiguous(), list(saved[3 * count :]), *parts, *context.rest, engine)
     nothing = [None] * count
-    return slope, [None] * context.tables, nothing, nothing, nothing, *[None] * len(context.rest)
+    return slope, [None] * context.tables, nothing, nothing, nothing, *[None] * len(context.rest), None
 
 
 _look_up.register_autograd(_backward, setup_context=_keep)
