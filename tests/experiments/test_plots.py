@@ -239,6 +239,18 @@ def test_losses_are_means_over_seeds_with_a_band() -> None:
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
+def test_one_epoch_has_one_tick_and_a_line_of_the_full_table() -> None:
+    rows = [row("full", "full", 1000, 0.7), row("qr", "compressed", 500, 0.8)]
+    for each in rows:
+        each["history"] = [history[:1] for history in each["history"]]
+    figure = plots.losses_figure(results(rows))
+    axes = figure.axes[1]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+    (full,) = [line for line in axes.lines if line.get_gid() == "reference"]
+    assert len(full.get_xdata()) == 2
+
+
 def test_seeds_of_different_length_and_missing_losses_are_drawn() -> None:
     entry = row("early stop", "compressed", 500, 0.8)
     entry["history"][0] = entry["history"][0][:2]

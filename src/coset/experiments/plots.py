@@ -353,13 +353,17 @@ def _losses(results: Results) -> Figure:
         axes = figure.add_subplot(grid[place // columns, place % columns])
         axes.set_ylim(low, high)
         axes.set_xlim(first - 0.04 * last, last + 0.04 * last)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(rows), length=2.5)
         name = "\n".join(textwrap.wrap(str(row["name"]), 34, max_lines=2, placeholder=" …"))
         axes.set_title(name, size=8.5, loc="left", pad=4, weight="bold")
         if reference is not None and reference != place:
             full = validation[reference]
-            axes.plot(full.epoch, full.mean, color=REFERENCE, lw=1.2, ls=(0, (1, 1)), gid="reference")
+            dotted: dict[str, Any] = {"color": REFERENCE, "lw": 1.2, "ls": (0, (1, 1)), "gid": "reference"}
+            if full.epoch.size == 1:  # which makes no line of its own
+                axes.axhline(full.mean[0], **dotted)
+            else:
+                axes.plot(full.epoch, full.mean, **dotted)
         if results["noise_floor"] is not None:
             axes.axhline(results["noise_floor"], color=FLOOR, lw=1.1, ls=(0, (5, 3)), gid="noise floor")
         _draw(axes, train[place], TRAIN, "--", said["train"], high)
