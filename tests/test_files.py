@@ -12,7 +12,7 @@ import pytest
 from safetensors import SafetensorError
 
 from coset.errors import InputError
-from coset.files import claimed, locked, read_json, replacing, replacing_tensors, write_json, write_text
+from coset.files import check_writable, claimed, locked, read_json, replacing, replacing_tensors, write_json, write_text
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, mode or lock")
 
@@ -74,6 +74,24 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_lock_clears_its_rest(t
         assert list(tmp_path.glob(".*.coset-part")) == []
     assert keep.exists()
     assert path.read_text() == "old"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no folder here that takes no files")
+def test_a_place_that_takes_nothing_is_named_as_it_was_given(tmp_path: Path) -> None:
+    """Also to whoever may write everywhere, and not by the name of what is written aside first."""
+    with pytest.raises(OSError, match=r"cannot be written \(.*: '/proc/p\.json'$"), replacing(Path("/proc/p.json")):
+        pass
+    with pytest.raises(InputError, match=r"^/proc/below/p\.json: cannot be written, as /proc takes no file \("):
+        check_writable(Path("/proc/below/p.json"))
+    with (
+        pytest.raises(InputError, match=r"^/proc/below: no folder can be made there"),
+        claimed(Path("/proc/below"), "a", resume=False),
+    ):
+        pass
+    with pytest.raises(InputError, match=r"^/proc: cannot be written in"), locked(Path("/proc")):
+        pass
+    check_writable(tmp_path / "below" / "p.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 @posix

@@ -71,9 +71,12 @@ def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
     writes many files at once does that for all of them, with `flush_below`.
     """
     path = path_of(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A part of the name, as one that the system allows may be too long with more around it.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=_ASIDE, dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A part of the name, as one that the system allows may be too long with more around it.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=_ASIDE, dir=path.parent)
+    except OSError as error:  # which names a file that nobody asked for
+        raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from None
     os.close(handle)
     aside = Path(name)
     try:
@@ -119,8 +122,11 @@ def check_writable(path: Path) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise InputError(f"{path}: cannot be written, as {above} is no folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot be written, as {above} may not be written to")
+    try:
+        with tempfile.TemporaryFile(dir=above):  # only this tells of every sort of folder
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written, as {above} takes no file ({error.strerror})") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -174,7 +180,10 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         raise InputError(f"{folder}: exists already; continue it with --resume or choose another folder")
     if held and mark not in held:
         raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: no folder can be made there ({error.strerror}); choose another place") from None
     for path in folder.iterdir():
         if path.exists() and not path.is_file() and not path.is_dir():  # which would be waited for without end
             raise InputError(f"{path}: a pipe or a device, where files of coset's lie; remove it")
@@ -204,7 +213,11 @@ def locked(folder: Path) -> Iterator[None]:
     path = Path(folder) / _LOCK
     if path.is_symlink():  # opening it would empty the file that it leads to
         raise InputError(f"{path}: a link, where coset keeps a file of its own to hold this folder; remove it")
-    with path.open("w") as file:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written in ({error.strerror})") from None
+    with file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

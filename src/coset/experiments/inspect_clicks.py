@@ -15,6 +15,7 @@ from coset.errors import InputError
 from coset.experiments.clicks import ClickSource
 from coset.experiments.inspect import popularity, together
 from coset.experiments.report import NOTHING
+from coset.files import check_writable
 from coset.methods.full import Full
 from coset.schema import Table
 from coset.sizes import format_size
@@ -31,7 +32,16 @@ def load_clicks(source: str, columns: Mapping[str, Any], progress: Any = None) -
     """
     if any(columns.values()):
         raise InputError(f"{source} is a click log; names of columns are for ratings")
-    return ClickSource(source).load(Path("runs"), progress)
+    clicks, runs = ClickSource(source), Path("runs")
+    if not clicks.is_prepared:
+        try:
+            check_writable(runs / "prepared")
+        except InputError as error:
+            raise InputError(
+                f"{source}: a log is prepared below the folder runs before it is looked at, and {error}; run the "
+                "command where you may write, or give what `coset prepare` made of it"
+            ) from None
+    return clicks.load(runs, progress)
 
 
 def inspect_clicks(data: ClickData, embedding_dim: int) -> dict[str, Any]:
