@@ -267,6 +267,8 @@ def _names(attributes: Any) -> tuple[str, ...]:
 
 def _missing(data: str | Path) -> InputError:
     path = Path(data)
+    if data == "-":
+        return InputError("-: what comes by a pipe is named /dev/stdin")
     if isinstance(data, str) and not path.suffix and path.name == data:  # a name rather than a path
         nearest = unknown("dataset", data, DATASETS)
         return InputError(f"{nearest} (a path to a CSV, TSV, Parquet or zip file is possible too)")

@@ -134,8 +134,14 @@ def _times(file: LogFile, schema: ClickSchema, series: Any, findings: Findings) 
 
 def _items(polars: Any, file: LogFile, series: Any) -> tuple[Any, np.ndarray]:
     """All items of lists one after the other, and how many each row has."""
-    if not isinstance(series.dtype, polars.List | polars.Array):
-        raise InputError(f"{file.path}, column {series.name!r}: lists are expected, not {series.dtype}")
+    where, kind = f"{file.path}, column {series.name!r}", series.dtype
+    if not isinstance(kind, polars.List | polars.Array):
+        way = "" if kind.is_nested() else "; name it in categorical, or cut it into lists first"
+        raise InputError(f"{where}: lists are expected, not {kind}{way}")
+    if kind.inner.is_nested():
+        raise InputError(
+            f"{where}: lists of text or whole numbers are expected, not {kind}; leave it out of the schema"
+        )
     lists = series.cast(polars.List(series.dtype.inner)).list.drop_nulls()
     lengths = lists.list.len().fill_null(0)
     items = lists.filter(lengths > 0).explode() if lengths.sum() else polars.Series(series.name, [], series.dtype.inner)
@@ -155,8 +161,9 @@ def _keys(
         states[numbers.is_null().to_numpy() & ~missing] = parse.OVERFLOW
         return np.array(numbers.fill_null(0).to_numpy()), states, lambda places: []
     if kind.is_nested():
+        way = "name it in lists" if isinstance(kind, polars.List | polars.Array) else "leave it out of the schema"
         raise InputError(
-            f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; name it in lists"
+            f"{file.path}, column {series.name!r}: categories are text or whole numbers, not {kind}; {way}"
         )
     if kind.is_float():  # as programs store whole numbers that miss some
         series = texts_of(series, str(file.path))

@@ -171,7 +171,13 @@ def _block(words: Words, schema: ClickSchema, form: int, manner: Manner, first: 
         low & (words.labels == other),
         lambda row: f"label is {other} where other ones are {usual}; write all of a log alike",
     )
-    findings.note(words.bad >= 0, lambda row: f"{brief(words.text(int(words.bad[row]), ends))} is no {form_text}")
+
+    def said(row: int) -> str:
+        word = words.text(int(words.bad[row]), ends)
+        what = ", but the group of a ranking: remove it from all lines" if word.startswith("qid:") else ""
+        return f"{brief(word)} is no {form_text}{what}"
+
+    findings.note(words.bad >= 0, said)
     numeric = np.zeros((len(schema.numeric), rows))
     for place, name in enumerate(schema.numeric):
         of = words.fields == int(name)
