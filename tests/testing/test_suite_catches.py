@@ -347,6 +347,13 @@ class IgnoresTheSeed(SOUND):
             super().reset_parameters()
 
 
+@module_caught_by("same_seed_same_values")
+class ReadsOtherRowsUnderAnotherSeed(SOUND):
+    def __init__(self, table, method, composition):
+        super().__init__(table, method, composition)
+        self.register_buffer("shift", torch.randint(1 << 40, ()))
+
+
 @module_caught_by("fit_of_any_weight")
 class BoastsOfItsFit(SOUND):
     def fit_(self, weight, frequencies=None):
