@@ -159,8 +159,9 @@ def _rowwise_rows(address, state, distinct, sums, width, rate, scale, keep, eps)
         gradient = sums[s * width : (s + 1) * width]
         _keep(row, keep)
         squares = sums.dtype.type(0)
-        for e in range(width):
-            gradient[e] *= scale  # first: the square of what is not scaled down yet may be infinite
+        if scale != 1:  # first: the square of what is not scaled down yet may be infinite
+            for e in range(width):
+                gradient[e] *= scale
         for e in range(width):
             squares += gradient[e] * gradient[e]
         total[0] += squares * part
