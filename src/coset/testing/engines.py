@@ -47,7 +47,7 @@ def compiles_whole(*cases: Case) -> None:
     """one graph of `torch.compile(fullgraph=True)` takes any number of ids, forward and backward, changes nothing, and
     gives NaN for ids out of range"""
     _compiles(cases, "eager")  # the graph as torch.compile catches it, which is where variants differ
-    _compiles(cases[:1], "aot_eager")  # and as compilers take it, backward and all, which takes four times as long
+    _compiles(cases[:1], "aot_eager")  # and as compilers take it, backward and all, which takes longer
 
 
 def _compiles(cases: tuple[Case, ...], backend: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from coset.data.clicks import ClickData, ClickWriter, Feature
 from coset.data.clicks.write import MARK
@@ -36,6 +37,7 @@ GOOD: dict[str, Any] = {
         ({"numeric": [[0.0, 1.0]]}, r"shape \(rows, columns\), \(2, 1\) here, not \(1, 2\)"),
         ({"numeric": [0.0, 1.0]}, r"shape \(rows, columns\), \(2, 1\) here, not \(2,\)"),
         ({"numeric": [["x"], ["y"]]}, "something else than numbers"),
+        ({"numeric": torch.ones(2, 1, requires_grad=True)}, "something else than numbers"),
         ({"numeric": None}, "something else than numbers|shape"),
         ({"ids": [[3, 0]]}, "ids lie in 0 … 2"),
         ({"ids": [[-1, 0]]}, "ids lie in 0 … 2"),

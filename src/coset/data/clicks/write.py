@@ -188,7 +188,7 @@ class ClickWriter:
     def _numbers(self, numeric: Any, rows: int) -> np.ndarray:
         try:
             numbers = np.asarray(numeric, dtype=np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last of a tensor with a gradient
             raise InputError(f"{self.name}: the numeric columns hold something else than numbers") from None
         shape = (rows, len(self.numeric))
         if numbers.shape != shape and (self.numeric or numbers.size):
