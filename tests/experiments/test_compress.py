@@ -24,7 +24,7 @@ from coset.methods.low_rank import LowRank
 from coset.methods.robe import Robe
 from coset.models.dot import DotSettings
 from coset.planning.plan import Plan
-from coset.training.clicks.run import FinishedClickRun
+from coset.training.clicks.finished import FinishedClickRun
 from coset.training.compress import CompressibleRatings
 from coset.training.loop import Trainer
 from coset.training.run import FinishedRun, RunSpec, execute

@@ -7,7 +7,7 @@ import pytest
 
 from coset.errors import Unsuitable
 from coset.methods import method_class, registered
-from coset.methods.base import thinned
+from coset.methods.sizing import thinned
 from coset.methods.traffic import Traffic
 from coset.schema import Table
 from coset.testing.cases import attributed

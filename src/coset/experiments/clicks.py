@@ -31,8 +31,9 @@ from coset.files import path_of
 from coset.methods import Method
 from coset.schema import Component, Table
 from coset.training.clicks.compress import CompressibleClicks
+from coset.training.clicks.finished import FinishedClickRun
 from coset.training.clicks.known import known_rows
-from coset.training.clicks.run import FinishedClickRun, Saving, execute
+from coset.training.clicks.run import Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import READERS, ClickRunSpec, ModelChoice
 

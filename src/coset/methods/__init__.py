@@ -14,8 +14,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from coset.errors import InputError, unknown
-from coset.methods.base import Method, Sizes, TableModule, known_methods, register
+from coset.methods.base import Method, known_methods, register
 from coset.methods.base import from_json as _from_json
+from coset.methods.module import TableModule
+from coset.methods.sizing import Sizes
 
 __all__ = ["Method", "Sizes", "TableModule", "from_json", "method", "register", "registered"]
 

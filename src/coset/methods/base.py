@@ -1,24 +1,20 @@
-"""The contract: what a method is, what it builds, and how it is found by name."""
+"""The contract: what a method is, and how it is found by name. What it builds is in `module.py`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import inf, prod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from coset import settings
-from coset.errors import InfeasibleBudget, InputError, Unsuitable, brief, unknown
+from coset.errors import InputError, Unsuitable, brief, unknown
 from coset.methods.facts import Facts
-from coset.methods.index import Indexed
-from coset.methods.owners import bring_up_to_date
+from coset.methods.module import TableModule
+from coset.methods.sizing import largest_within, thinned, vector_bytes
 from coset.schema import Component, LookupBytes, Table
 
 if TYPE_CHECKING:
@@ -26,164 +22,6 @@ if TYPE_CHECKING:
     from coset.methods.traffic import Traffic
 
 M = TypeVar("M", bound="Method")
-
-
-class TableModule(Indexed, ABC):
-    """The trainable storage of one table under one method.
-
-    Lookups trust their ids; `coset.tables` checks them once for all methods. Fresh values are drawn from
-    torch's global generator.
-    """
-
-    ids_at_once: int = 65536
-    """Ids that `materialize` looks up together; fewer where a lookup needs much room for each id."""
-
-    def __init__(self, table: Table, method: Method) -> None:
-        super().__init__()
-        self.table = table
-        self.method = method
-
-    @property
-    def vector_shape(self) -> tuple[int, ...]:
-        """Shape of what one id gives: `(embedding_dim,)`, or `(table_outputs, embedding_dim)` where that is several
-        vectors."""
-        return self.method.vector_shape(self.table)
-
-    @abstractmethod
-    def lookup(self, ids: Tensor) -> Tensor:
-        """Vectors of `ids` (int64, any shape, each in 0 … n-1): shape `(*ids.shape, *vector_shape)`."""
-
-    @abstractmethod
-    def reset_parameters(self) -> None:
-        """Draw fresh values: composed vectors have mean 0 and, on average over their elements, deviation
-        `table.std`; behind a projection some elements vary more than others."""
-
-    def projections(self) -> Iterable[nn.Parameter]:
-        """The parameters that widen composed rows to the dim, matrices and biases alike; most methods have none.
-
-        All ids share them, so that they get far larger gradients than any row; training may want to take smaller
-        steps there.
-        """
-        return ()
-
-    def shareable(self) -> Mapping[str, str]:
-        """Submodules whose arrays the tables of one collection hold in common, with the names they are shared by."""
-        return {}
-
-    def _shareable_within(self) -> Iterator[tuple[TableModule, str]]:
-        """The submodules that `shareable` names, of this table and of all blocks within it."""
-        for inner in self.modules():
-            if isinstance(inner, TableModule):
-                yield from ((inner, name) for name in inner.shareable())
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Same as `lookup`."""
-        return self.lookup(ids)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        modules: list[nn.Module] = [self, *(getattr(inner, name) for inner, name in self._shareable_within())]
-        return next(parameter.device for module in modules for parameter in module.parameters())
-
-    @torch.no_grad()
-    def materialize(self, chunk: int | None = None) -> Tensor:
-        """The whole table, shape `(num_embeddings, *vector_shape)`, detached; `chunk` ids at a time."""
-        bring_up_to_date(self.parameters())
-        n, step, device = self.table.num_embeddings, chunk or self.ids_at_once, self.device
-        return every_vector(self.lookup, n, step, device)
-
-    def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
-        """Change the parameters so that the table is as near to a full one as the method allows.
-
-        Args:
-            weight: the full table to approach, shape `(num_embeddings, *vector_shape)`.
-            frequencies: how much each id counts, shape `(num_embeddings,)`; all alike by default.
-
-        Returns:
-            Mean squared difference per element that remains, each id weighted by its frequency.
-        """
-        if any(name not in inner._modules for inner, name in self._shareable_within()):
-            raise InputError(
-                f"table {self.table.name!r}: its array is shared with other tables of a collection, so it cannot be "
-                f"fitted alone; fit a method with an array of its own"
-            )
-        weight, share = self._fit_inputs(weight, frequencies)
-        bring_up_to_date(self.parameters())
-        self._fit(weight, share)
-        return self._error(weight, share)
-
-    def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """By gradient, for methods that know no better: Adam on random ids, kept where it was best. In float32 at
-        least: types of 16 bits have no room for Adam's epsilon, nor for its small steps."""
-        dtype = torch.promote_types(self.table.dtype, torch.float32)
-        try:
-            self.to(dtype)._descend(weight, weight.to(dtype), share)
-        finally:
-            self.to(self.table.dtype)
-
-    def _descend(self, weight: Tensor, target: Tensor, share: Tensor) -> None:
-        n = len(weight)
-        generator = torch.Generator().manual_seed(0)
-        scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
-        steps, batch = 400, min(n, 4096)
-        # A step in proportion to what is stored: rows are as small as the weight, layers of networks are not.
-        sizes = [float(parameter.detach().double().pow(2).mean().sqrt()) for parameter in self.parameters()]
-        rates = [0.05 * (size or scale) for size in sizes]
-        groups = [{"params": [p], "lr": rate} for p, rate in zip(self.parameters(), rates, strict=True)]
-        optimizer = torch.optim.Adam(groups, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        best, kept = self._error(weight, share), _copy(self)
-        for step in range(1, steps + 1):
-            ids = torch.randint(n, (batch,), generator=generator) if batch < n else torch.arange(n)
-            ids = ids.to(weight.device)
-            gap = (self.lookup(ids) - target[ids]).pow(2).flatten(1).mean(-1)
-            optimizer.zero_grad()
-            torch.autograd.backward((gap * (share[ids] * n).to(gap.dtype)).mean())
-            optimizer.step()
-            schedule.step()
-            if step % 200 == 0 and (error := self._error(weight, share)) < best:
-                best, kept = error, _copy(self)
-        self.load_state_dict(kept)
-
-    def check_fit(self, weight: Tensor, frequencies: Tensor | None = None) -> None:
-        """Raise an `InputError` unless these have the shapes that `fit_` takes."""
-        name, n = self.table.name, self.table.num_embeddings
-        for what, given in (("the weight to fit", weight), ("frequencies", frequencies)):
-            if isinstance(given, Tensor) and (given.is_meta or given.layout != torch.strided):
-                kind = "on the meta device, without values" if given.is_meta else str(given.layout)[6:]
-                raise InputError(f"table {name!r}: {what} must be a dense tensor, not {kind}")
-        if not isinstance(weight, Tensor):
-            raise InputError(f"table {name!r}: the weight to fit must be a tensor, not {type(weight).__name__}")
-        if tuple(weight.shape) != (expected := (n, *self.vector_shape)):
-            raise InputError(f"table {name!r}: the weight to fit has shape {tuple(weight.shape)}, expected {expected}")
-        try:
-            shape = (n,) if frequencies is None else tuple(torch.as_tensor(frequencies).shape)
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(f"table {name!r}: frequencies must be {n} numbers, one an id") from None
-        if shape != (n,):
-            raise InputError(f"table {name!r}: frequencies have shape {shape}, expected {(n,)}")
-
-    def _fit_inputs(self, weight: Tensor, frequencies: Tensor | None) -> tuple[Tensor, Tensor]:
-        self.check_fit(weight, frequencies)
-        name, n = self.table.name, self.table.num_embeddings
-        share = torch.ones(n, dtype=torch.float64) if frequencies is None else torch.as_tensor(frequencies).double()
-        if not bool(torch.isfinite(weight).all()):
-            raise InputError(f"table {name!r}: the weight to fit holds NaN or infinite values")
-        if not bool((share >= 0).all()) or not 0 < float(share.sum()) < float("inf"):
-            raise InputError(f"table {name!r}: frequencies must be finite, not negative, and not all zero")
-        return weight.detach(), (share / share.sum()).to(weight.device)
-
-    @torch.no_grad()
-    def _error(self, weight: Tensor, share: Tensor) -> float:
-        total, step = 0.0, self.ids_at_once  # a large table is not there twice in float64
-        for at in range(0, len(weight), step):
-            part = slice(at, min(at + step, len(weight)))
-            gap = (
-                self.lookup(torch.arange(part.start, part.stop, device=weight.device)).double() - weight[part].double()
-            )
-            total += float((gap.pow(2).flatten(1).mean(-1) * share[part]).sum())
-        return total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,93 +180,6 @@ class Method(ABC):
                 raise InputError(f"{self._what}: {field} must be at most {most}, not {value}")
 
 
-def vector_bytes(method: Method, table: Table) -> int:
-    """Bytes of what one id of `table` gives."""
-    return prod(method.vector_shape(table)) * table.dtype.itemsize
-
-
-def every_vector(lookup: Callable[[Tensor], Tensor], n: int, step: int, device: torch.device) -> Tensor:
-    """What `lookup` gives for the ids 0 … n-1, asked for `step` at a time."""
-    whole: Tensor | None = None  # filled, as pieces put together at the end would be there twice
-    for at in range(0, n, step):
-        vectors = lookup(torch.arange(at, min(at + step, n), device=device))
-        whole = vectors.new_empty(n, *vectors.shape[1:]) if whole is None else whole
-        whole[at : at + len(vectors)] = vectors
-    assert whole is not None, "a table has ids"
-    return whole
-
-
-def largest_within(sizes: Sequence[M], table: Table, max_bytes: int) -> M:
-    """The last of `sizes`, whose bytes never fall, that takes at most `max_bytes`; else `InfeasibleBudget`."""
-    settings.number(f"table {table.name!r}: max_bytes", max_bytes)
-    smallest = sizes[0]
-    if (floor := smallest.bytes(table)) > max_bytes:
-        raise InfeasibleBudget(
-            f"table {table.name!r}: {smallest.name} needs at least {floor} bytes, the budget is {max_bytes}", floor
-        )
-    return sizes[bisect_right(sizes, max_bytes, key=lambda method: method.bytes(table)) - 1]
-
-
-def rows_at(table: Table, collisions: int) -> int:
-    """Rows of the largest component at so many collisions: ⌈n / collisions⌉."""
-    return -(-table.num_embeddings // settings.whole(f"table {table.name!r}: collisions", collisions, 1))
-
-
-def thinned(sizes: Sequence[M], count: int) -> list[M]:
-    """At most `count` of `sizes`, the first and the last among them, at equal ratios of their places.
-
-    Example:
-        >>> thinned(range(1, 1001), 4)
-        [1, 10, 100, 1000]
-    """
-    return [sizes[place - 1] for place in spread(1, len(sizes), count)]
-
-
-def rising(candidates: Iterable[M], table: Table) -> list[M]:
-    """`candidates` as `Method.sizes` wants them: from the one of fewest bytes on, those that take more than all before
-    and no more than the full table."""
-    counted = [(method.bytes(table), method) for method in candidates]
-    least = min(range(len(counted)), key=lambda at: counted[at][0])
-    kept = [counted[least]]
-    for size, method in counted[least + 1 :]:
-        if kept[-1][0] < size <= table.full_bytes:
-            kept.append((size, method))
-    return [method for _, method in kept]
-
-
-def spread(least: int, most: int, count: int = 512) -> list[int]:
-    """Whole numbers from `least` to `most`, all of them when they are few, else `count` at equal ratios.
-
-    Example:
-        >>> spread(3, 6), spread(1, 1000, 4)
-        ([3, 4, 5, 6], [1, 10, 100, 1000])
-    """
-    if most - least < count:
-        return list(range(least, most + 1))
-    ratio = (most / least) ** (1 / (count - 1))
-    return sorted({least, most, *(round(least * ratio**step) for step in range(count - 1))})
-
-
-class Sizes(Sequence[M]):
-    """A lazy sequence `make(integer)` over a range of integers: methods are made when asked for."""
-
-    def __init__(self, integers: range, make: Callable[[int], M]) -> None:
-        self._integers = integers
-        self._make = make
-
-    def __len__(self) -> int:
-        return len(self._integers)
-
-    @overload
-    def __getitem__(self, at: int) -> M: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sizes[M]: ...
-    def __getitem__(self, at: int | slice) -> M | Sizes[M]:
-        if isinstance(at, slice):
-            return Sizes(self._integers[at], self._make)
-        return self._make(self._integers[at])
-
-
 _registry: dict[str, type[Method]] = {}
 _READERS: settings.Readers = {Method: lambda value: from_json(value)}
 
@@ -469,7 +220,3 @@ def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None
 def make(cls: type[M], fields: Mapping[str, Any]) -> M:
     """An instance of `cls`, with a sentence instead of a `TypeError` for fields it does not have or lacks."""
     return settings.make(cls, fields, f"method {cls.name!r}", _READERS)
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {key: value.detach().clone() for key, value in module.state_dict().items()}

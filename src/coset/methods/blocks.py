@@ -13,25 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import (
-    Method,
-    Sizes,
-    TableModule,
-    largest_within,
-    make,
-    register,
-    rising,
-    spread,
-    thinned,
-    vector_bytes,
-)
+from coset.methods.base import Method, make, register
 from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.graphs import unseen
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
+from coset.methods.module import TableModule
 from coset.methods.rows import rows_at
+from coset.methods.sizing import Sizes, largest_within, rising, spread, thinned, vector_bytes
 from coset.methods.traffic import Traffic
 from coset.methods.wrapped import batched
 from coset.schema import Component, LookupBytes, Table

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Self
 
-from coset.methods.base import make, register, rising, spread
+from coset.methods.base import make, register
 from coset.methods.facts import COMPOSED, Facts
 from coset.methods.moduli import ModuliMethod
+from coset.methods.sizing import rising, spread
 from coset.partitions import Partition, chinese_remainder, coprime_below, coprime_moduli
 from coset.schema import Table
 

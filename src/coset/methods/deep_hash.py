@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coset.methods.base import Method, Sizes, TableModule, make, register
+from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
+from coset.methods.module import TableModule
 from coset.methods.rows import Affine
+from coset.methods.sizing import Sizes
 from coset.partitions import MAX_SEED, hash_words
 from coset.schema import Component, LookupBytes, Table
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 from coset.errors import InputError
-from coset.methods.base import make, register, rows_at
+from coset.methods.base import make, register
 from coset.methods.chinese_remainder import ChineseRemainder
 from coset.methods.composition import RowComposition
 from coset.methods.facts import Facts
 from coset.methods.generalized_quotient_remainder import GeneralizedQuotientRemainder
 from coset.methods.moduli import ModuliMethod, check_moduli
 from coset.methods.rows import RowMethod
+from coset.methods.sizing import rows_at
 from coset.schema import Table
 
 Scheme = Literal["mixed_radix", "chinese_remainder"]

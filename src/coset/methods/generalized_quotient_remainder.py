@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from coset.methods.base import make, register, rising, spread
+from coset.methods.base import make, register
 from coset.methods.facts import COMPOSED, Facts
 from coset.methods.moduli import ModuliMethod
+from coset.methods.sizing import rising, spread
 from coset.partitions import Partition, balanced_moduli, mixed_radix
 from coset.schema import Table
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from coset.errors import InputError
-from coset.methods.base import Sizes, make, register
+from coset.methods.base import make, register
 from coset.methods.composition import RowComposition, projected
 from coset.methods.facts import Facts
 from coset.methods.rows import RowMethod
+from coset.methods.sizing import Sizes
 from coset.schema import Table
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from coset.errors import InputError
-from coset.methods.base import Method, make, register, thinned
+from coset.methods.base import Method, make, register
 from coset.methods.blocks import BlockMethod
 from coset.methods.composition import RowComposition, projected
 from coset.methods.facts import Facts
@@ -18,6 +18,7 @@ from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.quotient_remainder import KERAS_UNIFORM_STD
 from coset.methods.rows import RowMethod
+from coset.methods.sizing import thinned
 from coset.methods.traffic import Traffic
 from coset.partitions import naive
 from coset.schema import Table

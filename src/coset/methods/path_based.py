@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import Method, TableModule, make, register, rising, rows_at, spread, vector_bytes
+from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
+from coset.methods.module import TableModule
 from coset.methods.moduli import check_moduli
 from coset.methods.rows import Rows
+from coset.methods.sizing import rising, rows_at, spread, vector_bytes
 from coset.partitions import balanced_moduli, mixed_radix
 from coset.schema import Component, LookupBytes, Table
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from coset.errors import InputError
 from coset.kernels import layout
-from coset.methods.base import TableModule
 from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
 from coset.methods.index import code_of
+from coset.methods.module import TableModule
 from coset.methods.owners import LazyParameter, as_they_lie
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 

@@ -8,10 +8,11 @@ from math import isqrt
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from coset.errors import InputError
-from coset.methods.base import Method, Sizes, make, register, rows_at, thinned
+from coset.methods.base import Method, make, register
 from coset.methods.composition import Operation, RowComposition, compose
 from coset.methods.facts import COMPOSED, Facts
 from coset.methods.rows import RowMethod
+from coset.methods.sizing import Sizes, rows_at, thinned
 from coset.methods.traffic import Traffic
 from coset.partitions import quotient, remainder
 from coset.schema import Table

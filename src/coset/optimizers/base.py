@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
 from coset.kernels.compile import announce, exclusively, launch
-from coset.methods.base import TableModule
+from coset.methods.module import TableModule
 from coset.methods.owners import as_they_lie, owner_of
 from coset.optimizers.arguments import (
     Replicas,

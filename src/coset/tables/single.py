@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.methods import TableModule
-from coset.methods.base import every_vector
+from coset.methods.module import every_vector
 from coset.methods.owners import bring_up_to_date
 from coset.methods.program import Lookup
 from coset.methods.rows import Rows

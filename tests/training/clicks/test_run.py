@@ -17,7 +17,8 @@ from coset.data.clicks import ClickData
 from coset.errors import InputError
 from coset.methods import Hashing, QuotientRemainder
 from coset.training.clicks import board
-from coset.training.clicks.run import FinishedClickRun, Saving, execute
+from coset.training.clicks.finished import FinishedClickRun
+from coset.training.clicks.run import Saving, execute
 from coset.training.clicks.settings import ClickTrainingSettings
 from coset.training.clicks.spec import ClickRunSpec, ModelChoice
 

@@ -12,8 +12,9 @@ from coset.files import write_json
 from coset.methods import Method
 from coset.models.base import ClickModel
 from coset.tables.fitted import Fitted, fit_tables_
+from coset.training.clicks.finished import FinishedClickRun
 from coset.training.clicks.loop import ClickTrainer, evaluate
-from coset.training.clicks.run import FinishedClickRun, finish
+from coset.training.clicks.run import finish
 from coset.training.clicks.spec import components
 from coset.training.compressible import CompressibleRun
 from coset.training.seal import RUN
