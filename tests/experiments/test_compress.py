@@ -269,7 +269,7 @@ def test_movielens_at_a_quarter_of_its_bytes(tmp_path: Path) -> None:
     folder = os.environ.get("COSET_DATA")
     if folder is None or not (Path(folder) / "ml-1m.zip").exists():
         pytest.skip("COSET_DATA has no ml-1m.zip")
-    recipe = load_recipe("ml-1m-frontier").override("model", {"embedding_dim": 16}).override("training", {"epochs": 6})
+    recipe = load_recipe("ml-1m-frontier").override("model", {"embedding_dim": 16})
     data = recipe.load(tmp_path)
     encoded = recipe.encoded(data, 0)
     spec = RunSpec(recipe.data, recipe.split, recipe.vocabulary, recipe.model, {}, recipe.training, 0)

@@ -331,5 +331,5 @@ def test_torch_compiles(to_numpy: Any, backend: str) -> None:
         layer.build()
         ids = torch.arange(101)
         torch.compiler.reset()
-        compiled = torch.compile(layer, backend="eager")(ids)
+        compiled = torch.compile(layer, backend="aot_eager")(ids)
         assert np.allclose(to_numpy(compiled), to_numpy(layer(ids)), rtol=1e-6)

@@ -425,16 +425,16 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
     [("none", 0.0), ("cosine", 0.05), ("exponential", 0.0), ("lambda", 0.05), ("one_cycle", 0.05)],
 )
 def test_dense_adam_makes_up_for_long_gaps(schedule: str, decay: float) -> None:
-    """Some rows are read in a few of the first steps, again 200 steps later, and some never; in between one table at a
+    """Some rows are read in a few of the first steps, again 330 steps later, and some never; in between one table at a
     time is read, a few rows of it."""
     plain, fused = single_ids(), single_ids()
     reference = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=decay, foreach=True)
     optimizer = Adam(fused, lr=0.01, weight_decay=decay, mode="dense")
     schedules = [SCHEDULES[schedule](reference), SCHEDULES[schedule](optimizer)]
     often = [name for name in plain.features if name not in ("low_rank", "mixed")]  # which wait, with their projections
-    for step in range(235):
+    for step in range(365):
         generator = torch.Generator().manual_seed(step)
-        if 10 <= step < 210:
+        if 10 <= step < 340:
             batch = {often[step % len(often)]: torch.randint(5, (4,), generator=generator)}
         else:
             ids = torch.randint(70, (len(plain.features), 4), generator=generator)
