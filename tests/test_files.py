@@ -81,14 +81,14 @@ def test_a_place_that_takes_nothing_is_named_as_it_was_given(tmp_path: Path) -> 
     """Also to whoever may write everywhere, and not by the name of what is written aside first."""
     with pytest.raises(OSError, match=r"cannot be written \(.*: '/proc/p\.json'$"), replacing(Path("/proc/p.json")):
         pass
-    with pytest.raises(InputError, match=r"^/proc/below/p\.json: cannot be written, as /proc takes no file \("):
+    with pytest.raises(InputError, match=r"^/proc/below/p\.json: cannot be written, as /proc takes no new file \("):
         check_writable(Path("/proc/below/p.json"))
     with (
         pytest.raises(InputError, match=r"^/proc/below: no folder can be made there"),
         claimed(Path("/proc/below"), "a", resume=False),
     ):
         pass
-    with pytest.raises(InputError, match=r"^/proc: cannot be written in"), locked(Path("/proc")):
+    with pytest.raises(InputError, match=r"^/proc: no file can be made in it"), locked(Path("/proc")):
         pass
     check_writable(tmp_path / "below" / "p.json")
     assert list(tmp_path.iterdir()) == []

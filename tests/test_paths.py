@@ -113,3 +113,20 @@ def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> N
     path = tmp_path / ("ü" * 120 + ".json")  # 245 bytes of at most 255
     write_json(path, 1)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("command", ["inspect", "train", "compare"])
+def test_a_dash_is_told_the_name_of_a_pipe(coset: Callable[..., Any], command: str) -> None:
+    assert coset(command, "-").sentence == "-: no such file; to read a pipe, give /dev/stdin"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no folder here that takes no files")
+def test_a_log_is_not_inspected_where_nothing_can_be_written(
+    coset: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.svm"
+    log.write_text("1 1:1\n0 2:1\n")
+    monkeypatch.chdir("/proc")
+    said = coset("inspect", log).sentence
+    assert said.startswith(f"{log}: inspect prepares a log in the folder runs first, but runs/prepared: cannot be ")
+    assert said.endswith("run it where you may write, or inspect what `coset prepare` made of the log")

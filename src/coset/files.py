@@ -126,7 +126,7 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=above):  # only this tells of every sort of folder
             pass
     except OSError as error:
-        raise InputError(f"{path}: cannot be written, as {above} takes no file ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be written, as {above} takes no new file ({error.strerror})") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -216,7 +216,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = path.open("w")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written in ({error.strerror})") from None
+        raise InputError(f"{folder}: no file can be made in it ({error.strerror})") from None
     with file:
         if fcntl is not None:
             try:

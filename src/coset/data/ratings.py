@@ -268,7 +268,7 @@ def _names(attributes: Any) -> tuple[str, ...]:
 def _missing(data: str | Path) -> InputError:
     path = Path(data)
     if data == "-":
-        return InputError("-: what comes by a pipe is named /dev/stdin")
+        return InputError("-: no such file; to read a pipe, give /dev/stdin")
     if isinstance(data, str) and not path.suffix and path.name == data:  # a name rather than a path
         nearest = unknown("dataset", data, DATASETS)
         return InputError(f"{nearest} (a path to a CSV, TSV, Parquet or zip file is possible too)")

@@ -38,8 +38,8 @@ def load_clicks(source: str, columns: Mapping[str, Any], progress: Any = None) -
             check_writable(runs / "prepared")
         except InputError as error:
             raise InputError(
-                f"{source}: a log is prepared below the folder runs before it is looked at, and {error}; run the "
-                "command where you may write, or give what `coset prepare` made of it"
+                f"{source}: inspect prepares a log in the folder runs first, but {error}; run it where you may write, "
+                "or inspect what `coset prepare` made of the log"
             ) from None
     return clicks.load(runs, progress)
 

@@ -103,7 +103,7 @@ class Words:
         from coset.data.settings import DataSettings
 
         if subject == "-":
-            raise InputError("-: what comes by a pipe is named /dev/stdin")
+            raise InputError("-: no such file; to read a pipe, give /dev/stdin")
         if subject not in DATASETS and not is_given(subject):
             if Path(subject).suffix or "/" in subject:
                 raise InputError(f"{subject}: no such file")

@@ -130,7 +130,7 @@ def test_bad_items_of_lists(tmp_path: Path) -> None:
         ({"k": [1.0, 2.5, 3.0]}, "row 2: k is '2.5', expected a whole number"),
         ({"c": [["a"], [], []]}, "column 'c': categories are text or whole numbers, not List.*name it in lists"),
         ({"k": pl.Series([1, 2, 2**63], dtype=pl.UInt64)}, "row 3: k is '9223372036854775808', which is beyond 64"),
-        ({"l": ["a", "b", "c"]}, "column 'l': lists are expected, not String; name it in categorical, or cut it into"),
+        ({"l": ["a", "b", "c"]}, "column 'l': lists are expected, not String; name the column in categorical, or cut"),
         ({"l": [[["a"]], [], []]}, "column 'l': lists of text or whole numbers are expected, not List.*leave it out"),
         ({"l": [{"a": 1}] * 3}, r"column 'l': lists are expected, not Struct\(\{'a': Int64\}\)"),
         ({"c": [{"a": 1}] * 3}, "column 'c': categories are text or whole numbers, not Struct.*leave it out"),

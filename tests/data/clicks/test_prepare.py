@@ -350,3 +350,16 @@ def test_later_data_get_the_ids_and_means_of_earlier_ones(
         prepare(tmp_path / "late.tsv", tmp_path / "no", settings=early, like=tmp_path / "early")
     with pytest.raises(InputError, match="another schema"):
         prepare(tmp_path / "late.tsv", tmp_path / "no", ClickSchema("y", ("n",)), like=tmp_path / "early")
+
+
+def test_wrong_arguments_are_refused_before_anything_is_read(tmp_path: Path, log: Path) -> None:
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"missing": "NA"}, "missing must be a list, not 'NA'"),
+        ({"missing": 3}, "missing must be a list, not 3"),
+        ({"settings": "x"}, "settings must be PrepareSettings, not 'x'"),
+        ({"name": 3}, "name must be text, not 3"),
+    )
+    for given, said in wrong:
+        with pytest.raises(InputError, match=said):
+            prepare(log, tmp_path / "out", "criteo", **given)
+        assert not (tmp_path / "out").exists()

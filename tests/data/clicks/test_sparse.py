@@ -118,7 +118,7 @@ def test_the_first_row_of_a_manner_decides_in_whatever_pieces_it_is_read(
         ("1 1:1\n2 1:1\n", "row 2: label is '2', expected 0 or 1, or -1 or 1"),
         ("1 1:1\nx 1:1\n", "row 2: label is 'x'"),
         ("1 1:1\n1 1:x\n", "row 2: '1:x' is no index:value"),
-        ("1 1:1\n1 qid:3 1:1\n", "row 2: 'qid:3' is no index:value, but the group of a ranking"),
+        ("1 1:1\n1 qid:3 1:1\n", "row 2: 'qid:3' is no index:value, but names a group of a ranking"),
         ("1 1:1\n1 1:1 5\n", "row 2: '5' is no index:value"),
         ("1 1:1\n1 -1:1\n", "row 2: '-1:1' is no index:value"),
         ("1 1:1\n1 1:1:1\n", "row 2: '1:1:1' is no index:value"),

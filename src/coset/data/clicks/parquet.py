@@ -136,7 +136,7 @@ def _items(polars: Any, file: LogFile, series: Any) -> tuple[Any, np.ndarray]:
     """All items of lists one after the other, and how many each row has."""
     where, kind = f"{file.path}, column {series.name!r}", series.dtype
     if not isinstance(kind, polars.List | polars.Array):
-        way = "" if kind.is_nested() else "; name it in categorical, or cut it into lists first"
+        way = "" if kind.is_nested() else "; name the column in categorical, or cut its texts into lists first"
         raise InputError(f"{where}: lists are expected, not {kind}{way}")
     if kind.inner.is_nested():
         raise InputError(

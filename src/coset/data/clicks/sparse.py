@@ -174,7 +174,11 @@ def _block(words: Words, schema: ClickSchema, form: int, manner: Manner, first: 
 
     def said(row: int) -> str:
         word = words.text(int(words.bad[row]), ends)
-        what = ", but the group of a ranking: remove it from all lines" if word.startswith("qid:") else ""
+        what = (
+            ", but names a group of a ranking, which coset does not read: remove it from all lines"
+            if word.startswith("qid:")
+            else ""
+        )
         return f"{brief(word)} is no {form_text}{what}"
 
     findings.note(words.bad >= 0, said)

@@ -93,7 +93,7 @@ class ClickWriter:
         try:
             json.dumps(self.facts, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InputError(f"{self.name}: facts are no words of JSON ({error})") from None
+            raise InputError(f"{self.name}: facts cannot be written as JSON ({error})") from None
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -147,7 +147,7 @@ class ClickWriter:
                 out of range.
         """
         if not self._open_now:
-            raise InputError(f"{self.name}: rows are written within a `with` block of the writer")
+            raise InputError(f"{self.name}: append works within the `with` block of the writer only")
         if not isinstance(part, str) or part not in self._rows:
             raise unknown("part of the data", part, PARTS)
         labels = np.asarray(labels)
@@ -189,7 +189,7 @@ class ClickWriter:
         try:
             numbers = np.asarray(numeric, dtype=np.float32)
         except (TypeError, ValueError, RuntimeError):  # the last of a tensor with a gradient
-            raise InputError(f"{self.name}: the numeric columns hold something else than numbers") from None
+            raise InputError(f"{self.name}: the numeric columns must hold numbers alone") from None
         shape = (rows, len(self.numeric))
         if numbers.shape != shape and (self.numeric or numbers.size):
             raise InputError(
