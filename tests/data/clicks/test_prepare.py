@@ -361,5 +361,5 @@ def test_wrong_arguments_are_refused_before_anything_is_read(tmp_path: Path, log
     )
     for given, said in wrong:
         with pytest.raises(InputError, match=said):
-            prepare(log, tmp_path / "out", "criteo", **given)
+            prepare(log, tmp_path / "out", "criteo-kaggle", **given)
         assert not (tmp_path / "out").exists()
