@@ -28,7 +28,7 @@ COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets
            "--set", "training.batch_size=64", "--json")  # fmt: skip
 CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
           "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 4,
-          "--set", "training.patience=20", "--set", "training.optimizer=dense_adam",
+          "--set", "training.patience=20", "--set", "training.optimizer=adam",
           "--set", "training.learning_rate=0.001", "--checkpoint-every", 13, "--json")  # fmt: skip
 FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
 FURTHER = ("train", "first", "--continue", "--epochs", 40, "--json")

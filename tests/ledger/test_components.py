@@ -108,7 +108,7 @@ TABLE_OPTIMIZERS = {
     "adagrad": optimizers.Adagrad,
     "row_wise_adagrad": optimizers.RowWiseAdagrad,
     "lazy_adam": optimizers.Adam,
-    "dense_adam": lambda module: optimizers.Adam(module, mode="dense"),
+    "adam": lambda module: optimizers.Adam(module, mode="dense"),
 }
 
 

@@ -77,7 +77,7 @@ TABLES: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "adagrad": optimizers.Adagrad,
     "row_wise_adagrad": optimizers.RowWiseAdagrad,
     "lazy_adam": optimizers.Adam,
-    "dense_adam": lambda module: optimizers.Adam(module, mode="dense"),
+    "adam": lambda module: optimizers.Adam(module, mode="dense"),
 }
 
 
@@ -214,7 +214,7 @@ def test_all_of_criteo_is_predicted_without_building_anything() -> None:
     given = [
         (Table(f"C{at}", n, 128), Full() if n < 1000 else QuotientRemainder(-(-n // 4))) for at, n in enumerate(CRITEO)
     ]
-    options: dict[str, Any] = {"optimizer": "dense_adam", "engine": "fused", "batch_size": 2048}
+    options: dict[str, Any] = {"optimizer": "adam", "engine": "fused", "batch_size": 2048}
     predict(given, **options)
     times = []
     for _ in range(20):

@@ -92,7 +92,7 @@ def test_the_fused_engine_takes_no_more_for_features_that_share_tables_and_bags(
     bags = EmbeddingBagCollection(given, features)
     optimizer = optimizers.Adam(bags, mode="dense")
     batch, per = 3000, {"a": 1, "b": 4, "c": 3, "d": 2, "e": 1}
-    told = predict(given, features, optimizer="dense_adam", engine="fused", batch_size=batch, ids_per_bag=per)
+    told = predict(given, features, optimizer="adam", engine="fused", batch_size=batch, ids_per_bag=per)
     rows = {table.name: table.num_embeddings for table, _ in given}
     ids = {
         feature: (drawn(rows[features[feature]], batch * count), torch.arange(0, batch * count, count))

@@ -19,7 +19,7 @@ BATCH, STEPS = 4096, 2
 FUSED = {
     "row_wise_adagrad": optimizers.RowWiseAdagrad,
     "lazy_adam": optimizers.Adam,
-    "dense_adam": lambda module: optimizers.Adam(module, mode="dense"),
+    "adam": lambda module: optimizers.Adam(module, mode="dense"),
 }
 PLAIN = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam, "sparse_adam": torch.optim.SparseAdam}
 

@@ -158,7 +158,7 @@ def test_the_state_of_another_run_is_refused(files: tuple[str, ...], ratings: Ra
     [
         ("auto", {"warmup": 3}, 0.0),
         ("auto", {"optimizer": "lazy_adam", "learning_rate": 0.01}, 0.0),
-        ("auto", {"optimizer": "dense_adam", "learning_rate": 0.01}, 1e-5),  # rows are brought up to date in between
+        ("auto", {"optimizer": "adam", "learning_rate": 0.01}, 1e-5),  # rows are brought up to date in between
         ("plain", {"optimizer": "adagrad", "dense_optimizer": "SGD", "dense_options": {"momentum": 0.9}}, 0.0),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args
 
 from coset import ledger, settings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
@@ -130,22 +130,14 @@ class Plans:
 
 def check_optimizer(training: Any, given: str | None) -> None:
     """Raise an `InputError` unless the state that is planned for is that of the training, if it is any."""
-    own, counted = training.optimizer, get_args(TableOptimizer)
-    if given is None or (given == own and own in counted):
+    own = training.optimizer
+    if given is None or given == own:
         return
-    if given not in counted and given != own:
-        raise unknown("optimizer of a plan", given, counted)
-    known = [name for name in get_args(get_type_hints(type(training))["optimizer"]) if name in counted]
-    others = [given] if given in known else known
-    change = f"change that with --set training.optimizer={'|'.join(others)}"
-    if own in counted:
-        ways = f"name {own!r}, or {change}" if given in known else f"name {own!r}"
-        raise InputError(
-            f"this recipe trains with {own!r}, so a plan that counts the state of {given!r} is not for it; {ways}"
-        )
+    if given not in (known := get_args(TableOptimizer)):
+        raise unknown("optimizer of a plan", given, known)
     raise InputError(
-        f"this recipe trains with {own!r}, whose state plans do not count; plan without an optimizer, or {change} and "
-        f"name the same here"
+        f"this recipe trains with {own!r}, so a plan that counts the state of {given!r} is not for it; name {own!r}, "
+        f"or change that with --set training.optimizer={given}"
     )
 
 

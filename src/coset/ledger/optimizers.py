@@ -14,7 +14,7 @@ from coset.settings import one_of
 
 Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
 """What ratings are trained by; more of torch's are known by `TORCH`."""
-TableOptimizer = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "dense_adam"]
+TableOptimizer = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "adam"]
 """What `coset.optimizers` has."""
 Engine = Literal["plain", "fused"]
 
@@ -81,7 +81,7 @@ TABLES: Mapping[str, Keeps] = {
     "adagrad": Keeps(1),
     "row_wise_adagrad": Keeps(rows=1),
     "lazy_adam": Keeps(2),
-    "dense_adam": Keeps(2, steps=1),
+    "adam": Keeps(2, steps=1),
 }
 """The optimizers of `coset.optimizers` by name."""
 

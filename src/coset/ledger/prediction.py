@@ -51,7 +51,7 @@ def predict(
         optimizer: of the tables; by name. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`, `adam`,
             `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation.
             Engine `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`,
-            `dense_adam`). Without one there is no state, and no step.
+            `adam`). Without one there is no state, and no step.
         others: engine `"fused"`: torch's optimizer of the tables that are not composed of rows.
         engine: `"plain"` or `"fused"`.
         batch_size: bags of every feature in a step; without it, steps are not counted.

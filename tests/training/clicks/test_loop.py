@@ -70,7 +70,7 @@ def test_it_learns_and_says_how_well(clicks: ClickData) -> None:
     assert evaluate(given.model, clicks.part("validation"))["auc"] == last["val_auc"]
 
 
-@pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd", "lazy_adam", "dense_adam"])
+@pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd", "lazy_adam", "adam"])
 def test_every_optimizer_goes_on_from_any_step(clicks: ClickData, optimizer: Any) -> None:
     training = replace(
         TRAINING, optimizer=optimizer, learning_rate=0.01, schedule="cosine", warmup=7, evaluate_every=17
@@ -118,7 +118,7 @@ def test_who_asks_for_no_more_goes_on_later(clicks: ClickData) -> None:
     equal(whole, halting)
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "dense_adam"])
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "adam"])
 def test_engines_agree(clicks: ClickData, optimizer: Any) -> None:
     training = replace(TRAINING, optimizer=optimizer, learning_rate=0.02, epochs=1, max_norm=0.5)
     methods: dict[str, Method] = {"C1": QuotientRemainder(50), "C2": Hashing(10)}

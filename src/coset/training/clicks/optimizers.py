@@ -23,12 +23,12 @@ _TABLES: dict[str, Callable[..., TableOptimizer]] = {
     "adagrad": Adagrad,
     "sgd": SGD,
     "lazy_adam": Adam,
-    "dense_adam": lambda *given, **options: Adam(*given, mode="dense", **options),
+    "adam": lambda *given, **options: Adam(*given, mode="dense", **options),
 }
 _PLAIN: dict[str, type[torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
-    "dense_adam": torch.optim.Adam,
+    "adam": torch.optim.Adam,
 }
 _UNFIT = {"LBFGS": "calls the model several times a step", "SparseAdam": "takes sparse gradients only"}
 

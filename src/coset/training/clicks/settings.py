@@ -26,8 +26,8 @@ class ClickTrainingSettings:
     """Choices of the training of a click model.
 
     Args:
-        optimizer: of the tables, one of coset's: `"row_wise_adagrad"`, `"adagrad"`, `"sgd"`, `"lazy_adam"` or
-            `"dense_adam"`.
+        optimizer: of the tables, one of coset's: `"row_wise_adagrad"`, `"adagrad"`, `"sgd"`, `"lazy_adam"`, whose
+            step moves the rows of its batch alone, or `"adam"`, dense, as torch's.
         learning_rate: of the tables, once warm.
         eps: of the tables' optimizer; its own by default.
         projection_rate: learning rate of projections relative to that of rows.
