@@ -12,9 +12,9 @@ from torch.ao import quantization
 
 import coset
 from coset import EmbeddingBagCollection, Full, QuotientRemainder, Table, optimizers
+from coset.engine.owners import as_they_lie
 from coset.errors import InputError
 from coset.ledger import Ledger, Line, measure, predict
-from coset.methods.owners import as_they_lie
 
 
 class Tower(nn.Module):

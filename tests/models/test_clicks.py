@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from coset.engine.owners import owner_of
 from coset.errors import InputError
 from coset.methods import FeatureGeneration, Hashing, Method, QuotientRemainder, registered
-from coset.methods.owners import owner_of
 from coset.models.base import ClickModel
 from coset.models.clicks import CLICK_MODELS, build, make_settings
 from coset.models.dcn import DCNSettings

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import coset
+from coset.engine import fused as fused_engine
 from coset.errors import InputError
 from coset.kernels.compile import SMALL, ParallelKernel, lock
 from coset.methods import FeatureGeneration, Full, LowRank, QuotientRemainder, TensorTrain
@@ -308,7 +309,7 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
     learn(twin, other, range(3))
     room: Any = base.updates if where in ("apply", "bring_all") else base
     if where in ("find_rows", "add_gradients"):
-        from coset.optimizers import engine as room
+        room = fused_engine
     whole, calls = getattr(room, where), []
 
     def interrupts(function: Callable[..., Any]) -> Callable[..., Any]:

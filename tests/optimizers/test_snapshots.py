@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from coset.engine.owners import as_they_lie
 from coset.errors import InputError
 from coset.methods import Full, LowRank, QuotientRemainder
-from coset.methods.owners import as_they_lie
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.optimizers.snapshots import restore, snapshot
 from coset.schema import Table

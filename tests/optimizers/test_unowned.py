@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from coset.engine.program import fusable
 from coset.errors import InputError, UnownedTables
 from coset.methods import Blocks, Robe, registered
-from coset.methods.program import fusable
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad
 from coset.schema import Table
 from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection

@@ -1,6 +1,6 @@
 """What a training step of the fused engine takes beside tables and their state, in closed form.
 
-Every size here is that of an array of `coset.optimizers.engine` or of a kernel that it calls.
+Every size here is that of an array of `coset.engine.fused` or of a kernel that it calls.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from coset.errors import InputError
 from coset.methods.index import Indexed
-from coset.methods.owners import bring_up_to_date
 from coset.schema import Table
 
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ class TableModule(Indexed, ABC):
     @torch.no_grad()
     def materialize(self, chunk: int | None = None) -> Tensor:
         """The whole table, shape `(num_embeddings, *vector_shape)`, detached; `chunk` ids at a time."""
-        bring_up_to_date(self.parameters())
         n, step, device = self.table.num_embeddings, chunk or self.ids_at_once, self.device
         return every_vector(self.lookup, n, step, device)
 
@@ -99,7 +97,6 @@ class TableModule(Indexed, ABC):
                 f"fitted alone; fit a method with an array of its own"
             )
         weight, share = self._fit_inputs(weight, frequencies)
-        bring_up_to_date(self.parameters())
         self._fit(weight, share)
         return self._error(weight, share)
 

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.kernels.room import in_large_pages
 from coset.methods.base import Method
 from coset.methods.composition import CHUNK, Distribution, Operation, Projection, RowComposition, RowPart
 from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
@@ -27,6 +26,7 @@ from coset.methods.index import Indexed, code_of
 from coset.methods.module import TableModule
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
+from coset.storage.pages import in_large_pages
 
 
 class Rows(Indexed):

@@ -2,6 +2,5 @@
 
 from coset.optimizers.algorithms import SGD, Adagrad, Adam, RowWiseAdagrad
 from coset.optimizers.base import TableOptimizer
-from coset.optimizers.engine import Engine
 
-__all__ = ["SGD", "Adagrad", "Adam", "Engine", "RowWiseAdagrad", "TableOptimizer"]
+__all__ = ["SGD", "Adagrad", "Adam", "RowWiseAdagrad", "TableOptimizer"]

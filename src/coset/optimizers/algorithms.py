@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from coset.kernels import layout
-from coset.kernels.room import in_large_pages
 from coset.optimizers.base import TableOptimizer
 from coset.settings import one_of
+from coset.storage.pages import in_large_pages
 
 
 class SGD(TableOptimizer):

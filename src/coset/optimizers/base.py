@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from coset.engine.owners import as_they_lie, owner_of
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
-from coset.kernels.compile import announce, exclusively, launch
+from coset.kernels.compile import announce, exclusively
 from coset.methods.module import TableModule
-from coset.methods.owners import as_they_lie, owner_of
 from coset.optimizers.arguments import (
     Replicas,
     check_factor,
@@ -166,22 +166,19 @@ class TableOptimizer(Owning):
                 f"{where}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
                 f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
             )
-        rows = sum(len(found.distinct) for _, found in waiting if found is not None)
         now, version = self.steps + 1, self.version + 1
 
         def commit() -> None:
             rates = [float(group["lr"]) for group in self.param_groups]
             self._note(now, rates)
-            numbers = self._numbers
+            steps = self._told(now)
             if scale != 1:
-                numbers = numbers.copy()
+                numbers = self._numbers.copy()
                 numbers[updates.SCALE] = scale
+                steps = steps._replace(numbers=numbers)
             for (engine, found), arrays in zip(waiting, places, strict=True):
                 if found is not None:
-                    launch(
-                        updates.apply, rows, self.kind, arrays, engine.states, found.tasks, found.distinct, found.sums,
-                        found.counts, now, self._begun, numbers, np.array(rates), *self._history.arrays,
-                    )  # fmt: skip
+                    engine.apply(found, arrays, self.kind, np.array(rates), steps)
             for group in self.param_groups:
                 group["steps"] = now
             self.version = version

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from coset.engine.fused import FusedEngine, Steps
 from coset.kernels import updates
-from coset.kernels.compile import SMALL, exclusively, launch
-from coset.optimizers.engine import Call, Engine
+from coset.kernels.compile import exclusively
 from coset.optimizers.history import History
 
 _LONGEST = 1 << 16
@@ -22,7 +22,7 @@ class Behind(torch.optim.Optimizer):
     dense: bool = False
     """Whether rows without a gradient change, too."""
 
-    engines: list[Engine]
+    engines: list[FusedEngine]
     """One for each collection."""
     _begun: int
     """The step to which all rows are brought."""
@@ -49,23 +49,17 @@ class Behind(torch.optim.Optimizer):
     def _bring_all(self, places: Sequence[np.ndarray]) -> None:
         def bring() -> None:
             for engine, arrays in zip(self.engines, places, strict=True):
-                launch(
-                    updates.bring_all, SMALL, arrays, engine.states, self.steps, self._begun, self._numbers,
-                    *self._history.arrays, engine.like,
-                )  # fmt: skip
+                engine.bring_all(arrays, self._told(self.steps))
             self._begun = self.steps
 
         exclusively(wholly, bring)
 
-    def bring(self, call: Call) -> None:
-        """Bring the rows that a call is about to read to the last step."""
-        if not self.dense or self._begun == self.steps:
-            return
-        launch(
-            updates.bring, call.shape.ids, call.shape.tasks, call.shape.uses, call.features, call.rows,
-            call.piece_of, call.arrays, call.engine.states, self.steps, self._begun, self._numbers,
-            *self._history.arrays, call.engine.like,
-        )  # fmt: skip
+    def behind(self) -> Steps | None:
+        """The steps that rows may have missed; None where no row can be behind."""
+        return self._told(self.steps) if self.dense and self._begun != self.steps else None
+
+    def _told(self, now: int) -> Steps:
+        return Steps(now, self._begun, self._numbers, *self._history.arrays)
 
     def _note(self, now: int, rates: Sequence[float]) -> None:
         """Write down what step `now` does to rows, for those that are brought to it later."""

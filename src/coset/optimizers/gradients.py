@@ -7,11 +7,11 @@ from math import sqrt
 
 import numpy as np
 
+from coset.engine.fused import FusedEngine, Gradients
 from coset.kernels import layout
-from coset.optimizers.engine import Engine, Gradients
 
 
-def together(engine: Engine) -> Gradients | None:
+def together(engine: FusedEngine) -> Gradients | None:
     """The gradients of all backward passes since the last step, as one."""
     filled = [found for found in engine.pending if len(found.tasks)]  # a call may ask for no ids at all
     if len(filled) <= 1:
@@ -49,7 +49,7 @@ def norm_of(parts: Iterable[Gradients | None]) -> float:
     return sqrt(sum(found.square for found in parts if found is not None))
 
 
-def not_finite(engine: Engine, found: Gradients, limit: float) -> str | None:
+def not_finite(engine: FusedEngine, found: Gradients, limit: float) -> str | None:
     """A table with a gradient that is NaN or infinite, or whose squares are beyond a limit."""
     for task, squares in zip(found.tasks, found.squares, strict=True):
         if not squares < limit:

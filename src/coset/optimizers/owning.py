@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from coset.engine.fused import FusedEngine
+from coset.engine.owners import give_back, owner_of, take
+from coset.engine.program import Program
 from coset.errors import InputError
 from coset.kernels import layout
-from coset.methods.owners import give_back, owner_of, take
-from coset.methods.program import Program
 from coset.optimizers.behind import Behind
-from coset.optimizers.engine import Engine
 from coset.optimizers.history import History
 
 
@@ -24,7 +24,7 @@ class Owning(Behind):
     version: int
     """Changes with every step, so that gradients of vectors before it are known."""
 
-    def _own(self, holders: Sequence[Any], engines: Sequence[Engine]) -> None:
+    def _own(self, holders: Sequence[Any], engines: Sequence[FusedEngine]) -> None:
         """Take tables over whose rows are all brought to the last step."""
         self.engines = list(engines)
         self._parameters = self._free(engines)
@@ -53,7 +53,7 @@ class Owning(Behind):
                     f"copy.deepcopy((model, optimizer)), or make an optimizer of this model"
                 )
 
-    def _free(self, engines: Sequence[Engine]) -> list[nn.Parameter]:
+    def _free(self, engines: Sequence[FusedEngine]) -> list[nn.Parameter]:
         """The parameters of all engines, if nobody else trains one of them."""
         every = {id(p): p for engine in engines for p in engine.program.parameters}
         if sum(len(engine.program.parameters) for engine in engines) > len(every):
@@ -128,7 +128,7 @@ class Owning(Behind):
         every = {id(p): p for module in modules for p in module.parameters()}
         return [p for p in every.values() if owner_of(p) is None]
 
-    def _engine(self, holder: Any, names: Iterable[str] | None = None) -> Engine:
+    def _engine(self, holder: Any, names: Iterable[str] | None = None) -> FusedEngine:
         """Looks up the tables of a collection, or those of these names, which it still has to be fit to own."""
         modules, features = holder.fusable()
         if names is not None:
@@ -139,7 +139,7 @@ class Owning(Behind):
         dtypes = {p.dtype for m in modules.values() for p in m.parameters()}
         if len(dtypes) > 1:
             raise InputError(f"optimizer: tables of one collection are of one dtype, not {sorted(map(str, dtypes))}")
-        return Engine(Program(modules, features, holder.tables._modules), self)
+        return FusedEngine(Program(modules, features, holder.tables._modules), self)
 
     def _point(self) -> None:
         """Tell the kernels where the states are."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coset.engine.base import Lookup
 from coset.errors import InputError, brief, unknown
 from coset.methods import Method, TableModule
-from coset.methods.program import Lookup
 from coset.schema import Table, pairs
 from coset.settings import number
 from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, read_bags
@@ -96,7 +96,7 @@ class _Collection(Tables):
 
     def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
         """What kernels are asked for these ids, one a bag; None where they do not look up this feature."""
-        if (engine := self._kernels) is None or (number := engine.program.numbers.get(feature)) is None:
+        if (engine := self._kernels) is None or (number := engine.numbers.get(feature)) is None:
             return None
         check_type(self._table(feature), ids)
         return Lookup(number, ids.reshape(-1).contiguous())
@@ -247,7 +247,7 @@ class EmbeddingBagCollection(_Collection):
         if isinstance(features, Tensor):
             self._check_matrix(features)
             engine = self._kernels
-            if engine is not None and len(engine.program.numbers) == len(self.features) and not self._has_max:
+            if engine is not None and len(engine.numbers) == len(self.features) and not self._has_max:
                 return engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
         if not isinstance(features, Mapping):
@@ -283,7 +283,7 @@ class EmbeddingBagCollection(_Collection):
         lookups: dict[str, Lookup] = {}
         inverse: dict[str, Tensor] = {}
         alone: dict[str, tuple[Bags, Tensor | None]] = {}
-        numbers = {} if (engine := self._kernels) is None else engine.program.numbers
+        numbers = {} if (engine := self._kernels) is None else engine.numbers
         given = features if isinstance(features, Mapping) else read_features(features, self.features)
         for feature, of in given.items():
             table, number = self._table(feature), numbers.get(feature)
@@ -313,8 +313,8 @@ class EmbeddingBagCollection(_Collection):
         # A copy, as of the weights: backward reads both again, when their owner may have filled them anew.
         bounds = closed(bags.offsets, bags.ids.shape[0], bags.include_last)
         if weights is not None:
-            weights = weights.detach().reshape(-1).to(engine.anchor.dtype, copy=True).contiguous()
-        number, mean = engine.program.numbers[feature], self.modes[feature] == "mean"
+            weights = weights.detach().reshape(-1).to(engine.dtype, copy=True).contiguous()
+        number, mean = engine.numbers[feature], self.modes[feature] == "mean"
         return Lookup(number, bags.ids.contiguous(), bounds, weights, mean)
 
 

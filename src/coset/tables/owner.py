@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coset.engine.base import Engine
+from coset.engine.owners import bring_up_to_date
+from coset.engine.program import unfit
 from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
 from coset.methods.graphs import exporting, unseen
-from coset.methods.owners import bring_up_to_date
-from coset.methods.program import unfit
 from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.settings import of_kind
 from coset.tables.choice import SUBMODULE, Choice, check_state
-
-if TYPE_CHECKING:
-    from coset.optimizers.engine import Engine
 
 MethodLike = str | Method | Mapping[str, Any]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coset.engine.base import Lookup
+from coset.engine.owners import bring_up_to_date
 from coset.errors import InputError
 from coset.methods import TableModule
 from coset.methods.module import every_vector
-from coset.methods.owners import bring_up_to_date
-from coset.methods.program import Lookup
 from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.settings import number, of_kind, truth, whole

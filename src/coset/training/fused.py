@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coset.engine.program import Program, fusable
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods import TableModule
-from coset.methods.program import Program, fusable
 from coset.models.dot import DotModel
 from coset.tables import check_ids
 from coset.training.settings import TrainingSettings

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from coset.data.clicks import ClickBatch, ClickPart
+from coset.engine.owners import as_they_lie
 from coset.errors import Diverged, InputError
-from coset.methods.owners import as_they_lie
 from coset.models.base import ClickModel
 from coset.training.clicks.metrics import Losses, Scores
 from coset.training.clicks.optimizers import Optimizers

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coset.engine.program import fusable
 from coset.errors import InputError, UnownedTables, unknown
 from coset.methods import TableModule
-from coset.methods.program import fusable
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.optimizers.snapshots import restore, snapshot
 from coset.training.clicks.settings import ClickTrainingSettings

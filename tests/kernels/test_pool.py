@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
-from coset.kernels import room
-from coset.kernels.room import Pool, in_large_pages
+from coset.kernels import pool as room
+from coset.kernels.pool import Pool
+from coset.storage.pages import in_large_pages
 
 FLOAT = np.dtype(np.float32)
 

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coset.engine.base import Lookup
+from coset.engine.owners import LazyParameter, as_they_lie
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
 from coset.methods.index import code_of
 from coset.methods.module import TableModule
-from coset.methods.owners import LazyParameter, as_they_lie
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
@@ -29,29 +30,6 @@ DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32),
 """Types of numbers that kernels compute in."""
 _KEPT = 64
 """How many shapes of calls are remembered."""
-
-
-class Lookup(NamedTuple):
-    """What one call asks of one feature: ids of one dimension, contiguous, int64 or int32.
-
-    Args:
-        feature: its number.
-        values: the ids.
-        offsets: where bags begin, and, last, the number of ids, int64; None where every id is a bag of its own.
-        weights: a factor for each id, of the type of the tables, or None.
-        mean: whether bags are averaged.
-    """
-
-    feature: int
-    values: Tensor
-    offsets: Tensor | None = None
-    weights: Tensor | None = None
-    mean: bool = False
-
-    @property
-    def bags(self) -> int:
-        """The number of vectors that come of it."""
-        return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
 
 
 @dataclass(frozen=True)

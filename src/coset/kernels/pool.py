@@ -1,47 +1,22 @@
-"""Memory for tables and vectors: in large pages, and used again.
-
-A row that is read at random costs a walk through the page table as well, which large pages make short; and fresh
-memory is filled with zeros by the system, page by page, which takes longer than what a kernel then does with it.
-"""
+"""Memory for vectors and sums of gradients that is used again: fresh memory is filled with zeros by the system, page by
+page, which takes longer than what a kernel then does with it."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-_PAGE = 2 << 20
-"""Bytes of a large page on most machines; where it has another size, less is gained."""
-_HUGEPAGE = 14
-"""Linux's number for MADV_HUGEPAGE."""
+from coset.storage.pages import in_large_pages
+
 _KEPT, _IDLE = 4, 16
 """How many arrays a pool keeps at most, and how many calls long one that nobody asks for."""
 _SLACK = 1 << 16
 """Numbers more than are asked for that an array may have; or as many again as are asked for."""
-
-
-def in_large_pages(tensor: Tensor) -> Tensor:
-    """The same tensor, fresh and not yet written to; on Linux, memory for it will come in large pages, if there are."""
-    if sys.platform == "linux" and type(tensor) is Tensor and tensor.is_cpu:  # others may have no memory at all
-        begin = -(-tensor.data_ptr() // _PAGE) * _PAGE
-        end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // _PAGE * _PAGE
-        if begin < end:
-            _advise()(begin, end - begin, _HUGEPAGE)  # advice alone: a system that does not take it changes nothing
-    return tensor
-
-
-@cache
-def _advise() -> Any:
-    function = ctypes.CDLL(None).madvise
-    function.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    return function
 
 
 _lock = threading.Lock()

@@ -1,28 +1,26 @@
-"""`Engine`: the tables of one collection, looked up by kernels; and the gradients that came back, summed by row."""
+"""`FusedEngine`: the tables of one collection, looked up and updated by kernels; and their gradients, summed by row."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coset.engine import operators
+from coset.engine.base import Lookup
+from coset.engine.owners import Owner, as_they_lie
+from coset.engine.program import DTYPES, Program
 from coset.errors import InputError
-from coset.kernels import layout
-from coset.kernels.compile import exclusively, launch
-from coset.kernels.room import Pool
+from coset.kernels import layout, updates
+from coset.kernels.compile import SMALL, exclusively, launch
+from coset.kernels.pool import Pool
 from coset.kernels.rows import find_rows, look_up
 from coset.kernels.sums import add_gradients, plan_sums
-from coset.methods.owners import as_they_lie
-from coset.methods.program import DTYPES, Lookup, Program
-from coset.optimizers import operators
-
-if TYPE_CHECKING:
-    from coset.optimizers.owning import Owning
 
 
 @dataclass
@@ -45,7 +43,36 @@ class Gradients:
     square: float = 0.0
 
 
-class Engine:
+class Steps(NamedTuple):
+    """What an optimizer tells kernels of its steps.
+
+    Args:
+        now: the last one, or the one that is being taken.
+        begun: the one that all rows are brought to.
+        numbers: see `coset.kernels.updates.numbers_of`.
+        paces, roots, decays: what the steps after `begun` did to all rows alike, by group and step.
+    """
+
+    now: int
+    begun: int
+    numbers: np.ndarray
+    paces: np.ndarray
+    roots: np.ndarray
+    decays: np.ndarray
+
+
+class RowOwner(Owner, Protocol):
+    """An optimizer whose tables kernels look up and update."""
+
+    dense: bool
+    version: int
+
+    def behind(self) -> Steps | None:
+        """The steps that rows may have missed; None where no row can be behind."""
+        ...
+
+
+class FusedEngine:
     """Looks up the features of a collection, and keeps the sums of their gradients until the optimizer's step.
 
     Args:
@@ -53,7 +80,7 @@ class Engine:
         optimizer: that owns the tables.
     """
 
-    def __init__(self, program: Program, optimizer: Owning) -> None:
+    def __init__(self, program: Program, optimizer: RowOwner) -> None:
         self.program, self.dense = program, optimizer.dense
         # Not held: what refers to itself is freed only when Python looks for such things, and tables are large.
         self._optimizer = weakref.ref(optimizer)
@@ -71,24 +98,25 @@ class Engine:
         self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
 
     @property
-    def optimizer(self) -> Owning:
+    def optimizer(self) -> RowOwner:
         """The optimizer that owns the tables, as long as it or they are in use."""
         found = self._optimizer()
         if found is None:
             raise RuntimeError(f"tables {list(self.program.modules)} and their optimizer are no longer in use")
         return found
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The features, by name, with their numbers."""
+        return self.program.numbers
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the vectors."""
+        return self.anchor.dtype
+
     def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
-        """Vectors of all lookups in one tensor.
-
-        Args:
-            asked: lookups of distinct features; or one id a bag of every feature, a matrix `(features, bags)`.
-            joined: whether all have the same number of bags, and their vectors are to stand side by side: shape
-                `(bags, sum of the dims)`; else one after the other, in one dimension.
-
-        Raises:
-            IndexError: an id out of range; it names the table, the id and the range.
-        """
+        """Vectors of all lookups in one tensor; see `coset.engine.base.Engine`."""
         if torch.compiler.is_compiling():
             lookups = [Lookup(at, ids) for at, ids in enumerate(asked)] if isinstance(asked, Tensor) else asked
             return operators.look_up(self, lookups, joined)
@@ -99,6 +127,17 @@ class Engine:
     def call(self, asked: Sequence[Lookup], joined: bool, tables: Sequence[Tensor]) -> Call:
         """A call that has not been made yet, of the arrays in `tables`: a graph may hand on copies."""
         return Call(self, asked, joined, tables)
+
+    def apply(self, found: Gradients, arrays: np.ndarray, kind: int, rates: np.ndarray, steps: Steps) -> None:
+        """Let all rows of `found` take the step `steps.now`."""
+        launch(
+            updates.apply, len(found.distinct), kind, arrays, self.states, found.tasks, found.distinct, found.sums,
+            found.counts, steps.now, steps.begun, steps.numbers, rates, steps.paces, steps.roots, steps.decays,
+        )  # fmt: skip
+
+    def bring_all(self, arrays: np.ndarray, steps: Steps) -> None:
+        """Bring every row to the last step."""
+        launch(updates.bring_all, SMALL, arrays, self.states, *steps, self.like)
 
     def addresses(self) -> np.ndarray:
         """Where the arrays are now; kernels get no others, as they would read and write whatever is there.
@@ -153,7 +192,11 @@ class Call:
     """One call of an engine: rows found, vectors composed, and in the end gradients summed."""
 
     def __init__(
-        self, engine: Engine, asked: Sequence[Lookup] | Tensor, joined: bool, tables: Sequence[Tensor] | None = None
+        self,
+        engine: FusedEngine,
+        asked: Sequence[Lookup] | Tensor,
+        joined: bool,
+        tables: Sequence[Tensor] | None = None,
     ) -> None:
         self.engine, self.given, self.joined = engine, asked, joined  # what kernels read must live as long as this
         program = engine.program
@@ -187,7 +230,11 @@ class Call:
         )
         if feature >= 0:
             raise self._out_of_range()
-        self.engine.optimizer.bring(self)
+        if (steps := self.engine.optimizer.behind()) is not None:
+            launch(
+                updates.bring, self.shape.ids, self.shape.tasks, self.shape.uses, self.features, self.rows,
+                self.piece_of, self.arrays, self.engine.states, *steps, self.engine.like,
+            )  # fmt: skip
 
     def _read(self) -> None:
         self._find()

@@ -8,27 +8,55 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from coset.methods.program import Lookup
-
-if TYPE_CHECKING:
-    from coset.optimizers.engine import Engine
-
-_engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
+from coset.engine.base import Lookup
 
 
-def number(engine: Engine) -> Tensor:
+class Call(Protocol):
+    """One call of an engine."""
+
+    def find(self) -> None:
+        """Find the rows of all ids, and bring them to the optimizer's last step."""
+        ...
+
+    def vectors(self) -> Tensor:
+        """The vectors of all lookups."""
+        ...
+
+    def add(self, gradient: Tensor) -> None:
+        """Sum the gradient of the vectors by row, and leave the sums with the engine."""
+        ...
+
+
+class Called(Protocol):
+    """What an engine shows to graphs: its tables, the numbers of it, and calls that are not made yet."""
+
+    dense: bool
+    anchor: Tensor
+    tables: list[Tensor]
+    number: Tensor
+    dims: list[int]
+
+    def call(self, asked: Sequence[Lookup], joined: bool, tables: Sequence[Tensor]) -> Call:
+        """A call that has not been made yet, of the arrays in `tables`: a graph may hand on copies."""
+        ...
+
+
+_engines: weakref.WeakValueDictionary[int, Called] = weakref.WeakValueDictionary()
+
+
+def number(engine: Called) -> Tensor:
     """What graphs call an engine by, as long as it lives: a tensor, since a number would be a part of the graph, which
     could not be another engine's."""
     _engines[id(engine)] = engine
     return torch.tensor(id(engine), device="cpu")
 
 
-def look_up(engine: Engine, lookups: Sequence[Lookup], joined: bool) -> Tensor:
+def look_up(engine: Called, lookups: Sequence[Lookup], joined: bool) -> Tensor:
     """`Engine.look_up` in a graph."""
     # Lists of tensors have no room for None: a tensor of no elements stands for what is not given.
     nothing = torch.empty(0, dtype=torch.int64)

@@ -1,0 +1,73 @@
+"""The seam between a collection and what looks its tables up.
+
+A collection hands the features that its engine knows to `Engine.look_up`, and looks up all others by plain torch. So
+models speak to collections alone, and a new engine is a new file here: it finds vectors, keeps the gradients that come
+back until the step of the optimizer that owns the tables, and knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Lookup(NamedTuple):
+    """What one call asks of one feature: ids of one dimension, contiguous, int64 or int32.
+
+    Args:
+        feature: its number.
+        values: the ids.
+        offsets: where bags begin, and, last, the number of ids, int64; None where every id is a bag of its own.
+        weights: a factor for each id, of the type of the vectors, or None.
+        mean: whether bags are averaged.
+    """
+
+    feature: int
+    values: Tensor
+    offsets: Tensor | None = None
+    weights: Tensor | None = None
+    mean: bool = False
+
+    @property
+    def bags(self) -> int:
+        """The number of vectors that come of it."""
+        return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
+
+
+class Engine(Protocol):
+    """Looks up the features of one collection, and keeps their gradients for the optimizer that owns the tables."""
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The features that it looks up, by name, and the number that a `Lookup` calls each by."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the vectors, and of weights of ids."""
+        ...
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer that owns the tables."""
+        ...
+
+    def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
+        """Vectors of all lookups in one tensor, whose gradients stay with the engine.
+
+        Args:
+            asked: lookups of distinct features; or one id a bag of every feature, a matrix `(features, bags)`.
+            joined: whether all have the same number of bags, and their vectors are to stand side by side: shape
+                `(bags, sum of the dims)`; else one after the other, in one dimension.
+
+        Raises:
+            IndexError: an id out of range; it names the table, the id and the range.
+        """
+        ...
+
+    def forget_checks(self) -> None:
+        """Check the tables again when they are next read: other values were loaded."""
+        ...
