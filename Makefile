@@ -77,13 +77,13 @@ types: $(STAMP)
 	$(RUN) -m mypy
 
 docs: $(STAMP)
-	$(RUN) -m coset.experiments.methods_page > docs/methods.md.new
+	$(RUN) -m tools.methods_page > docs/methods.md.new
 	mv docs/methods.md.new docs/methods.md
-	$(RUN) -m coset.experiments.benchmarks_page > docs/benchmarks.md.new
+	$(RUN) -m tools.benchmarks_page > docs/benchmarks.md.new
 	mv docs/benchmarks.md.new docs/benchmarks.md
 
 bench: $(BENCH_STAMP) $(KERAS_STAMP)
-	$(BENCH_RUN) -m coset.cli bench $(NAME) --out benchmarks/results
+	$(BENCH_RUN) -m tools.bench $(NAME) --out benchmarks/results
 	$(MAKE) docs
 
 clean:

@@ -16,7 +16,8 @@ import torch._dynamo  # noqa: F401  # which any optimizer of torch loads
 import typer._adapters  # noqa: F401
 
 from coset import cli
-from coset.experiments import compare, plots, ratings, single, words  # noqa: F401
+from coset.experiments import compare, ratings, single, words  # noqa: F401
+from coset.report import plots  # noqa: F401
 
 
 def start(arguments: list[str], folder: str) -> int:

@@ -18,7 +18,7 @@ from coset.data import DataNotFound, movielens
 from coset.data.download import DownloadFailed
 
 Coset = Callable[..., Any]
-COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "predict", "compress", "bench")
+COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "predict", "compress")
 
 
 def tree(folder: Path) -> dict[str, bytes]:

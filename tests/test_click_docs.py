@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from coset.experiments import report
+from coset.report import comparison as report
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "click-models.md"

@@ -37,11 +37,10 @@ COMMANDS = [
     ("evaluate", f"{NAME}-clicks"),
     ("predict", f"{NAME}-clicks"),
     ("compress", f"{NAME}-clicks", "--budget", "60%", "--out", "small-clicks"),
-    ("bench",),
     ("compare", "r.csv", "--dim", 4, "--epochs", 1, "--methods", "hashing", "--seeds", 2, "--out", "c"),
 ]  # fmt: skip
 BAD = [
-    ("bench", NAME), ("prepare", f"{NAME}.csv", "o"), ("predict", NAME), ("train", "r.csv", "--epochs", 0),
+    ("prepare", f"{NAME}.csv", "o"), ("predict", NAME), ("train", "r.csv", "--epochs", 0),
     ("inspect", f"{NAME}.csv"), ("inspect", os.fsdecode(b"\xff.csv")),
 ]  # fmt: skip
 
@@ -79,17 +78,7 @@ def log(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(schema, encoding="utf-8")
 
 
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Benchmarks that find what the committed ones found."""
-    results = Path(__file__).parents[1] / "benchmarks" / "results"
-    monkeypatch.setattr(
-        "coset.experiments.bench.measured",
-        lambda name, *_: json.loads((results / f"{name}.json").read_text(encoding="utf-8")),
-    )
-
-
-@pytest.mark.usefixtures("ratings", "log", "measured")
+@pytest.mark.usefixtures("ratings", "log")
 def test_every_command_prints_in_ascii(written: Any, tmp_path: Path) -> None:
     for words in COMMANDS:
         code, out, err = written("ascii", *words)

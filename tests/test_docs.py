@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coset.experiments import benchmarks_page, methods_page
 from coset.methods import registered
+from tools import benchmarks_page, methods_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 

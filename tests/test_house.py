@@ -36,11 +36,12 @@ ORDER = (
     "training",
     "planning",
     "experiments",
+    "report",
     "testing",
     "cli",
 )
 ABOVE = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
-ABOVE["testing"].remove("experiments")
+ABOVE["testing"] -= {"experiments", "report"}
 ABOVE["keras"] = {"partitions"}  # beside the house: Keras layers on the arithmetic alone …
 BRIDGES = {"keras/bridge.py": {"methods", "tables"}}  # … but for the one file that carries weights to torch and back
 ABOVE["__init__"] = set(ORDER) - {"cli"}  # hands names on
@@ -98,6 +99,8 @@ def order_faults(path: Path, tree: ast.Module) -> list[str]:
     allowed = {room} | ABOVE[room] | BRIDGES.get(name_of(path), set()) | ROOT_NAMES
     for line, module in imported(path, tree):
         parts = module.split(".")
+        if parts[0] == "tools":
+            faults.append(f"{name_of(path)}:{line}: {module} is of the checkout, not of the package")
         if parts[0] != "coset" or len(parts) == 1:
             continue
         if parts[1] not in allowed:
@@ -159,6 +162,8 @@ def test_room(path: Path) -> None:
         ("methods/rows", "from .. import tables"),
         ("methods/rows", "from coset import Embedding"),
         ("testing/contract", "from coset.experiments import compare"),
+        ("experiments/compare", "from coset.report import plots"),
+        ("report/plots", "import tools.bench"),
         ("keras/layers", "from coset.schema import Table"),
         ("keras/layers", "from coset.tables import Embedding"),
         ("keras/bridge", "from coset.schema import Table"),
@@ -219,7 +224,7 @@ def test_import_is_light() -> None:
 def test_tests_mirror_source() -> None:
     """Every folder of tests is a room's."""
     folders = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("*.py") if path.parent != TESTS}
-    assert folders - set(ABOVE) <= {"fuzz", "peers"}  # beside the rooms: a runner, and other libraries
+    assert folders - set(ABOVE) <= {"fuzz", "peers", "tools"}  # beside the rooms: a runner, other libraries, tools/
 
 
 def test_recipes_are_shipped() -> None:

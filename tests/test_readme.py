@@ -14,8 +14,8 @@ import pytest
 
 from coset import settings
 from coset.data import DATASETS
-from coset.experiments import report
 from coset.experiments.recipe import load_recipe, shipped
+from coset.report import comparison as report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

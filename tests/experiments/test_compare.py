@@ -16,6 +16,7 @@ from coset.errors import InputError
 from coset.experiments.compare import compare, encode
 from coset.experiments.recipe import Recipe, parse_recipe
 from coset.files import locked
+from coset.report.folder import write
 
 RECIPE = """
 title = "Small"
@@ -149,6 +150,7 @@ def test_bytes_and_ratios(finished: tuple[Path, dict[str, Any], Watch]) -> None:
 
 def test_the_files(finished: tuple[Path, dict[str, Any], Watch]) -> None:
     out = finished[0]
+    write(finished[1], out)
     assert {path.name for path in out.iterdir()} - {".coset-lock"} == {
         "compare.json", "results.json", "results.md", "losses.png", "frontier.png", "runs",
     }  # fmt: skip
@@ -282,6 +284,7 @@ def test_more_seeds_can_be_added(
 def test_without_a_row_called_full_there_is_no_ratio(recipe: Recipe, ratings: Ratings, tmp_path: Path) -> None:
     results = compare(replace(recipe, seeds=1, only=("bias only",)), tmp_path / "out", ratings)
     assert [row["ratio"] for row in results["rows"]] == [None]
+    write(results, tmp_path / "out")
     assert (tmp_path / "out" / "frontier.png").exists()
 
 

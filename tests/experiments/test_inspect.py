@@ -14,8 +14,9 @@ from rich.console import Console
 from coset.data import Attributes, Ratings, load_ratings
 from coset.data.clicks import ClickData, ClickWriter
 from coset.errors import InputError
-from coset.experiments.inspect import inspect, inspection_table
-from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks
+from coset.experiments.inspect import inspect
+from coset.experiments.inspect_clicks import inspect_clicks
+from coset.report.inspection import clicks_inspection_table, inspection_table
 
 # user 7 rates five times, user 8 twice, users 1 and 2 once
 TINY = Ratings("tiny", [7, 7, 7, 7, 7, 8, 8, 1, 2], list("abcdeabab"), [1, 2, 3, 4, 5, 1, 1, 5, 5])

@@ -1,4 +1,4 @@
-"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress | bench`."""
+"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from coset.cli.benchmarks import bench
 from coset.cli.data import inspect, prepare
 from coset.cli.models import compare, evaluate, predict, train
 from coset.cli.output import fail, print_in_any_code_page, warn
@@ -24,7 +23,7 @@ app = typer.Typer(
     help="Memory-efficient embedding tables for recommender models: what they save, and what the saving costs.",
 )  # fmt: skip
 
-for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress, bench):
+for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress):
     app.command()(_command)
 
 

@@ -44,29 +44,29 @@ def inspect(
     """
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
-    from coset.experiments.inspect import inspection_table
     from coset.experiments.words import Words, is_clicks, is_run, refuse_all_but_data
+    from coset.report import inspection
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
     if is_run(data):
-        from coset.experiments.inspect_run import inspect_run, run_inspection_table
+        from coset.experiments.inspect_run import inspect_run
 
         if dim is not None or any(columns.values()):
             raise InputError(f"{data} is a run, which has its dim and its columns; leave --dim and columns out")
-        show(inspect_run(Path(data)), as_json, run_inspection_table)
+        show(inspect_run(Path(data)), as_json, inspection.run_inspection_table)
         return
     refuse_all_but_data(data)
     clicks = is_clicks(data, columns)
     if dim is None:
         dim = Words({} if clicks else columns).recipe(data).model.embedding_dim
     if not clicks:
-        show(look(DataSettings(data, **columns).load(), dim), as_json, inspection_table)
+        show(look(DataSettings(data, **columns).load(), dim), as_json, inspection.inspection_table)
         return
-    from coset.experiments.inspect_clicks import clicks_inspection_table, inspect_clicks, load_clicks
+    from coset.experiments.inspect_clicks import inspect_clicks, load_clicks
 
     with progress_bar("") as progress:
         loaded = load_clicks(data, columns, progress)
-    show(inspect_clicks(loaded, dim), as_json, clicks_inspection_table)
+    show(inspect_clicks(loaded, dim), as_json, inspection.clicks_inspection_table)
 
 
 def prepare(

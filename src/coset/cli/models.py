@@ -87,8 +87,9 @@ def train(
     `coset train movielens-1m --plan plan.json`
     """
     from coset.experiments.planning import read_plan
-    from coset.experiments.single import is_a_run, run_table, train_row
+    from coset.experiments.single import is_a_run, train_row
     from coset.experiments.words import Words
+    from coset.report.runs import run_table
 
     if further:
         others = {
@@ -160,8 +161,9 @@ def predict(
     Examples: `coset predict runs/mine new.csv --out predictions.csv`,
     `coset predict runs/mine --part validation`, `coset predict runs/mine PREPARED --out p.parquet`
     """
-    from coset.experiments.predict import predict_run, prediction_table
+    from coset.experiments.predict import predict_run
     from coset.experiments.task import Scored
+    from coset.report.runs import prediction_table
 
     asked = Scored(source, columns_of(user, item, rating, separator), part, data)  # type: ignore[arg-type]
     show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)
@@ -171,8 +173,9 @@ def _train_on(
     run: str, out: Path | None, epochs: int | None, changes: list[str], data: str | None, options: Options,
     threads: int, as_json: bool,
 ) -> None:  # fmt: skip
-    from coset.experiments.single import run_table, train_on
+    from coset.experiments.single import train_on
     from coset.experiments.words import changes_of_training
+    from coset.report.runs import run_table
 
     if epochs is None:
         raise InputError("--continue needs --epochs, the number of further epochs")
@@ -223,8 +226,9 @@ def compare(
     `coset compare criteo-kaggle-dlrm --row full --row "hashing"`
     """
     from coset.experiments.compare import compare as run
-    from coset.experiments.report import table
     from coset.experiments.words import Words, is_recipe, listed, numbers
+    from coset.report import folder
+    from coset.report.comparison import table
 
     wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
     words = Words(
@@ -242,8 +246,9 @@ def compare(
     use_threads(threads)
     with progress_bar() as progress:
         results = run(recipe, out, data, options=options, progress=progress, notes=notes)
+    folder.write(results, out)
     show(results, as_json, table)
-    written = "results.json, results.md, losses.png, frontier.png"
+    written = ", ".join(("results.json", *folder.WRITTEN))
     err.print(f"written to {out}: {written}", soft_wrap=True, highlight=False, markup=False)
 
 
@@ -268,7 +273,8 @@ def evaluate(
     Examples: `coset evaluate runs/mine`, `coset evaluate runs/mine later.csv`,
     `coset evaluate runs/mine --part training`
     """
-    from coset.experiments.single import evaluate_run, evaluation_table
+    from coset.experiments.single import evaluate_run
+    from coset.report.runs import evaluation_table
 
     columns = columns_of(user, item, rating, separator)
     show(evaluate_run(run, source, columns, part, data), as_json, evaluation_table)

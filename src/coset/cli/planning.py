@@ -66,12 +66,12 @@ def plan(
     Examples: `coset plan movielens-1m --budget 240KB -o plan.json`,
     `coset plan PREPARED --budget 25% --optimizer row_wise_adagrad --out plans/mine`
     """
-    from coset.experiments.plan_picture import picture
-    from coset.experiments.plan_report import plan_table
     from coset.experiments.planned import make_plan
     from coset.experiments.planning import Planning
     from coset.experiments.words import Words, is_recipe, listed
     from coset.files import check_writable
+    from coset.report.plan_picture import picture
+    from coset.report.plan_table import plan_table
 
     image = None if out is None else out / "plan.png"
     output = output if out is None else output or out / "plan.json"
@@ -111,7 +111,8 @@ def compress(
 
     Examples: `coset compress runs/mine --budget 1MB`, `coset compress runs/mine --budget 25% --finetune 1`
     """
-    from coset.experiments.compress import compress_run, compression_tables
+    from coset.experiments.compress import compress_run
+    from coset.report.compression import compression_tables
 
     said = "compressed" if budget is None else re.sub(r"[^\w.%]+", "-", budget)
     place = run.resolve()  # a run may be given as "."

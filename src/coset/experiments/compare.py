@@ -15,7 +15,7 @@ from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.spread import half_interval
 from coset.experiments.task import SCHEMA, Options, Recipe, Row
-from coset.files import claimed, clear, holding, path_of, read_json, write_json, write_text
+from coset.files import claimed, clear, holding, path_of, read_json, write_json
 from coset.methods.full import Full
 from coset.training.folder import refuse_others
 from coset.training.seal import METRICS
@@ -32,10 +32,10 @@ def compare(
     progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `recipe` on `data` and return its results, which are also written to `out`.
+    """Run `recipe` on `data` and return its results, which are also written to `out`, as `results.json`.
 
     Every (row, seed) is a run in a folder of its own below `out/runs`, so a comparison that was stopped goes on
-    at the first one not yet done. `out` gets `results.json`, `results.md`, `losses.png` and `frontier.png`.
+    at the first one not yet done. `coset.report.folder.write` makes a table and pictures of the results.
 
     Args:
         data: what the recipe's `load` gave.
@@ -61,7 +61,7 @@ def compare(
                 clear(out)
             raise
         results = _results(recipe, rows, runs, data, first, [*recipe.notes, *left_out, *notes])
-        _present(results, out)
+        write_json(out / "results.json", results)
     return results
 
 
@@ -103,8 +103,6 @@ def _results(
     recipe: Recipe, rows: Sequence[Row], runs: Mapping[str, list[dict[str, Any]]], data: Any, encoded: Any,
     notes: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
-    from coset.experiments import report
-
     full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
     everything = [run for of in runs.values() for run in of]
     results: dict[str, Any] = {
@@ -116,10 +114,10 @@ def _results(
         "versions": _common([run["versions"] for run in everything]),
         "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
         "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
+        "contrasts": [list(pair) for pair in recipe.contrasts],
         "rows": [_result_row(recipe, row, runs[row.name], full_bytes, encoded) for row in rows],
     }
-    found = [*report.verdicts(results, results["budgets"]), *report.contrasts(results, recipe.contrasts)]
-    results["notes"] = [*notes, *found]
+    results["notes"] = list(notes)
     return results
 
 
@@ -184,12 +182,3 @@ def summary(values: Sequence[float | None], interval: bool = False) -> dict[str,
     if interval:
         found["interval"] = half_interval(std, len(known))
     return found
-
-
-def _present(results: Mapping[str, Any], out: Path) -> None:
-    from coset.experiments import plots, report
-
-    plots.losses(results, out / "losses.png")
-    plots.frontier(results, out / "frontier.png")
-    write_text(out / "results.md", report.markdown(results))
-    write_json(out / "results.json", results)

@@ -7,15 +7,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from coset.errors import InputError, unknown
-from coset.experiments.plan_report import method_words
 from coset.experiments.planning import read_plan
 from coset.experiments.progress import Progress, Silent, counted
-from coset.experiments.report import NOTHING
-from coset.experiments.single import HEADINGS, kind_of_run
+from coset.experiments.single import kind_of_run
 from coset.files import claimed, holding, path_of, read_json
 from coset.methods import Method
 from coset.planning.rules import within
@@ -126,40 +121,3 @@ def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | 
 
 def _metrics(epoch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in epoch.items() if name.startswith("val_")}
-
-
-def compression_tables(found: dict[str, Any]) -> Any:
-    """What became of a run, as tables for the terminal."""
-    from rich.console import Group
-
-    return Group(_tables(found), _quality(found))
-
-
-def _tables(found: dict[str, Any]) -> Table:
-    title = f"{found['from']} on {found['dataset']}: {format_size(found['bytes_before'])} → "
-    title = f"{'SYNTHETIC DATA: ' if found['synthetic'] else ''}{title}{format_size(found['bytes'])}"
-    table = Table(title=Text(title), title_justify="left")
-    for heading in ("table", "ids", "method", "before", "after", "error", "relative"):
-        table.add_column(heading, justify="left" if heading in ("table", "method") else "right")
-    for of in found["tables"]:
-        how = method_words(of["method"])
-        table.add_row(
-            of["name"], f"{of['num_embeddings']:,}", how, format_size(of["bytes_before"]),
-            format_size(of["bytes_after"]), f"{of['error']:.3g}", _number(of["relative"], ".1%"),
-        )  # fmt: skip
-    return table
-
-
-def _quality(found: dict[str, Any]) -> Table:
-    table = Table(caption=Text(f"run: {found['run']}"))
-    shown = [name for name in HEADINGS if f"val_{name}" in found["before"]]
-    for heading in ("", *(f"val {HEADINGS[name]}" for name in shown)):
-        table.add_column(heading, justify="right" if heading else "left")
-    for heading in ("before", "fitted", "finetuned"):
-        if found[heading] is not None:
-            table.add_row(heading, *(_number(found[heading][f"val_{name}"], ".4f") for name in shown))
-    return table
-
-
-def _number(value: float | None, form: str) -> str:
-    return NOTHING if value is None else format(value, form)

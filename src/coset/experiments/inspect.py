@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table as Grid
-from rich.text import Text
 
 from coset import ledger
 from coset.data import Attributes, Ratings, Vocabulary
 from coset.methods.full import Full
 from coset.schema import Table
-from coset.sizes import format_size
 
 _SKEWED = 20  # times the median: no scale of ratings goes so far
 _OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
@@ -129,54 +125,3 @@ def _histogram(frequencies: np.ndarray) -> list[dict[str, Any]]:
             "from": 2**power, "to": 2 ** (power + 1) - 1, "ids": len(inside), "traffic": float(inside.sum() / total)
         })  # fmt: skip
     return groups
-
-
-def inspection_table(found: dict[str, Any]) -> Group:
-    """What `inspect` found, for the terminal."""
-    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
-    low, high = found["rating_range"]
-    grid = Grid(
-        title=Text(
-            f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
-            f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}"
-        ),
-        title_justify="left",
-        caption=f"full tables of dim {found['embedding_dim']}, float32; Adam keeps two more numbers a parameter",
-        caption_justify="left",
-    )
-    for heading in ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %", "table", "+ Adam"):
-        grid.add_column(heading, justify="left" if heading == "feature" else "right")
-    for of in found["features"]:
-        grid.add_row(
-            Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
-            *(f"{share:.0%}" for share in of["traffic_of_top"].values()),
-            format_size(of["bytes"]["table"]), format_size(of["bytes"]["table_and_adam"]),
-        )  # fmt: skip
-    total = found["bytes"]
-    grid.add_section()
-    grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
-    attributes = [_attributes_table(found)] if any(of["attributes"] for of in found["features"]) else []
-    notes = [Text(f"• {note}") for note in found["notes"]]
-    return Group(grid, *notes, *attributes, *(_histogram_table(of) for of in found["features"]))
-
-
-def _attributes_table(found: dict[str, Any]) -> Grid:
-    grid = Grid(title="attributes of ids", title_justify="left")
-    for heading in ("feature", "column", "codes"):
-        grid.add_column(heading, justify="right" if heading == "codes" else "left")
-    for of in found["features"]:
-        for column, codes in of["attributes"].items():
-            grid.add_row(Text(of["name"]), Text(column), f"{codes:,}")
-    return grid
-
-
-def _histogram_table(feature: dict[str, Any]) -> Grid:
-    grid = Grid(title=Text(f"popularity of {feature['name']} ids"), title_justify="left")
-    for heading in ("occurrences", "ids", "", "traffic", " "):
-        grid.add_column(heading, justify="left" if not heading.strip() else "right", no_wrap=True)
-    most = max(group["ids"] for group in feature["histogram"])
-    for group in feature["histogram"]:
-        span = f"{group['from']}" if group["from"] == group["to"] else f"{group['from']} – {group['to']}"
-        grid.add_row(span, f"{group['ids']:,}", "█" * round(24 * group["ids"] / most),
-                     f"{group['traffic']:.1%}", "█" * round(24 * group["traffic"]))  # fmt: skip
-    return grid

@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table as Grid
-from rich.text import Text
-
 from coset import ledger
 from coset.data.clicks import ClickData
 from coset.errors import InputError
 from coset.experiments.clicks import ClickSource
 from coset.experiments.inspect import popularity, together
-from coset.experiments.report import NOTHING
 from coset.files import check_writable
 from coset.methods.full import Full
 from coset.schema import Table
-from coset.sizes import format_size
 
 _TABLE_OPTIMIZERS: tuple[ledger.TableOptimizer, ...] = ("adagrad", "row_wise_adagrad", "lazy_adam")
 _UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None, "histogram": None}
@@ -72,35 +67,3 @@ def inspect_clicks(data: ClickData, embedding_dim: int) -> dict[str, Any]:
         "features": features,
         "bytes": together(features, _TABLE_OPTIMIZERS),
     }
-
-
-def clicks_inspection_table(found: dict[str, Any]) -> Grid:
-    """What `inspect_clicks` found, for the terminal."""
-    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
-    parts = ", ".join(f"{rows:,} {part}" for part, rows in found["parts"].items())
-    grid = Grid(
-        title=Text(
-            f"{label}{found['dataset']}: {found['rows']:,} rows ({parts}), {len(found['numeric'])} numbers a row"
-        ),
-        title_justify="left",
-        caption=f"full tables of dim {found['embedding_dim']}, float32, and with the state of coset's optimizers",
-        caption_justify="left",
-    )
-    headings = ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %")
-    sizes = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
-             "+ Adam": "table_and_lazy_adam"}  # fmt: skip
-    for heading in (*headings, *sizes):
-        first = heading == "feature"
-        grid.add_column(heading, justify="left" if first else "right", no_wrap=first)
-    for of in found["features"]:
-        known = [NOTHING] * 6
-        if of["traffic_of_top"] is not None:
-            counts = f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}"
-            known = [*counts, *(f"{share:.0%}" for share in of["traffic_of_top"].values())]
-        name = f"{of['name']} (lists)" if of["multi_hot"] else of["name"]
-        grid.add_row(Text(name), f"{of['num_embeddings']:,}", *known,
-                     *(format_size(of["bytes"][size]) for size in sizes.values()))  # fmt: skip
-    grid.add_section()
-    ids = sum(of["num_embeddings"] for of in found["features"])
-    grid.add_row("together", f"{ids:,}", *[""] * 6, *(format_size(found["bytes"][size]) for size in sizes.values()))
-    return grid

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table as Grid
-from rich.text import Text
-
-from coset.experiments.plan_report import method_words
-from coset.experiments.single import HEADINGS
 from coset.schema import CHOICE, EXTRA
-from coset.sizes import format_size
 from coset.training.checkpoint import Saved
 from coset.training.further import epochs_of
 from coset.training.seal import opened
@@ -69,40 +61,3 @@ def _tables(model: Saved) -> list[dict[str, Any]]:
             "bytes": sum(model.tensor(one).nbytes for one in own),
         })  # fmt: skip
     return sorted(found, key=lambda of: -of["bytes"])
-
-
-def run_inspection_table(found: dict[str, Any]) -> Group:
-    """What `inspect_run` found, for the terminal."""
-    grid = Grid(
-        title=Text(f"{found['run']}: a run on {found['task']}, {found['parameters']:,} parameters, "
-                   f"{format_size(found['bytes'])}"),
-        title_justify="left",
-    )  # fmt: skip
-    for heading in ("part", "table", "ids", "dim", "method", "bytes"):
-        grid.add_column(heading, justify="right" if heading in ("ids", "dim", "bytes") else "left")
-    for of in found["tables"]:
-        grid.add_row(
-            Text(of["part"]), Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['embedding_dim']}",
-            Text(method_words(of["method"])), format_size(of["bytes"]),
-        )  # fmt: skip
-    return Group(grid, *(Text(f"• {note}") for note in _notes(found)))
-
-
-def _notes(found: Mapping[str, Any]) -> list[str]:
-    """Where it comes from, how well it does, and what can be done with it."""
-    run, rows = found["run"], found["rows"]
-    metrics = [(HEADINGS[name.removeprefix("val_")], value) for name, value in found["metrics"].items()
-               if name.removeprefix("val_") in HEADINGS and value is not None]  # fmt: skip
-    epochs = "1 epoch" if found["epochs"] == 1 else f"{found['epochs']} epochs"
-    notes = [
-        f"trained for {epochs} on {rows['training']:,} rows of {found['data']}",
-        f"on the {rows['validation']:,} rows that validate: " + ", ".join(f"{of} {value:.4f}" for of, value in metrics),
-    ]
-    if (how := found.get("compressed")) is not None:
-        notes.insert(
-            0, f"made smaller, from the {format_size(how['bytes_before'])} of {how['from']}; epochs are those since"
-        )
-    if (how := found.get("continued")) is not None:
-        notes.insert(0, f"trained on from {how['run']}, whose epochs count")
-    return [*notes, f"next: coset evaluate {run}, coset predict {run} DATA, coset compress {run} --budget 25%, "
-                    f"coset train {run} --continue --epochs N"]  # fmt: skip

@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from coset.data.columns import import_polars
 from coset.errors import InputError
 from coset.experiments.single import kind_of_run
@@ -70,14 +67,3 @@ def _writing(polars: Any, out: Path) -> Iterator[Any]:
 
             yield write
             polars.scan_parquet(parts, glob=False, hive_partitioning=False).sink_parquet(aside)
-
-
-def prediction_table(found: dict[str, Any]) -> Table:
-    """What was written, for the terminal."""
-    table = Table(title=Text(f"predictions of {found['run']}"), title_justify="left")
-    for heading in ("rows", "mean prediction", "written to"):
-        table.add_column(heading, justify="right" if heading != "written to" else "left")
-    table.add_row(f"{found['rows']:,}", f"{found['mean']:.4f}", Text(found["out"]))
-    which = "all rows" if found["part"] == "all" else f"the {found['part']} part"
-    table.caption, table.caption_justify = Text(f"predicted: {which}"), "left"
-    return table

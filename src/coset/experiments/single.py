@@ -6,20 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
 from coset.errors import InputError
 from coset.experiments.calibrate import calibration
 from coset.experiments.compare import encode
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.recipe import kind_of
-from coset.experiments.report import NOTHING
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Scored
 from coset.files import path_of, read_json
-from coset.sizes import format_size
 from coset.training.seal import METRICS, RUN, unfinished
 
 
@@ -138,67 +132,3 @@ def kind_of_run(run: Path) -> type[Recipe]:
         return kind_of(about.get("task", "ratings") if isinstance(about, dict) else "ratings")
     except InputError as error:
         raise InputError(f"{run}/run.json: {error}") from None
-
-
-HEADINGS = {
-    "mse": "MSE",
-    "mae": "MAE",
-    "logloss": "log-loss",
-    "auc": "AUC",
-    "calibration": "calibration",
-    "normalised_entropy": "normalised entropy",
-}
-"""Metrics in words."""
-
-
-def run_table(metrics: dict[str, Any]) -> Group:
-    """The history of a run, as a table for the terminal."""
-    title = f"{metrics['name']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
-    table = Table(title=Text(_labelled(title + format_size(metrics["bytes"]), metrics)), title_justify="left")
-    shown = [(key, *_part(key)) for key in metrics["history"][0] if _part(key)[1] in HEADINGS]
-    shown = [(key, part, name) for key, part, name in shown if part == "val" or name in ("mse", "logloss")]
-    for heading in ("epoch", *(f"{part} {HEADINGS[name]}" for _, part, name in shown), "seconds"):
-        table.add_column(heading, justify="right")
-    for of in metrics["history"]:
-        values = (_number(of[key]) for key, _, _ in shown)
-        table.add_row(f"{of['epoch']:.4g}", *values, f"{of['seconds']:.1f}")
-    words = f"\n{metrics['continued']['words']}" if "continued" in metrics else ""
-    return Group(table, Text(f"run: {metrics['run']}{words}"))  # a caption would be as narrow as the table
-
-
-def evaluation_table(found: dict[str, Any]) -> Group:
-    """The metrics of a run on some data, as a table for the terminal."""
-    table = Table(title=Text(_labelled(f"{found['run']} on {found['dataset']}", found)), title_justify="left")
-    names = [name for name in HEADINGS if name in found]
-    for heading in ("rows", *(HEADINGS[name] for name in names)):
-        table.add_column(heading, justify="right")
-    table.add_row(f"{found['rows']:,}", *(_number(found[name]) for name in names))
-    return Group(table, Text(_scored(found)))
-
-
-def _scored(found: Mapping[str, Any]) -> str:
-    """Which rows were scored, in words."""
-    own = "the run's own data" if found["own"] else "data that are not those of the run"
-    count = f"{found['rows']:,} {'row' if found['rows'] == 1 else 'rows'}"
-    whole = "the only row" if found["rows"] == 1 else f"all {count}"
-    rows = whole if found["part"] == "all" else f"the {found['part']} part, {count},"
-    learned = {"training": ", which is these", "all": ", which are among these"}
-    among = learned.get(found["part"], "") if found["own"] else ""
-    if found.get("known"):
-        own += f", though {found['known']:,} of them equal rows that it was trained on"
-    elif not found["own"] and found.get("known") is None:
-        own += " (how many of them it was trained on is not known)"
-    return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}"
-
-
-def _part(key: str) -> tuple[str, str]:
-    part, _, name = key.partition("_")
-    return part, name
-
-
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"
-
-
-def _labelled(title: str, found: dict[str, Any]) -> str:
-    return f"SYNTHETIC DATA: {title}" if found["synthetic"] else title

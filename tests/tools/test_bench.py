@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from coset.errors import InputError
-from coset.experiments import bench, benchmarks_page
+from tools import bench, benchmarks_page
 
 ROW = {"case": "d=4, uniform", "peer": "a peer", "coset_ms": 2.0, "peer_ms": 5.0, "ratio": 2.5}
 SCRIPT = '''"""What is measured.
@@ -53,15 +52,6 @@ def measuring() -> Any:
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
     names = {"click_step", "embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare", "scale"}
     assert names == bench.scripts().keys()
-
-
-def test_a_coset_without_its_source_says_where_the_benchmarks_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="installed without them: clone the repository"):
-        bench.scripts(tmp_path)
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "mine.py").write_text("")  # a folder of somebody else's
-    with pytest.raises(InputError, match="installed without them"):
-        list(bench.bench(root=tmp_path))
 
 
 def test_one_benchmark_runs_with_its_options_and_all_run_in_order(checkout: Path) -> None:
@@ -106,14 +96,19 @@ def test_an_environment_with_the_peers_is_preferred(checkout: Path) -> None:
 
 
 def test_the_command_prints_a_table_or_one_json_object(
-    coset: Callable[..., Any], checkout: Path, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench.bench, "__kwdefaults__", {"root": checkout})
-    found = coset("bench", "one", "--json", "--", "--quick", "--json")
-    assert (found.code, found.json["host"], found.json["rows"]) == (0, {"cores": 4}, [ROW])
-    assert [of["benchmark"] for of in coset("bench", "--json").json["benchmarks"]] == ["one", "two"]
-    assert "d=4, uniform  a peer" in coset("bench", "one").out
-    assert "unknown benchmark 'three'" in coset("bench", "three").sentence
+    bench.main(["one", "--json", "--", "--quick", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["host"], found["rows"]) == ({"cores": 4}, [ROW])
+    bench.main(["--json"])
+    assert [of["benchmark"] for of in json.loads(capsys.readouterr().out)["benchmarks"]] == ["one", "two"]
+    bench.main(["one"])
+    assert "d=4, uniform  a peer" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["three"])
+    assert "unknown benchmark 'three'" in capsys.readouterr().err
 
 
 def test_the_page_shows_what_was_measured_and_what_the_script_says_of_it(checkout: Path) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coset.experiments.bench import ROOT
 from coset.files import read_json
+from tools.bench import ROOT
 
 _HEAD = """\
 # Benchmarks
 
-Made by `make docs` from `benchmarks/results`, which `make bench` writes; `coset bench NAME` runs one benchmark. In
+Made by `make docs` from `benchmarks/results`, which `make bench` writes; `make bench NAME=…` runs one benchmark. In
 each, coset and its peers were measured in one run, in turns, with warm-up apart; times are medians in milliseconds.
 *Ratio* is the peer's time over coset's: above 1 coset is faster.
 """

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from coset.experiments.drawing import blank, save, style
-from coset.experiments.plan_report import method_words
 from coset.experiments.planning import ABOUT
+from coset.report.drawing import blank, save, style
+from coset.report.phrases import method_words
 from coset.sizes import format_size
 
 _BEFORE, _AFTER, _WARNING = "#BBBBBB", "#D55E00", "#B00020"

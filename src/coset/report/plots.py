@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from coset.experiments.drawing import blank, save, style
-from coset.experiments.labels import Array, Mask, place_labels
-from coset.experiments.report import Results, Row, epochs, half_width, measures, metric, seeds
+from coset.report.comparison import Results, Row, epochs, half_width, measures, metric, seeds
+from coset.report.drawing import blank, save, style
+from coset.report.label_places import Array, Mask, place_labels
 from coset.sizes import format_size
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coset.experiments.spread import half_interval
+from coset.report.phrases import NOTHING
 from coset.sizes import format_size
 
 Results = Mapping[str, Any]
@@ -36,9 +37,6 @@ def measures(results: Results) -> Mapping[str, Any]:
     """What is reported of these results: the score that rows are compared by, its words, further columns."""
     found: Mapping[str, Any] = results.get("measures", RATINGS)
     return found
-
-
-NOTHING = "–"
 
 
 def table(results: Results) -> Table:
@@ -328,7 +326,8 @@ def _notes(results: Results) -> list[str]:
         notes.append(
             f"Noise floor: no model can expect {said['article']} {said['label']} below {results['noise_floor']:.4f}."
         )
-    return notes + [" ".join(str(note).split()) for note in results["notes"]]
+    told = [*verdicts(results, results["budgets"]), *contrasts(results, results["contrasts"])]
+    return notes + [" ".join(str(note).split()) for note in results["notes"]] + told
 
 
 def _spread(mean: float | None, std: float | None) -> str:

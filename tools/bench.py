@@ -1,11 +1,13 @@
-"""The benchmarks: scripts beside the package in a source checkout, each in a process of its own.
+"""The benchmarks: `python -m tools.bench [NAME] [--out FOLDER] [--json] [-- OPTIONS]`.
 
-`make bench` installs the peers into environments of their own; a script runs in the one that has its peers, where that
-is there, and else with the Python that runs coset.
+Each is a script in `benchmarks/`, run in a process of its own. `make bench` installs the peers into environments of
+their own; a script runs in the one that has its peers, where that is there, and else with the Python that runs this.
+OPTIONS go to the script, as in `python -m tools.bench embedding_step -- --quick --threads 1`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -16,27 +18,16 @@ from typing import Any
 from coset.errors import InputError, unknown
 from coset.files import write_text
 
-ROOT = Path(__file__).parents[3]
-"""Of the source checkout; of nothing in particular, where coset was installed without one."""
+ROOT = Path(__file__).parents[1]
+"""Of the checkout."""
 
 ENVIRONMENTS = {"keras_mixed_dimension": ".venv-keras"}
 """Which environment has the peers of a script; `.venv-bench` for those not named."""
 
 
 def scripts(root: Path = ROOT) -> dict[str, Path]:
-    """The benchmarks of a checkout, by name.
-
-    Raises:
-        InputError: there are none, as in a coset that was installed from a wheel.
-    """
-    found = {path.stem: path for path in sorted((root / "benchmarks").glob("*.py")) if path.stem != "measuring"}
-    # A folder that merely has that name holds no file for what the scripts share.
-    if not found or not (root / "benchmarks" / "measuring.py").is_file():
-        raise InputError(
-            "the benchmarks are scripts of coset's source, and this coset was installed without them: clone the "
-            "repository, and run make bench in it"
-        )
-    return found
+    """The benchmarks of a checkout, by name."""
+    return {path.stem: path for path in sorted((root / "benchmarks").glob("*.py")) if path.stem != "measuring"}
 
 
 def bench(
@@ -50,7 +41,7 @@ def bench(
         out: a folder, which gets `<name>.json` as soon as a script is done.
 
     Raises:
-        InputError: no such benchmark, no benchmarks at all, or, after all others are done, some that did not end well.
+        InputError: no such benchmark, or, after all others are done, some that did not end well.
     """
     known = scripts(root)
     if name is not None and name not in known:
@@ -103,3 +94,34 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for row in found["rows"]:
         numbers = f"{row['coset_ms']:10.3f} {row['peer_ms']:10.3f} {row['ratio']:8.2f}"
         yield f"{row['case']:{wide}}  {row['peer']:28} {numbers}"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the benchmarks that the command line names, and print what each has measured as soon as it is done."""
+    ours, options = _parted(list(sys.argv[1:] if words is None else words))
+    parser = argparse.ArgumentParser("python -m tools.bench", description="Measure coset against its peers.")
+    parser.add_argument("name", nargs="?", help="the benchmark to run; all by default")
+    parser.add_argument("--out", type=Path, help="a folder that gets the results, a JSON file for each benchmark")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(ours)
+    found = []
+    try:
+        for results in bench(given.name, options, given.out):
+            found.append(results)
+            if not given.json:
+                print("\n".join(lines(results)), flush=True)
+    except InputError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    if given.json:
+        print(json.dumps(found[0] if given.name else {"benchmarks": found}, allow_nan=False))
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Words before and after `--`: for this program, and for the script that it runs."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+if __name__ == "__main__":
+    main()

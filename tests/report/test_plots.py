@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from coset.experiments import plots
+from coset.report import plots
 
 EPOCHS = 5
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from coset.experiments import report
+from coset.report import comparison as report
 
 
 def row(name: str, group: str, size: int, values: list[float | None], **other: Any) -> dict[str, Any]:
@@ -51,6 +51,8 @@ def results(*rows: dict[str, Any], **other: Any) -> dict[str, Any]:
         "host": {"cores": 2},
         "versions": {"torch": "2.13.0"},
         "vocabulary_bytes": 39_000,
+        "budgets": [],
+        "contrasts": [],
         "notes": ["Tuned on a slice\nof the training part."],
         "rows": list(rows),
     } | other

@@ -6,7 +6,6 @@ A pure function of what `coset plan --json` prints.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from typing import Any
 
 from rich import box
@@ -14,9 +13,8 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from coset import settings
 from coset.experiments.planning import ABOUT
-from coset.methods import method_class
+from coset.report.phrases import method_words
 from coset.sizes import format_size
 
 _BAR = 24
@@ -45,31 +43,6 @@ def plan_table(found: Mapping[str, Any]) -> Group:
             format_size(choice["bytes"]), f"{choice['bytes'] / full:.1%}", Text(_instead(choice["instead"])),
         )  # fmt: skip
     return Group(grid, _bars(found), Text("\n".join(_reasons(found))), Text("\n".join(_totals(found))))
-
-
-def method_words(method: Mapping[str, Any]) -> str:
-    """A method with its size, as its JSON says them; what is so by default is left out, and long lists are cut.
-
-    Example:
-        >>> method_words({"method": "hashing", "version": 1, "num_buckets": 100, "hash": "remainder", "seed": 7})
-        'hashing num_buckets=100 seed=7'
-    """
-    usual = {of.name: of.default for of in fields(method_class(method["method"]))}
-    said = [
-        f"{key}={_short(value)}"
-        for key, value in method.items()
-        if key not in ("method", "version") and value != settings.plain(usual.get(key, MISSING))
-    ]
-    return " ".join([method["method"], *said])
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping) and "method" in value:
-        return f"({method_words(value)})"
-    if isinstance(value, list):
-        shown = [_short(each) for each in value[:4]]
-        return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"
-    return str(value)
 
 
 def _instead(instead: Mapping[str, Any] | None) -> str:

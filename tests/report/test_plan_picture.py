@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coset.experiments.plan_picture import figure
 from coset.experiments.planned import traffic
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.mixed_dimension import MixedDimension
 from coset.planning.plan import Plan
+from coset.report.plan_picture import figure
 from coset.schema import Table
 from coset.sizes import format_size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coset.experiments.labels import Array, overlaps, place_labels
+from coset.report.label_places import Array, overlaps, place_labels
 
 FRAME = np.array([0.0, 0.0, 1200.0, 700.0])
 NO_LINES = np.zeros((0, 4))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from coset.experiments.plan_report import plan_table
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.planning.plan import Choice, Plan
+from coset.report.plan_table import plan_table
 from coset.schema import Table
 
 

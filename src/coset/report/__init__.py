@@ -1,0 +1,1 @@
+"""What is shown: results, plans, runs and data in words, tables and pictures."""

@@ -1,0 +1,133 @@
+"""What data and finished runs hold, as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from coset.report.phrases import HEADINGS, NOTHING, method_words
+from coset.sizes import format_size
+
+
+def inspection_table(found: dict[str, Any]) -> Group:
+    """What `inspect` found, for the terminal."""
+    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
+    low, high = found["rating_range"]
+    grid = Grid(
+        title=Text(
+            f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
+            f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}"
+        ),
+        title_justify="left",
+        caption=f"full tables of dim {found['embedding_dim']}, float32; Adam keeps two more numbers a parameter",
+        caption_justify="left",
+    )
+    for heading in ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %", "table", "+ Adam"):
+        grid.add_column(heading, justify="left" if heading == "feature" else "right")
+    for of in found["features"]:
+        grid.add_row(
+            Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
+            *(f"{share:.0%}" for share in of["traffic_of_top"].values()),
+            format_size(of["bytes"]["table"]), format_size(of["bytes"]["table_and_adam"]),
+        )  # fmt: skip
+    total = found["bytes"]
+    grid.add_section()
+    grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
+    attributes = [_attributes_table(found)] if any(of["attributes"] for of in found["features"]) else []
+    notes = [Text(f"• {note}") for note in found["notes"]]
+    return Group(grid, *notes, *attributes, *(_histogram_table(of) for of in found["features"]))
+
+
+def _attributes_table(found: dict[str, Any]) -> Grid:
+    grid = Grid(title="attributes of ids", title_justify="left")
+    for heading in ("feature", "column", "codes"):
+        grid.add_column(heading, justify="right" if heading == "codes" else "left")
+    for of in found["features"]:
+        for column, codes in of["attributes"].items():
+            grid.add_row(Text(of["name"]), Text(column), f"{codes:,}")
+    return grid
+
+
+def _histogram_table(feature: dict[str, Any]) -> Grid:
+    grid = Grid(title=Text(f"popularity of {feature['name']} ids"), title_justify="left")
+    for heading in ("occurrences", "ids", "", "traffic", " "):
+        grid.add_column(heading, justify="left" if not heading.strip() else "right", no_wrap=True)
+    most = max(group["ids"] for group in feature["histogram"])
+    for group in feature["histogram"]:
+        span = f"{group['from']}" if group["from"] == group["to"] else f"{group['from']} – {group['to']}"
+        grid.add_row(span, f"{group['ids']:,}", "█" * round(24 * group["ids"] / most),
+                     f"{group['traffic']:.1%}", "█" * round(24 * group["traffic"]))  # fmt: skip
+    return grid
+
+
+def clicks_inspection_table(found: dict[str, Any]) -> Grid:
+    """What `inspect_clicks` found, for the terminal."""
+    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
+    parts = ", ".join(f"{rows:,} {part}" for part, rows in found["parts"].items())
+    grid = Grid(
+        title=Text(
+            f"{label}{found['dataset']}: {found['rows']:,} rows ({parts}), {len(found['numeric'])} numbers a row"
+        ),
+        title_justify="left",
+        caption=f"full tables of dim {found['embedding_dim']}, float32, and with the state of coset's optimizers",
+        caption_justify="left",
+    )
+    headings = ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %")
+    sizes = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
+             "+ Adam": "table_and_lazy_adam"}  # fmt: skip
+    for heading in (*headings, *sizes):
+        first = heading == "feature"
+        grid.add_column(heading, justify="left" if first else "right", no_wrap=first)
+    for of in found["features"]:
+        known = [NOTHING] * 6
+        if of["traffic_of_top"] is not None:
+            counts = f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}"
+            known = [*counts, *(f"{share:.0%}" for share in of["traffic_of_top"].values())]
+        name = f"{of['name']} (lists)" if of["multi_hot"] else of["name"]
+        grid.add_row(Text(name), f"{of['num_embeddings']:,}", *known,
+                     *(format_size(of["bytes"][size]) for size in sizes.values()))  # fmt: skip
+    grid.add_section()
+    ids = sum(of["num_embeddings"] for of in found["features"])
+    grid.add_row("together", f"{ids:,}", *[""] * 6, *(format_size(found["bytes"][size]) for size in sizes.values()))
+    return grid
+
+
+def run_inspection_table(found: dict[str, Any]) -> Group:
+    """What `inspect_run` found, for the terminal."""
+    grid = Grid(
+        title=Text(f"{found['run']}: a run on {found['task']}, {found['parameters']:,} parameters, "
+                   f"{format_size(found['bytes'])}"),
+        title_justify="left",
+    )  # fmt: skip
+    for heading in ("part", "table", "ids", "dim", "method", "bytes"):
+        grid.add_column(heading, justify="right" if heading in ("ids", "dim", "bytes") else "left")
+    for of in found["tables"]:
+        grid.add_row(
+            Text(of["part"]), Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['embedding_dim']}",
+            Text(method_words(of["method"])), format_size(of["bytes"]),
+        )  # fmt: skip
+    return Group(grid, *(Text(f"• {note}") for note in _run_notes(found)))
+
+
+def _run_notes(found: Mapping[str, Any]) -> list[str]:
+    """Where it comes from, how well it does, and what can be done with it."""
+    run, rows = found["run"], found["rows"]
+    metrics = [(HEADINGS[name.removeprefix("val_")], value) for name, value in found["metrics"].items()
+               if name.removeprefix("val_") in HEADINGS and value is not None]  # fmt: skip
+    epochs = "1 epoch" if found["epochs"] == 1 else f"{found['epochs']} epochs"
+    notes = [
+        f"trained for {epochs} on {rows['training']:,} rows of {found['data']}",
+        f"on the {rows['validation']:,} rows that validate: " + ", ".join(f"{of} {value:.4f}" for of, value in metrics),
+    ]
+    if (how := found.get("compressed")) is not None:
+        notes.insert(
+            0, f"made smaller, from the {format_size(how['bytes_before'])} of {how['from']}; epochs are those since"
+        )
+    if (how := found.get("continued")) is not None:
+        notes.insert(0, f"trained on from {how['run']}, whose epochs count")
+    return [*notes, f"next: coset evaluate {run}, coset predict {run} DATA, coset compress {run} --budget 25%, "
+                    f"coset train {run} --continue --epochs N"]  # fmt: skip

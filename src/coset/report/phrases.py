@@ -1,0 +1,58 @@
+"""How several tables name metrics and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from coset import settings
+from coset.methods import method_class
+
+NOTHING = "–"
+"""Stands where nothing is known."""
+
+HEADINGS = {
+    "mse": "MSE",
+    "mae": "MAE",
+    "logloss": "log-loss",
+    "auc": "AUC",
+    "calibration": "calibration",
+    "normalised_entropy": "normalised entropy",
+}
+"""Metrics in words."""
+
+
+def number(value: float | None, form: str = ".4f") -> str:
+    """A number, or a dash where it is not known."""
+    return NOTHING if value is None else format(value, form)
+
+
+def titled(title: str, found: Mapping[str, Any]) -> str:
+    """A title; one about synthetic data says so."""
+    return f"SYNTHETIC DATA: {title}" if found["synthetic"] else title
+
+
+def method_words(method: Mapping[str, Any]) -> str:
+    """A method with its size, as its JSON says them; what is so by default is left out, and long lists are cut.
+
+    Example:
+        >>> method_words({"method": "hashing", "version": 1, "num_buckets": 100, "hash": "remainder", "seed": 7})
+        'hashing num_buckets=100 seed=7'
+    """
+    usual = {of.name: of.default for of in fields(method_class(method["method"]))}
+    said = [
+        f"{key}={_short(value)}"
+        for key, value in method.items()
+        if key not in ("method", "version") and value != settings.plain(usual.get(key, MISSING))
+    ]
+    return " ".join([method["method"], *said])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "method" in value:
+        return f"({method_words(value)})"
+    if isinstance(value, list):
+        shown = [_short(each) for each in value[:4]]
+        return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"
+    return str(value)
