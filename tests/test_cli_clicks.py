@@ -163,7 +163,7 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
             ("compare", "DATA", "--methods", "hashing", "--collisions", "2", "--seeds", "99999999999"),
             "seeds must lie in",
         ),
-        (("train", "DATA", "--set", "training.optimizer=adam"), "optimizer must be one of"),
+        (("train", "DATA", "--set", "training.optimizer=adamw"), "optimizer must be one of"),
         (("train", "DATA", "--set", "training.dense_optimizer=Addam"), "did you mean 'Adam'"),
         (("train", "DATA", "--engine", "plain"), "of the fused engine alone"),
         (("train", "no.csv", "--schema", "schema.toml"), "no.csv: no such file"),
