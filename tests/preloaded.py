@@ -16,7 +16,7 @@ import torch._dynamo  # noqa: F401  # which any optimizer of torch loads
 import typer._adapters  # noqa: F401
 
 from coset import cli
-from coset.experiments import compare, ratings, single, words  # noqa: F401
+from coset.experiments import compare, ratings, single, subject  # noqa: F401
 from coset.report import plots  # noqa: F401
 
 

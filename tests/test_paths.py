@@ -21,8 +21,8 @@ from coset.experiments.planning import read_plan
 from coset.experiments.predict import predict_run
 from coset.experiments.recipe import load_recipe
 from coset.experiments.single import evaluate_run
+from coset.experiments.subject import RecipeOptions
 from coset.experiments.task import Scored
-from coset.experiments.words import Words
 from coset.files import path_of, write_json
 from coset.training.run import FinishedRun
 
@@ -87,7 +87,7 @@ def test_words_for_what_is_no_path_at_all() -> None:
     for given, said in WRONG.values():
         if isinstance(given, str):
             with pytest.raises(InputError, match=said):
-                Words().recipe(given)
+                RecipeOptions().recipe(given)
             with pytest.raises(InputError, match=said):
                 load_clicks(given, {})
 

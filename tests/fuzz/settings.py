@@ -15,8 +15,8 @@ import numpy as np
 from judge import Fault, call, check_holds, command, digests
 
 from coset.errors import InputError
+from coset.experiments.changes import changed
 from coset.experiments.recipe import load_recipe, shipped
-from coset.experiments.words import changed
 from coset.methods import from_json, known_methods
 from coset.planning.plan import Plan
 from coset.schema import Table
@@ -169,7 +169,7 @@ class Settings:
             words[0] = mutate.text(draw, words[0].encode()).decode(errors="replace")
         else:
             words[0] = words[0].partition("=")[0] + "=" + draw.choice(TOML_VALUES)
-        end, recipe = call(lambda: changed(recipe, None, words, False), (InputError,))
+        end, recipe = call(lambda: changed(recipe, words), (InputError,))
         if end == "taken":
             said: dict[str, dict[str, Any]] = {}
             for word in words:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coset.experiments.planned import traffic
+from coset.experiments.plan import traffic
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.mixed_dimension import MixedDimension

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coset.cli.given import columns_of
+from coset.cli.arguments import columns_of
 from coset.cli.options import (
     ItemAttributes,
     ItemColumn,
@@ -44,7 +44,7 @@ def inspect(
     """
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
-    from coset.experiments.words import Words, is_clicks, is_run, refuse_all_but_data
+    from coset.experiments.subject import RecipeOptions, is_clicks, is_run, refuse_all_but_data
     from coset.report import inspection
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
@@ -58,7 +58,7 @@ def inspect(
     refuse_all_but_data(data)
     clicks = is_clicks(data, columns)
     if dim is None:
-        dim = Words({} if clicks else columns).recipe(data).model.embedding_dim
+        dim = RecipeOptions({} if clicks else columns).recipe(data).model.embedding_dim
     if not clicks:
         show(look(DataSettings(data, **columns).load(), dim), as_json, inspection.inspection_table)
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coset.cli.given import changed_by, columns_of, load_or_twin, options_of, use_threads
+from coset.cli.arguments import columns_of, listed, numbers, options_of, use_threads
 from coset.cli.options import (
     Changes,
     CheckpointEvery,
@@ -36,7 +35,7 @@ from coset.cli.options import (
     UserAttributes,
     UserColumn,
 )
-from coset.cli.output import err, progress_bar, show
+from coset.cli.output import err, progress_bar, show, warn_of_twin
 from coset.errors import InputError
 from coset.files import path_of
 
@@ -86,9 +85,11 @@ def train(
     `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
     `coset train movielens-1m --plan plan.json`
     """
+    from coset.experiments import places
+    from coset.experiments.changes import changed
     from coset.experiments.planning import read_plan
     from coset.experiments.single import is_a_run, train_row
-    from coset.experiments.words import Words
+    from coset.experiments.subject import RecipeOptions
     from coset.report.runs import run_table
 
     if further:
@@ -120,16 +121,16 @@ def train(
         )
     if method is None and (budget is not None or collisions is not None):
         raise InputError(f"--{'collisions' if budget is None else 'budget'} needs a --method to size")
-    words = Words(
+    chosen = RecipeOptions(
         columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
         () if method is None else (method,), () if budget is None else (budget,),
         () if collisions is None else (collisions,), full_below, plan,
     )  # fmt: skip
-    recipe = words.recipe(subject)
-    recipe = changed_by(recipe, epochs, changes, tuning, first_seed=seed, seeds=1)
-    row = row or words.planned or method or recipe.rows[0].name
+    recipe = chosen.recipe(subject)
+    recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=1)
+    row = row or chosen.planned or method or recipe.rows[0].name
     recipe = replace(recipe, only=(row,))
-    out = out or Path("runs") / re.sub(r"[^\w.=%-]+", "-", f"{recipe.name}-{row}-seed-{seed}")
+    out = out or places.of_run(recipe.name, row, seed)
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
     with progress_bar("") as progress:
         loaded = recipe.load(out.parent, progress)
@@ -173,15 +174,15 @@ def _train_on(
     run: str, out: Path | None, epochs: int | None, changes: list[str], data: str | None, options: Options,
     threads: int, as_json: bool,
 ) -> None:  # fmt: skip
+    from coset.experiments import places
+    from coset.experiments.changes import changes_of_training
     from coset.experiments.single import train_on
-    from coset.experiments.words import changes_of_training
     from coset.report.runs import run_table
 
     if epochs is None:
         raise InputError("--continue needs --epochs, the number of further epochs")
     training = changes_of_training(epochs, changes)
-    place = Path(run).resolve()  # a run may be given as "."
-    out = out or place.parent / f"{place.name}-continued"
+    out = out or places.beside_run(Path(run), "continued")
     use_threads(threads)
     with progress_bar() as progress:
         metrics = train_on(Path(run), out, training, data=data, options=options, progress=progress)
@@ -225,24 +226,32 @@ def compare(
     `coset compare my.csv --methods all --budgets 470KB,240KB --seeds 3`,
     `coset compare criteo-kaggle-dlrm --row full --row "hashing"`
     """
+    from coset.experiments import places
+    from coset.experiments.changes import changed
     from coset.experiments.compare import compare as run
-    from coset.experiments.words import Words, is_recipe, listed, numbers
+    from coset.experiments.subject import RecipeOptions, is_recipe
+    from coset.experiments.twin import load_or_twin
     from coset.report import folder
     from coset.report.comparison import table
 
     wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
-    words = Words(
+    chosen = RecipeOptions(
         columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
         tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below,
     )  # fmt: skip
-    recipe = words.recipe(subject)
-    recipe = changed_by(recipe, epochs, changes, tuning, first_seed=seed, seeds=seeds)
+    recipe = chosen.recipe(subject)
+    recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=seeds)
     if row:
         recipe = replace(recipe, only=tuple(row))
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
     with progress_bar("") as progress:
-        recipe, data, notes = load_or_twin(recipe, is_recipe(subject), out, progress)
-    out = out or Path("runs") / (f"{recipe.name}-synthetic" if notes else recipe.name)
+        recipe, data, missing = load_or_twin(
+            recipe, places.for_preparing(out), progress, allowed=is_recipe(subject)
+        )  # fmt: skip
+    if missing is not None:
+        warn_of_twin(missing.source, missing.why)
+    notes = () if missing is None else (missing.note,)
+    out = out or places.of_comparison(recipe.name, missing is not None)
     use_threads(threads)
     with progress_bar() as progress:
         results = run(recipe, out, data, options=options, progress=progress, notes=notes)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coset.errors import bounded
@@ -75,6 +77,15 @@ def fail(sentence: str) -> NoReturn:
     """Print what is wrong in one sentence, and end with code 2."""
     print(f"coset: {bounded(' '.join(sentence.split()))}", file=sys.stderr)
     sys.exit(2)
+
+
+def warn_of_twin(source: str, why: str) -> None:
+    """Say that a synthetic data set takes the place of one that is not at hand, and how to get that one."""
+    text = (
+        f"{source} is not at hand, so this runs on its [bold]synthetic[/bold] twin: every figure and picture below is "
+        f"about made-up ratings.\n\n[dim]{escape(why)}[/dim]"
+    )
+    err.print(Panel(text, title="SYNTHETIC DATA", border_style="yellow"))
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coset.cli.given import changed_by, columns_of, load_or_twin, use_threads
+from coset.cli.arguments import columns_of, listed, use_threads
 from coset.cli.options import (
     Changes,
     ClickModelName,
@@ -29,7 +28,7 @@ from coset.cli.options import (
     UserAttributes,
     UserColumn,
 )
-from coset.cli.output import err, progress_bar, show
+from coset.cli.output import err, progress_bar, show, warn_of_twin
 
 
 def plan(
@@ -66,9 +65,12 @@ def plan(
     Examples: `coset plan movielens-1m --budget 240KB -o plan.json`,
     `coset plan PREPARED --budget 25% --optimizer row_wise_adagrad --out plans/mine`
     """
-    from coset.experiments.planned import make_plan
+    from coset.experiments import places
+    from coset.experiments.changes import changed
+    from coset.experiments.plan import make_plan
     from coset.experiments.planning import Planning
-    from coset.experiments.words import Words, is_recipe, listed
+    from coset.experiments.subject import RecipeOptions, is_recipe
+    from coset.experiments.twin import load_or_twin
     from coset.files import check_writable
     from coset.report.plan_picture import picture
     from coset.report.plan_table import plan_table
@@ -79,12 +81,15 @@ def plan(
     for path in written:
         check_writable(path)
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
-    recipe = changed_by(Words(columns, schema, model, dim).recipe(subject), epochs, changes, False, seed, None)
+    recipe = RecipeOptions(columns, schema, model, dim).recipe(subject)
+    recipe = changed(recipe, changes or (), epochs=epochs, first_seed=seed)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
+    beside = places.for_preparing(out)
     with progress_bar("") as progress:
-        recipe, data, _ = load_or_twin(recipe, is_recipe(subject), out, progress)
+        recipe, data, missing = load_or_twin(recipe, beside, progress, allowed=is_recipe(subject))
+    if missing is not None:
+        warn_of_twin(missing.source, missing.why)
     use_threads(threads)
-    beside = Path("runs") if out is None else out.parent
     with progress_bar() as progress:
         chosen, found = make_plan(recipe, data, budget, how, beside, progress)
     if output is not None:
@@ -111,12 +116,11 @@ def compress(
 
     Examples: `coset compress runs/mine --budget 1MB`, `coset compress runs/mine --budget 25% --finetune 1`
     """
+    from coset.experiments import places
     from coset.experiments.compress import compress_run
     from coset.report.compression import compression_tables
 
-    said = "compressed" if budget is None else re.sub(r"[^\w.%]+", "-", budget)
-    place = run.resolve()  # a run may be given as "."
-    out = out or place.parent / f"{place.name}-{said}"
+    out = out or places.beside_run(run, budget or "compressed")
     use_threads(threads)
     with progress_bar("") as progress:
         found = compress_run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from coset import settings
 from coset.errors import InputError, Unsuitable
-from coset.experiments.planning import Planning
+from coset.experiments.planning import Calibration, Planning
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Row, RowSettings
@@ -30,9 +30,7 @@ TABLES = 6
 _ROUNDS = 8
 
 
-def calibration(
-    recipe: Recipe, data: Any, beside: Path, progress: Progress | None = None
-) -> Callable[[Any, Planning], dict[str, Curve]]:
+def calibration(recipe: Recipe, data: Any, beside: Path, progress: Progress | None = None) -> Calibration:
     """`calibrate` for any model and choice, each measured once."""
 
     @cache

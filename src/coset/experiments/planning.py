@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -70,6 +70,10 @@ class Planning:
         return settings.make(Planning, said, where)
 
 
+Calibration = Callable[[Any, Planning], Mapping[str, Curve]]
+"""Measures the losses of the tables of a model, for plans that may choose from these."""
+
+
 class Plans:
     """The best plans for models of a recipe. What those of one model share, whatever their budgets, is found once.
 
@@ -83,16 +87,17 @@ class Plans:
         self._planners: dict[tuple[Any, Planning], Planner] = {}
 
     def best(
-        self, model: Any, training: Any, budget: int, how: Planning, curves: Mapping[str, Curve] | None = None
+        self, model: Any, training: Any, budget: int, how: Planning, calibrated: Calibration | None = None
     ) -> Plan:
-        """The best plan within a budget.
+        """The best plan within a budget; where `how` asks for calibration, it is made again by measured losses.
 
         Args:
             model: what the recipe calls its model, with the largest dim that the plan may choose.
             training: that the plan is for.
             budget: bytes of the whole model, as results count them.
             how: what it may choose from.
-            curves: of losses that were measured, by table.
+            calibrated: measures the losses, by short trainings, once it is known that a plan within the budget exists;
+                without it the plan goes by losses that are predicted.
 
         Raises:
             InfeasibleBudget: below the smallest model there is; the message says how large that is.
@@ -103,7 +108,11 @@ class Plans:
         try:
             if how.alpha is not None:
                 return _by_alpha(self._tables(model), budget, how.alpha, besides(self._recipe, model, self._encoded))
-            return self._planner(model, how).plan(budget, curves)
+            planner = self._planner(model, how)
+            plan = planner.plan(budget)
+            if not how.calibrate or calibrated is None:
+                return plan
+            return planner.plan(budget, calibrated(model, how))
         except InfeasibleBudget as error:
             raise InfeasibleBudget(f"{error}{self._recipe.way_out(model)}", error.floor) from None
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, MissingAttributes, Unsuitable, unknown
-from coset.experiments.planning import Planning, Plans, besides, check_optimizer, read_plan
+from coset.experiments.planning import Calibration, Planning, Plans, besides, check_optimizer, read_plan
 from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
 from coset.sizes import budget_bytes
-
-Calibration = Callable[[Any, Planning], Any]
-"""Measures what a plan for a model may choose from."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +132,7 @@ def _planned(
         return plan.fitted(recipe.tables(model, encoded), besides(recipe, model, encoded))
     how = Planning.of(given.plan, "plan")
     assert limit is not None
-    plan = plans.best(case.model, training, limit, how)  # nothing is trained for a row that is left out
-    if how.calibrate and calibrated is not None:
-        plan = plans.best(case.model, training, limit, how, calibrated(case.model, how))
-    return plan
+    return plans.best(case.model, training, limit, how, calibrated)
 
 
 def _calibrates(given: RowSettings) -> bool:

@@ -21,7 +21,7 @@ _BAR = 24
 
 
 def plan_table(found: Mapping[str, Any]) -> Group:
-    """What `coset.experiments.planned.described` gave, for the terminal."""
+    """What `coset.experiments.plan.described` gave, for the terminal."""
     about = found[ABOUT]
     label = "SYNTHETIC DATA: " if about["synthetic"] else ""
     grid = Grid(

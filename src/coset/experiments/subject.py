@@ -1,8 +1,8 @@
-"""From the words of a command line to the recipe that they stand for."""
+"""What the first argument of a command names: a recipe, a run, data of clicks or of ratings; and the recipe to make of
+it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 from coset.data.clicks.logs import BUILT_IN, TWIN, is_log
 from coset.data.shards import is_given
-from coset.documents import Malformed, parse_toml
-from coset.errors import InputError, brief, unknown
+from coset.errors import InputError, unknown
 from coset.experiments.planning import read_plan
 from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
 from coset.experiments.task import RowSettings
@@ -23,7 +22,7 @@ _LARGEST_PLAN = 1 << 24
 
 
 @dataclass(frozen=True)
-class Words:
+class RecipeOptions:
     """What may be said besides the name of a recipe or of data.
 
     Args:
@@ -179,100 +178,3 @@ def is_clicks(subject: str, columns: Mapping[str, Any]) -> bool:
     if subject in CLICKS or (folder / "prepared.json").exists() or (folder / "prepare.json").exists():
         return True
     return not any(columns.values()) and is_log(subject)
-
-
-def changed(recipe: Any, epochs: int | None, changes: Sequence[str], tuning: bool) -> Any:
-    """The recipe with other epochs, a slice of the training part in place of validation, and fields written as
-    `section.field=value`.
-
-    Raises:
-        InputError: a change that is not written so, or that the recipe does not know.
-    """
-    if epochs is not None:
-        recipe = recipe.override("training", {"epochs": epochs})
-    if tuning:
-        if "split" not in recipe.sections:
-            raise InputError(
-                "--tuning splits ratings again; prepared clicks have the parts that they were prepared with"
-            )
-        recipe = recipe.override("split", {"tuning": 0.05})
-    for change in changes:
-        section, name, value = _change(change)
-        recipe = recipe.override(section, {name: value})
-    return recipe
-
-
-def changes_of_training(epochs: int, changes: Sequence[str]) -> dict[str, Any]:
-    """What differs from the training of a run that is trained on.
-
-    Raises:
-        InputError: a change that is not written `training.field=value`.
-    """
-    found: dict[str, Any] = {"epochs": epochs}
-    for change in changes:
-        section, name, value = _change(change)
-        if section != "training" or name == "epochs":
-            raise InputError(
-                f"--set {brief(change, quoted=False)}: a run that is trained on keeps its data, its split and its "
-                f"model; of its training, all but the epochs may be set, which --epochs says"
-            )
-        found[name] = value
-    return found
-
-
-def _change(change: str) -> tuple[str, str, Any]:
-    key, equals, value = change.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (equals and dot):
-        raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {brief(change)}")
-    return section, name, _value(value.strip(), change)
-
-
-def _value(text: str, change: str) -> Any:
-    where = f"--set {' '.join(brief(change, quoted=False).split())}"
-    try:
-        found = parse_toml(f"value = {text}", where)
-    except Malformed:
-        return text
-    if len(found) > 1:
-        raise InputError(f"{where}: says more than one value; write a --set for each")
-    return found["value"]
-
-
-def listed(text: str | None) -> list[str]:
-    """The parts of a list with commas."""
-    if text is None:
-        return []
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise InputError(f"a list with commas has an empty place: {text!r}")
-    return parts
-
-
-def numbers(text: str | None) -> list[int]:
-    """The whole numbers in a list with commas."""
-    parts = listed(text)
-    if wrong := [part for part in parts if not part.isdecimal()]:
-        raise InputError(f"{wrong[0]!r} is no whole number")
-    return [int(part) for part in parts]
-
-
-def checkpoints(every: str | None, keep: int | None) -> dict[str, Any]:
-    """When checkpoints are taken and how many are kept, as fields of `Saving`.
-
-    Example:
-        >>> checkpoints("500", 3), checkpoints("10min", None)
-        ({'steps': 500, 'minutes': None, 'keep': 3}, {'steps': None, 'minutes': 10.0})
-    """
-    found: dict[str, Any] = {}
-    if every is not None:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|s)?", every.strip())
-        if not match or (match[2] is None and not match[1].isdecimal()):
-            raise InputError(
-                f"--checkpoint-every is a number of steps, as 1000, or a time, as 10min or 30s, not {every!r}"
-            )
-        if match[2] is None:
-            found = {"steps": int(match[1]), "minutes": None}
-        else:
-            found = {"steps": None, "minutes": float(match[1]) / (60 if match[2] == "s" else 1)}
-    return found if keep is None else {**found, "keep": keep}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coset import ledger
-from coset.experiments.calibrate import calibrate
+from coset.experiments.calibrate import calibration
 from coset.experiments.planning import ABOUT, Planning, Plans
 from coset.experiments.progress import Progress
 from coset.methods.full import Full
@@ -35,11 +35,8 @@ def make_plan(
     """
     encoded = recipe.encoded(data, recipe.first_seed)
     limit = budget_bytes(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
-    plans = Plans(recipe, encoded)
-    plan = plans.best(recipe.model, recipe.training, limit, how)  # raises, before anything is trained, if there is none
-    if how.calibrate:
-        curves = calibrate(recipe, recipe.model, data, how, beside, progress)
-        plan = plans.best(recipe.model, recipe.training, limit, how, curves)
+    measures = calibration(recipe, data, beside, progress)
+    plan = Plans(recipe, encoded).best(recipe.model, recipe.training, limit, how, measures)
     return plan, described(recipe, data, encoded, plan, how.calibrate)
 
 

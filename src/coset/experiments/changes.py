@@ -1,0 +1,80 @@
+"""Changes to a recipe, or to the training of a run, written as `section.field=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from coset.documents import Malformed, parse_toml
+from coset.errors import InputError, brief
+
+
+def changed(
+    recipe: Any, changes: Sequence[str] = (), *, epochs: int | None = None, tuning: bool = False,
+    first_seed: int | None = None, seeds: int | None = None,
+) -> Any:  # fmt: skip
+    """The recipe with what is given in place of what it says.
+
+    Args:
+        changes: fields, each written as `section.field=value`.
+        epochs: of training.
+        tuning: whether a slice of the training part takes the place of the validation part.
+        first_seed, seeds: which seeds, and how many.
+
+    Raises:
+        InputError: a change that is not written so, or that the recipe does not know.
+    """
+    if first_seed is not None:
+        recipe = replace(recipe, first_seed=first_seed)
+    if seeds is not None:
+        recipe = replace(recipe, seeds=seeds)
+    if epochs is not None:
+        recipe = recipe.override("training", {"epochs": epochs})
+    if tuning:
+        if "split" not in recipe.sections:
+            raise InputError(
+                "--tuning splits ratings again; prepared clicks have the parts that they were prepared with"
+            )
+        recipe = recipe.override("split", {"tuning": 0.05})
+    for change in changes:
+        section, name, value = _change(change)
+        recipe = recipe.override(section, {name: value})
+    return recipe
+
+
+def changes_of_training(epochs: int, changes: Sequence[str]) -> dict[str, Any]:
+    """What differs from the training of a run that is trained on.
+
+    Raises:
+        InputError: a change that is not written `training.field=value`.
+    """
+    found: dict[str, Any] = {"epochs": epochs}
+    for change in changes:
+        section, name, value = _change(change)
+        if section != "training" or name == "epochs":
+            raise InputError(
+                f"--set {brief(change, quoted=False)}: a run that is trained on keeps its data, its split and its "
+                f"model; of its training, all but the epochs may be set, which --epochs says"
+            )
+        found[name] = value
+    return found
+
+
+def _change(change: str) -> tuple[str, str, Any]:
+    key, equals, value = change.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot):
+        raise InputError(f"--set is written section.field=value, as training.l2=0.02, not {brief(change)}")
+    return section, name, _value(value.strip(), change)
+
+
+def _value(text: str, change: str) -> Any:
+    where = f"--set {' '.join(brief(change, quoted=False).split())}"
+    try:
+        found = parse_toml(f"value = {text}", where)
+    except Malformed:
+        return text
+    if len(found) > 1:
+        raise InputError(f"{where}: says more than one value; write a --set for each")
+    return found["value"]
