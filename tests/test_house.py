@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,41 @@ def order_faults(path: Path, tree: ast.Module) -> list[str]:
     return faults
 
 
+def modules() -> dict[str, Path]:
+    """The file of every module."""
+    names = {path: ("coset", *path.relative_to(SOURCE).with_suffix("").parts) for path in FILES}
+    return {".".join(parts).removesuffix(".__init__"): path for path, parts in names.items()}
+
+
+def neighbours(path: Path, tree: ast.Module, known: Mapping[str, Path]) -> set[Path]:
+    """The other files of its room that a file imports, wherever it does so, for types alone included."""
+    found = set()
+    for _, name in imported(path, tree):
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        if name and room_of(known[name]) == room_of(path):
+            found.add(known[name])
+    return found - {path}
+
+
+def circles(graph: Mapping[Path, Set[Path]]) -> list[str]:
+    """Files that import each other, a line for each circle: the way from one of them back to it."""
+    found, done = [], set[Path]()
+
+    def walk(way: list[Path]) -> None:
+        for other in sorted(graph[way[-1]]):
+            if other in way:
+                found.append(" → ".join(map(name_of, [*way[way.index(other) :], other])))
+            elif other not in done:
+                walk([*way, other])
+        done.add(way[-1])
+
+    for path in sorted(graph):
+        if path not in done:
+            walk([path])
+    return found
+
+
 def safety_faults(path: Path, tree: ast.Module) -> list[str]:
     """Whatever in a file could run code that came with data."""
     faults = []
@@ -149,6 +184,32 @@ def test_room(path: Path) -> None:
     if room != "kernels":
         numba = [line for line, module in imported(path, tree) if module.split(".")[0] == "numba"]
         assert numba == [], "only kernels/ imports numba"
+
+
+def test_no_files_of_a_room_import_each_other() -> None:
+    known = modules()
+    graph = {path: neighbours(path, tree_of(path), known) for path in FILES}
+    graph[SOURCE / "methods" / "module.py"] -= {SOURCE / "methods" / "base.py"}  # a method and what it builds
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize(
+    ("third", "circle"),
+    [
+        ("from coset.methods.base import Method", ["base", "rows", "full", "base"]),
+        ("if TYPE_CHECKING:\n    from coset.methods import base", ["base", "rows", "full", "base"]),
+        ("def later():\n    from .rows import Rows", ["rows", "full", "rows"]),
+        ("from coset.tables import Embedding", []),  # of another room, which the order refuses
+        ("import torch", []),
+    ],
+)
+def test_circles_are_seen(third: str, circle: list[str]) -> None:
+    """The check itself sees a circle of any length, and imports wherever they stand."""
+    codes = {"base": "from coset.methods.rows import Rows", "rows": "from coset.methods import full", "full": third}
+    files = {SOURCE / "methods" / f"{name}.py": ast.parse(code) for name, code in codes.items()}
+    known = modules()
+    found = circles({path: neighbours(path, tree, known) & files.keys() for path, tree in files.items()})
+    assert found == ([" → ".join(f"methods/{name}.py" for name in circle)] if circle else [])
 
 
 @pytest.mark.parametrize(

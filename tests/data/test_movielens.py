@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from coset.data import download as fetching
 from coset.data import files, finding, movielens
+from coset.data.loading import load_ratings
 from coset.data.movielens import DataNotFound, available, load_movielens, locate
 from coset.data.packed import Stream
-from coset.data.ratings import load_ratings, read_ratings
+from coset.data.ratings import read_ratings
 from coset.data.settings import SplitSettings
 from coset.errors import InputError
 

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coset.data import ratings as room
-from coset.data.ratings import DATASETS, Ratings, load_ratings
+from coset.data.loading import DATASETS, load_ratings
+from coset.data.ratings import Ratings
 from coset.errors import InputError
 
 CSV = "userId,movieId,rating\n1,10,5\n2,20,3\n"
@@ -193,7 +193,7 @@ def test_flags_do_not_go_with_a_built_in_name() -> None:
 def test_a_built_in_name_wins_over_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "movielens-1m")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(room, "DATASETS", {"movielens-1m": lambda timed: tiny()})
+    monkeypatch.setattr("coset.data.loading.DATASETS", {"movielens-1m": lambda timed: tiny()})
     assert load_ratings("movielens-1m").name == "tiny"
     assert load_ratings("./movielens-1m").items.tolist() == [10, 20]
 

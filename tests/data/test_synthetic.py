@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from coset.data import synthetic
-from coset.data.ratings import Ratings, load_ratings
+from coset.data.loading import load_ratings
+from coset.data.ratings import Ratings
 from coset.data.synthetic import noise_floor, synthetic_ratings
 from coset.errors import InputError
 

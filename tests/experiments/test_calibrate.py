@@ -15,7 +15,7 @@ from coset.data import load_ratings
 from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.experiments.calibrate import TABLES, _digest, _fitted, _one_by_one, calibrate
-from coset.experiments.planning import Planning
+from coset.experiments.plan_choices import Planning
 from coset.experiments.ratings import RatingsRecipe
 from coset.experiments.task import Row, RowSettings
 from coset.methods import Method

@@ -68,7 +68,7 @@ def plan(
     from coset.experiments import places
     from coset.experiments.changes import changed
     from coset.experiments.plan import make_plan
-    from coset.experiments.planning import Planning
+    from coset.experiments.plan_choices import Planning
     from coset.experiments.subject import RecipeOptions, is_recipe
     from coset.experiments.twin import load_or_twin
     from coset.files import check_writable

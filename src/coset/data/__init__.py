@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coset.data.attributes import Attributes
     from coset.data.encoded import Encoded, encode, look_up
+    from coset.data.loading import DATASETS, load_ratings
     from coset.data.movielens import DataNotFound, available, load_movielens
-    from coset.data.ratings import DATASETS, Ratings, load_ratings
+    from coset.data.ratings import Ratings
     from coset.data.splits import Split, ordered_split, random_split
     from coset.data.synthetic import synthetic_ratings
     from coset.data.vocabulary import Vocabulary
 
 _HOMES = {
     "Attributes": "attributes",
-    "DATASETS": "ratings",
+    "DATASETS": "loading",
     "DataNotFound": "movielens",
     "Encoded": "encoded",
     "Ratings": "ratings",
@@ -28,7 +29,7 @@ _HOMES = {
     "available": "movielens",
     "encode": "encoded",
     "load_movielens": "movielens",
-    "load_ratings": "ratings",
+    "load_ratings": "loading",
     "look_up": "encoded",
     "ordered_split": "splits",
     "random_split": "splits",

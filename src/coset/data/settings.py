@@ -10,7 +10,8 @@ import numpy as np
 from coset import settings
 from coset.data.attributes import rows_by_id
 from coset.data.encoded import Encoded, encode
-from coset.data.ratings import Ratings, load_ratings
+from coset.data.loading import load_ratings
+from coset.data.ratings import Ratings
 from coset.data.splits import Split, last_split, ordered_split, random_split, time_split
 from coset.data.vocabulary import Order
 from coset.errors import InputError

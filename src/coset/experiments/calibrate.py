@@ -12,7 +12,7 @@ from typing import Any
 
 from coset import settings
 from coset.errors import InputError, Unsuitable
-from coset.experiments.planning import Calibration, Planning
+from coset.experiments.plan_choices import Calibration, Planning
 from coset.experiments.progress import Progress, Silent, counted
 from coset.experiments.rows import resolve
 from coset.experiments.task import Options, Recipe, Row, RowSettings

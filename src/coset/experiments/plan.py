@@ -9,7 +9,8 @@ import numpy as np
 
 from coset import ledger
 from coset.experiments.calibrate import calibration
-from coset.experiments.planning import ABOUT, Planning, Plans
+from coset.experiments.plan_choices import Planning
+from coset.experiments.planning import ABOUT, Plans
 from coset.experiments.progress import Progress
 from coset.methods.full import Full
 from coset.planning.plan import Plan, own_bytes, state_bytes

@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-from coset import ledger, settings
+from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
+from coset.experiments.plan_choices import Calibration, Planning
+from coset.experiments.task import Recipe
 from coset.files import path_of, read_json
 from coset.ledger import TableOptimizer
 from coset.planning.alpha import alpha_rule
-from coset.planning.curves import Curve
 from coset.planning.offer import rounded
 from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import Planner, predicted_losses
 from coset.schema import Table
 from coset.sizes import format_size
 
-if TYPE_CHECKING:
-    from coset.experiments.task import Recipe
-
 ABOUT = "about"
 """Where `coset plan --json` says, beside the plan, what it is for."""
-
-
-@dataclass(frozen=True)
-class Planning:
-    """What a plan may choose from.
-
-    Args:
-        methods: names of methods; those that the planner takes by itself, by default.
-        embedding_dims: dims of the model; by default all that its kind of recipe allows.
-        optimizer: that the recipe trains with, one of `coset.optimizers`, whose state is within the budget, too.
-        calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
-        alpha: no choice by losses, but the alpha-power rule by table with this exponent (`coset.planning.alpha`).
-    """
-
-    methods: tuple[str, ...] = ()
-    embedding_dims: tuple[int, ...] = ()
-    optimizer: str | None = None
-    calibrate: bool = False
-    alpha: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.alpha is not None and (self.methods or self.embedding_dims or self.optimizer or self.calibrate):
-            raise InputError(
-                "a plan by alpha follows a rule: leave out methods, embedding_dims, optimizer and calibrate"
-            )
-
-    @staticmethod
-    def of(said: Any, where: str) -> Planning:
-        """What a recipe says: `true`, or a table of fields.
-
-        Raises:
-            InputError: anything else; the message begins with `where`.
-
-        Example:
-            >>> Planning.of({"methods": ["full", "low_rank"]}, "plan").methods
-            ('full', 'low_rank')
-        """
-        if said is True:
-            return Planning()
-        if not isinstance(said, Mapping):
-            raise InputError(
-                f"{where} must be true, a table of what it may choose from, or the name of a file, not {said!r}"
-            )
-        return settings.make(Planning, said, where)
-
-
-Calibration = Callable[[Any, Planning], Mapping[str, Curve]]
-"""Measures the losses of the tables of a model, for plans that may choose from these."""
 
 
 class Plans:

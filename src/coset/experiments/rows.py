@@ -8,7 +8,8 @@ from typing import Any
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, MissingAttributes, Unsuitable, unknown
-from coset.experiments.planning import Calibration, Planning, Plans, besides, check_optimizer, read_plan
+from coset.experiments.plan_choices import Calibration, Planning
+from coset.experiments.planning import Plans, besides, check_optimizer, read_plan
 from coset.experiments.task import Group, Recipe, Row, RowSettings, overridden
 from coset.methods import Method, method_class
 from coset.planning.plan import Plan

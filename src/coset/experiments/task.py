@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 from coset import settings
 from coset.data.vocabulary import Order
 from coset.errors import InputError, unknown
-from coset.experiments.planning import Planning
+from coset.experiments.plan_choices import Planning
 from coset.experiments.progress import Progress
 from coset.methods import Method
 from coset.planning.plan import Plan
@@ -44,7 +44,7 @@ class RowSettings:
         method: one method for all tables, sized by `budgets` or `collisions`: a name, or a table with its fixed fields.
         budgets: bytes of the whole model, one row each.
         collisions: ids for each row of the largest component, one row of the comparison each.
-        plan: a file with a plan; or `true`, or what it may choose from (see `coset.experiments.planning.Planning`),
+        plan: a file with a plan; or `true`, or what it may choose from (see `coset.experiments.plan_choices.Planning`),
             for a plan of its own within each of `budgets`.
         full_below: tables of fewer ids than this stay full; goes with `method`.
         embedding_dims: dims of the model, one row each.

@@ -5,19 +5,31 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import Protocol, TypeVar, overload
 
 from coset import settings
 from coset.errors import InfeasibleBudget
 from coset.schema import Table
 
-if TYPE_CHECKING:
-    from coset.methods.base import Method
 
-M = TypeVar("M", bound="Method")
+class Sized(Protocol):
+    """What sizes are told of: a method."""
+
+    @property
+    def name(self) -> str:
+        """That it is registered by."""
+
+    def bytes(self, table: Table) -> int:
+        """Bytes of all that is stored for a table."""
+
+    def vector_shape(self, table: Table) -> tuple[int, ...]:
+        """Shape of what one id gives."""
 
 
-def vector_bytes(method: Method, table: Table) -> int:
+M = TypeVar("M", bound=Sized)
+
+
+def vector_bytes(method: Sized, table: Table) -> int:
     """Bytes of what one id of `table` gives."""
     return prod(method.vector_shape(table)) * table.dtype.itemsize
 

@@ -22,7 +22,8 @@ import torch
 
 from coset import ledger, settings
 from coset.data.encoded import Encoded, look_up
-from coset.data.ratings import DATASETS, Ratings
+from coset.data.loading import DATASETS
+from coset.data.ratings import Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
 from coset.data.shards import is_given
 from coset.data.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ import pytest
 from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
 from coset.data.clicks.prepare import prepare
 from coset.data.ids import plain
-from coset.data.ratings import load_ratings
+from coset.data.loading import load_ratings
 from coset.errors import InputError
 from coset.kernels import parse
 from coset.kernels.instants import DATE, STEPS, instants
