@@ -77,6 +77,7 @@ types: $(STAMP)
 	$(RUN) -m mypy
 
 docs: $(STAMP)
+	$(RUN) -m tools.public_names
 	$(RUN) -m tools.methods_page > docs/methods.md.new
 	mv docs/methods.md.new docs/methods.md
 	$(RUN) -m tools.benchmarks_page > docs/benchmarks.md.new

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from coset.ledger import TableOptimizer
+from coset.ledger import TableOptimizerName
 from coset.planning.plan import Plan
 
 Coset = Callable[..., Any]
@@ -149,7 +149,7 @@ def test_a_plan_is_for_the_optimizer_that_trains(coset: Coset, csv: Path, traine
     assert said in coset("compare", "mine.toml").sentence
 
 
-@pytest.mark.parametrize("named", get_args(TableOptimizer))
+@pytest.mark.parametrize("named", get_args(TableOptimizerName))
 def test_click_models_are_planned_with_the_optimizer_that_trains(coset: Coset, clicks: Any, named: str) -> None:
     words = ("plan", clicks.folder, *SMALL, "--budget", "3KB", "--optimizer", named, "--json")
     found = coset(*words, "--set", f"training.optimizer={named}")

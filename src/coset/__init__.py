@@ -6,10 +6,19 @@ table is stored. Every method is here by its class name; all names are handed on
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from coset.lazy import handing_on
+
 if TYPE_CHECKING:
+    from coset import data as data
+    from coset import ledger as ledger
+    from coset import methods as methods
+    from coset import models as models
+    from coset import optimizers as optimizers
+    from coset import planning as planning
+    from coset import tables as tables
+    from coset import testing as testing
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
     from coset.planning.compress import compress_
@@ -20,25 +29,6 @@ if TYPE_CHECKING:
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Component": "schema",
-    "Embedding": "tables",
-    "EmbeddingBag": "tables",
-    "EmbeddingBagCollection": "tables",
-    "EmbeddingCollection": "tables",
-    "Ledger": "ledger",
-    "Method": "methods",
-    "Plan": "planning.plan",
-    "Table": "schema",
-    "compress_": "planning.compress",
-    "expand_": "planning.expand",
-    "measure": "ledger",
-    "method": "methods",
-    "plan": "planning.planner",
-    "predict": "ledger",
-    "registered": "methods",
-}
 
 __all__ = [
     "Component",
@@ -59,15 +49,73 @@ __all__ = [
     "registered",
 ]
 
+# -- made by `make docs` of the registered methods --
+if TYPE_CHECKING:
+    from coset.methods import (
+        AttributePartitions,
+        Blocks,
+        Bloom,
+        ChineseRemainder,
+        DeepHash,
+        FeatureGeneration,
+        Full,
+        GeneralizedQuotientRemainder,
+        HashEmbedding,
+        Hashing,
+        LowRank,
+        MixedDimension,
+        PathBased,
+        QuotientRemainder,
+        Robe,
+        TensorTrain,
+    )
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOMES:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif name[0].isupper():  # a method's class; only these are capitalised
-        value = getattr(import_module(f"{__name__}.methods"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+__all__ += [
+    "AttributePartitions",
+    "Blocks",
+    "Bloom",
+    "ChineseRemainder",
+    "DeepHash",
+    "FeatureGeneration",
+    "Full",
+    "GeneralizedQuotientRemainder",
+    "HashEmbedding",
+    "Hashing",
+    "LowRank",
+    "MixedDimension",
+    "PathBased",
+    "QuotientRemainder",
+    "Robe",
+    "TensorTrain",
+]
+# -- end --
+
+_ROOMS = ("data", "ledger", "methods", "models", "optimizers", "planning", "tables", "testing")
+_HOMES = dict.fromkeys(__all__, "methods") | {
+    "Component": "schema",
+    "Embedding": "tables",
+    "EmbeddingBag": "tables",
+    "EmbeddingBagCollection": "tables",
+    "EmbeddingCollection": "tables",
+    "Ledger": "ledger",
+    "Plan": "planning.plan",
+    "Table": "schema",
+    "compress_": "planning.compress",
+    "expand_": "planning.expand",
+    "measure": "ledger",
+    "plan": "planning.planner",
+    "predict": "ledger",
+    **dict.fromkeys(_ROOMS, ""),
+}
+
+
+def _method_of_another_package(name: str) -> Any:
+    if name[0].isupper():  # only classes of methods are capitalised
+        from coset import methods
+
+        return getattr(methods, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # to a type checker, only the names above are there
+    __getattr__, __dir__ = handing_on(__name__, _HOMES, _method_of_another_package)

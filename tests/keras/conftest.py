@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the backends say while they are imported is their own matter
     import keras
 
-    from coset.keras import CompositionalEmbedding, HashEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+    from coset.keras import CompositionalEmbedding, HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
 
 HERE = Path(__file__).parent
 
@@ -58,9 +58,9 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
             "scheme": "chinese_remainder",
         },
     ),
-    "hash remainder": (HashEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25}),
+    "hash remainder": (HashingEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25}),
     "hash": (
-        HashEmbedding,
+        HashingEmbedding,
         {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25, "hash": "multiply_shift", "seed": 7},
     ),
     "low rank": (LowRankEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "rank": 3}),

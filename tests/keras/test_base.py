@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from coset.keras import HashEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+from coset.keras import HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
 
 IDS = np.array([[0, 1, 9, 10], [39, 40, 99, 100]], dtype=np.int32)
 
@@ -229,7 +229,7 @@ def test_one_seed_gives_one_layer(make: Any, to_numpy: Any) -> None:
         (lambda: QREmbedding(["a", "b", "a"], 8, 2), "expected every word once, but 'a' came more than once"),
         (lambda: MDEmbedding([2, 3], [4, 2], -1), "embedding_dim must be a positive integer, not -1"),
         (lambda: LowRankEmbedding(10, True, 1), "embedding_dim must be a positive integer, not True"),
-        (lambda: HashEmbedding([], 8, 2), "empty"),
+        (lambda: HashingEmbedding([], 8, 2), "empty"),
     ],
 )
 def test_bad_arguments(build: Callable[[], Any], message: str) -> None:

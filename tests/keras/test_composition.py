@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from coset.keras import CompositionalEmbedding, HashEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+from coset.keras import CompositionalEmbedding, HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
 
 N = 100_000
 
@@ -18,7 +18,7 @@ N = 100_000
         lambda: QREmbedding(N, 16, 400, "add", std=0.2),
         lambda: QREmbedding(N, 16, 400, "concat", std=0.2),
         lambda: CompositionalEmbedding(N, 16, [2000, 10, 10], std=0.2),
-        lambda: HashEmbedding(N, 16, 4000, "multiply_shift", std=0.2),
+        lambda: HashingEmbedding(N, 16, 4000, "multiply_shift", std=0.2),
         lambda: LowRankEmbedding(N, 16, 4, std=0.2),
         lambda: MDEmbedding([1000, N - 1000], [16, 4], 16, std=0.2),
     ],

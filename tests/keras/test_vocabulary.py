@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from coset.keras import Vocabulary
+from coset.keras import WordVocabulary
 
 
 def test_the_id_is_the_place() -> None:
-    found = Vocabulary(["b", "a"]).lookup([["a"], ["b"]])
+    found = WordVocabulary(["b", "a"]).lookup([["a"], ["b"]])
     assert found.tolist() == [[1], [0]]
     assert found.dtype == np.int32
-    assert Vocabulary([30, 10]).lookup(np.array([10, 30], dtype=np.int64)).tolist() == [1, 0]
-    assert Vocabulary(np.array(["b", "a"])).lookup(np.array([b"a", b"b"])).tolist() == [1, 0]
-    assert Vocabulary(["ä"]).lookup(np.array(["ä".encode()], dtype=object)).tolist() == [0]
+    assert WordVocabulary([30, 10]).lookup(np.array([10, 30], dtype=np.int64)).tolist() == [1, 0]
+    assert WordVocabulary(np.array(["b", "a"])).lookup(np.array([b"a", b"b"])).tolist() == [1, 0]
+    assert WordVocabulary(["ä"]).lookup(np.array(["ä".encode()], dtype=object)).tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_the_id_is_the_place() -> None:
     ],
 )
 def test_strings_in_every_form(words: Any) -> None:
-    vocabulary = Vocabulary(words)
+    vocabulary = WordVocabulary(words)
     assert vocabulary.words == ("b", "ä")
     assert all(type(word) is str for word in vocabulary.words)
     for asked in (words, ["b", "ä"], [b"b", "ä".encode()]):
@@ -46,7 +46,7 @@ def test_strings_in_every_form(words: Any) -> None:
     ],
 )
 def test_whole_numbers_in_every_form(words: Any) -> None:
-    vocabulary = Vocabulary(words)
+    vocabulary = WordVocabulary(words)
     assert vocabulary.words == (3, -1)
     assert all(type(word) is int for word in vocabulary.words)
     for asked in (words, [3, -1], np.array([3.0, -1.0])):
@@ -57,22 +57,22 @@ def test_whole_numbers_in_every_form(words: Any) -> None:
 
 def test_tensors_are_words(backend: str) -> None:
     numbers = keras.ops.convert_to_tensor(np.array([3, 1], dtype=np.int32))
-    assert Vocabulary(numbers).words == Vocabulary(list(numbers)).words == (3, 1)
-    assert Vocabulary([3, 1]).lookup(numbers).tolist() == [0, 1]
+    assert WordVocabulary(numbers).words == WordVocabulary(list(numbers)).words == (3, 1)
+    assert WordVocabulary([3, 1]).lookup(numbers).tolist() == [0, 1]
     if backend == "tensorflow":
         strings = keras.ops.convert_to_tensor(np.array(["b", "ä"], dtype=object), dtype="string")
-        assert Vocabulary(strings).words == Vocabulary(list(strings)).words == ("b", "ä")
-        assert Vocabulary(["b", "ä"]).lookup(strings).tolist() == [0, 1]
+        assert WordVocabulary(strings).words == WordVocabulary(list(strings)).words == ("b", "ä")
+        assert WordVocabulary(["b", "ä"]).lookup(strings).tolist() == [0, 1]
 
 
 def test_unseen_words_share_the_last_id() -> None:
-    vocabulary = Vocabulary(["b", "a"], num_oov_indices=1)
+    vocabulary = WordVocabulary(["b", "a"], num_oov_indices=1)
     assert len(vocabulary) == 3
     assert vocabulary.lookup(["y", "a", "z"]).tolist() == [2, 1, 2]
 
 
 def test_no_words_give_no_ids() -> None:
-    assert Vocabulary(["a"]).lookup([]).shape == (0,)
+    assert WordVocabulary(["a"]).lookup([]).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -102,19 +102,19 @@ def test_no_words_give_no_ids() -> None:
 )
 def test_bad_words(words: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Vocabulary(words)
+        WordVocabulary(words)
 
 
 @pytest.mark.parametrize("number", [-1, 2, True, None])
 def test_bad_number_of_rows_for_unseen_words(number: Any) -> None:
     with pytest.raises(ValueError, match="num_oov_indices must be 0"):
-        Vocabulary(["a"], number)
+        WordVocabulary(["a"], number)
 
 
 def test_words_of_another_sort() -> None:
     with pytest.raises(ValueError, match="'genre' holds strings such as 'a', but 1 came"):
-        Vocabulary(["a"], where="'genre'").lookup([1])
+        WordVocabulary(["a"], where="'genre'").lookup([1])
     with pytest.raises(ValueError, match="holds strings such as 'a', but nan came"):
-        Vocabulary(["a"], num_oov_indices=1).lookup(["a", float("nan")])
+        WordVocabulary(["a"], num_oov_indices=1).lookup(["a", float("nan")])
     with pytest.raises(ValueError, match="holds whole numbers such as 7, but '7' came"):
-        Vocabulary([7]).lookup(["7"])
+        WordVocabulary([7]).lookup(["7"])

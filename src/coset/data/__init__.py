@@ -5,8 +5,9 @@ The names below are handed on lazily, so `import coset.data` itself costs nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from coset.lazy import handing_on
 
 if TYPE_CHECKING:
     from coset.data.attributes import Attributes
@@ -55,13 +56,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # to a type checker, only the names above are there
+    __getattr__, __dir__ = handing_on(__name__, _HOMES)

@@ -15,7 +15,7 @@ from coset.files import check_writable
 from coset.methods.full import Full
 from coset.schema import Table
 
-_TABLE_OPTIMIZERS: tuple[ledger.TableOptimizer, ...] = ("adagrad", "row_wise_adagrad", "lazy_adam")
+_TABLE_OPTIMIZERS: tuple[ledger.TableOptimizerName, ...] = ("adagrad", "row_wise_adagrad", "lazy_adam")
 _UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None, "histogram": None}
 
 

@@ -12,7 +12,7 @@ from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.experiments.plan_choices import Calibration, Planning
 from coset.experiments.task import Recipe
 from coset.files import path_of, read_json
-from coset.ledger import TableOptimizer
+from coset.ledger import TableOptimizerName
 from coset.planning.alpha import alpha_rule
 from coset.planning.offer import rounded
 from coset.planning.plan import Choice, Plan, own_bytes
@@ -92,7 +92,7 @@ def check_optimizer(training: Any, given: str | None) -> None:
     own = training.optimizer
     if given is None or given == own:
         return
-    if given not in (known := get_args(TableOptimizer)):
+    if given not in (known := get_args(TableOptimizerName)):
         raise unknown("optimizer of a plan", given, known)
     raise InputError(
         f"this recipe trains with {own!r}, so a plan that counts the state of {given!r} is not for it; name {own!r}, "

@@ -16,20 +16,20 @@ except ImportError as error:
 from coset.keras.base import TableLayer
 from coset.keras.bridge import from_torch, to_torch
 from coset.keras.compositional import CompositionalEmbedding
-from coset.keras.hashing import HashEmbedding
+from coset.keras.hashing import HashingEmbedding
 from coset.keras.low_rank import LowRankEmbedding
 from coset.keras.mixed_dimension import MDEmbedding
 from coset.keras.quotient_remainder import QREmbedding
-from coset.keras.vocabulary import Vocabulary
+from coset.keras.vocabulary import WordVocabulary
 
 __all__ = [
     "CompositionalEmbedding",
-    "HashEmbedding",
+    "HashingEmbedding",
     "LowRankEmbedding",
     "MDEmbedding",
     "QREmbedding",
     "TableLayer",
-    "Vocabulary",
+    "WordVocabulary",
     "from_torch",
     "to_torch",
 ]

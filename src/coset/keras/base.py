@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from coset.keras.composition import OPERATIONS, Array
-from coset.keras.vocabulary import MAX_IDS, Vocabulary
+from coset.keras.vocabulary import MAX_IDS, WordVocabulary
 
 Tensor = Any
 LAYOUTS = ("compact", "keras")
@@ -259,7 +259,7 @@ class TableLayer(keras.layers.Layer):
         """How errors call the layer."""
         return f"{type(self).__name__} {self.name!r}"
 
-    def _ids_or_words(self, one: Any, other: Any, num_oov_indices: int) -> tuple[int, Vocabulary | None]:
+    def _ids_or_words(self, one: Any, other: Any, num_oov_indices: int) -> tuple[int, WordVocabulary | None]:
         given = [value for value in (one, other) if value is not None]
         if len(given) != 1:
             raise ValueError(
@@ -275,7 +275,7 @@ class TableLayer(keras.layers.Layer):
                     f"{self._what}: num_oov_indices is for a vocabulary; count the row of unseen ids in num_embeddings"
                 )
             return count, None
-        vocabulary = Vocabulary(given[0], num_oov_indices, f"{self._what}: vocabulary")
+        vocabulary = WordVocabulary(given[0], num_oov_indices, f"{self._what}: vocabulary")
         return len(vocabulary), vocabulary
 
     def _positive(self, what: str, value: Any) -> int:

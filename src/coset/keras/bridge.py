@@ -12,7 +12,7 @@ import numpy as np
 
 from coset.keras.base import TableLayer
 from coset.keras.compositional import SCHEMES, CompositionalEmbedding
-from coset.keras.hashing import HashEmbedding
+from coset.keras.hashing import HashingEmbedding
 from coset.keras.low_rank import LowRankEmbedding
 from coset.keras.mixed_dimension import MDEmbedding
 from coset.keras.quotient_remainder import QREmbedding
@@ -101,7 +101,7 @@ def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> Table
                     f"table {table.name!r}: expected parts of equal width, as layers have, but widths are given"
                 )
             return CompositionalEmbedding(n, dim, **method, scheme=scheme, **options)
-    layers = {cls.torch_method: cls for cls in (QREmbedding, HashEmbedding, LowRankEmbedding)}
+    layers = {cls.torch_method: cls for cls in (QREmbedding, HashingEmbedding, LowRankEmbedding)}
     if name not in layers:
         known = ", ".join(sorted({*layers, *SCHEMES, "mixed_dimension"}))
         hint = "; keras.layers.Embedding is the full table" if name == "full" else ""

@@ -1,4 +1,4 @@
-"""`HashEmbedding`: the hashing trick as a Keras layer."""
+"""`HashingEmbedding`: the hashing trick as a Keras layer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from coset.partitions import MultiplyShift, RowMap, remainder
 
 
 @keras.saving.register_keras_serializable(package="coset")
-class HashEmbedding(RowLayer):
+class HashingEmbedding(RowLayer):
     """The hashing trick (Weinberger et al., 2009, arXiv 0902.2206): one row for each hash, so that ids which meet
-    share a vector. The torch method is `coset.Hashing`, and both give an id the same row; the weighted multi-hash that
-    torch has as `coset.HashEmbedding` is another method.
+    share a vector. The torch method is `coset.Hashing`, and both give an id the same row.
 
     Args:
         num_embeddings: the number of ids n, or a vocabulary.
@@ -32,7 +31,7 @@ class HashEmbedding(RowLayer):
         ValueError: an argument is out of range.
 
     Example:
-        >>> HashEmbedding(6040, 64, num_buckets=1510, hash="multiply_shift").compute_output_shape((None,))
+        >>> HashingEmbedding(6040, 64, num_buckets=1510, hash="multiply_shift").compute_output_shape((None,))
         (None, 64)
     """
 

@@ -1,4 +1,4 @@
-"""`Vocabulary`: the words of a feature, strings or whole numbers, and the id of each."""
+"""`WordVocabulary`: the words of a feature, strings or whole numbers, and the id of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_IDS = 2**31 - 1
 """Most ids of a table: JAX computes in 32-bit integers unless told otherwise."""
 
 
-class Vocabulary:
+class WordVocabulary:
     """The id of a word is its place, so order words by popularity where a layer cares for it.
 
     Args:
@@ -29,7 +29,7 @@ class Vocabulary:
             out-of-vocabulary ids that is not 0 or 1.
 
     Example:
-        >>> Vocabulary(["b", "a"], num_oov_indices=1).lookup(["a", "b", "z"])
+        >>> WordVocabulary(["b", "a"], num_oov_indices=1).lookup(["a", "b", "z"])
         array([1, 0, 2], dtype=int32)
     """
 

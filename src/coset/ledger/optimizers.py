@@ -14,7 +14,7 @@ from coset.settings import one_of
 
 Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
 """What ratings are trained by; more of torch's are known by `TORCH`."""
-TableOptimizer = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "adam"]
+TableOptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "adam"]
 """What `coset.optimizers` has."""
 Engine = Literal["plain", "fused"]
 

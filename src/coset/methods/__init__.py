@@ -6,74 +6,80 @@ Every module of this folder is imported and its `@register`ed classes can be had
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING
 
-from coset.errors import InputError, unknown
-from coset.methods.base import Method, known_methods, register
-from coset.methods.base import from_json as _from_json
+from coset.lazy import handing_on
+from coset.methods.base import Method, register
 from coset.methods.module import TableModule
+from coset.methods.registry import from_json, method, method_class, registered
 from coset.methods.sizing import Sizes
 
-__all__ = ["Method", "Sizes", "TableModule", "from_json", "method", "register", "registered"]
+__all__ = ["Method", "Sizes", "TableModule", "from_json", "method", "method_class", "register", "registered"]
+
+# -- made by `make docs` of the registered methods --
+if TYPE_CHECKING:
+    from coset.methods.attribute_partitions import AttributePartitions
+    from coset.methods.blocks import Blocks
+    from coset.methods.bloom import Bloom
+    from coset.methods.chinese_remainder import ChineseRemainder
+    from coset.methods.deep_hash import DeepHash
+    from coset.methods.feature_generation import FeatureGeneration
+    from coset.methods.full import Full
+    from coset.methods.generalized_quotient_remainder import GeneralizedQuotientRemainder
+    from coset.methods.hash_embedding import HashEmbedding
+    from coset.methods.hashing import Hashing
+    from coset.methods.low_rank import LowRank
+    from coset.methods.mixed_dimension import MixedDimension
+    from coset.methods.path_based import PathBased
+    from coset.methods.quotient_remainder import QuotientRemainder
+    from coset.methods.robe import Robe
+    from coset.methods.tensor_train import TensorTrain
+
+_HOMES = {
+    "AttributePartitions": "attribute_partitions",
+    "Blocks": "blocks",
+    "Bloom": "bloom",
+    "ChineseRemainder": "chinese_remainder",
+    "DeepHash": "deep_hash",
+    "FeatureGeneration": "feature_generation",
+    "Full": "full",
+    "GeneralizedQuotientRemainder": "generalized_quotient_remainder",
+    "HashEmbedding": "hash_embedding",
+    "Hashing": "hashing",
+    "LowRank": "low_rank",
+    "MixedDimension": "mixed_dimension",
+    "PathBased": "path_based",
+    "QuotientRemainder": "quotient_remainder",
+    "Robe": "robe",
+    "TensorTrain": "tensor_train",
+}
+__all__ += [
+    "AttributePartitions",
+    "Blocks",
+    "Bloom",
+    "ChineseRemainder",
+    "DeepHash",
+    "FeatureGeneration",
+    "Full",
+    "GeneralizedQuotientRemainder",
+    "HashEmbedding",
+    "Hashing",
+    "LowRank",
+    "MixedDimension",
+    "PathBased",
+    "QuotientRemainder",
+    "Robe",
+    "TensorTrain",
+]
+# -- end --
 
 
-def registered() -> Mapping[str, type[Method]]:
-    """Every method by name: coset's own and those of installed packages."""
-    _load()
-    return known_methods()
-
-
-def method(name: str | Method | Mapping[str, Any], **fields: Any) -> Method:
-    """The method called `name` with these fields; a method or its JSON is taken as it is.
-
-    Raises:
-        InputError: an unknown name, wrong fields, or something that is neither a name nor a method nor a mapping.
-
-    Example:
-        >>> method("low_rank", rank=8)
-        LowRank(rank=8)
-    """
-    if isinstance(name, Method):
-        return name
-    if isinstance(name, str):
-        name = {"method": name}
-    if not isinstance(name, Mapping):
-        raise InputError(
-            f'a method is a name like "full", a Method, or a mapping {{"method": "<name>", …}}, not {name!r}'
-        )
-    return from_json({**name, **fields})
-
-
-def method_class(name: str) -> type[Method]:
-    """The class registered as `name`."""
-    known = registered()
-    if name not in known:
-        raise unknown("method", name, known)
-    return known[name]
-
-
-def from_json(value: Mapping[str, Any]) -> Method:
-    """The method that `Method.to_json` wrote."""
-    _load()
-    return _from_json(value)
-
-
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    for entry in entry_points(group="coset.methods"):
-        entry.load()
-
-
-def __getattr__(name: str) -> Any:
-    if not name.startswith("_"):
-        for cls in registered().values():
-            if cls.__name__ == name:
-                return cls
+def _of_another_package(name: str) -> type[Method]:
+    for cls in registered().values():
+        if cls.__name__ == name:
+            return cls
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # to a type checker, only the names above are there
+    __getattr__, __dir__ = handing_on(__name__, _HOMES, _of_another_package)

@@ -276,7 +276,7 @@ def _class_of(given: dict[str, Any]) -> type[Method]:
     """The class that `given` names; what is left there are its fields."""
     if not isinstance(name := given.pop("method", None), str):
         raise InputError(f"blocks: rest is the name of a method, or a table with its name under 'method', not {name!r}")
-    from coset.methods import method_class  # knows all methods, once this file and the others are loaded
+    from coset.methods.registry import method_class  # knows all methods, once this file and the others are loaded
 
     return method_class(name)
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from coset import settings
 from coset.errors import InputError, brief, unknown
 from coset.files import path_of, read_json, write_json
-from coset.ledger import TableOptimizer, bytes_by_table, table_optimizer_bytes, together
+from coset.ledger import TableOptimizerName, bytes_by_table, table_optimizer_bytes, together
 from coset.methods import Method, method
 from coset.schema import Component, Table
 from coset.sizes import format_size, parse_size
@@ -107,7 +107,7 @@ class Plan:
                 raise InputError(f"plan: {name} must be at least {least}, not {value}")
         if not self.tables:
             raise InputError("plan: tables must say something of at least one table")
-        if self.optimizer is not None and self.optimizer not in (known := get_args(TableOptimizer)):
+        if self.optimizer is not None and self.optimizer not in (known := get_args(TableOptimizerName)):
             raise unknown("optimizer of a plan", self.optimizer, known)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from coset import settings
 from coset.errors import InputError
-from coset.ledger import TableOptimizer
+from coset.ledger import TableOptimizerName
 
 Schedule = Literal["constant", "linear", "quadratic", "cosine"]
 
@@ -49,7 +49,7 @@ class ClickTrainingSettings:
         min_gain: by how much it must be below.
     """
 
-    optimizer: TableOptimizer = "row_wise_adagrad"
+    optimizer: TableOptimizerName = "row_wise_adagrad"
     learning_rate: float = 0.02
     eps: float | None = None
     projection_rate: float = 1.0
