@@ -38,7 +38,7 @@ def built(plan: Plan, tables) -> int:
     return inference_bytes(components_of(EmbeddingCollection([(table, plan.methods[table.name]) for table in wide])))
 
 
-@settings(max_examples=1000 if os.environ.get("COSET_EVERY_EXAMPLE") else 250, deadline=None)
+@settings(max_examples=1000 if os.environ.get("COSET_EVERY_EXAMPLE") else 100, deadline=None)
 @given(
     some_tables, st.sampled_from([1, 3, 4, 8, 16]), st.floats(0, 1.1), st.sampled_from([0, 1000]),
     st.sampled_from([None, "adagrad", "row_wise_adagrad"]), st.integers(0, 50),

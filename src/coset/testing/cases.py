@@ -37,6 +37,12 @@ SMALL = (
 )
 """Few ids and many, dims odd and even, sizes that divide well and badly."""
 
+
+def named(*names: str) -> tuple[Table, ...]:
+    """Those of `SMALL` with these names."""
+    return tuple(table for table in SMALL if table.name in names)
+
+
 ROOMY = attributed("roomy", 1000, 16)
 """A table that every variant of every method should fit."""
 

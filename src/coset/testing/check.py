@@ -23,8 +23,8 @@ class Check:
         promise: what must hold, in one sentence.
         tables: what it is tried on; a method's `examples` say with which choices.
         run: raises when the promise is broken; takes one case, or all of a table where they are tried `together`.
-        of_variants: whether all that it asks of a method are its class and the fields that name a variant; of examples
-            that are alike in these, it tries one.
+        of_variants: whether only the class of a method and the fields that name a variant change what it tries; of
+            examples that are alike in these, it tries one.
         together: whether it takes all cases of a table at once, where that spares much of its time.
     """
 

@@ -11,7 +11,7 @@ from coset.testing.cases import Case, attributed, equal, gradients, near
 from coset.testing.check import check, expect
 
 
-@check(attributed("broad", 3000, 64), attributed("long", 10_000, 16))
+@check(attributed("broad", 3000, 64))
 def thread_count_does_not_matter(case: Case) -> None:
     """vectors, bags and gradients have the same bits with one thread and with two"""
     ids, offsets = case.ids(5000), torch.arange(0, 5000, 10)
@@ -42,7 +42,7 @@ class Side(nn.Module):
         return [part(*given) for part in self.parts]
 
 
-@check(attributed("prime", 101, 8), together=True)
+@check(attributed("prime", 101, 8), of_variants=True, together=True)
 def compiles_whole(*cases: Case) -> None:
     """one graph of `torch.compile(fullgraph=True)` takes any number of ids, forward and backward, changes nothing, and
     gives NaN for ids out of range"""

@@ -18,7 +18,7 @@ from coset.methods import Method, TableModule, from_json
 from coset.methods.composition import BlockedComposition, RowPart
 from coset.partitions import Codes, Partition
 from coset.schema import Table
-from coset.testing.cases import ROOMY, SMALL, Case, arrays, difference, equal
+from coset.testing.cases import ROOMY, SMALL, Case, arrays, difference, equal, named
 from coset.testing.check import check, expect, refused
 from coset.testing.reference import compose
 
@@ -85,7 +85,7 @@ def json_is_the_method(case: Case) -> None:
     expect(hash(again) == hash(case.method) and again.to_json() == value, f"{value} came back as {again.to_json()}")
 
 
-@check(*SMALL, ROOMY)
+@check(*named("one", "odd"), ROOMY)
 def state_saves_and_reloads(case: Case) -> None:
     """a saved state, loaded into a fresh module of the same method, gives the same bits"""
     pairs: tuple[tuple[Any, Any], ...] = (
@@ -114,7 +114,7 @@ def sizes_rise_to_full(case: Case) -> None:
             expect(getattr(method, field, value) == value, f"{method!r} was asked to have {field}={value!r}")
 
 
-@check(*SMALL, ROOMY, of_variants=True)
+@check(*named("one", "odd", "wider_than_long"), ROOMY, of_variants=True)
 def a_budget_is_kept(case: Case) -> None:
     """`for_budget` gives the largest of `sizes` within the budget, in bytes really stored, or names the floor"""
     table, fixed = case.table, case.fixed
