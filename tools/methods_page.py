@@ -17,8 +17,9 @@ _HEAD = """\
 Made from the registry by `make docs`; what a method says of itself is in its file below `src/coset/methods`.
 
 n is the number of ids, D the `embedding_dim`, k a number of partitions or hashes, m a number of rows. What is stored is
-counted in elements: 4 bytes each in float32, and fewer after quantisation. *Ratio* is the bytes of the full table over
-those of the method, from the largest to the smallest size that it offers with its other fields at their defaults, for
+counted in elements: 4 bytes each in float32, 2 with `storage="bfloat16"` or `"float16"`, which every method takes.
+*Ratio* is the bytes of the full table over those of the method, from the largest to the smallest size that it offers
+with its other fields at their defaults, for
 {n:,} ids of {dim} elements. k balanced partitions take k · n^(1/k) rows, so two of them reach a ratio of √n / 2 at
 most, and QR's floor is 2 / √n of the table; by `concat`, with rows half as wide, √n and 1 / √n. *Unique* says whether
 two ids can have the same vector: never as long as stored rows differ (guaranteed), by bad luck (probable), or as a rule
@@ -47,7 +48,7 @@ def page() -> str:
 def _call(kind: type[Method]) -> str:
     """The class with its fields; those that may be left out stand in brackets."""
     needed = [field.name for field in fields(kind) if field.default is MISSING]
-    others = [field.name for field in fields(kind) if field.default is not MISSING]
+    others = [field.name for field in fields(kind) if field.default is not MISSING and field.name != "storage"]
     shown = ", ".join([*needed, *(f"[{name}]" for name in others)])
     return f"{kind.__name__}({shown})"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coset import models as models
     from coset import optimizers as optimizers
     from coset import planning as planning
+    from coset import storage as storage
     from coset import tables as tables
     from coset import testing as testing
     from coset.ledger import Ledger, measure, predict
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from coset.planning.plan import Plan
     from coset.planning.planner import plan
     from coset.schema import Component, Table
+    from coset.storage import Dense, Storage
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Component",
+    "Dense",
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
@@ -39,6 +42,7 @@ __all__ = [
     "Ledger",
     "Method",
     "Plan",
+    "Storage",
     "Table",
     "compress_",
     "expand_",
@@ -90,15 +94,17 @@ __all__ += [
 ]
 # -- end --
 
-_ROOMS = ("data", "ledger", "methods", "models", "optimizers", "planning", "tables", "testing")
+_ROOMS = ("data", "ledger", "methods", "models", "optimizers", "planning", "storage", "tables", "testing")
 _HOMES = dict.fromkeys(__all__, "methods") | {
     "Component": "schema",
+    "Dense": "storage",
     "Embedding": "tables",
     "EmbeddingBag": "tables",
     "EmbeddingBagCollection": "tables",
     "EmbeddingCollection": "tables",
     "Ledger": "ledger",
     "Plan": "planning.plan",
+    "Storage": "storage",
     "Table": "schema",
     "compress_": "planning.compress",
     "expand_": "planning.expand",

@@ -165,6 +165,7 @@ class Component:
         dtype: of its elements.
         kind: `"parameter"`, trained; or `"index"`, whole numbers that say where to look.
         shared: the name by which tables of one collection hold this array in common; None for a table's own.
+        computed: the type that its numbers are computed with, where it is another than `dtype`, or may be.
     """
 
     key: str
@@ -173,6 +174,7 @@ class Component:
     dtype: torch.dtype = torch.float32
     kind: Kind = "parameter"
     shared: str | None = field(default=None, compare=False)
+    computed: torch.dtype | None = field(default=None, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def test_fresh_arrays_have_the_laws_of_torch(make: Any) -> None:
     method = from_json({"method": layer.torch_method, **layer.torch_fields()})
     composition = method.descriptor(Table("user", 101, 8, std=0.3))
     blocks = getattr(composition, "blocks", (composition,))
-    laws = {part.key: part.std for block in blocks for part in block.parts}
+    laws = {f"{part.name}.weight": part.std for block in blocks for part in block.parts}
     mine = {array.key: 0.05 / 3**0.5 if array.law == "keras" else array.std for array in layer.arrays()}
     assert {key: mine[key] for key in laws} == pytest.approx(laws)
 

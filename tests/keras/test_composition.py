@@ -48,4 +48,4 @@ def test_the_keras_layout_begins_as_keras_does(to_numpy: Any) -> None:
     bound = (6 / (16 + 64)) ** 0.5
     projection = to_numpy(movies.stored["blocks.1.projection.weight"])
     assert 0.95 * bound < np.abs(projection).max() <= bound
-    assert not to_numpy(movies.stored["blocks.1.projection.bias"]).any()
+    assert not to_numpy(movies.stored["blocks.1.projection_bias.weight"]).any()

@@ -34,8 +34,8 @@ def test_a_car_worked_by_hand(operation, dim, expected):
 def test_rows_are_the_codes_and_codes_are_counted():
     components = AttributePartitions(("year", "make")).components(cars(8))
     assert [(c.shape, c.kind, c.dtype) for c in components] == [
-        ((3, 8), "parameter", torch.float32), ((5,), "index", torch.uint8),
-        ((2, 8), "parameter", torch.float32), ((5,), "index", torch.uint8),
+        ((5,), "index", torch.uint8), ((5,), "index", torch.uint8),
+        ((3, 8), "parameter", torch.float32), ((2, 8), "parameter", torch.float32),
     ]  # fmt: skip
     assert AttributePartitions(("year", "make")).bytes(cars(8)) == (3 + 2) * 8 * 4 + 2 * 5
 
@@ -207,7 +207,7 @@ def test_a_state_with_other_codes_is_refused():
     other = EmbeddingCollection([(Table("car", 4, 2, attributes={"make": [3, 2, 1, 0]}), AttributePartitions())])
     before = other.tables["car"].materialize()
     with pytest.raises(
-        InputError, match=r"'car'.*by_make\.codes, from id 0 on \(0 there, 3 here\); give the attributes"
+        InputError, match=r"'car'.*by_make_codes, from id 0 on \(0 there, 3 here\); give the attributes"
     ):
         other.load_state_dict(one.state_dict())
     assert torch.equal(other.tables["car"].materialize(), before)

@@ -40,7 +40,7 @@ def test_vectors_are_worked_by_hand(layers, seed, i):
     state = module.state_dict()
     values = [(word / 2**31 - 1) * sqrt(3) for word in words(i, seed, 4)]
     for number in range(layers + 1):
-        weight, bias = state[f"layers.{number}.weight"].tolist(), state[f"layers.{number}.bias"].tolist()
+        weight, bias = state[f"layers.{number}.weight"].tolist(), state[f"biases.{number}.weight"][0].tolist()
         values = [mish(value) for value in values] if number else values
         values = [
             sum(value * row[at] for value, row in zip(values, weight, strict=True)) + b for at, b in enumerate(bias)
@@ -53,7 +53,7 @@ def test_bytes_are_those_of_the_layers_whatever_the_ids(hidden, k, layers, dim):
     elements = k * hidden + (layers - 1) * hidden**2 + hidden * dim + layers * hidden + dim
     for n in (1, 6040, 2**40):
         assert DeepHash(hidden, k, layers).bytes(Table("user", n, dim)) == elements * 4
-    shapes = [c.shape for c in DeepHash(hidden, k, layers).components(Table("user", 10, dim)) if c.width]
+    shapes = [c.shape for c in DeepHash(hidden, k, layers).components(Table("user", 10, dim)) if c.rows > 1]
     assert shapes == [(k, hidden), *[(hidden, hidden)] * (layers - 1), (hidden, dim)]
 
 

@@ -22,7 +22,7 @@ def test_a_block_as_wide_as_the_table_has_no_projection():
 
 def test_the_keras_layout_counts_as_the_keras_example():
     method = MixedDimension(SIZES, DIMS, layout="keras")
-    assert shapes(method, MOVIES) == sorted([(401, 64), (1301, 32), (32, 64), (64,), (2007, 16), (16, 64), (64,)])
+    assert shapes(method, MOVIES) == sorted([(401, 64), (1301, 32), (32, 64), (1, 64), (2007, 16), (16, 64), (1, 64)])
     assert method.bytes(MOVIES) == 102_608 * 4
 
 
@@ -30,7 +30,7 @@ def test_the_keras_layout_draws_as_keras():
     torch.manual_seed(0)
     table = Table("movie", 3706, 64, std=2.0)
     for name, parameter in MixedDimension(SIZES, DIMS, layout="keras").build(table).named_parameters():
-        if name.endswith("bias"):
+        if name.endswith("_bias.weight"):
             assert not parameter.any()
         elif parameter.shape[0] > 64:
             assert 0.049 < parameter.abs().max() <= 0.05
@@ -118,11 +118,11 @@ def test_the_meta_device_looks_up_shapes(layout):
     assert module.lookup(torch.zeros(2, 3, dtype=torch.int64, device="meta")).shape == (2, 3, 64)
 
 
-@pytest.mark.parametrize(("layout", "kinds"), [("compact", ["weight"]), ("keras", ["weight", "bias"])])
+@pytest.mark.parametrize(("layout", "kinds"), [("compact", [""]), ("keras", ["", "_bias"])])
 def test_projections_are_those_of_narrow_blocks(layout, kinds):
     module = MixedDimension(SIZES, DIMS, layout).build(MOVIES)
     named = {id(parameter): name for name, parameter in module.named_parameters()}
-    expected = [f"blocks.{block}.projection.{kind}" for block in (1, 2) for kind in kinds]
+    expected = [f"blocks.{block}.projection{kind}.weight" for block in (1, 2) for kind in kinds]
     assert [named[id(projection)] for projection in module.projections()] == expected
 
 

@@ -28,9 +28,9 @@ from coset.methods import (
     TensorTrain,
     registered,
 )
-from coset.methods.rows import Affine, Rows
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.schema import Table
+from coset.storage import StoredRows
 from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 from coset.testing.cases import attributed, difference, direction
 
@@ -131,16 +131,14 @@ class Plain:
         self.steps = 0
         self._forget()
         for inner in module.modules():
-            if isinstance(inner, Rows | Affine):
+            if isinstance(inner, StoredRows):
                 inner.register_forward_hook(self._note)
+        tables = (inner for inner in module.modules() if isinstance(inner, TableModule))
+        self.projections = {id(p) for table in tables for p in table.projections()}
 
     def _note(self, inner: Any, given: tuple[Tensor, ...], _: Tensor) -> None:
-        """A lookup reads some rows; a projection is read whole, unless there is nothing to widen."""
-        if isinstance(inner, Rows):
-            self.read[id(inner.weight)][given[0].reshape(-1).long()] = True
-        elif given[0].numel():
-            for p in inner.parameters():
-                self.read[id(p)][:] = True
+        """A lookup reads some rows."""
+        self.read[id(inner.weight)][given[0].reshape(-1).long()] = True
 
     def _forget(self) -> None:
         for n, p in self.parameters.items():
@@ -156,6 +154,8 @@ class Plain:
         lr, eps, decay = (self.options[name] for name in ("lr", "eps", "weight_decay"))
         for n, p in self.parameters.items():
             some = self.read[n]
+            if n in self.projections and p.grad is not None:  # read whole, unless there is nothing to widen
+                some[:] = bool(p.grad.any())
             if p.grad is None or not some.any():
                 continue
             rows, g, first, second = (

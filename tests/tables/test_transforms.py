@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 from coset import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection, Table
 from coset.errors import InputError
 from coset.methods import Method, registered
-from coset.methods.rows import Rows
 from coset.optimizers import SGD
+from coset.storage import StoredRows
 from coset.testing.cases import attributed
 
 N, DIM = 60, 8
@@ -246,7 +246,7 @@ def test_copies_and_other_types(method: Method) -> None:
         assert torch.equal(same(every), expected)
     assert torch.equal(module.share_memory()(every), expected)
     assert module.half()(every).dtype == torch.float16
-    for inner in [inner for inner in module.modules() if isinstance(inner, Rows)]:
+    for inner in [inner for inner in module.modules() if isinstance(inner, StoredRows)]:
         prune.random_unstructured(inner, "weight", 0.5)
     module(every).float().sum().backward()
     with pytest.raises(InputError, match=r"'item'.*are float8_e4m3fn now.*float16"):

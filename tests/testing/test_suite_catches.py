@@ -112,9 +112,9 @@ class MaterializesTheFirstChunk(SOUND):
 
 @module_caught_by("gradient_reaches_every_parameter")
 class FreezesThroughDetach(SOUND):
-    def _rows(self, part):
-        rows = super()._rows(part)
-        return (lambda ids: rows(ids).detach()) if part.name == "quotient" and not self.drawing else rows
+    def _stored(self, name):
+        rows = super()._stored(name)
+        return (lambda ids: rows(ids).detach()) if name == "quotient" and not self.drawing else rows
 
     drawing = False
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from coset.engine import operators
 from coset.engine.base import Lookup
 from coset.engine.owners import Owner, as_they_lie
-from coset.engine.program import DTYPES, Program
+from coset.engine.program import Program
 from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.compile import SMALL, exclusively, launch
@@ -87,7 +87,7 @@ class FusedEngine:
         self.pending: list[Gradients] = []
         self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
         self.like = np.empty(0, program.dtype)
-        self.anchor = torch.zeros((), dtype=program.parameters[0].dtype, requires_grad=True)
+        self.anchor = torch.zeros((), dtype=program.computed, requires_grad=True)
         self.number = operators.number(self)
         self.dims: list[int] = program.template[:, layout.DIM].tolist()
         """Elements of a vector of each feature."""
@@ -175,11 +175,11 @@ class FusedEngine:
 
     def check(self) -> None:
         """Raise an `InputError` where kernels cannot read the arrays any more."""
-        for parameter, dtype in ((p, p.dtype) for p in self.program.parameters):
-            if parameter.device.type != "cpu" or DTYPES.get(dtype) != self.program.dtype:
+        for stored, kept in zip(self.program.stored, self.program.types, strict=True):
+            if stored.device.type != "cpu" or (stored.dtype, next(stored.parameters()).dtype) != kept:
                 raise InputError(
-                    f"tables {list(self.program.modules)} were moved to {parameter.device} and {str(dtype)[6:]} after "
-                    f"an optimizer took them over; move a model first, then make its optimizers"
+                    f"tables {list(self.program.modules)} were moved to {stored.device} and {str(stored.dtype)[6:]} "
+                    f"after an optimizer took them over; move a model first, then make its optimizers"
                 )
         with as_they_lie():
             self.program.check()

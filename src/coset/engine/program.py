@@ -20,14 +20,26 @@ from coset.engine.base import Lookup
 from coset.engine.owners import LazyParameter, as_they_lie
 from coset.errors import InputError
 from coset.kernels import layout
-from coset.methods.composition import BlockedComposition, Composition, Projection, RowComposition, RowPart
+from coset.methods.composition import (
+    BlockedComposition,
+    Composition,
+    Projection,
+    RowComposition,
+    RowPart,
+    codes_of,
+)
 from coset.methods.index import code_of
 from coset.methods.module import TableModule
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
+from coset.storage import StoredRows
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
 DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """Types of numbers that kernels compute in."""
+NARROW = {torch.bfloat16: layout.BFLOAT16, torch.float16: layout.FLOAT16}
+"""Types of 16 bits that they store rows in."""
+FORM = "dense"
+"""The only form of a stored array that they know."""
 _KEPT = 64
 """How many shapes of calls are remembered."""
 
@@ -84,37 +96,42 @@ def unfit(module: TableModule) -> str | None:
         wrong = [block.method.name for block in blocks if _descriptor(block) is None]
         innermost = f" has a block of {wrong[-1]!r}, which" if wrong else ""
         return f"method {module.method.name!r}{innermost} is not composed of rows"
-    keys = [key for _, _, piece in _flat(of, 0, module.table.num_embeddings) for key in _keys(piece)]
-    found = [_holder(module, key)[0].get(key.rpartition(".")[2]) for key in keys]
-    for p in found:
+    names = [name for _, _, piece in _flat(of, 0, module.table.num_embeddings) for name in _names(piece)]
+    arrays = [_stored(module, name) for name in names]
+    for stored in arrays:
+        view = stored.kernel_view()
+        if view is None or view.form != FORM:
+            return f"kernels cannot read rows of {type(stored).__name__}"
+        p = stored._parameters.get(view.array)
         if p is None:
             return "a parametrization computes its weight, or took its place"
         if type(p) not in (nn.Parameter, LazyParameter):
             return f"its weight is a {type(p).__name__}, whose memory kernels cannot read"
         if p.device.type != "cpu":
             return f"it is on {p.device}, not on the CPU"
-        if p.dtype not in DTYPES:
-            return f"it is of {str(p.dtype)[6:]}, not float32 or float64"
+        if stored.dtype not in DTYPES:
+            return f"it is of {str(stored.dtype)[6:]}, not float32 or float64"
+        if p.dtype != stored.dtype and p.dtype not in NARROW:
+            return f"it is stored in {str(p.dtype)[6:]}, not in bfloat16, float16 or {str(stored.dtype)[6:]}"
         if p.layout != torch.strided or not p.is_contiguous():
             return "its weight is not contiguous"
         if p.numel() and not p.data_ptr():
             return "its weight has no memory"
         if not p.requires_grad:  # kernels train all that they read
             return "it is frozen by requires_grad=False"
-    return None if len({p.dtype for p in found if p is not None}) == 1 else "its arrays are of two types"
+    return None if len({stored.dtype for stored in arrays}) == 1 else "its arrays are of two types"
 
 
-def _keys(of: RowComposition) -> list[str]:
+def _names(of: RowComposition) -> list[str]:
     """Those of all its arrays."""
     projection = of.projection
-    rest = [] if projection is None else [projection.key, *([projection.bias_key] if projection.bias_key else [])]
-    return [*(part.key for part in of.parts), *rest]
+    rest = [] if projection is None else [projection.name, *([projection.bias_name] if projection.bias_name else [])]
+    return [*(part.name for part in of.parts), *rest]
 
 
-def _holder(module: nn.Module, key: str) -> tuple[dict[str, nn.Parameter | None], str]:
-    """Where a module keeps the parameter of this key, and its name there."""
-    path, _, name = key.rpartition(".")
-    return module.get_submodule(path)._parameters, name
+def _stored(module: nn.Module, name: str) -> StoredRows:
+    """The array of this name."""
+    return module.get_submodule(name)  # type: ignore[return-value]
 
 
 class Program:
@@ -132,9 +149,14 @@ class Program:
         self.modules, self.features = dict(modules), dict(features)
         self.numbers = {feature: number for number, feature in enumerate(self.features)}
         self.parameters: list[nn.Parameter] = []
+        self.stored: list[StoredRows] = []
+        self.types: list[tuple[torch.dtype, torch.dtype]] = []
+        """What each array is read as and stored as."""
+        self.computed = torch.float32
+        """The type of vectors, and that kernels compute in."""
         self._places: list[tuple[str, dict[str, Any], str, Any]] = []
         """Of every table, where its modules and parameters stand, and what stood there."""
-        self._codes: list[tuple[int, nn.Module]] = []
+        self._codes: list[tuple[int, nn.Module, str]] = []
         self._array_of: dict[int, int] = {}
         self._pieces: list[list[int]] = []
         self._parts: list[list[int]] = []
@@ -146,10 +168,10 @@ class Program:
             for begin, end, composition in _flat(_descriptor(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
             first[name] = start, len(self._pieces) - start
-        self.dtype: np.dtype[Any] = DTYPES[self.parameters[0].dtype]
+        self.dtype: np.dtype[Any] = DTYPES[self.computed]
         self.pieces = np.array(self._pieces, np.int64)
         self.parts = np.array(self._parts, np.int64)
-        self.arrays = np.array([[0, p.shape[0] if p.dim() == 2 else 1, p.shape[-1]] for p in self.parameters], np.int64)
+        self.arrays = np.array([[0, *p.shape, NARROW.get(p.dtype, layout.WIDE)] for p in self.parameters], np.int64)
         self.most_parts = int(self.pieces[:, layout.PARTS].max())
         self.several = bool(max(count for _, count in first.values()) > 1)
         projected = self.pieces[:, layout.PROJECTION] >= 0
@@ -171,7 +193,7 @@ class Program:
         with as_they_lie():
             places = [table.data_ptr() for table in (tables or self.parameters)]
         indices = [index.data_ptr() for index in self._indices()]
-        for (part, _), place in zip(self._codes, indices, strict=False):
+        for (part, *_), place in zip(self._codes, indices, strict=False):
             self.parts[part, layout.FIRST] = place
         before, arrays = self._found
         if places + indices != before:
@@ -193,17 +215,17 @@ class Program:
 
     def _indices(self) -> list[Tensor]:
         """The columns of codes, then the orders, as the modules have them now."""
-        found: list[Any] = [*(of.codes for _, of in self._codes), *(of.order for _, of in self._orders)]
-        return found
+        codes = (of.get_buffer(name) for _, of, name in self._codes)
+        return [*codes, *(of.get_buffer("order") for _, of in self._orders)]
 
     def check(self) -> None:
         """Raise an `InputError` where kernels would read or write beyond an array: after values were put in place of
         those that the program was made of."""
-        for parameter, (_, rows, width) in zip(self.parameters, self.arrays.tolist(), strict=True):
+        for parameter, (_, rows, width, _) in zip(self.parameters, self.arrays.tolist(), strict=True):
             if parameter.numel() and not parameter.data_ptr():
                 raise InputError(f"tables {list(self.modules)}: an array has no memory any more")
-            shape = (rows, width) if parameter.dim() == 2 else (width,)
-            if not parameter.is_contiguous() or (parameter.dim() > 0 and tuple(parameter.shape) != shape):
+            shape = rows, width
+            if not parameter.is_contiguous() or tuple(parameter.shape) != shape:
                 raise InputError(
                     f"tables {list(self.modules)}: an array of shape {shape} was replaced by one of shape "
                     f"{tuple(parameter.shape)}, strides {parameter.stride()}; copy values into it with copy_"
@@ -216,7 +238,7 @@ class Program:
             )
         codes = [
             (code_of(each, torch.arange(len(each))), int(self.arrays[self.parts[part, layout.ARRAY], 1]))
-            for (part, _), each in zip(self._codes, found, strict=False)
+            for (part, *_), each in zip(self._codes, found, strict=False)
         ]
         for index, rows in (*codes, *((order, len(order)) for order in found[len(codes) :])):
             low, high = (int(bound) for bound in index.aminmax()) if index.numel() else (0, 0)
@@ -297,14 +319,14 @@ class Program:
         projection = of.projection
         matrix = bias = -1
         if projection is not None:
-            matrix = self._array(module, projection.key)
-            bias = -1 if projection.bias_key is None else self._array(module, projection.bias_key)
+            matrix = self._array(module, projection.name)
+            bias = -1 if projection.bias_name is None else self._array(module, projection.bias_name)
         self._pieces.append([start, stop, _OPERATIONS[of.operation], len(of.parts), len(self._parts), of.width, of.dim,
                              matrix, bias, partial])  # fmt: skip
         column = 0
         for part in of.parts:
             kind = self._kind(module, part, stop - start)
-            array = self._array(module, part.key)
+            array = self._array(module, part.name)
             self._parts.append([array, part.width, column if of.operation == "concat" else 0, *kind])
             column += part.width
         return partial + _partial_numbers(of, projection)
@@ -312,9 +334,10 @@ class Program:
     def _kind(self, module: TableModule, part: RowPart, ids: int) -> list[int]:
         partition: RowMap = part.partition
         if isinstance(partition, Codes):
-            rows = module.get_submodule(part.name)
-            codes: Any = rows.codes
-            self._codes.append((len(self._parts), rows))
+            path, _, name = codes_of(part.name).rpartition(".")
+            holder = module.get_submodule(path)
+            codes = holder.get_buffer(name)
+            self._codes.append((len(self._parts), holder, name))
             return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
         if isinstance(partition, MultiplyShift):
             return [layout.HASH, *partition.keys, partition.modulus]
@@ -324,17 +347,21 @@ class Program:
             return [layout.IDENTITY, 1, ids, 0]
         return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
 
-    def _array(self, module: TableModule, key: str) -> int:
-        parameter, at = module.get_parameter(key), module
-        *path, _ = key.split(".")
-        for name in path:
-            inner = at.get_submodule(name)
-            self._places.append((module.table.name, at._modules, name, inner))
+    def _array(self, module: TableModule, name: str) -> int:
+        stored, at = _stored(module, name), module
+        for step in name.split("."):
+            inner = at.get_submodule(step)
+            self._places.append((module.table.name, at._modules, step, inner))
             at = inner  # type: ignore[assignment]
-        self._places.append((module.table.name, *_holder(module, key), parameter))
+        view = stored.kernel_view()
+        assert view is not None
+        parameter, self.computed = stored.get_parameter(view.array), stored.dtype
+        self._places.append((module.table.name, stored._parameters, view.array, parameter))
         if id(parameter) not in self._array_of:
             self._array_of[id(parameter)] = len(self.parameters)
             self.parameters.append(parameter)
+            self.stored.append(stored)
+            self.types.append((stored.dtype, parameter.dtype))
         return self._array_of[id(parameter)]
 
     def _template(self, first: Mapping[str, tuple[int, int]]) -> np.ndarray:

@@ -176,6 +176,6 @@ def _full_bytes(recipe: Recipe, model: Any, encoded: Any) -> int:
 def _group(recipe: Recipe, model: Any, methods: Mapping[str, Method]) -> Group:
     if model.embedding_dim == 0:
         return "bias"
-    if not all(method.row_per_id for method in methods.values()):
+    if not all(method.is_full for method in methods.values()):
         return "compressed"
     return "full" if model.embedding_dim >= recipe.model.embedding_dim else "narrow"

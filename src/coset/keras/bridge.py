@@ -37,15 +37,17 @@ def from_torch(embedding: Embedding, **options: Any) -> TableLayer:
         'user'
     """
     table, method = embedding.table, embedding.method.to_json()
-    state = {key.removeprefix(f"tables.{table.name}."): value for key, value in embedding.state_dict().items()}
-    if "order" in state or embedding.padding_idx is not None:
-        kept = "an order" if "order" in state else "a padding_idx"
+    module: Any = embedding.tables[table.name]
+    ordered = getattr(module, "order", None) is not None
+    if ordered or embedding.padding_idx is not None:
+        kept = "an order" if ordered else "a padding_idx"
         raise ValueError(f"table {table.name!r}: expected an embedding of bare ids, but it has {kept}")
     dtype = str(table.dtype).removeprefix("torch.")
     layer = _layer(table, method, {"name": table.name, "std": table.std, "dtype": dtype} | options)
     layer.build()
     for key, variable in layer.stored.items():
-        variable.assign(np.asarray(state[key].detach().cpu().double()))
+        array = module.get_submodule(key.rpartition(".")[0])
+        variable.assign(np.asarray(array.whole().detach().cpu().double()))
     return layer
 
 
@@ -91,6 +93,7 @@ def to_torch(layer: TableLayer) -> Embedding:
 def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> TableLayer:
     n, dim = table.num_embeddings, table.embedding_dim
     name, _ = method.pop("method"), method.pop("version")
+    method.pop("storage", None)  # layers hold numbers of their own type
     if name == "mixed_dimension":
         sizes, widths = method.pop("block_sizes"), method.pop("block_dims")
         return MDEmbedding(sizes, widths, dim, **method, **options)

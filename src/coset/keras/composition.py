@@ -108,7 +108,7 @@ class Composition:
             vectors = reduce(operator.mul if self.operation == "mult" else operator.add, rows)
         if self.projection is not None:
             vectors = ops.matmul(vectors, ops.cast(stored[self.projection.key], dtype))
-        return vectors if self.bias is None else vectors + ops.cast(stored[self.bias.key], dtype)
+        return vectors if self.bias is None else vectors + ops.cast(stored[self.bias.key][0], dtype)
 
 
 def compose(
@@ -144,7 +144,9 @@ def projected_as_keras(num_embeddings: int, width: int, embedding_dim: int) -> C
     if width == embedding_dim:
         return Composition((rows,))
     projection = Array("projection.weight", (width, embedding_dim), "glorot")
-    return Composition((rows,), projection=projection, bias=Array("projection.bias", (embedding_dim,), "zeros"))
+    return Composition(
+        (rows,), projection=projection, bias=Array("projection_bias.weight", (1, embedding_dim), "zeros")
+    )
 
 
 def _waves(shape: tuple[int, ...]) -> np.ndarray:

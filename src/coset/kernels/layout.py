@@ -25,9 +25,10 @@ ARRAY, PART_WIDTH, COLUMN, KIND, FIRST, SECOND, THIRD = 0, 1, 2, 3, 4, 5, 6
 PART_COLUMNS = 7
 IDENTITY, ARITHMETIC, HASH, CODES = 0, 1, 2, 3
 
-# An array: where it is and its shape.
-ADDRESS, ROWS, ARRAY_WIDTH = 0, 1, 2
-ARRAY_COLUMNS = 3
+# An array: where it is, its shape, and what its numbers are: of the type that is computed in, or narrower.
+ADDRESS, ROWS, ARRAY_WIDTH, STORED = 0, 1, 2, 3
+ARRAY_COLUMNS = 4
+WIDE, BFLOAT16, FLOAT16 = 0, 1, 2
 
 # A use: of which array, by which feature and piece; which part, or one of these two.
 USE_ARRAY, USE_FEATURE, USE_PIECE, USE_PART = 0, 1, 2, 3

@@ -43,6 +43,7 @@ from coset.kernels.layout import (
     SPACE,
     START,
     STOP,
+    STORED,
     STRIDE,
     THIRD,
     VALUES,
@@ -51,6 +52,7 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
+from coset.kernels.narrow import load, place_of
 
 AHEAD = 32
 """How many ids ahead of the one at work memory is asked for."""
@@ -215,13 +217,13 @@ def find_rows(features, pieces, parts, rows, piece_of):
 
 
 @compiled
-def compose(pieces, parts, arrays, p, rows, k, whole):
-    """The composed row of the k-th id, before its projection, into `whole`."""
+def compose(pieces, parts, arrays, p, rows, k, whole, spare):
+    """The composed row of the k-th id, before its projection, into `whole`; `spare` is room for a row."""
     first, count, width = pieces[p, PART], pieces[p, PARTS], pieces[p, WIDTH]
     operation = pieces[p, OPERATION]
     for j in range(count):
         a, size = parts[first + j, ARRAY], parts[first + j, PART_WIDTH]
-        row = vector(arrays[a, ADDRESS], rows[j, k] * size, size, whole)
+        row = vector(place_of(arrays, a, rows[j, k], size, spare), 0, size, whole)
         if operation == CONCAT:
             column = parts[first + j, COLUMN]
             for e in range(size):
@@ -238,17 +240,16 @@ def compose(pieces, parts, arrays, p, rows, k, whole):
 
 
 @compiled
-def widen(pieces, arrays, p, whole, wide):
-    """The composed row times the projection, plus the bias, into `wide`."""
+def widen(pieces, arrays, p, whole, wide, spare):
+    """The composed row times the projection, plus the bias, into `wide`; `spare` is room for a row."""
     width, dim = pieces[p, WIDTH], pieces[p, OUT]
     if pieces[p, BIAS] >= 0:
-        wide[:dim] = vector(arrays[pieces[p, BIAS], ADDRESS], 0, dim, wide)
+        wide[:dim] = vector(place_of(arrays, pieces[p, BIAS], 0, dim, spare), 0, dim, wide)
     else:
         wide[:dim] = 0
-    matrix = arrays[pieces[p, PROJECTION], ADDRESS]
     for w in range(width):
         factor = whole[w]
-        line = vector(matrix, w * dim, dim, wide)
+        line = vector(place_of(arrays, pieces[p, PROJECTION], w, dim, spare), 0, dim, wide)
         for e in range(dim):
             wide[e] += factor * line[e]
 
@@ -322,8 +323,14 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     p = features[f, PIECE]
     bare = not several and pieces[p, PROJECTION] < 0
     part = pieces[p, PART]
-    address = arrays[parts[part, ARRAY], ADDRESS]
+    address, stored = arrays[parts[part, ARRAY], ADDRESS], arrays[parts[part, ARRAY], STORED]
     if bare and single and pieces[p, PARTS] == 1:
+        if stored:
+            for b in range(start, stop):
+                load(
+                    address, rows[0, space + b] * dim, dim, stored, vector(features[f, VECTORS], b * stride, dim, like)
+                )
+            return
         for b in range(start, stop):
             if b + AHEAD < stop:
                 fetch(address, rows[0, space + b + AHEAD] * dim, dim, like)
@@ -332,7 +339,8 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             for e in range(dim):
                 out[e] = row[e]
         return
-    products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT
+    products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT and not stored
+    products = products and not arrays[parts[part + 1, ARRAY], STORED]
     if products and single:
         other = arrays[parts[part + 1, ARRAY], ADDRESS]
         for b in range(start, stop):
@@ -345,7 +353,7 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             for e in range(dim):
                 out[e] = left[e] * right[e]
         return
-    if bare and pieces[p, PARTS] == 1:
+    if bare and pieces[p, PARTS] == 1 and not stored:
         pool_rows(features, f, start, stop, address, rows[0], weights, like)
         return
     if products:
@@ -354,7 +362,7 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     widest = 0
     for q in range(features[f, PIECES]):
         widest = max(widest, pieces[p + q, WIDTH])
-    whole, wide = np.empty(widest, like.dtype), np.empty(dim, like.dtype)
+    whole, wide, spare = np.empty(widest, like.dtype), np.empty(dim, like.dtype), np.empty(max(widest, dim), like.dtype)
     for b in range(start, stop):
         out = vector(features[f, VECTORS], b * stride, dim, like)
         begin, end = bag(features, f, b)
@@ -365,9 +373,9 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             if several:
                 p = np.int64(piece_of[space + i])
             factor = scale * weights[i] if weighted else scale
-            compose(pieces, parts, arrays, p, rows, space + i, whole)
+            compose(pieces, parts, arrays, p, rows, space + i, whole, spare)
             if pieces[p, PROJECTION] >= 0:
-                widen(pieces, arrays, p, whole, wide)
+                widen(pieces, arrays, p, whole, wide, spare)
                 for e in range(dim):
                     out[e] += factor * wide[e]
             else:

@@ -39,6 +39,7 @@ from coset.kernels.layout import (
     ROOM,
     ROWS,
     SPACE,
+    STORED,
     STRIDE,
     SUMS,
     TASK_ARRAY,
@@ -51,6 +52,7 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
+from coset.kernels.narrow import place_of
 from coset.kernels.rows import AHEAD, bag, compose, cut, share
 
 
@@ -62,6 +64,7 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
     several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
     weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, gradients)
     whole = np.empty(gradients.shape[1], gradients.dtype)
+    spare = np.empty(max(gradients.shape[1], dim), gradients.dtype)
     partial[:] = 0
     p = features[f, PIECE]
     for b in range(start, stop):
@@ -74,13 +77,12 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
             factor = scale * weights[i] if weighted else scale
             if pieces[p, PROJECTION] < 0:
                 continue
-            compose(pieces, parts, arrays, p, rows, space + i, whole)
+            compose(pieces, parts, arrays, p, rows, space + i, whole, spare)
             width, at = pieces[p, WIDTH], pieces[p, PARTIAL]
             partial[at] += 1  # how many ids met this piece
             at += 1
-            matrix = arrays[pieces[p, PROJECTION], ADDRESS]
             for w in range(width):
-                line = vector(matrix, w * dim, dim, gradients)
+                line = vector(place_of(arrays, pieces[p, PROJECTION], w, dim, spare), 0, dim, gradients)
                 sums = partial[at + w * dim : at + (w + 1) * dim]
                 product = gradients.dtype.type(0)
                 amount = factor * whole[w]
@@ -206,7 +208,7 @@ def add_any(
     first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
     projected = pieces[q, PROJECTION] >= 0
     column = parts[first + part, COLUMN] if operation == CONCAT else 0
-    product = np.empty(width, sums.dtype)
+    product, spare = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
     for b in range(features[f, BAGS]):
         begin, end = bag(features, f, b)
         scale = share(features, f, begin, end, sums)
@@ -230,7 +232,8 @@ def add_any(
             if operation == MULT:
                 for j in range(count):
                     if j != part:
-                        beside = vector(arrays[parts[first + j, ARRAY], ADDRESS], rows[j, k] * width, width, sums)
+                        place = place_of(arrays, parts[first + j, ARRAY], rows[j, k], width, spare)
+                        beside = vector(place, 0, width, sums)
                         for e in range(width):
                             product[e] *= beside[e]
             if s == found:
@@ -259,9 +262,11 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
         first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
         factors = operation == MULT and count > 1
-        if features[f, PIECES] == 1 and pieces[q, PROJECTION] < 0 and (not factors or count == 2):
+        beside = parts[first + 1 - part, ARRAY] if factors and count == 2 else a
+        simple = not factors or (count == 2 and not arrays[beside, STORED])
+        if features[f, PIECES] == 1 and pieces[q, PROJECTION] < 0 and simple:
             column = parts[first + part, COLUMN] if operation == CONCAT else 0
-            other = arrays[parts[first + 1 - part, ARRAY], ADDRESS] if factors else np.int64(0)
+            other = arrays[beside, ADDRESS] if factors else np.int64(0)
             found = add_simple(
                 features, f, rows, part, column, other, task, found, slots, distinct, sums, arrays[a, ARRAY_WIDTH]
             )

@@ -31,6 +31,7 @@ from coset.kernels.layout import (
     SGD,
     SPACE,
     STATE,
+    STORED,
     SUMS,
     TASK_ARRAY,
     USE_FEATURE,
@@ -39,6 +40,7 @@ from coset.kernels.layout import (
     USES,
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
+from coset.kernels.narrow import key_of, load, store
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
 """`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away. From
@@ -203,15 +205,12 @@ def _adam_rows(
 
 
 @compiled
-def update_rows(
-    task, count, kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
+def _step(
+    kind, address, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces, roots,
+    decays,
 ):  # fmt: skip
-    """One step of all distinct rows of a task along their gradients; first `replay`, where rows are behind."""
-    a, type_ = task[TASK_ARRAY], sums.dtype.type
-    width, group = arrays[a, ARRAY_WIDTH], states[a, GROUP]
-    rows = distinct[task[ROOM] : task[ROOM] + count]
-    gradients = sums[task[SUMS] : task[SUMS] + count * width]
-    address, state, other = arrays[a, ADDRESS], states[a, STATE], states[a, OTHER]
+    """One step of these rows along their gradients."""
+    type_ = gradients.dtype.type
     rate, scale, eps = type_(rates[group]), type_(numbers[SCALE]), type_(numbers[EPS])
     keep = type_(decays[group, now - begun - 1])
     if kind == SGD:
@@ -221,11 +220,41 @@ def update_rows(
     elif kind == ROWWISE_ADAGRAD:
         _rowwise_rows(address, state, rows, gradients, width, rate, scale, keep, eps)
     else:
-        brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
         _adam_rows(
             address, state, other, brought, rows, gradients, width, group, scale, now, begun, numbers, paces, roots,
             decays,
         )  # fmt: skip
+
+
+@compiled
+def update_rows(
+    task, count, kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
+):  # fmt: skip
+    """One step of all distinct rows of a task along their gradients; first `replay`, where rows are behind."""
+    a = task[TASK_ARRAY]
+    width, group, address, stored = arrays[a, ARRAY_WIDTH], states[a, GROUP], arrays[a, ADDRESS], arrays[a, STORED]
+    rows = distinct[task[ROOM] : task[ROOM] + count]
+    gradients = sums[task[SUMS] : task[SUMS] + count * width]
+    state, other = states[a, STATE], states[a, OTHER]
+    brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
+    if not stored:
+        _step(
+            kind, address, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces,
+            roots, decays,
+        )  # fmt: skip
+        return
+    # One row after the other, widened into `wide`, as if the array had no others.
+    wide, only = np.empty(width, sums.dtype), np.zeros(1, np.int64)
+    numbers_kept = 1 if kind == ROWWISE_ADAGRAD else width
+    for s in range(count):
+        r = rows[s]
+        skip = r * numbers_kept * sums.itemsize
+        load(address, r * width, width, stored, wide)
+        _step(
+            kind, wide.ctypes.data, state + skip, other + skip, brought[r : r + 1] if len(brought) else brought, only,
+            gradients[s * width : (s + 1) * width], width, group, now, begun, numbers, rates, paces, roots, decays,
+        )  # fmt: skip
+        store(wide, width, address, r * width, stored, key_of(a, r, now))
 
 
 @parallel_kernel
@@ -239,11 +268,27 @@ def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbe
         counts[t] = 0
 
 
+@compiled
+def _bring_stored(arrays, states, a, r, brought, now, begun, numbers, paces, roots, decays, like):
+    """`bring_row` for a row that is stored in fewer bits than it is computed with."""
+    width = arrays[a, ARRAY_WIDTH]
+    wide = np.empty(width, like.dtype)
+    load(arrays[a, ADDRESS], r * width, width, arrays[a, STORED], wide)
+    replay(
+        wide, vector(states[a, STATE], r * width, width, like), vector(states[a, OTHER], r * width, width, like),
+        states[a, GROUP], brought, now, begun, numbers, paces, roots, decays,
+    )  # fmt: skip
+    store(wide, width, arrays[a, ADDRESS], r * width, arrays[a, STORED], key_of(a, r, now))
+
+
 @inlined
 def bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
     """Bring one row of an array to step `now`."""
     brought = vector(states[a, BROUGHT], r, 1, _STEPS)
-    if brought[0] < now:
+    if brought[0] < now and arrays[a, STORED]:
+        _bring_stored(arrays, states, a, r, brought[0], now, begun, numbers, paces, roots, decays, like)
+        brought[0] = now
+    elif brought[0] < now:
         width = arrays[a, ARRAY_WIDTH]
         replay(
             vector(arrays[a, ADDRESS], r * width, width, like), vector(states[a, STATE], r * width, width, like),

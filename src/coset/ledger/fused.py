@@ -93,11 +93,11 @@ def _arrays(asked: Iterable[Asked]) -> list[_Array]:
 
 def _arrays_of(piece: Any) -> list[tuple[str, _Array]]:
     """The arrays of a composition: one for each of its parts, though some may be the same."""
-    found = [(part.key, _Array(part.rows, part.width)) for part in piece.parts]
+    found = [(part.name, _Array(part.rows, part.width)) for part in piece.parts]
     if piece.projection is not None:
-        found.append((piece.projection.key, _Array(piece.width, piece.dim, whole=True)))
-        if piece.projection.bias_key is not None:
-            found.append((piece.projection.bias_key, _Array(1, piece.dim, whole=True)))
+        found.append((piece.projection.name, _Array(piece.width, piece.dim, whole=True)))
+        if piece.projection.bias_name is not None:
+            found.append((piece.projection.bias_name, _Array(1, piece.dim, whole=True)))
     return found
 
 

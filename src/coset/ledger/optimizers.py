@@ -33,6 +33,7 @@ class Keeps:
         sparse: where it takes sparse gradients, how many arrays of the looked-up vectors, and how many bytes an id, a
             step makes and drops again; None where it takes none.
         only_sparse: whether it takes no others.
+        computed: whether arrays and numbers are of the type that a parameter is computed with, not of its own.
     """
 
     arrays: int = 0
@@ -43,14 +44,16 @@ class Keeps:
     beside: int = 0
     sparse: tuple[int, int] | None = None
     only_sparse: bool = False
+    computed: bool = False
 
     def bytes(self, of: Component) -> int:
         """Bytes of the state of a parameter that has had a gradient."""
+        itemsize = (of.computed or of.dtype if self.computed else of.dtype).itemsize
         rows = of.rows if of.width else 1
-        arrays = self.arrays * of.bytes
+        arrays = self.arrays * of.numel
         if self.factored:
-            arrays = (of.rows + of.width) * of.dtype.itemsize if of.width else of.bytes
-        return arrays + rows * (self.rows * of.dtype.itemsize + 4 * self.steps) + self.scalars * _scalar_bytes()
+            arrays = of.rows + of.width if of.width else of.numel
+        return (arrays + rows * self.rows) * itemsize + rows * 4 * self.steps + self.scalars * _scalar_bytes()
 
 
 TORCH: Mapping[str, Keeps] = {
@@ -78,10 +81,10 @@ TORCH: Mapping[str, Keeps] = {
 
 TABLES: Mapping[str, Keeps] = {
     "sgd": Keeps(),
-    "adagrad": Keeps(1),
-    "row_wise_adagrad": Keeps(rows=1),
-    "lazy_adam": Keeps(2),
-    "adam": Keeps(2, steps=1),
+    "adagrad": Keeps(1, computed=True),
+    "row_wise_adagrad": Keeps(rows=1, computed=True),
+    "lazy_adam": Keeps(2, computed=True),
+    "adam": Keeps(2, steps=1, computed=True),
 }
 """The optimizers of `coset.optimizers` by name."""
 

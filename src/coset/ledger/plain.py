@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 
 from coset.errors import InputError
 from coset.ledger.asked import Asked, pieces_of
 from coset.ledger.components import stored_key
 from coset.ledger.optimizers import Keeps
-from coset.schema import Component
+from coset.schema import Component, LookupBytes
 
 _KEPT, _SORTED, _BAG = 16, 48, 24
 """Bytes that pooling keeps of each id, that sorting takes on the way back, and that it keeps of each bag."""
@@ -28,7 +29,7 @@ def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Ke
     if not asked:
         return [{}, {}, {}]
     vectors = sum(of.vectors for of in asked)
-    each = [(of, of.method.lookup_bytes(of.table)) for of in asked]
+    each = [(of, _lookup_bytes(of)) for of in asked]
     trained = {component.key: component.bytes for component in components if component.kind == "parameter"}
     uses = _uses(asked)
     # One more gradient is there while it is added to that of another use.
@@ -74,12 +75,22 @@ def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dic
     return [backward, {"vectors": vectors, "gradients": gradients, "at work": max(steps.values(), default=0)}]
 
 
+def _lookup_bytes(of: Asked) -> LookupBytes:
+    """What a lookup takes for each id; where arrays are stored in another type than they are read in, rows are there in
+    both, in none more than twice their size."""
+    kept, forward, backward = of.method.lookup_bytes(of.table)
+    stored = of.method.components(of.table)
+    wide = max((c.dtype.itemsize for c in stored if c.computed not in (None, c.dtype)), default=0)
+    share = wide / of.table.dtype.itemsize
+    return LookupBytes(kept, forward + ceil(share * (kept + forward)), backward + ceil(share * (kept + backward)))
+
+
 def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:
     """How often a step reads of each array of parameters."""
     found: dict[str, int] = {}
     for of in asked:
-        parts = [part.key for piece in pieces_of(of.method.descriptor(of.table)) for part in piece.parts]
+        parts = [part.name for piece in pieces_of(of.method.descriptor(of.table)) for part in piece.parts]
         for component in of.method.components(of.table):
             key = stored_key(of.table.name, component)
-            found[key] = found.get(key, 0) + max(1, parts.count(component.key))
+            found[key] = found.get(key, 0) + max(1, parts.count(component.key.rpartition(".")[0]))
     return found

@@ -43,8 +43,8 @@ class AttributePartitions(RowMethod):
     Example:
         >>> from coset.schema import Table
         >>> cars = Table("car", 4, 8, attributes={"year": [0, 0, 1, 1], "make": [0, 1, 0, 1]})
-        >>> [(c.key, c.shape, c.kind) for c in AttributePartitions(("year", "make")).components(cars)][:2]
-        [('by_year.weight', (2, 8), 'parameter'), ('by_year.codes', (4,), 'index')]
+        >>> [(c.key, c.shape, c.kind) for c in AttributePartitions(("year", "make")).components(cars)][::2]
+        [('by_year_codes', (4,), 'index'), ('by_year.weight', (2, 8), 'parameter')]
     """
 
     columns: tuple[str, ...] = ()

@@ -14,8 +14,10 @@ from coset import settings
 from coset.errors import InputError, Unsuitable, brief, unknown
 from coset.methods.facts import Facts
 from coset.methods.module import TableModule
-from coset.methods.sizing import largest_within, thinned, vector_bytes
+from coset.methods.sizing import Sizes, largest_within, thinned, vector_bytes
 from coset.schema import Component, LookupBytes, Table
+from coset.storage import DEFAULT, Storage
+from coset.storage import storage as storage_of
 
 if TYPE_CHECKING:
     from coset.methods.composition import Composition
@@ -47,8 +49,26 @@ class Method(ABC):
     """Of a method whose vectors are not composed of rows: how many bytes of a narrow table a byte of it is worth, as
     far as measured; a planner has no other way to know."""
 
+    storage: Storage = dataclasses.field(default=DEFAULT, kw_only=True)
+    """How the arrays of a table are kept; numbers of the type of the table by default."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = Method.__repr__  # type: ignore[method-assign]  # before `dataclass` looks for one
+
     def __post_init__(self) -> None:
         settings.check(self, self._what, _READERS)
+
+    def __repr__(self) -> str:
+        """The choices, as they are written in Python; the storage only where one was chosen."""
+        names = [name for name in settings.fields(type(self)) if name != "storage"]
+        shown = [*names, *([] if self.storage == DEFAULT else ["storage"])]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it stores what `torch.nn.Embedding` would: a row for each id, of the type of the table."""
+        return self.row_per_id and self.storage == DEFAULT
 
     @property
     def table_outputs(self) -> int:
@@ -122,7 +142,7 @@ class Method(ABC):
         is_number = isinstance(given, Real) and not isinstance(given, bool)
         if not is_number or not -inf < given < inf:
             raise InputError(f"table {table.name!r}: max_bytes is a finite number of bytes, not {brief(max_bytes)}")
-        return largest_within(cls.sizes(table, **fixed), table, max_bytes)
+        return largest_within(cls.offered(table, **fixed), table, max_bytes)
 
     @classmethod
     def for_collisions(cls, table: Table, collisions: int, **fixed: Any) -> Self:
@@ -133,6 +153,30 @@ class Method(ABC):
         """
         raise Unsuitable(f"{cls.name} is not sized by collisions; give it a budget")
 
+    def stored(self, storage: Storage) -> Self:
+        """The same method, whose arrays are kept so, unless it says itself how."""
+        return self if self.storage != DEFAULT else dataclasses.replace(self, storage=storage)
+
+    @classmethod
+    def offered(cls, table: Table, *, storage: Any = DEFAULT, **fixed: Any) -> Sequence[Self]:
+        """`sizes` of a method whose arrays are kept so."""
+        found, kept = cls.sizes(table, **fixed), storage_of(storage)
+        return found if kept == DEFAULT else Sizes(range(len(found)), lambda at: found[at].stored(kept))
+
+    @classmethod
+    def tried(
+        cls,
+        table: Table,
+        traffic: Traffic,
+        count: int,
+        *,
+        storage: Any = DEFAULT,
+        **fixed: Any,
+    ) -> Iterable[Method]:
+        """`candidates` whose arrays are kept so."""
+        kept = storage_of(storage)
+        return (method.stored(kept) for method in cls.candidates(table, traffic, count, **fixed))
+
     def bytes(self, table: Table) -> int:
         """Bytes of all components."""
         return sum(component.bytes for component in self.components(table))
@@ -140,7 +184,9 @@ class Method(ABC):
     def to_json(self) -> dict[str, Any]:
         """The method as plain JSON values; `from_json` gives an equal one back."""
         return {"method": self.name, "version": self.version} | {
-            field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
+            field: settings.plain(getattr(self, field))
+            for field in settings.fields(type(self))
+            if field != "storage" or self.storage != DEFAULT
         }
 
     def description(self, table: Table, ordered: bool = False) -> str:
@@ -181,7 +227,7 @@ class Method(ABC):
 
 
 _registry: dict[str, type[Method]] = {}
-_READERS: settings.Readers = {Method: lambda value: from_json(value)}
+_READERS: settings.Readers = {Method: lambda value: from_json(value), Storage: storage_of}
 
 
 def register(name: str, version: int = 1) -> Callable[[type[M]], type[M]]:

@@ -17,15 +17,16 @@ from coset.methods.base import Method, make, register
 from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
 from coset.methods.full import Full
-from coset.methods.graphs import unseen
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
 from coset.methods.module import TableModule
-from coset.methods.rows import rows_at
 from coset.methods.sizing import Sizes, largest_within, rising, spread, thinned, vector_bytes
 from coset.methods.traffic import Traffic
 from coset.methods.wrapped import batched
 from coset.schema import Component, LookupBytes, Table
+from coset.storage import DEFAULT
+from coset.storage.dense import rows_at
+from coset.storage.graphs import unseen
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,19 @@ class BlockMethod(Method):
     def blocks(self, table: Table) -> list[tuple[Table, Method]]:
         """The table of each range, in order, and the method that stores it."""
 
+    def _stored(self, table: Table) -> list[tuple[Table, Method]]:
+        """The blocks; those that do not say how their arrays are kept follow the whole."""
+        blocks = self.blocks(table)
+        if self.storage == DEFAULT:
+            return blocks
+        return [(block, method.stored(self.storage)) for block, method in blocks]
+
     def components(self, table: Table) -> list[Component]:
         """The components of every block, below `blocks.<number>`."""
         self.check(table)
         return [
             component.under(f"blocks.{number}")
-            for number, (block, method) in enumerate(self.blocks(table))
+            for number, (block, method) in enumerate(self._stored(table))
             for component in method.components(block)
         ]
 
@@ -51,7 +59,7 @@ class BlockMethod(Method):
         """As if all ids were of the block that takes most; beside it, which block each is of, and the vectors of all
         blocks behind one another."""
         self.check(table)
-        each = [method.lookup_bytes(block) for block, method in self.blocks(table)]
+        each = [method.lookup_bytes(block) for block, method in self._stored(table)]
         if len(each) == 1:
             return each[0]
         kept, forward, backward = (max(sizes) for sizes in zip(*each, strict=True))
@@ -61,12 +69,12 @@ class BlockMethod(Method):
     def build(self, table: Table) -> BlockModule:
         """A fresh module."""
         self.check(table)
-        return BlockModule(table, self, [method.build(block) for block, method in self.blocks(table)])
+        return BlockModule(table, self, [method.build(block) for block, method in self._stored(table)])
 
     def descriptor(self, table: Table) -> Composition | None:
         """The compositions of the blocks, if all of them have one."""
         self.check(table)
-        blocks = self.blocks(table)
+        blocks = self._stored(table)
         found = [method.descriptor(block) for block, method in blocks]
         inner = [composition.under(f"blocks.{number}") for number, composition in enumerate(found) if composition]
         if len(inner) < len(blocks):
@@ -238,7 +246,7 @@ class Blocks(BlockMethod):
 
         def shared(h: int) -> Method:
             others = table.block(h, n)
-            sizes = kind.sizes(others, **given)
+            sizes = kind.offered(others, **given)
             return largest_within(sizes, others, max(sizes[0].bytes(others), h // 2 * row))
 
         hot = (cls.hot(h, shared(h)) for h in spread(1, n - 1, 64))

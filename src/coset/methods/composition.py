@@ -12,6 +12,7 @@ import torch
 from coset.errors import InputError
 from coset.partitions import Codes, Partition, RowMap, naive
 from coset.schema import Component, LookupBytes, Table
+from coset.storage import DEFAULT, Storage
 
 Operation = Literal["mult", "add", "concat"]
 Distribution = Literal["normal", "uniform", "nested"]
@@ -37,6 +38,7 @@ class RowPart:
         partition: id → row.
         std: standard deviation of the initial values, mean 0.
         distribution: their law.
+        storage: how it is kept.
     """
 
     name: str
@@ -45,45 +47,43 @@ class RowPart:
     partition: RowMap
     std: float
     distribution: Distribution = "normal"
-
-    @property
-    def key(self) -> str:
-        """Key of the array in the module's state."""
-        return f"{self.name}.weight"
+    storage: Storage = DEFAULT
 
     def under(self, prefix: str) -> RowPart:
         """The same part, stored below `prefix`."""
         # Not by `replace`, which takes long where a planner makes thousands of them.
-        return RowPart(f"{prefix}.{self.name}", self.rows, self.width, self.partition, self.std, self.distribution)
+        return RowPart(
+            f"{prefix}.{self.name}", self.rows, self.width, self.partition, self.std, self.distribution, self.storage
+        )
 
-    def components(self, dtype: torch.dtype) -> Iterator[Component]:
-        """The array, and the column of codes where there is one."""
-        yield Component(self.key, self.rows, self.width, dtype)
+    def index(self) -> Iterator[Component]:
+        """The column of codes, where there is one."""
         if isinstance(self.partition, Codes):
             codes = self.partition.stored
             yield Component(
-                f"{self.name}.codes", len(codes), sum(codes.shape[1:]), torch.tensor(codes[:0]).dtype, "index"
+                codes_of(self.name), len(codes), sum(codes.shape[1:]), torch.tensor(codes[:0]).dtype, "index"
             )
+
+
+def codes_of(part: str) -> str:
+    """The name of the column of codes that picks the rows of a part."""
+    return f"{part}_codes"
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A matrix, shape `(width, dim)`, that widens composed rows; with `bias`, a vector `(dim,)` of zeros to add."""
+    """A matrix, shape `(width, dim)`, that widens composed rows; with `bias`, a row of zeros `(1, dim)` to add."""
 
     name: str
     std: float
     distribution: Distribution = "nested"
     bias: bool = False
+    storage: Storage = DEFAULT
 
     @property
-    def key(self) -> str:
-        """Key of the matrix in the module's state."""
-        return f"{self.name}.weight"
-
-    @property
-    def bias_key(self) -> str | None:
-        """Key of the bias in the module's state, if there is one."""
-        return f"{self.name}.bias" if self.bias else None
+    def bias_name(self) -> str | None:
+        """Name of the submodule with the bias, if there is one."""
+        return f"{self.name}_bias" if self.bias else None
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,14 @@ class RowComposition:
     def components(self, dtype: torch.dtype) -> list[Component]:
         """The stored arrays."""
         distinct = {part.name: part for part in self.parts}.values()
-        stored = [component for part in distinct for component in part.components(dtype)]
+        stored = [component for part in distinct for component in part.index()]
+        for part in distinct:
+            stored += part.storage.components(part.name, part.rows, part.width, dtype)
         if self.projection is not None:
-            stored.append(Component(self.projection.key, self.width, self.dim, dtype))
-            if self.projection.bias_key is not None:
-                stored.append(Component(self.projection.bias_key, self.dim, 0, dtype))
+            keep = self.projection.storage.components
+            stored += keep(self.projection.name, self.width, self.dim, dtype)
+            if self.projection.bias_name is not None:
+                stored += keep(self.projection.bias_name, 1, self.dim, dtype)
         return stored
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
@@ -134,6 +137,14 @@ class RowComposition:
             forward += narrow + (1 + projection.bias) * vector
             backward += vector + 2 * narrow + narrow * self.dim // CHUNK
         return LookupBytes(kept, forward + vector, backward + vector)
+
+    def stored(self, storage: Storage) -> RowComposition:
+        """The same composition, whose arrays are kept so, unless they say themselves how."""
+        if storage == DEFAULT:
+            return self
+        parts = tuple(replace(part, storage=storage) if part.storage == DEFAULT else part for part in self.parts)
+        projection = self.projection and replace(self.projection, storage=storage)
+        return replace(self, parts=parts, projection=projection)
 
     def under(self, prefix: str) -> RowComposition:
         """The same composition, stored below `prefix`."""

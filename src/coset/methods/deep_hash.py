@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
 from coset.methods.module import TableModule
-from coset.methods.rows import Affine
+from coset.methods.rows import drawn, widen
 from coset.methods.sizing import Sizes
 from coset.partitions import MAX_SEED, hash_words
 from coset.schema import Component, LookupBytes, Table
+from coset.storage import StoredRows
 
 _MISH_POWER = 0.4523421923758826
 """Mean square of mish(z), z normal with deviation 1."""
@@ -79,12 +80,12 @@ class DeepHash(Method):
 
     def components(self, table: Table) -> list[Component]:
         """Weight and bias of every layer."""
+        widths, keep = self.widths(table), self.storage.components
         found = []
-        for number, (inward, outward) in enumerate(pairwise(self.widths(table))):
-            found += [
-                Component(f"layers.{number}.weight", inward, outward, table.dtype),
-                Component(f"layers.{number}.bias", outward, 0, table.dtype),
-            ]
+        for number, (inward, outward) in enumerate(pairwise(widths)):
+            found += keep(f"layers.{number}", inward, outward, table.dtype)
+        for number, outward in enumerate(widths[1:]):
+            found += keep(f"biases.{number}", 1, outward, table.dtype)
         return found
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
@@ -121,18 +122,23 @@ class DeepHashModule(TableModule):
     def __init__(self, table: Table, method: DeepHash) -> None:
         super().__init__(table, method)
         self.seed, self.num_hashes = method.seed, method.num_hashes
-        shapes = pairwise(method.widths(table))
-        self.layers = nn.ModuleList(Affine(inward, outward, table.dtype, bias=True) for inward, outward in shapes)
+        widths, build = method.widths(table), method.storage.build
+        self.layers = nn.ModuleList(build(inward, outward, table.dtype) for inward, outward in pairwise(widths))
+        self.biases = nn.ModuleList(build(1, outward, table.dtype) for outward in widths[1:])
         self.ids_at_once = 4096
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of `ids`."""
-        first, *others = cast("list[Affine]", list(self.layers))
-        values: Tensor = first(self._encode(ids).to(first.weight.dtype))
-        for layer in others:
-            values = layer(F.mish(values))
+        values: Tensor | None = None
+        for layer, bias in zip(self._arrays(self.layers), self._arrays(self.biases), strict=True):
+            given = self._encode(ids).to(layer.dtype) if values is None else F.mish(values)
+            values = widen(given, layer.whole(), bias.whole())
+        assert values is not None
         return values
+
+    def _arrays(self, modules: nn.ModuleList) -> list[StoredRows]:
+        return cast("list[StoredRows]", list(modules))
 
     def _encode(self, ids: Tensor) -> Tensor:
         """k numbers an id, uniform in ±√3, shape `(*ids.shape, k)`: universal hashes `(a_j x + b_j y) mod 2^32` of two
@@ -147,9 +153,10 @@ class DeepHashModule(TableModule):
     def reset_parameters(self) -> None:
         """Weights that keep the mean square from layer to layer, the last one bringing it to that of the table."""
         power = 1.0
-        layers = cast("list[Affine]", list(self.layers))
+        layers = self._arrays(self.layers)
         for number, layer in enumerate(layers, start=1):
-            std = (layer.weight.shape[0] * power) ** -0.5
-            layer.weight.normal_(0.0, std * self.table.std if number == len(layers) else std)
-            nn.init.zeros_(cast("Tensor", layer.bias))
+            std = (layer.rows * power) ** -0.5
+            layer.draw_(drawn(std * self.table.std if number == len(layers) else std, "normal"))
             power = _MISH_POWER
+        for bias in self._arrays(self.biases):
+            bias.draw_(nn.init.zeros_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Self
 
 import torch
@@ -14,7 +15,7 @@ from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
 from coset.methods.fitting import fitted_rows, sum_by
 from coset.methods.module import TableModule
-from coset.methods.rows import Rows
+from coset.methods.rows import drawn
 from coset.methods.sizing import Sizes, vector_bytes
 from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words
 from coset.schema import Component, LookupBytes, Table
@@ -88,9 +89,13 @@ class HashEmbedding(Method):
         """The array of rows and the weights."""
         self.check(table)
         return [
-            Component("buckets.weight", self.num_buckets, table.embedding_dim, table.dtype),
-            Component("weights.weight", self.num_weights or table.num_embeddings, self.num_hashes, table.dtype),
+            *self.storage.components("buckets", self.num_buckets, table.embedding_dim, table.dtype),
+            *self.storage.components("weights", *self._weights(table), table.dtype),
         ]
+
+    def _weights(self, table: Table) -> tuple[int, int]:
+        """Rows of weights, and how many in each."""
+        return self.num_weights or table.num_embeddings, self.num_hashes
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """The k rows and weights of an id, their products, and what hashes it."""
@@ -110,8 +115,7 @@ class HashEmbedding(Method):
             return [make(cls, fixed)]
         one = make(cls, {"num_buckets": 1} | fixed)
         one.check(table)
-        _, weights = one.components(table)
-        most = (table.num_embeddings * table.embedding_dim - weights.numel) // table.embedding_dim
+        most = (table.num_embeddings * table.embedding_dim - prod(one._weights(table))) // table.embedding_dim
         most = max(1, min(most, table.num_embeddings, MAX_MODULUS))
         return Sizes(range(1, most + 1), lambda m: make(cls, {"num_buckets": m} | fixed))
 
@@ -130,8 +134,8 @@ class HashEmbeddingModule(TableModule):
     def __init__(self, table: Table, method: HashEmbedding) -> None:
         super().__init__(table, method)
         self.seeds = tuple(method.seed + number for number in range(method.num_hashes))
-        self.buckets = Rows(method.num_buckets, table.embedding_dim, table.dtype)
-        self.weights = Rows(method.num_weights or table.num_embeddings, method.num_hashes, table.dtype)
+        self.buckets = method.storage.build(method.num_buckets, table.embedding_dim, table.dtype)
+        self.weights = method.storage.build(*method._weights(table), table.dtype)
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -154,8 +158,8 @@ class HashEmbeddingModule(TableModule):
     def reset_parameters(self) -> None:
         """Rows of deviation `table.std`, weights of deviation 1 / √k: of both signs, so that ids which share a row
         begin apart."""
-        self.buckets.weight.normal_(0.0, self.table.std)
-        self.weights.weight.normal_(0.0, self.weights.weight.shape[1] ** -0.5)
+        self.buckets.draw_(drawn(self.table.std, "normal"))
+        self.weights.draw_(drawn(self.weights.width**-0.5, "normal"))
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
@@ -163,14 +167,14 @@ class HashEmbeddingModule(TableModule):
         target = weight.double()
         power = float((target.square().mean(-1) * share).sum())
         generator = torch.Generator().manual_seed(0)
-        best, begun = float("inf"), self.weights.weight.double()
+        best, begun = float("inf"), self.weights.whole().double()
         for _ in range(_BEGINNINGS):
             array, factors, error = self._alternate(target, share, begun)
             hopeless = error > 0.9 * best and best > 0.5 * power  # the weight has no such structure
             if error < best:
                 best = error
-                self.buckets.weight.copy_(array)
-                self.weights.weight.copy_(factors)
+                self.buckets.write_(array)
+                self.weights.write_(factors)
             if hopeless or best <= 1e-3 * power:
                 break
             begun = torch.randn(begun.shape, generator=generator, dtype=begun.dtype).to(begun)

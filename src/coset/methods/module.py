@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.methods.index import Indexed
 from coset.schema import Table
+from coset.storage import StoredRows
 
 if TYPE_CHECKING:
     from coset.methods.base import Method
@@ -104,10 +105,14 @@ class TableModule(Indexed, ABC):
         """By gradient, for methods that know no better: Adam on random ids, kept where it was best. In float32 at
         least: types of 16 bits have no room for Adam's epsilon, nor for its small steps."""
         dtype = torch.promote_types(self.table.dtype, torch.float32)
+        arrays = [inner for inner in self.modules() if isinstance(inner, StoredRows)]
+        for array in arrays:
+            array.unpack(dtype)
         try:
-            self.to(dtype)._descend(weight, weight.to(dtype), share)
+            self._descend(weight, weight.to(dtype), share)
         finally:
-            self.to(self.table.dtype)
+            for array in arrays:
+                array.pack()
 
     def _descend(self, weight: Tensor, target: Tensor, share: Tensor) -> None:
         n = len(weight)

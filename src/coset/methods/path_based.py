@@ -15,7 +15,7 @@ from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
 from coset.methods.module import TableModule
 from coset.methods.moduli import check_moduli
-from coset.methods.rows import Rows
+from coset.methods.rows import drawn
 from coset.methods.sizing import rising, rows_at, spread, vector_bytes
 from coset.partitions import balanced_moduli, mixed_radix
 from coset.schema import Component, LookupBytes, Table
@@ -78,13 +78,12 @@ class PathBased(Method):
         self.check(table)
         dim, dtype = table.embedding_dim, table.dtype
         first, *steps = self.rows(table)
-        found = [Component("rows.weight", first, dim, dtype)]
+        found = self.storage.components("rows", first, dim, dtype)
         for number, functions in enumerate(steps):
             widths = {"inward": self.hidden * dim, "inward_bias": self.hidden,
                       "outward": dim * self.hidden, "outward_bias": dim}  # fmt: skip
-            found += [
-                Component(f"steps.{number}.{what}.weight", functions, width, dtype) for what, width in widths.items()
-            ]
+            for what, width in widths.items():
+                found += self.storage.components(f"steps.{number}.{what}", functions, width, dtype)
         return found
 
     def rows(self, table: Table) -> list[int]:
@@ -136,8 +135,8 @@ class PathModule(TableModule):
         super().__init__(table, method)
         self.partitions = mixed_radix(method.moduli)
         first, *steps = method.rows(table)
-        self.rows = Rows(first, table.embedding_dim, table.dtype)
-        self.steps = nn.ModuleList(_Step(functions, method.hidden, table) for functions in steps)
+        self.rows = method.storage.build(first, table.embedding_dim, table.dtype)
+        self.steps = nn.ModuleList(_Step(functions, method, table) for functions in steps)
         self.ids_at_once = max(1, min(self.ids_at_once, _ROOM // (table.embedding_dim * method.hidden)))
         self.reset_parameters()
 
@@ -153,7 +152,7 @@ class PathModule(TableModule):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Rows of deviation `table.std`, functions that keep it, biases of zero."""
-        self.rows.weight.normal_(0.0, self.table.std)
+        self.rows.draw_(drawn(self.table.std, "normal"))
         for step in cast("list[_Step]", list(self.steps)):
             step.reset_parameters()
 
@@ -161,13 +160,14 @@ class PathModule(TableModule):
 class _Step(nn.Module):
     """One function a bucket: one hidden layer, each layer of all functions in one array."""
 
-    def __init__(self, functions: int, hidden: int, table: Table) -> None:
+    def __init__(self, functions: int, method: PathBased, table: Table) -> None:
         super().__init__()
-        self.dim, self.hidden = table.embedding_dim, hidden
-        self.inward = Rows(functions, hidden * self.dim, table.dtype)
-        self.inward_bias = Rows(functions, hidden, table.dtype)
-        self.outward = Rows(functions, self.dim * hidden, table.dtype)
-        self.outward_bias = Rows(functions, self.dim, table.dtype)
+        self.dim, self.hidden = table.embedding_dim, method.hidden
+        build = method.storage.build
+        self.inward = build(functions, self.hidden * self.dim, table.dtype)
+        self.inward_bias = build(functions, self.hidden, table.dtype)
+        self.outward = build(functions, self.dim * self.hidden, table.dtype)
+        self.outward_bias = build(functions, self.dim, table.dtype)
 
     def forward(self, vectors: Tensor, bucket: Tensor) -> Tensor:
         """Each vector, shape `(ids, dim)`, through the function of its bucket."""
@@ -179,7 +179,7 @@ class _Step(nn.Module):
 
     def reset_parameters(self) -> None:
         """Layers that keep the mean square, of which the leaky relu leaves (1 + slope²) / 2."""
-        self.inward.weight.normal_(0.0, self.dim**-0.5)
-        self.outward.weight.normal_(0.0, (self.hidden * (1 + _SLOPE**2) / 2) ** -0.5)
-        self.inward_bias.weight.zero_()
-        self.outward_bias.weight.zero_()
+        self.inward.draw_(drawn(self.dim**-0.5, "normal"))
+        self.outward.draw_(drawn((self.hidden * (1 + _SLOPE**2) / 2) ** -0.5, "normal"))
+        self.inward_bias.draw_(nn.init.zeros_)
+        self.outward_bias.draw_(nn.init.zeros_)

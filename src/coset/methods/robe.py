@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 from zlib import crc32
 
@@ -14,7 +14,7 @@ from coset.errors import InputError
 from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
 from coset.methods.module import TableModule
-from coset.methods.rows import Rows
+from coset.methods.rows import drawn
 from coset.methods.sizing import Sizes, vector_bytes
 from coset.partitions import MAX_MODULUS, MAX_SEED, hash_words
 from coset.schema import Component, LookupBytes, Table
@@ -80,7 +80,8 @@ class Robe(Method):
 
     def components(self, table: Table) -> list[Component]:
         """The array."""
-        return [Component("array.weight", self.size, 1, table.dtype, shared=self.array)]
+        stored = self.storage.components("array", self.size, 1, table.dtype)
+        return [replace(component, shared=self.array) for component in stored]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """The place of every element, and what hashes it; the elements and their gradient."""
@@ -116,7 +117,7 @@ class RobeModule(TableModule):
         self.chunks = -(-table.embedding_dim // self.chunk)
         self.seed = method.seed if method.array is None else method.seed ^ crc32(table.name.encode("utf-8"))
         self.shared_name = method.array
-        self.array = Rows(method.size, 1, table.dtype)
+        self.array = method.storage.build(method.size, 1, table.dtype)
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ class RobeModule(TableModule):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Elements of deviation `table.std`."""
-        self.array.weight.normal_(0.0, self.table.std)
+        self.array.draw_(drawn(self.table.std, "normal"))
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
@@ -152,4 +153,4 @@ class RobeModule(TableModule):
             each = share[start : start + len(part)].repeat_interleave(self.table.embedding_dim)
             mass.index_add_(0, places, each)
             total.index_add_(0, places, each * part.reshape(-1))
-        self.array.weight.copy_((total / mass.clamp_min(1e-300)).unsqueeze(-1))
+        self.array.write_((total / mass.clamp_min(1e-300)).unsqueeze(-1))

@@ -16,10 +16,11 @@ from coset.methods.base import Method, make, register
 from coset.methods.facts import Facts
 from coset.methods.module import TableModule
 from coset.methods.moduli import check_moduli
-from coset.methods.rows import Rows
+from coset.methods.rows import drawn
 from coset.methods.sizing import rising, vector_bytes
 from coset.partitions import Partition, balanced_moduli, mixed_radix
 from coset.schema import Component, LookupBytes, Table
+from coset.storage import StoredRows
 
 _CORES = 3
 _SWEEPS = 40
@@ -105,8 +106,11 @@ class TensorTrain(Method):
         self.check(table)
         shapes = zip(self.partitions(table), self.slices(table), strict=True)
         return [
-            Component(f"core{number}.weight", partition.rows(table.num_embeddings), prod(slice_), table.dtype)
+            component
             for number, (partition, slice_) in enumerate(shapes)
+            for component in self.storage.components(
+                f"core{number}", partition.rows(table.num_embeddings), prod(slice_), table.dtype
+            )
         ]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
@@ -142,8 +146,9 @@ class TrainModule(TableModule):
     def __init__(self, table: Table, method: TensorTrain) -> None:
         super().__init__(table, method)
         self.partitions, self.slices = method.partitions(table), method.slices(table)
-        for component in method.components(table):
-            self.add_module(component.key.removesuffix(".weight"), Rows(component.rows, component.width, table.dtype))
+        for number, (partition, slice_) in enumerate(zip(self.partitions, self.slices, strict=True)):
+            rows = partition.rows(table.num_embeddings)
+            self.add_module(f"core{number}", method.storage.build(rows, prod(slice_), table.dtype))
         self.reset_parameters()
 
     def lookup(self, ids: Tensor) -> Tensor:
@@ -160,11 +165,11 @@ class TrainModule(TableModule):
         would be every gradient."""
         rank = self.slices[0][2]
         for core, std in zip(self._cores, (1.0, rank**-0.5, self.table.std * rank**-0.5), strict=True):
-            core.weight.normal_(0.0, std)
+            core.draw_(drawn(std, "normal"))
 
     @property
-    def _cores(self) -> list[Rows]:
-        return [cast("Rows", self.get_submodule(f"core{number}")) for number in range(_CORES)]
+    def _cores(self) -> list[StoredRows]:
+        return [cast("StoredRows", self.get_submodule(f"core{number}")) for number in range(_CORES)]
 
     def _read(self, ids: Tensor) -> list[Tensor]:
         """The slices of flat ids, each of shape `(ids, rank before, elements, rank behind)`."""
@@ -180,7 +185,7 @@ class TrainModule(TableModule):
         ids = torch.arange(len(weight), device=weight.device)
         digits = [partition(ids) for partition in self.partitions]
         target = weight.double().view(-1, *(elements for _, elements, _ in self.slices))
-        cores = _decomposed(target, digits, [len(core.weight) for core in self._cores], rank := self.slices[0][2])
+        cores = _decomposed(target, digits, [core.rows for core in self._cores], rank := self.slices[0][2])
         if rank <= _MOST_RANK:
             _alternate(cores, target, digits, share)
         self._keep(cores)
@@ -194,7 +199,7 @@ class TrainModule(TableModule):
         first, second = cores[0].square().mean().sqrt(), cores[1].square().mean().sqrt() * rank**0.5
         scales = (1 / first, 1 / second, first * second) if bool(first * second > 0) else (1.0, 1.0, 1.0)
         for core, values, scale in zip(self._cores, cores, scales, strict=True):
-            core.weight.copy_(values.flatten(1) * scale)
+            core.write_(values.flatten(1) * scale)
 
 
 def _decomposed(target: Tensor, digits: list[Tensor], rows: list[int], rank: int) -> list[Tensor]:

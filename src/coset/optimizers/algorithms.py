@@ -29,7 +29,7 @@ class SGD(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-3, **options: Any) -> None:
         super().__init__(module, lr, **options)
 
-    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
         return {}
 
 
@@ -46,8 +46,8 @@ class Adagrad(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-2, *, eps: float = 1e-10, **options: Any) -> None:
         super().__init__(module, lr, eps=eps, **options)
 
-    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        return {"sum": _zeros(*parameter.shape, like=parameter)}
+    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        return {"sum": _zeros(*parameter.shape, dtype=dtype, device=parameter.device)}
 
 
 class RowWiseAdagrad(TableOptimizer):
@@ -63,9 +63,8 @@ class RowWiseAdagrad(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-2, *, eps: float = 1e-8, **options: Any) -> None:
         super().__init__(module, lr, eps=eps, **options)
 
-    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        rows = parameter.shape[0] if parameter.dim() == 2 else 1
-        return {"sum": _zeros(rows, like=parameter)}
+    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        return {"sum": _zeros(parameter.shape[0], dtype=dtype, device=parameter.device)}
 
 
 class Adam(TableOptimizer):
@@ -99,16 +98,16 @@ class Adam(TableOptimizer):
         self.dense = one_of("optimizer: mode", mode, ("lazy", "dense")) == "dense"
         super().__init__(module, lr, eps=eps, betas=betas, **options)
 
-    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = {name: _zeros(*parameter.shape, like=parameter) for name in ("exp_avg", "exp_avg_sq")}
+    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        state = {
+            name: _zeros(*parameter.shape, dtype=dtype, device=parameter.device) for name in ("exp_avg", "exp_avg_sq")
+        }
         if self.dense:
-            state["brought"] = torch.zeros(
-                parameter.shape[0] if parameter.dim() == 2 else 1, dtype=torch.int32, device=parameter.device
-            )
+            state["brought"] = torch.zeros(parameter.shape[0], dtype=torch.int32, device=parameter.device)
         return state
 
 
-def _zeros(*shape: int, like: Tensor) -> Tensor:
-    """Zeros of the type of a parameter, which rows at random are read of."""
-    found = in_large_pages(torch.empty(shape, dtype=like.dtype, device=like.device))
+def _zeros(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, which rows at random are read of."""
+    found = in_large_pages(torch.empty(shape, dtype=dtype, device=device))
     return found.zero_()

@@ -106,17 +106,18 @@ class TableOptimizer(Owning):
         )
         if left:
             warnings.warn(left_out(type(self).__name__, left), UnownedTables, stacklevel=3)
+        computed = {id(p): engine.dtype for engine in engines for p in engine.program.parameters}
         for parameter in every:
-            self.state[parameter] = self._fresh_state(parameter)
+            self.state[parameter] = self._fresh_state(parameter, computed[id(parameter)])
             parameter.grad = None  # of the optimizer before
         self._own(holders, engines)
         announce()
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
 
-    def _fresh_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """What is kept beside a parameter, under the names that torch's optimizers use; at most two arrays, and
-        `brought`, the step that each row is brought to."""
+    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What is kept beside a parameter, in the type that it is computed with, under the names that torch's
+        optimizers use; at most two arrays, and `brought`, the step that each row is brought to."""
         raise NotImplementedError
 
     # -- the interface of torch's optimizers -------------------------------------------------------------------
@@ -257,11 +258,12 @@ class TableOptimizer(Owning):
             raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
         old = {id(p): state for p, state in self.state.items()}
         super().load_state_dict(state_dict)
-        for parameter, state in self.state.items():
+        loaded = [states[number] for group in groups for number in group["params"]]
+        for parameter, state in zip((p for group in self.param_groups for p in group["params"]), loaded, strict=True):
             fresh = old[id(parameter)]
-            for name, value in state.items():
+            for name, value in state.items():  # not as torch has cast them, to the type of their parameter
                 fresh[name].copy_(value)
-            if "brought" in fresh:  # torch casts states to the type of their parameter, which whole numbers may not fit
+            if "brought" in fresh:
                 fresh["brought"].fill_(self.steps)
             self.state[parameter] = fresh
         self._begun = self.steps

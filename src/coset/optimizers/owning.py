@@ -16,6 +16,7 @@ from coset.errors import InputError
 from coset.kernels import layout
 from coset.optimizers.behind import Behind
 from coset.optimizers.history import History
+from coset.storage import StoredRows
 
 
 class Owning(Behind):
@@ -136,7 +137,8 @@ class Owning(Behind):
                 raise InputError(f"{type(self).__name__}: tables were copied that kernels cannot train any more")
             modules = {name: modules[name] for name in names}
             features = {feature: table for feature, table in features.items() if table in modules}
-        dtypes = {p.dtype for m in modules.values() for p in m.parameters()}
+        arrays = (each for module in modules.values() for each in module.modules() if isinstance(each, StoredRows))
+        dtypes = {stored.dtype for stored in arrays}
         if len(dtypes) > 1:
             raise InputError(f"optimizer: tables of one collection are of one dtype, not {sorted(map(str, dtypes))}")
         return FusedEngine(Program(modules, features, holder.tables._modules), self)

@@ -17,8 +17,9 @@ from coset.methods.traffic import Traffic
 from coset.planning.plan import state_bytes, untrained
 from coset.planning.proxy import Judge, Kept
 from coset.schema import Table
+from coset.storage import Storage, storage
 
-_READERS: settings.Readers = {Method: from_json}
+_READERS: settings.Readers = {Method: from_json, Storage: storage}
 
 Allowed = Sequence[tuple[type[Method], Mapping[str, Any]]]
 """Classes of methods, each with the fields that are fixed."""
@@ -118,7 +119,7 @@ def _methods(table: Table, traffic: Traffic, allowed: Allowed, count: int) -> It
         if cls.needs_attributes and table.attributes is None:
             continue
         try:
-            found = list(cls.candidates(table, traffic, count, **fixed))
+            found = list(cls.tried(table, traffic, count, **fixed))
             for method in found[:1]:
                 method.check(table)
         except Unsuitable:

@@ -93,7 +93,7 @@ def compress_(
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
     small = {name for name, (_, table) in tables.items() if table.num_embeddings < least}
     methods = methods_of(plan, model, tables, small, left)
-    going = {name: of for name, of in methods.items() if name not in small and not of.row_per_id}
+    going = {name: of for name, of in methods.items() if name not in small and not of.is_full}
     as_they_come = isinstance(plan, Plan) or is_budget(plan)
     holders = Holders(model)
     groups = [_together(tables[name][0], going, tables, holders) for name in going]

@@ -38,7 +38,7 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
         >>> uniform([Table("user", 6040, 16), Table("movie", 3706, 16)], LowRank, 200_000)
         {'user': LowRank(rank=5), 'movie': LowRank(rank=5)}
     """
-    sizes = {table.name: _Sizes(table, cls.sizes(table, **fixed)) for table in tables}
+    sizes = {table.name: _Sizes(table, cls.offered(table, **fixed)) for table in tables}
     floors = {name: of.bytes(0) for name, of in sizes.items()}
     if (floor := sum(floors.values())) > max_bytes:
         parts = ", ".join(f"{name} {size}" for name, size in floors.items())

@@ -1,1 +1,82 @@
-"""Storages: how the numbers of one stored array are kept, one file each."""
+"""Storages: how the numbers of one stored array are kept, one file each.
+
+Every module of this folder is imported, and its `@register_storage`d classes are known by name. Storages of other
+packages are found through the entry-point group `coset.storages`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, get_args
+
+import torch
+
+from coset.errors import InputError, unknown
+from coset.storage.base import (
+    KernelView,
+    Storage,
+    StoredRows,
+    from_json,
+    known_storages,
+    register_storage,
+)
+from coset.storage.dense import Dense, DType
+
+__all__ = [
+    "DEFAULT",
+    "Dense",
+    "KernelView",
+    "Storage",
+    "StoredRows",
+    "register_storage",
+    "registered_storages",
+    "storage",
+]
+
+DEFAULT: Storage = Dense()
+"""Numbers of the type of the table."""
+
+
+def registered_storages() -> Mapping[str, type[Storage]]:
+    """Every storage by name: coset's own and those of installed packages."""
+    _load()
+    return known_storages()
+
+
+def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
+    """The storage that is meant: one as it is, its JSON, its name, or the type of dense numbers.
+
+    Raises:
+        InputError: an unknown name, wrong fields, or something else.
+
+    Example:
+        >>> storage("bfloat16"), storage({"storage": "dense", "dtype": "float16"}), storage("dense")
+        (Dense(dtype='bfloat16'), Dense(dtype='float16'), Dense(dtype=None))
+    """
+    if isinstance(given, Storage):
+        return given
+    if isinstance(given, torch.dtype) or (isinstance(given, str) and given in get_args(DType)):
+        return Dense(given)  # type: ignore[arg-type]
+    if isinstance(given, str):
+        if given not in registered_storages():
+            raise unknown("storage", given, [*registered_storages(), *get_args(DType)])
+        given = {"storage": given}
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f'a storage is a name like "dense", a type of numbers like "bfloat16", a Storage, or a mapping '
+            f'{{"storage": "<name>", …}}, not {given!r}'
+        )
+    _load()
+    return from_json(given)
+
+
+@cache
+def _load() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    for entry in entry_points(group="coset.storages"):
+        entry.load()

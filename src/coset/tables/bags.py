@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.graphs import unseen
 from coset.methods.wrapped import batched, every_one, transforming, values_of
 from coset.schema import Table
 from coset.settings import one_of
+from coset.storage.graphs import unseen
 
 Mode = Literal["sum", "mean", "max"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.graphs import unseen
 from coset.schema import Table
+from coset.storage.graphs import unseen
 
 
 def is_nested(ids: Any) -> bool:

@@ -16,10 +16,10 @@ from coset.engine.program import unfit
 from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
-from coset.methods.graphs import exporting, unseen
 from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.settings import of_kind
+from coset.storage.graphs import exporting, unseen
 from coset.tables.choice import SUBMODULE, Choice, check_state
 
 MethodLike = str | Method | Mapping[str, Any]
@@ -189,6 +189,8 @@ class Tables(nn.Module):
     def _apply(self, *given: Any, **options: Any) -> Self:
         bring_up_to_date(self.parameters())  # kernels cannot, once the arrays are of another type or elsewhere
         super()._apply(*given, **options)  # type: ignore[no-untyped-call]
+        if self.engine is not None:
+            self.engine.forget_checks()
         if other := {p.dtype for p in self.parameters()}.difference(COMPUTED):
             raise InputError(
                 f"tables {list(self._names)[:3]}: their arrays are {str(other.pop())[6:]} now, which no vectors are "

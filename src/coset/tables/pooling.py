@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coset.methods.graphs import unseen
-from coset.methods.rows import rows_at
 from coset.methods.wrapped import batched
+from coset.storage.dense import rows_at
+from coset.storage.graphs import unseen
 from coset.tables.bags import Bags, Mode
 from coset.tables.owner import or_nan
 

@@ -14,9 +14,9 @@ from coset.engine.owners import bring_up_to_date
 from coset.errors import InputError
 from coset.methods import TableModule
 from coset.methods.module import every_vector
-from coset.methods.rows import Rows
 from coset.schema import Table
 from coset.settings import number, of_kind, truth, whole
+from coset.storage import StoredRows
 from coset.tables.bags import Mode, check_weights, checked_mode, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within, weights_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
@@ -135,9 +135,9 @@ class _SingleTable(Tables):
         return module
 
     @property
-    def _stored(self) -> Rows:
+    def _stored(self) -> StoredRows:
         """The rows of a `row_per_id` method."""
-        return cast("Rows", self._module.get_submodule("rows"))
+        return cast("StoredRows", self._module.get_submodule("rows"))
 
     @property
     def _order(self) -> Tensor | None:
@@ -149,9 +149,7 @@ class _SingleTable(Tables):
     def _vectors(self, ids: Tensor) -> Tensor:
         """Vectors of ids that are checked already, after a renorm where `max_norm` wants it."""
         if self.max_norm is not None:
-            with torch.no_grad():
-                rows = self._rows(ids).contiguous()
-                torch.embedding_renorm_(self._stored.weight, rows, self.max_norm, self.norm_type)
+            self._stored.renorm_(self._rows(ids), self.max_norm, self.norm_type)
         return self._read(ids)
 
     def _read(self, ids: Tensor) -> Tensor:
@@ -177,8 +175,9 @@ class _SingleTable(Tables):
     @torch.no_grad()
     def _zero_padding(self) -> None:
         if self.padding_idx is not None and self.method.row_per_id:
-            row = torch.tensor([self.padding_idx], device=self._stored.weight.device)
-            self._stored.weight.index_fill_(0, row if self._order is None else self._order[row].long(), 0)
+            row = torch.tensor([self.padding_idx], device=self._stored.device)
+            row = row if self._order is None else self._order[row].long()
+            self._stored.write_(torch.zeros(1, self.embedding_dim, device=row.device), row)
 
     def _checked_padding(self, padding_idx: int | None) -> int | None:
         n = self.table.num_embeddings

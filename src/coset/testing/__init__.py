@@ -9,6 +9,7 @@ def test_my_method():
 from coset.testing.cases import Case, uncovered
 from coset.testing.check import Check
 from coset.testing.reference import compose
+from coset.testing.storages import STORAGE_CHECKS, check_storage
 from coset.testing.suite import CHECKS, check_method
 
-__all__ = ["CHECKS", "Case", "Check", "check_method", "compose", "uncovered"]
+__all__ = ["CHECKS", "STORAGE_CHECKS", "Case", "Check", "check_method", "check_storage", "compose", "uncovered"]

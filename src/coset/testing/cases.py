@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coset import tables
 from coset.methods import Method, TableModule
 from coset.schema import EXTRA, Table
+from coset.storage import StoredRows
 
 DOUBLE = torch.float64
 
@@ -124,8 +125,9 @@ def uncovered(kind: type[Method], table: Table = ROOMY) -> list[str]:
 
 
 def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
-    """The state of a module as numpy arrays that share its memory."""
-    return {key: value.numpy() for key, value in stored(module).items()}
+    """The stored arrays of a module as floats, by name; what is stored as floats is not copied."""
+    inner = ((name, of) for name, of in module.named_modules() if isinstance(of, StoredRows))
+    return {name: of.whole().detach().numpy() for name, of in inner}
 
 
 def stored(module: nn.Module) -> dict[str, Tensor]:

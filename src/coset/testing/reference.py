@@ -25,7 +25,7 @@ def compose(
 
     Args:
         descriptor: what `Method.descriptor` returned.
-        state: the arrays of the module's state by key.
+        state: the stored arrays as floats, by name.
         ids: integers of any shape.
     """
     flat = np.asarray(ids, dtype=np.int64).reshape(-1)
@@ -56,21 +56,21 @@ def _compose(composition: RowComposition, state: Mapping[str, Array], ids: Array
         else:
             out = np.concatenate([out, vectors], axis=1)
     if (projection := composition.projection) is not None:
-        out = out @ state[projection.key].astype(np.float64)
-        if projection.bias_key is not None:
-            out = out + state[projection.bias_key].astype(np.float64)
+        out = out @ state[projection.name].astype(np.float64)
+        if projection.bias_name is not None:
+            out = out + state[projection.bias_name].astype(np.float64)
     if out.shape[1] != composition.dim:
         raise AssertionError(f"the descriptor composes {out.shape[1]} elements and says dim={composition.dim}")
     return out if composition.outputs == 1 else out.reshape(len(ids), composition.outputs, -1)
 
 
 def _read(part: RowPart, state: Mapping[str, Array], ids: Array) -> NDArray[np.float64]:
-    stored = state[part.key]
+    stored = state[part.name]
     if stored.shape != (part.rows, part.width):
-        raise AssertionError(f"part {part.key!r} says {(part.rows, part.width)}, stored is {stored.shape}")
+        raise AssertionError(f"part {part.name!r} says {(part.rows, part.width)}, stored is {stored.shape}")
     rows = row_numbers(part, ids)
     if len(rows) and not (rows.min() >= 0 and rows.max() < part.rows):
-        raise AssertionError(f"part {part.key!r} reads row {rows.max()} of {part.rows}")
+        raise AssertionError(f"part {part.name!r} reads row {rows.max()} of {part.rows}")
     return stored[rows].astype(np.float64)
 
 

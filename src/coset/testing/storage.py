@@ -151,7 +151,7 @@ def partitions_are_exact(case: Case) -> None:
             exact = [int(i) // partition.divisor % partition.modulus for i in ids]
             expect(by_hand == exact, f"{partition} is not id // divisor % modulus")
         rows = by_hand[: case.table.num_embeddings]
-        expect(min(rows) >= 0 and max(rows) < part.rows, f"{partition} leaves the {part.rows} rows of {part.key!r}")
+        expect(min(rows) >= 0 and max(rows) < part.rows, f"{partition} leaves the {part.rows} rows of {part.name!r}")
 
 
 @check(replace(HUGE, embedding_dim=1), HUGE)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coset.engine.program import Program, fusable
+from coset.engine.program import NARROW, Program, fusable
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods import TableModule
@@ -94,10 +94,10 @@ class FusedDot:
         dtype = program.dtype
         for table, ids in ((self.model.user, users), (self.model.item, items)):
             check_ids(table, ids)
-        targets = targets.to(self.parameters[0].dtype).contiguous()
+        targets = targets.to(program.computed).contiguous()
         gaps = np.empty(len(targets), dtype)
         mean = -1 if self.model.mean is None else len(self.parameters) - 1
-        arrays = np.array([[0, *_shape(p)] for p in self.parameters], np.int64)
+        arrays = np.array([[0, *_shape(p), NARROW.get(p.dtype, layout.WIDE)] for p in self.parameters], np.int64)
         program.addresses()
         program.check()
         arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]

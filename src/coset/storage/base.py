@@ -1,0 +1,171 @@
+"""The contract of a storage: how the numbers of one stored array are kept, and what reads and writes them.
+
+A method says which arrays a table has (`coset.methods`); a storage says how each is kept. A new storage is one new file
+in this folder, or of another package through the entry-point group `coset.storages`: a `Storage`, which is a choice and
+holds no data, and the `StoredRows` that it builds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from coset import settings
+from coset.errors import InputError, unknown
+from coset.schema import Component
+
+S = TypeVar("S", bound="Storage")
+
+
+class KernelView(NamedTuple):
+    """How kernels see an array.
+
+    Args:
+        form: how the array is laid out; a name that an engine knows, or does not.
+        array: the name of the parameter with the rows.
+    """
+
+    form: str
+    array: str
+
+
+class StoredRows(nn.Module, ABC):
+    """One stored array: `rows` rows of `width` numbers, kept as a storage says, and read as floats of type `dtype`.
+
+    Args:
+        rows: number of rows.
+        width: numbers in a row.
+        dtype: of what is read.
+    """
+
+    def __init__(self, rows: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.rows, self.width, self.dtype = rows, width, dtype
+
+    @abstractmethod
+    def forward(self, row_ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
+        """Rows at `row_ids` (any shape), of shape `(*row_ids.shape, width)` and type `dtype`, differentiable. The
+        options are those of `torch.nn.functional.embedding`. It reads these rows alone, never the whole array."""
+
+    @abstractmethod
+    def whole(self) -> Tensor:
+        """All rows, of shape `(rows, width)` and type `dtype`, differentiable: for small arrays that are used as
+        matrices, and for fits."""
+
+    @abstractmethod
+    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
+        """Store these floats, as near as the storage can hold them.
+
+        Args:
+            values: of shape `(rows written, columns written)`.
+            rows: numbers of the rows to write, distinct; all by default.
+            columns: to write; all by default.
+        """
+
+    @abstractmethod
+    def draw_(self, law: Callable[[Tensor], Any]) -> None:
+        """Store what `law` fills an array of shape `(rows, width)` with, in place."""
+
+    def renorm_(self, row_ids: Tensor, max_norm: float, norm_type: float) -> None:
+        """Shorten these rows to `max_norm` where their norm is longer, as `torch.embedding_renorm_` does."""
+        with torch.no_grad():
+            distinct = row_ids.unique()
+            found = self(distinct)
+            lengths = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True)
+            self.write_(torch.where(lengths > max_norm, found * (max_norm / (lengths + 1e-7)), found), distinct)
+
+    def unpack(self, dtype: torch.dtype) -> None:
+        """Keep parameters of this type from now on, to be trained by an optimizer that needs its precision."""
+
+    def pack(self) -> None:
+        """Go back to the stored form; rows that were not changed since `unpack` have the same bits as before it."""
+
+    def kernel_view(self) -> KernelView | None:
+        """How kernels see the array; None where they cannot read and train it."""
+        return None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the array is."""
+        return next(self.parameters()).device
+
+    def extra_repr(self) -> str:
+        """The sizes and the type."""
+        return f"{self.rows}, {self.width}, dtype={str(self.dtype)[6:]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage(ABC):
+    """How the numbers of a stored array are kept: a frozen dataclass that holds choices, never data."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        settings.check(self, f"storage {self.name!r}")
+
+    @abstractmethod
+    def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
+        """What is stored of an array, in closed form; the keys are those of the state of what `build` makes, below
+        `name`.
+
+        Args:
+            name: of the array in the state of its table.
+            rows, width: its sizes.
+            dtype: of what is read of it.
+        """
+
+    @abstractmethod
+    def build(self, rows: int, width: int, dtype: torch.dtype) -> StoredRows:
+        """A fresh array, not yet filled."""
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """One instance of every variant: what the contract suite runs over."""
+        return [cls()]
+
+    def to_json(self) -> dict[str, Any]:
+        """The storage as plain JSON values; `from_json` gives an equal one back."""
+        return {"storage": self.name, "version": self.version} | {
+            field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
+        }
+
+
+_registry: dict[str, type[Storage]] = {}
+
+
+def register_storage(name: str, version: int = 1) -> Callable[[type[S]], type[S]]:
+    """Class decorator: make a storage known by `name`, whose fields have the meaning of `version`."""
+
+    def enter(cls: type[S]) -> type[S]:
+        if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
+            raise InputError(f"storage {name!r} is registered already, by {_registry[name].__module__}")
+        cls.name, cls.version = name, version
+        _registry[name] = cls
+        return cls
+
+    return enter
+
+
+def known_storages() -> Mapping[str, type[Storage]]:
+    """The storages registered so far, by name."""
+    return _registry
+
+
+def from_json(value: Mapping[str, Any]) -> Storage:
+    """The storage that `to_json` wrote; `{"storage": "dense"}` and the like, written by hand, are fine too."""
+    fields = dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(name := fields.pop("storage", None), str):
+        raise InputError(f'a storage is written {{"storage": "<name>", …}}, not {value!r}')
+    if name not in _registry:
+        raise unknown("storage", name, _registry)
+    cls = _registry[name]
+    version = fields.pop("version", cls.version)
+    if version != cls.version or isinstance(version, bool):
+        raise InputError(f"storage {name!r} is of version {version!r}; this coset knows version {cls.version}")
+    return settings.make(cls, fields, f"storage {name!r}")
