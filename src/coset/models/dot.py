@@ -14,7 +14,7 @@ from coset import settings
 from coset.errors import InputError, Unsuitable
 from coset.methods import Method
 from coset.schema import Component, Table
-from coset.tables import EmbeddingCollection, check_ids
+from coset.tables import EmbeddingCollection
 
 MAX_DIM = 65536
 """Widest vectors that are believed; wider ones are a slip of the keyboard."""
@@ -114,16 +114,13 @@ class DotModel(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Scores:
         """Scores of pairs of ids, each of shape `(batch,)`."""
-        check_ids(self.user, users)
-        check_ids(self.item, items)
-        users, items = users.long(), items.long()  # methods compute in int64
         squared_norm: Tensor = torch.zeros((), device=users.device)
         score = squared_norm if self.mean is None else self.mean
         for collection in (self.embeddings, self.biases):
             if collection is None:
                 continue
-            left = collection.tables[self.user.name].lookup(users)
-            right = collection.tables[self.item.name].lookup(items)
+            found = collection({self.user.name: users, self.item.name: items})
+            left, right = (_together(collection, name, found) for name in (self.user.name, self.item.name))
             squared_norm = squared_norm + _squares(left) + _squares(right)
             if collection is self.embeddings:
                 score = score + _products(left, right)
@@ -155,6 +152,12 @@ class DotModel(nn.Module):
             return rating / self.unit
         share = min(max((rating - self.low) / (self.high - self.low), 1e-3), 1 - 1e-3)
         return log(share / (1 - share))
+
+
+def _together(collection: EmbeddingCollection, feature: str, found: Mapping[str, Tensor]) -> Tensor:
+    """The vector of each id of a feature, or its vectors, side by side."""
+    outputs = collection.outputs(feature)
+    return found[feature] if len(outputs) == 1 else torch.stack([found[output] for output in outputs], dim=-2)
 
 
 def _squares(vectors: Tensor) -> Tensor:

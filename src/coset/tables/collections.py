@@ -55,7 +55,7 @@ class _Collection(Tables):
         for feature, table in self.features.items():
             if table not in names:
                 raise unknown(f"table (of feature {feature!r})", table, names)
-        outputs = [output for feature in self.features for output in self._outputs(feature)]
+        outputs = [output for feature in self.features for output in self.outputs(feature)]
         if double := sorted({output for output in outputs if outputs.count(output) > 1}):
             raise InputError(f"two features give an output {double[0]!r}; rename one")
         if unread := sorted(set(names) - set(self.features.values())):
@@ -71,7 +71,7 @@ class _Collection(Tables):
         return {
             output: self.tables[table].table.embedding_dim
             for feature, table in self.features.items()
-            for output in self._outputs(feature)
+            for output in self.outputs(feature)
         }
 
     def _features(self) -> dict[str, str]:
@@ -112,10 +112,12 @@ class _Collection(Tables):
 
     def _named(self, feature: str, vectors: Tensor) -> dict[str, Tensor]:
         """The vectors of a feature, by output."""
-        names = self._outputs(feature)
+        names = self.outputs(feature)
         return {feature: vectors} if len(names) == 1 else dict(zip(names, vectors.unbind(-2), strict=True))
 
-    def _outputs(self, feature: str) -> list[str]:
+    def outputs(self, feature: str) -> list[str]:
+        """What `forward` calls the vectors of a feature: its name, or `feature@0`, `feature@1` … where its method gives
+        several an id."""
         count = self.tables[self.features[feature]].method.table_outputs
         return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
 
@@ -233,7 +235,7 @@ class EmbeddingBagCollection(_Collection):
             found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
         if not lookups or not alone:
             return found
-        asked = (output for feature in order for output in self._outputs(feature))
+        asked = (output for feature in order for output in self.outputs(feature))
         return {output: found[output] for output in asked}
 
     def concatenated(self, features: Mapping[str, FeatureIds] | Any) -> Tensor:
@@ -328,7 +330,7 @@ def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
     """The arrays that several tables hold in common, by name, taken out of the modules, which keep a reference that
     is no part of their state; so the array is counted, saved and trained once."""
     pool: dict[str, nn.Module] = {}
-    first: dict[str, Table] = {}
+    first: dict[str, TableModule] = {}
     seen: set[tuple[str, Method]] = set()
     inner = [each for module in modules for each in module.modules() if isinstance(each, TableModule)]
     for module in inner:
@@ -341,13 +343,15 @@ def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
         for attribute, name in module.shareable().items():
             own = module._modules.pop(attribute)
             assert own is not None
-            kept, table = pool.setdefault(name, own), first.setdefault(name, module.table)
-            shapes = [[tuple(value.shape) for value in of.state_dict().values()] for of in (own, kept)]
-            if shapes[0] != shapes[1] or (module.table.std, module.table.dtype) != (table.std, table.dtype):
+            kept, other = pool.setdefault(name, own), first.setdefault(name, module)
+            sides = []
+            for array, of in ((kept, other), (own, module)):
+                shapes = [tuple(value.shape) for value in array.state_dict().values()]
+                sides.append(f"{shapes}, {of.table.std:g}, {of.table.dtype}, {of.method.storage}")
+            if sides[0] != sides[1]:
                 raise InputError(
-                    f"tables {table.name!r} and {module.table.name!r} share the array {name!r}, but differ in its "
-                    f"size, std or dtype: {shapes[1]}, {table.std:g}, {table.dtype} and {shapes[0]}, "
-                    f"{module.table.std:g}, {module.table.dtype}"
+                    f"tables {other.table.name!r} and {module.table.name!r} share the array {name!r}, but differ in "
+                    f"its size, std, dtype or storage: {sides[0]} and {sides[1]}"
                 )
             object.__setattr__(module, attribute, kept)  # past nn.Module, which would make it a part of the state
     return pool
