@@ -36,7 +36,7 @@ PEERS_STAMP := $(PEERS_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz test-keras test-peers lint types docs bench clean stale
+.PHONY: help demo test fuzz test-keras test-peers lint types docs site bench clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
@@ -47,8 +47,9 @@ help:
 	@echo "             (ARGS=... goes to tests/fuzz/run.py, which repeats any input by its number)"
 	@echo "make lint    check style and format with ruff"
 	@echo "make types   check types with mypy"
-	@echo "make docs    write docs/methods.md from the registry and docs/benchmarks.md from benchmarks/results"
+	@echo "make docs    write docs/methods.md and the names of methods from the registry, docs/benchmarks.md from results"
 	@echo "             (make test tells when they are stale)"
+	@echo "make site    build the documentation into site/, of docs/, README.md and the docstrings; warnings are errors"
 	@echo "make bench   install the peers into $(BENCH_VENV) and $(KERAS_VENV), measure, write benchmarks/results"
 	@echo "             (NAME=... for one benchmark alone)"
 	@echo "make clean   remove $(VENV) and caches, and keep runs/"
@@ -83,12 +84,15 @@ docs: $(STAMP)
 	$(RUN) -m tools.benchmarks_page > docs/benchmarks.md.new
 	mv docs/benchmarks.md.new docs/benchmarks.md
 
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --clean
+
 bench: $(BENCH_STAMP) $(KERAS_STAMP)
 	$(BENCH_RUN) -m tools.bench $(NAME) --out benchmarks/results
 	$(MAKE) docs
 
 clean:
-	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
@@ -123,7 +127,7 @@ define install
 endef
 
 $(STAMP): pyproject.toml constraints.txt
-	$(call install,$(VENV),-c constraints.txt,-e ".[cli$(comma)dev]")
+	$(call install,$(VENV),-c constraints.txt,-e ".[cli$(comma)dev$(comma)site]")
 
 $(KERAS_STAMP): pyproject.toml constraints.txt constraints-keras.txt
 	$(call install,$(KERAS_VENV),-c constraints.txt -c constraints-keras.txt,-e ".[cli$(comma)keras]" tensorflow-cpu jax pytest pytest-timeout)

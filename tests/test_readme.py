@@ -1,7 +1,8 @@
-"""The README says what the code and the committed results say."""
+"""The README and the guides say what the code and the committed results say."""
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
@@ -15,10 +16,16 @@ import pytest
 from coset import settings
 from coset.data import DATASETS
 from coset.experiments.recipe import load_recipe, shipped
+from coset.methods import registered
 from coset.report import comparison as report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("your-model", "fast-training", "ratings", "results")
+}
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
 RESULTS = sorted((ROOT / "recipes" / "results").glob("*/results.json"))
 
 
@@ -27,15 +34,16 @@ def results(name: str) -> dict[str, Any]:
     return found
 
 
-def block(kind: str, name: str) -> str:
-    found = re.search(rf"<!-- {kind}: {re.escape(name)} -->\n(.*?)<!-- end -->", README, re.DOTALL)
-    assert found, f"README.md has no block {kind}: {name}"
+def block(kind: str, name: str, page: str = GUIDES["results"]) -> str:
+    found = re.search(rf"<!-- {kind}: {re.escape(name)} -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert found, f"no block {kind}: {name}"
     return found[1].strip()
 
 
 def test_the_table_is_that_of_the_committed_results() -> None:
     whole = report.markdown(results("keras-example-corrected"))
-    assert block("table", "keras-example-corrected") == whole.split("\n\n")[0].strip()
+    for page in (README, GUIDES["results"]):
+        assert block("table", "keras-example-corrected", page) == whole.split("\n\n")[0].strip()
 
 
 @pytest.mark.parametrize("name", ["ml-1m-frontier", "ml-1m-planned"])
@@ -63,21 +71,40 @@ def test_committed_results_are_of_the_recipe_and_show_how_they_were_made(path: P
     assert (path.parent / "results.md").read_text("utf-8") == report.markdown(found)
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["one table", "kernels"])
-def test_the_python_examples_run_and_print_what_they_say(code: str) -> None:
+def test_the_readme_fits_on_a_few_screens() -> None:
+    assert len(README.splitlines()) < 130
+
+
+@pytest.mark.parametrize("page", [README, GUIDES["your-model"], GUIDES["fast-training"]], ids=lambda page: page[:12])
+def test_the_python_examples_run_and_print_what_they_say(page: str) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(code.strip().splitlines()) <= 18
     words = [sys.executable, "-W", "error", "-c", code]
     ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=280)
     assert ran.stdout.split() == re.findall(r"print\(.*#\s*(\d+)", code)
 
 
-def test_every_command_of_the_readme_is_one() -> None:
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "methods").glob("*.md")), ids=lambda path: path.stem)
+def test_the_examples_of_a_group_of_methods_give_what_they_say(path: Path) -> None:
+    assert path.read_text("utf-8").count("```pycon") >= 2
+    failed, tried = doctest.testfile(str(path), module_relative=False)
+    assert not failed
+    assert tried > 3
+
+
+def test_every_method_is_on_the_page_of_its_group() -> None:
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "docs" / "methods").glob("*.md"))
+    ours = [kind for kind in registered().values() if kind.__module__.startswith("coset.")]
+    assert [kind.__name__ for kind in ours if f"`{kind.__name__}" not in text and f"{kind.__name__}(" not in text] == []
+
+
+def test_every_command_is_one() -> None:
     from typer.main import get_command
 
     from coset.cli import app
 
     commands = dict(get_command(app).commands)  # type: ignore[attr-defined]
-    lines = re.findall(r"(?:\$ |`)(coset [^`\n#]+)", README)
+    lines = re.findall(r"(?:\$ |`)(coset [^`\n#]+)", README + "".join(GUIDES.values()))
     assert len(lines) >= 6
     for line in lines:
         _, name, *words = shlex.split(line)
@@ -88,6 +115,7 @@ def test_every_command_of_the_readme_is_one() -> None:
             assert words[0] in {*shipped(), *DATASETS}, line
 
 
-def test_every_link_and_picture_is_there() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_and_picture_is_there(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([\w./-]+)(?:#[\w-]+)?\)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), target

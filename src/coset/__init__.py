@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from coset.storage import Dense, Storage
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Component",
