@@ -25,9 +25,7 @@ from coset.errors import InputError
 
 def inspect(
     data: Source,
-    dim: Annotated[
-        int | None, typer.Option(help="Embedding dim that bytes are counted for; by default the model's.")
-    ] = None,
+    dim: Annotated[int | None, typer.Option(help="Count bytes for this embedding dim; the model's by default.")] = None,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
@@ -70,29 +68,47 @@ def inspect(
 
 
 def prepare(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="`criteo-kaggle`, a file, or a folder of files.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for what is prepared.")],
-    schema: Annotated[str | None, typer.Option(help="`criteo-kaggle`, or a .toml file that says the columns.")] = None,
-    split: Annotated[str, typer.Option(help="`random`, `ordered` (the last rows validate) or `time`.")] = "random",
-    validation: Annotated[float, typer.Option(help="Share of the rows that validate.")] = 0.15,
-    seed: Annotated[int, typer.Option(help="Of a random split.")] = 0,
-    min_frequency: Annotated[int, typer.Option(help="Rarer categories share one id.")] = 1,
-    max_size: Annotated[int | None, typer.Option(help="Most categories of a feature with ids of their own.")] = None,
-    unseen: Annotated[str, typer.Option(help="Categories without an id: `shared` or `error`.")] = "shared",
-    hashes: Annotated[
-        list[str] | None, typer.Option("--hash", help="Buckets in place of vocabularies: 100000, or C3=100000.")
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="The log: `criteo-kaggle`, a file, or a folder of files.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that the prepared data go to.")],
+    schema: Annotated[
+        str | None, typer.Option(help="What the columns are: `criteo-kaggle`, or a .toml or .json file.")
     ] = None,
-    hash_seed: Annotated[int, typer.Option(help="Which hash function.")] = 0,
-    log: Annotated[bool, typer.Option(help="Numbers become sign(x) log(1 + |x|).")] = True,
-    standardise: Annotated[bool, typer.Option(help="Numbers get mean 0 and deviation 1.")] = True,
+    split: Annotated[
+        str, typer.Option(help="Which rows validate: `random` ones, the last ones (`ordered`), or the latest (`time`).")
+    ] = "random",
+    validation: Annotated[float, typer.Option(help="The share of rows that validate.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="The seed of a random split.")] = 0,
+    min_frequency: Annotated[
+        int, typer.Option(help="Give categories that occur less often than this one shared id.")
+    ] = 1,
+    max_size: Annotated[
+        int | None, typer.Option(help="Give at most this many categories of a feature their own ids.")
+    ] = None,
+    unseen: Annotated[
+        str,
+        typer.Option(help="What happens to categories without an id: they share one (`shared`), or are an `error`."),
+    ] = "shared",
+    hashes: Annotated[
+        list[str] | None,
+        typer.Option("--hash", help="Hash categories into this many buckets: 100000, or C3=100000; repeatable."),
+    ] = None,
+    hash_seed: Annotated[int, typer.Option(help="The seed of the hash function.")] = 0,
+    log: Annotated[bool, typer.Option(help="Replace each number x by sign(x) log(1 + |x|).")] = True,
+    standardise: Annotated[bool, typer.Option(help="Scale numbers to mean 0 and standard deviation 1.")] = True,
     like: Annotated[
-        Path | None, typer.Option(help="Prepared data whose ids and means to take; all rows validate.")
+        Path | None, typer.Option(help="Use the ids and means of these prepared data; all rows validate.")
     ] = None,
     missing: Annotated[
-        list[str] | None, typer.Option(help="What stands for a missing value, besides an empty field; repeatable.")
+        list[str] | None, typer.Option(help="Text that stands for a missing value, besides an empty field; repeatable.")
     ] = None,
-    skip_bad: Annotated[int, typer.Option(help="Leave out up to so many bad rows, to skipped.jsonl.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads; results do not depend on it.")] = None,
+    skip_bad: Annotated[
+        int, typer.Option(help="Leave out up to this many bad rows, and write them to skipped.jsonl.")
+    ] = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="How many threads coset uses; results do not depend on it.")
+    ] = None,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:

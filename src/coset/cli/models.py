@@ -45,12 +45,20 @@ if TYPE_CHECKING:
 
 def train(
     subject: Subject,
-    row: Annotated[str | None, typer.Option(help="Which row of the recipe; its first by default.")] = None,
-    method: Annotated[str | None, typer.Option(help="For DATA: a method for all tables; full by default.")] = None,
-    budget: Annotated[str | None, typer.Option(help="For DATA: bytes of the whole model, as 240KB.")] = None,
-    collisions: Annotated[int | None, typer.Option(help="For DATA: ids a row, in place of a budget.")] = None,
+    row: Annotated[str | None, typer.Option(help="Train this row of the recipe; its first by default.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Store all tables by this method (for DATA); full by default.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Fit the whole model into these bytes, as 240KB (for DATA).")
+    ] = None,
+    collisions: Annotated[
+        int | None, typer.Option(help="Let this many ids share a row, in place of a budget (for DATA).")
+    ] = None,
     full_below: FullBelow = None,
-    plan: Annotated[str | None, typer.Option(help="A file that `coset plan` wrote: a dim and methods.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="Use the dim and the methods of this plan, which `coset plan` wrote.")
+    ] = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -62,7 +70,7 @@ def train(
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
     epochs: Epochs = None,
-    seed: Annotated[int, typer.Option(help="Of split, initial weights and order.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the split, of initial weights and of the order of rows.")] = 0,
     out: Out = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = None,
@@ -71,7 +79,7 @@ def train(
     changes: Changes = None,
     tuning: Tuning = False,
     further: Annotated[
-        bool, typer.Option("--continue", help="Train a finished RUN on for --epochs more, as a new run.")
+        bool, typer.Option("--continue", help="Train a finished RUN for --epochs more, as a new run.")
     ] = False,
     data: MovedData = None,
     threads: Threads = 1,
@@ -141,18 +149,24 @@ def train(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     source: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Rows, with a rating or label or without; the run's own.")
+        str | None,
+        typer.Argument(
+            metavar="[DATA]", help="The rows to predict, with or without a rating or label; the run's own by default."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="A .csv or .parquet file.")] = Path("predictions.csv"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
+    out: Annotated[Path, typer.Option(help="The file to write, .csv or .parquet.")] = Path("predictions.csv"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
     separator: Separator = None,
     part: Annotated[
-        str | None, typer.Option(help="`validation` or `training`, of the run's own data, or `all` (the default).")
+        str | None,
+        typer.Option(
+            help="Predict `all` rows (the default), or the `validation` or `training` part of the run's data."
+        ),
     ] = None,
     data: MovedData = None,
     as_json: Json = False,
@@ -191,9 +205,16 @@ def _train_on(
 
 def compare(
     subject: Subject,
-    methods: Annotated[str | None, typer.Option(help="For DATA: `all` (the default), or names with commas.")] = None,
-    budgets: Annotated[str | None, typer.Option(help="For DATA: sizes with commas; 25% by default.")] = None,
-    collisions: Annotated[str | None, typer.Option(help="For DATA: ids a row with commas; not with budgets.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Compare these methods, `all` or names with commas (for DATA); all by default.")
+    ] = None,
+    budgets: Annotated[
+        str | None, typer.Option(help="Compare at these sizes, with commas (for DATA); 25% by default.")
+    ] = None,
+    collisions: Annotated[
+        str | None,
+        typer.Option(help="Let this many ids share a row, numbers with commas, in place of budgets (for DATA)."),
+    ] = None,
     full_below: FullBelow = None,
     dim: Dim = None,
     model: ClickModelName = None,
@@ -205,10 +226,12 @@ def compare(
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
-    row: Annotated[list[str] | None, typer.Option(help="Only this row of the recipe; repeatable.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Train this row of the recipe only; repeatable.")] = None,
     epochs: Epochs = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds; each sets split, weights and order.")] = None,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Train every row with this many seeds.")] = None,
+    seed: Annotated[
+        int, typer.Option(help="The first seed; a seed sets the split, initial weights and the order of rows.")
+    ] = 0,
     out: Out = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = None,
@@ -262,9 +285,12 @@ def compare(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     source: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="A built-in data set, or a path; the run's own by default.")
+        str | None,
+        typer.Argument(
+            metavar="[DATA]", help="The rows to score: a built-in data set or a path; the run's own by default."
+        ),
     ] = None,
     user: UserColumn = None,
     item: ItemColumn = None,
@@ -272,7 +298,9 @@ def evaluate(
     separator: Separator = None,
     part: Annotated[
         str | None,
-        typer.Option(help="`validation` (the default for the run's own data), `training`, or `all` (for others)."),
+        typer.Option(
+            help="Score the `validation` part (the default for the run's data), `training`, or `all` (for others)."
+        ),
     ] = None,
     data: MovedData = None,
     as_json: Json = False,

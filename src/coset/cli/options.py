@@ -13,31 +13,41 @@ Source = Annotated[
         metavar="DATA", help="A built-in data set, a file, a folder of files, prepared data, or a finished run."
     ),
 ]
-MovedData = Annotated[str | None, typer.Option("--data", help="Where the data of the run are now, if moved.")]
-Subject = Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe (name or .toml path), or data.")]
-UserColumn = Annotated[str | None, typer.Option("--user", help="Column of user ids, for a file.")]
-ItemColumn = Annotated[str | None, typer.Option("--item", help="Column of item ids, for a file.")]
-RatingColumn = Annotated[str | None, typer.Option("--rating", help="Column of ratings, for a file.")]
-TimeColumn = Annotated[str | None, typer.Option("--time", help="Column of times, for a file that is split by them.")]
-Separator = Annotated[str | None, typer.Option(help="Between the columns of a text file.")]
+MovedData = Annotated[str | None, typer.Option("--data", help="The place of the run's data, if they were moved.")]
+Subject = Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe (its name, or a .toml file), or data.")]
+UserColumn = Annotated[str | None, typer.Option("--user", help="The column of a ratings file that holds user ids.")]
+ItemColumn = Annotated[str | None, typer.Option("--item", help="The column of a ratings file that holds item ids.")]
+RatingColumn = Annotated[str | None, typer.Option("--rating", help="The column of a ratings file that holds ratings.")]
+TimeColumn = Annotated[
+    str | None, typer.Option("--time", help="The column that holds times, to split a ratings file by.")
+]
+Separator = Annotated[str | None, typer.Option(help="What separates the columns of a text file.")]
 UserAttributes = Annotated[
-    list[str] | None, typer.Option("--user-attribute", help="Column about the user, for a file; repeatable.")
+    list[str] | None, typer.Option("--user-attribute", help="A column that describes the user; repeatable.")
 ]
 ItemAttributes = Annotated[
-    list[str] | None, typer.Option("--item-attribute", help="Column about the item, for a file; repeatable.")
+    list[str] | None, typer.Option("--item-attribute", help="A column that describes the item; repeatable.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, all else to stderr.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for what is written.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue what the folder holds, if anything.")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs, for all rows.")]
-Dim = Annotated[int | None, typer.Option(help="Embedding dim of the full model.")]
-Threads = Annotated[int, typer.Option(help="Threads; results do not depend on it, but click models round otherwise.")]
-EngineChoice = Annotated[str, typer.Option("--engine", help="`auto`, `fused` kernels or `plain` torch; equal results.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="A recipe's field, as training.l2=0.02; repeatable.")]
-FullBelow = Annotated[int | None, typer.Option(help="For DATA: tables of fewer ids than this stay full.")]
-ClickModelName = Annotated[str | None, typer.Option("--model", help="Of clicks: `dlrm` or `dcn`.")]
-SchemaFile = Annotated[str | None, typer.Option("--schema", help="Of a click log: a name, or a .toml or .json file.")]
-CheckpointEvery = Annotated[str | None, typer.Option(help="Of clicks: steps, as 1000, or minutes, as 10min.")]
-Keep = Annotated[int | None, typer.Option(help="Of clicks: how many checkpoints are kept; 2 by default.")]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Of clicks: write event files into the run.")]
-Tuning = Annotated[bool, typer.Option("--tuning", help="Report on 5 % of the training part, to choose settings by.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and all else to stderr.")]
+Out = Annotated[Path | None, typer.Option(help="The folder that coset writes to.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the work that the folder holds.")]
+Epochs = Annotated[int | None, typer.Option(help="Train every row for this many epochs.")]
+Dim = Annotated[int | None, typer.Option(help="The embedding dim of the full model.")]
+Threads = Annotated[int, typer.Option(help="How many threads coset uses; click models round differently by it.")]
+EngineChoice = Annotated[
+    str, typer.Option("--engine", help="What trains the tables: `fused` kernels, `plain` torch, or `auto`.")
+]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Set a field of the recipe, as training.l2=0.02; repeatable.")
+]
+FullBelow = Annotated[int | None, typer.Option(help="Keep tables of fewer ids than this full (for DATA).")]
+ClickModelName = Annotated[str | None, typer.Option("--model", help="The click model to train: `dlrm` or `dcn`.")]
+SchemaFile = Annotated[
+    str | None, typer.Option("--schema", help="What the columns of a click log are: a name, or a .toml or .json file.")
+]
+CheckpointEvery = Annotated[
+    str | None, typer.Option(help="Save a checkpoint every so many steps, as 1000, or minutes, as 10min.")
+]
+Keep = Annotated[int | None, typer.Option(help="Keep this many checkpoints; 2 by default.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run.")]
+Tuning = Annotated[bool, typer.Option("--tuning", help="Validate on 5 % of the training part, to choose settings.")]

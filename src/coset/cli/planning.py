@@ -33,15 +33,22 @@ from coset.cli.output import err, progress_bar, show, warn_of_twin
 
 def plan(
     subject: Subject,
-    budget: Annotated[str, typer.Option(help="Bytes of the whole model, as 2MB, or a share of the full one, as 25%.")],
-    methods: Annotated[str | None, typer.Option(help="Names with commas, of those that may be chosen.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Whose state is within the budget, too.")] = None,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure losses by short trainings first.")] = False,
+    budget: Annotated[
+        str, typer.Option(help="Fit the whole model into these bytes, as 2MB, or this share of the full one, as 25%.")
+    ],
+    methods: Annotated[str | None, typer.Option(help="Choose among these methods, names with commas.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Count the state of this optimizer within the budget, too.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure losses by short trainings first, instead of predicting them.")
+    ] = False,
     alpha: Annotated[
-        float | None, typer.Option(help="The alpha-power rule, as 0.3, in place of predicted losses.")
+        float | None,
+        typer.Option(help="Size tables by the alpha-power rule with this exponent, as 0.3, instead of by losses."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the plan; plan.json in --out if there is one.")
+        Path | None, typer.Option("--output", "-o", help="Write the plan to this file; plan.json in --out by default.")
     ] = None,
     dim: Dim = None,
     model: ClickModelName = None,
@@ -54,7 +61,9 @@ def plan(
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
     epochs: Epochs = None,
-    seed: Annotated[int, typer.Option(help="Of the split whose training part frequencies are of.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The seed of the split; the plan counts how often ids occur in its training part.")
+    ] = 0,
     changes: Changes = None,
     threads: Threads = 1,
     out: Out = None,
@@ -102,10 +111,12 @@ def plan(
 
 
 def compress(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    budget: Annotated[str | None, typer.Option(help="Bytes of the new model, as 1MB; or a share, as 25%.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan for its tables, in place of a new one.")] = None,
-    finetune: Annotated[int, typer.Option(metavar="N", help="Epochs to train on after the fit.")] = 0,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    budget: Annotated[
+        str | None, typer.Option(help="Fit the new model into these bytes, as 1MB, or this share of the run, as 25%.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="Use this plan for its tables, instead of making one.")] = None,
+    finetune: Annotated[int, typer.Option(metavar="N", help="Train the fitted model for N more epochs.")] = 0,
     data: MovedData = None,
     out: Out = None,
     threads: Threads = 1,

@@ -17,6 +17,7 @@ from coset.planning.alpha import alpha_rule
 from coset.planning.offer import rounded
 from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import Planner, predicted_losses
+from coset.planning.reasons import saving
 from coset.schema import Table
 from coset.sizes import format_size
 
@@ -116,7 +117,7 @@ def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) ->
     said = {
         table.name: Choice(
             table.num_embeddings, methods[table.name], each[table.name], rounded(loss[table.name]),
-            f"the alpha-power rule, α = {alpha:g}",
+            f"{saving(table, each[table.name])}; sized by the alpha-power rule with α = {alpha:g}",
         )
         for table in tables
     }  # fmt: skip

@@ -93,9 +93,10 @@ class Offer:
         )
         return {name: self._measured(name, loss) for name, loss in found.items()}
 
-    def learnable(self, name: str) -> float:
-        """Dims that the ids of a table can learn, on average over its traffic."""
-        return float(self._judges[name].unlimited.sum())
+    @property
+    def measured(self) -> bool:
+        """Whether losses are in units of a metric, as they were measured, or else shares of what tables are worth."""
+        return self._curves is not None
 
     def instead(self, name: str, chosen: Chosen) -> Alternative | None:
         """The best candidate of another method for a table, beside the same choice for the others and within the same

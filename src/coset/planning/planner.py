@@ -15,6 +15,7 @@ from coset.planning.curves import Curve
 from coset.planning.offer import Offer, Stock, rounded
 from coset.planning.plan import Choice, Plan, state_bytes
 from coset.planning.proxy import Proxy, losses, names_of
+from coset.planning.reasons import reason
 from coset.schema import Table
 from coset.settings import of_kind, whole
 from coset.sizes import budget_bytes, format_size
@@ -266,24 +267,10 @@ def _planned(
 ) -> Plan:  # fmt: skip
     """The plan that writes a choice down."""
     found = offer.losses(chosen)
-    said = {
-        table.name: Choice(
-            table.num_embeddings, (one := chosen[table.name]).method, one.bytes, rounded(found[table.name]),
-            _why(one, table, offer.learnable(table.name)), offer.instead(table.name, chosen),
-        )
-        for table in tables
-    }  # fmt: skip
+    said = {}
+    for table in tables:
+        one, loss, instead = chosen[table.name], found[table.name], offer.instead(table.name, chosen)
+        why = reason(table, one.method, one.bytes, loss, instead, offer.measured)
+        said[table.name] = Choice(table.num_embeddings, one.method, one.bytes, rounded(loss), why, instead)
     size, weight = sum(one.bytes for one in chosen.values()), sum(one.weight for one in chosen.values())
     return Plan(dim, limit, said, weight + other, other, optimizer, weight - size, rounded(sum(found.values())))
-
-
-def _why(one: Candidate, table: Table, learnable: float) -> str:
-    """One sentence with the numbers that the prediction is made of."""
-    ratio = table.full_bytes / one.bytes
-    size = "full" if ratio == 1 else f"{ratio:.3g} times fewer bytes than full rows of {table.embedding_dim}"
-    others = max(0.0, 1 - one.kept.alone)
-    meets = (
-        "no traffic meets that of other ids" if others < 5e-4 else f"of the traffic of a row {others:.1%} is others'"
-    )
-    kept = f"an id keeps {one.kept.dims.sum():.1f} dims on average"
-    return f"{size}; {meets}; {kept}; its training rows would fill {learnable:.1f} of a vector that is wide enough"

@@ -93,5 +93,5 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
 def _loss(found: Mapping[str, Any]) -> str:
     unit = found[ABOUT]["losses_are"]
     if unit == "share":
-        return f"Predicted loss: {found['loss']:.2%} of what the tables are worth to the model."
-    return f"Predicted by short trainings: {unit} higher by {found['loss']:.4f} than with full tables of unlimited dim."
+        return f"Predicted loss: {found['loss']:.2%} of what full tables gain over a model with biases alone."
+    return f"Predicted by short trainings: {unit} {found['loss']:.4f} above that of full tables of unlimited dim."
