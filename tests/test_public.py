@@ -39,6 +39,11 @@ def test_every_public_name_is_there_and_listed(name: str) -> None:
         assert getattr(package, of) is not None
 
 
+def test_every_storage_is_a_public_name() -> None:
+    kinds = coset.storage.registered_storages().values()
+    assert {kind.__name__ for kind in kinds if kind.__module__.startswith("coset.")} <= set(coset.__all__)
+
+
 def test_a_public_name_has_one_meaning() -> None:
     """Wherever a name is public, it stands for the same thing."""
     meanings: dict[str, dict[int, str]] = {}
@@ -80,10 +85,12 @@ ledger: coset.Ledger = measure(model, optimizer)
 report = compress_(torch.nn.Sequential(torch.nn.Embedding(1000, 16)), 20_000)
 layer = Embedding(1000, 16, method=coset.MixedDimension((10, 20), (4, 2)))
 rank: int = LowRank(rank=4).rank
+narrow = LowRank(4, storage=coset.Dense("bfloat16"))
 
 # What is wrong is seen, which it is not where a class is Any: mypy then says that an ignore is unused.
 QuotientRemainder(num_buckets="10")  # type: ignore[arg-type]
 LowRank(4).rank.nothing  # type: ignore[attr-defined]
+coset.Dense("int77")  # type: ignore[arg-type]
 Bloom(10).nothing  # type: ignore[attr-defined]
 Robe(64).nothing  # type: ignore[attr-defined]
 TensorTrain(4).nothing  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = {
     "coset": ("coset", "Tables, plans and ledgers"),
     "methods": ("coset.methods", "Methods"),
+    "storage": ("coset.storage", "Storages"),
     "optimizers": ("coset.optimizers", "Optimizers that own tables"),
     "models": ("coset.models", "Models"),
     "data": ("coset.data", "Ratings"),

@@ -20,6 +20,7 @@ from coset.engine.base import Lookup
 from coset.engine.owners import LazyParameter, as_they_lie
 from coset.errors import InputError
 from coset.kernels import layout
+from coset.methods.base import TableModule
 from coset.methods.composition import (
     BlockedComposition,
     Composition,
@@ -29,7 +30,6 @@ from coset.methods.composition import (
     codes_of,
 )
 from coset.methods.index import code_of
-from coset.methods.module import TableModule
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 from coset.storage import StoredRows
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coset.lazy import handing_on
-from coset.methods.base import Method, register
-from coset.methods.module import TableModule
+from coset.methods.base import Method, TableModule, register
 from coset.methods.registry import from_json, method, method_class, registered
 from coset.methods.sizing import Sizes
 

@@ -1,4 +1,4 @@
-"""The contract: what a method is, and how it is found by name. What it builds is in `module.py`."""
+"""The contract: what a method is, what it builds, and how it is found by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from coset import settings
 from coset.errors import InputError, Unsuitable, brief, unknown
 from coset.methods.facts import Facts
-from coset.methods.module import TableModule
+from coset.methods.module import VectorModule
 from coset.methods.sizing import Sizes, largest_within, thinned, vector_bytes
 from coset.schema import Component, LookupBytes, Table
 from coset.storage import DEFAULT, Storage
@@ -224,6 +224,20 @@ class Method(ABC):
         for field in fields:
             if (value := getattr(self, field)) > most:
                 raise InputError(f"{self._what}: {field} must be at most {most}, not {value}")
+
+
+class TableModule(VectorModule):
+    """The trainable storage of one table under one method."""
+
+    def __init__(self, table: Table, method: Method) -> None:
+        super().__init__(table)
+        self.method = method
+
+    @property
+    def vector_shape(self) -> tuple[int, ...]:
+        """Shape of what one id gives: `(embedding_dim,)`, or `(table_outputs, embedding_dim)` where that is several
+        vectors."""
+        return self.method.vector_shape(self.table)
 
 
 _registry: dict[str, type[Method]] = {}

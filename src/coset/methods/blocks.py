@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import Method, make, register
+from coset.methods.base import Method, TableModule, make, register
 from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
 from coset.methods.full import Full
 from coset.methods.hashing import Hashing
 from coset.methods.low_rank import LowRank
-from coset.methods.module import TableModule
 from coset.methods.sizing import Sizes, largest_within, rising, spread, thinned, vector_bytes
 from coset.methods.traffic import Traffic
 from coset.methods.wrapped import batched

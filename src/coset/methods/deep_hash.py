@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coset.methods.base import Method, make, register
+from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
-from coset.methods.module import TableModule
 from coset.methods.rows import drawn, widen
 from coset.methods.sizing import Sizes
 from coset.partitions import MAX_SEED, hash_words

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.base import Method, make, register
+from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.fitting import fitted_rows, sum_by
-from coset.methods.module import TableModule
 from coset.methods.rows import drawn
 from coset.methods.sizing import Sizes, vector_bytes
 from coset.partitions import MAX_MODULUS, MAX_SEED, MultiplyShift, hash_words

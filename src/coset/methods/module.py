@@ -1,10 +1,9 @@
-"""`TableModule`: what a method builds for a table."""
+"""`VectorModule`: what gives the vectors of a table, whatever the method."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,9 @@ from coset.methods.index import Indexed
 from coset.schema import Table
 from coset.storage import StoredRows
 
-if TYPE_CHECKING:
-    from coset.methods.base import Method
 
-
-class TableModule(Indexed, ABC):
-    """The trainable storage of one table under one method.
+class VectorModule(Indexed, ABC):
+    """What gives a vector for every id of one table, and can be fitted to vectors that are given.
 
     Lookups trust their ids; `coset.tables` checks them once for all methods. Fresh values are drawn from
     torch's global generator.
@@ -28,16 +24,15 @@ class TableModule(Indexed, ABC):
     ids_at_once: int = 65536
     """Ids that `materialize` looks up together; fewer where a lookup needs much room for each id."""
 
-    def __init__(self, table: Table, method: Method) -> None:
+    def __init__(self, table: Table) -> None:
         super().__init__()
         self.table = table
-        self.method = method
 
     @property
+    @abstractmethod
     def vector_shape(self) -> tuple[int, ...]:
         """Shape of what one id gives: `(embedding_dim,)`, or `(table_outputs, embedding_dim)` where that is several
         vectors."""
-        return self.method.vector_shape(self.table)
 
     @abstractmethod
     def lookup(self, ids: Tensor) -> Tensor:
@@ -60,10 +55,10 @@ class TableModule(Indexed, ABC):
         """Submodules whose arrays the tables of one collection hold in common, with the names they are shared by."""
         return {}
 
-    def _shareable_within(self) -> Iterator[tuple[TableModule, str]]:
+    def _shareable_within(self) -> Iterator[tuple[VectorModule, str]]:
         """The submodules that `shareable` names, of this table and of all blocks within it."""
         for inner in self.modules():
-            if isinstance(inner, TableModule):
+            if isinstance(inner, VectorModule):
                 yield from ((inner, name) for name in inner.shareable())
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -18,11 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
-from coset.methods.base import Method
+from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, RowComposition, RowPart, codes_of
 from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
 from coset.methods.index import code_of
-from coset.methods.module import TableModule
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
 from coset.storage import StoredRows

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.methods.base import Method, make, register
+from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
-from coset.methods.module import TableModule
 from coset.methods.moduli import check_moduli
 from coset.methods.rows import drawn
 from coset.methods.sizing import rising, vector_bytes

@@ -16,7 +16,7 @@ from coset.engine.owners import as_they_lie, owner_of
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
 from coset.kernels.compile import announce, exclusively
-from coset.methods.module import TableModule
+from coset.methods.base import TableModule
 from coset.optimizers.arguments import (
     Replicas,
     check_factor,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from coset.methods.module import TableModule
+from coset.methods.base import TableModule
 
 
 def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
