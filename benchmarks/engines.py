@@ -95,24 +95,21 @@ def trainer(recipe: str, name: str, ratings: Any, engine: Any) -> Any:
 
     import torch
 
-    from coset.experiments.compare import encode
     from coset.experiments.recipe import load_recipe
-    from coset.experiments.rows import resolve
-    from coset.training.loop import Interactions, Trainer
+    from coset.experiments.resolve import resolve
+    from coset.tasks.ratings import RatingsPart
+    from coset.training.trainer import Trainer
 
     chosen = replace(load_recipe(recipe), only=(name,))
-    encoded = encode(chosen, ratings, 0)
+    encoded = chosen.task.encoded(ratings, 0)
     found = resolve(chosen, encoded)[0][-1]
-    whole = Interactions(encoded.users, encoded.items, encoded.targets)
-    training = whole.take(torch.from_numpy(encoded.split.training))
-    scale = {"low": 1.0, "high": 5.0, "mean": float(training.targets.mean())}
-    few = training.take(torch.arange(1000))
-    settings = replace(found.training, epochs=EPOCHS)
+    task = found.task.changed("training", {"epochs": EPOCHS})
+    training = task.part(encoded, "training")
+    few = RatingsPart(training.ratings.take(torch.arange(1000)))
     for part in (few, training):
-        model = chosen.spec(found, 0).build(encoded.user, encoded.item, **scale)
-        made = Trainer(model, part, few, settings, 0, engine=engine)
+        made = Trainer(task, found.spec(0).build(encoded), part, few, 0, engine)
         if part is few:
-            made.run_epoch()
+            next(step for step in made.run() if step.evaluation is not None)
     return made
 
 

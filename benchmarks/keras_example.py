@@ -129,38 +129,31 @@ class Subject:
     """A row of a recipe, on the split that its seed gives; the split is the same for all recipes."""
 
     def __init__(self, recipe: str, row: str, ratings: Any, options: argparse.Namespace) -> None:
-        import torch
-
-        from coset.experiments.compare import encode
         from coset.experiments.recipe import load_recipe
-        from coset.experiments.rows import resolve
-        from coset.training.loop import Interactions
+        from coset.experiments.resolve import resolve
 
-        self.recipe = replace(load_recipe(recipe), only=(row,))
+        recipe_of = replace(load_recipe(recipe), only=(row,))
         self.options = options
-        self.encoded = encode(self.recipe, ratings, options.seed)
-        self.row = resolve(self.recipe, self.encoded)[0][0]
-        whole = Interactions(self.encoded.users, self.encoded.items, self.encoded.targets)
-        split = self.encoded.split
-        self.training, self.validation = (
-            whole.take(torch.from_numpy(rows)) for rows in (split.training, split.validation)
-        )
+        self.encoded = recipe_of.task.encoded(ratings, options.seed)
+        self.row = resolve(recipe_of, self.encoded)[0][0]
+        task = self.row.task
+        self.training, self.validation = (task.part(self.encoded, name).ratings for name in ("training", "validation"))
 
     def trainer(self, changes: dict[str, Any], dim: int | None = None) -> Any:
         """A fresh model, ready to train; one like it has trained for a moment, so that the kernels are compiled."""
-        from coset.training.loop import Trainer
+        from coset.tasks.ratings import RatingsPart
+        from coset.training.trainer import Trainer
 
-        model = self.row.model if dim is None else replace(self.row.model, embedding_dim=dim)
-        training = replace(self.row.training, **changes)
-        spec = replace(self.recipe.spec(self.row, self.options.seed), model=model, training=training)
-        targets = self.training.targets.double()
-        scale = {"low": float(targets.min()), "high": float(targets.max()), "mean": float(targets.mean())}
-        few = [part.take(slice(0, 4 * training.batch_size)) for part in (self.training, self.validation)]
+        task = self.row.task.changed("training", changes)
+        if dim is not None:
+            task = task.changed("model", {"embedding_dim": dim})
+        spec = replace(self.row.spec(self.options.seed), task=task)
+        few = [part.take(slice(0, 4 * task.training.batch_size)) for part in (self.training, self.validation)]
         for parts in (few, [self.training, self.validation]):
-            fresh = spec.build(self.encoded.user, self.encoded.item, **scale)
-            trainer = Trainer(fresh, *parts, training, self.options.seed, engine=self.options.engine)
+            model = spec.build(self.encoded)
+            trainer = Trainer(task, model, *map(RatingsPart, parts), self.options.seed, self.options.engine)
             if parts is few:
-                trainer.run_epoch()
+                next(step for step in trainer.run() if step.evaluation is not None)
         return trainer
 
     def save(self, folder: Path) -> None:

@@ -20,8 +20,9 @@ import torch
 
 from coset.experiments.compress import compress_run
 from coset.experiments.recipe import load_recipe
-from coset.experiments.single import train_row
-from coset.training.run import FinishedRun, execute
+from coset.experiments.train import train_row
+from coset.training.finished import FinishedRun
+from coset.training.run import execute
 
 HEADINGS = ("seed", "before", "fitted", "and one epoch", "from scratch", "time")
 
@@ -35,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = replace(load_recipe("ml-1m-frontier"), only=("narrow d=16",))
     with tempfile.TemporaryDirectory() as folder:
-        data = recipe.load(Path(folder))
+        data = recipe.task.load(Path(folder))
         print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
         for seed in range(options.seeds):
             seeded, out = replace(recipe, first_seed=seed), Path(folder) / f"seed-{seed}"
@@ -52,7 +53,7 @@ def main() -> None:
 def trained_anew(recipe: Any, out: Path, data: Any) -> tuple[dict[str, Any], float]:
     """The last evaluation of the tables of the compressed run, trained from scratch, and the seconds of that."""
     spec = FinishedRun.load(out / "small").spec
-    encoded = recipe.encoded(data, recipe.first_seed)
+    encoded = spec.task.encoded(data, spec.seed)
     started = perf_counter()
     metrics = execute(spec, out / "scratch", data, encoded=encoded)
     return metrics["history"][-1], perf_counter() - started

@@ -29,7 +29,8 @@ import numpy as np
 import torch
 
 from coset.data import Vocabulary, load_movielens, random_split
-from coset.training.order import epoch_order
+from coset.tasks import Order
+from coset.tasks.ratings.parts import permutation
 
 if TYPE_CHECKING:
     import keras
@@ -191,7 +192,7 @@ def train(model: keras.Model, lookups: list[Any], data: Data, row: Row, epochs: 
     held_out = of(data.validation)
     buffer = BUFFER if row.shuffle == "buffer" else None
     for epoch in range(epochs):
-        order = epoch_order(len(data.training), buffer, row.seed, epoch).numpy()
+        order = permutation(len(data.training), Order(row.seed, epoch, buffer)).numpy()
         inputs, ratings = of(data.training[order])
         begin = time.perf_counter()
         model.fit(inputs, ratings, batch_size=BATCH, shuffle=False, verbose=0)

@@ -16,8 +16,9 @@ import torch._dynamo  # noqa: F401  # which any optimizer of torch loads
 import typer._adapters  # noqa: F401
 
 from coset import cli
-from coset.experiments import compare, ratings, single, subject  # noqa: F401
+from coset.experiments import compare, evaluate, subject, train  # noqa: F401
 from coset.report import plots  # noqa: F401
+from coset.tasks import clicks, ratings  # noqa: F401
 
 
 def start(arguments: list[str], folder: str) -> int:

@@ -173,7 +173,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
             "keeps its data, its split and its model",
         ),
         (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "--epochs says"),
-        (("train", "run", "--continue", "--epochs", 2, "--keep", 2), "are for click models"),
+        (("train", "run", "--continue", "--epochs", 2, "--task", "clicks"), "leave out --task"),
         (("train", csv, "--continue", "--epochs", 2), "no run here"),
         (("train", "run", "--epochs", 2), "run is a run; train it on by --continue --epochs N"),
         (("train", csv, "--epochs", 2, "--data", "x.csv"), "--data says where the data of a run are"),

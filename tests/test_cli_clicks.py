@@ -105,7 +105,7 @@ def test_a_run_is_resumed_with_other_checkpoints(coset: Coset, clicks: Any) -> N
 def test_a_damaged_checkpoint_is_told_of_in_one_line(
     coset: Coset, clicks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coset.training.clicks import run
+    from coset.training import run
 
     words = ("train", clicks.folder, *SMALL, "--checkpoint-every", 5, "--out", "runs/a")
     whole = coset(*words[:-1], "runs/whole", "--json").json
@@ -152,7 +152,7 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
         (("train", "DATA", "--method", "hashing", "--collisions", 4, "--budget", "10KB"), "give one of them"),
         (("train", "DATA", "--model", "dlmr"), "did you mean 'dlrm'"),
         (("train", "DATA", "--user", "u"), "--schema names"),
-        (("train", "DATA", "--tuning"), "--tuning splits ratings"),
+        (("train", "DATA", "--tuning"), "those of the task clicks have parts of their own"),
         (("train", "DATA", "--checkpoint-every", "often"), "--checkpoint-every is a number of steps"),
         (("train", "DATA", "--checkpoint-every", "0"), "every step or less often"),
         (("train", "DATA", "--keep", "0"), "at least one checkpoint"),
@@ -170,7 +170,9 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
         (("train", "keras-example", "--model", "dlrm"), "recipe of ratings"),
         (("train", "criteo-kaggle-dlrm", "--method", "hashing", "--collisions", 4), "is a recipe"),
         (("train", "synthetic-ratings", "--model", "dlrm"), "these are ratings"),
-        (("train", "synthetic-ratings", "--tensorboard"), "are for click models"),
+        (("train", "synthetic-ratings", "--keep", 0), "at least one checkpoint must be kept"),
+        (("train", "DATA", "--task", "click"), "unknown task 'click': did you mean 'clicks'?"),
+        (("train", "keras-example", "--task", "clicks"), "is a recipe of the task ratings; leave --task out"),
         (("compare", "DATA", "--methods", "hashing", "--collisions", "2,x"), "'x' is no whole number"),
         (("evaluate", "DATA", "DATA"), "no run here"),
     ],

@@ -14,8 +14,8 @@ from coset.documents import DEEPEST, Malformed, parse_json, parse_toml
 from coset.errors import InputError
 from coset.experiments.planning import read_plan
 from coset.experiments.recipe import load_recipe
-from coset.experiments.single import kind_of_run
 from coset.files import read_json, read_toml
+from coset.training.seal import read_about
 
 DEEP = 100_000
 
@@ -117,7 +117,7 @@ def test_everything_that_people_write_is_read_so(tmp_path: Path, coset: Callable
         (lambda: load_schema(tmp_path / "schema.json"), "schema.json"),
         (lambda: load_schema(tmp_path / "schema.toml"), "schema.toml"),
         (lambda: load_recipe(tmp_path / "recipe.toml"), "recipe.toml"),
-        (lambda: kind_of_run(tmp_path), "run.json"),
+        (lambda: read_about(tmp_path), "run.json"),
     ]
     for call, name in calls:
         with pytest.raises(InputError, match=f"{name}: tables and lists lie more than 64 deep"):

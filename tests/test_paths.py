@@ -16,15 +16,15 @@ from coset.data.clicks.prepare import prepare
 from coset.data.pairs import read_pairs
 from coset.errors import LONGEST, InputError
 from coset.experiments.compress import compress_run
+from coset.experiments.evaluate import evaluate_run
 from coset.experiments.inspect_clicks import load_clicks
 from coset.experiments.planning import read_plan
 from coset.experiments.predict import predict_run
 from coset.experiments.recipe import load_recipe
-from coset.experiments.single import evaluate_run
 from coset.experiments.subject import RecipeOptions
-from coset.experiments.task import Scored
 from coset.files import path_of, write_json
-from coset.training.run import FinishedRun
+from coset.tasks import Scored
+from coset.training.finished import FinishedRun
 
 LONG = "x/" * 5000
 WRONG: dict[str, tuple[Any, str]] = {

@@ -62,11 +62,10 @@ def test_committed_results_are_of_the_recipe_and_show_how_they_were_made(path: P
     found = json.loads(path.read_text("utf-8"))
     recipe = load_recipe(found["recipe"])
     assert found["recipe"] == path.parent.name
-    assert (found["schema"], found["dataset"]) == (1, recipe.data.source)
+    assert (found["schema"], found["dataset"]) == (2, recipe.task.data.source)
     assert found["synthetic"] == found["dataset"].startswith("synthetic")
     assert all(row["seeds"] == list(range(max(recipe.seeds, 1 if found["synthetic"] else 3))) for row in found["rows"])
-    training = settings.plain(recipe.training)
-    assert {name: training[name] for name in found["protocol"]["training"]} == found["protocol"]["training"]
+    assert settings.plain(recipe.task.training) == found["protocol"]["training"]
     assert {"host", "versions"} <= found.keys()
     assert (path.parent / "results.md").read_text("utf-8") == report.markdown(found)
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from coset.errors import InputError, brief
 
+Json = dict[str, Any]
+"""A table of JSON or TOML, whose values no type checker can know."""
 DEEPEST = 64
 """How many tables and lists may lie within each other."""
 LARGEST = 1 << 64

@@ -128,13 +128,14 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
 
 
 def _plain(hint: Any, value: Any, where: str) -> Any:
+    anything = hint in (Any, object)
     if hint in (int, float):
         value = scalar(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 1024:
         value = float(value)
-    if hint is not Any and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+    if not anything and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {brief(value)}")
-    if hint is not Any and isinstance(value, float) and not isfinite(value):
+    if not anything and isinstance(value, float) and not isfinite(value):
         raise InputError(f"{where} must be finite, not {brief(value)}")
     if isinstance(value, int) and not -LARGEST < value < LARGEST:  # which could be written down, and not read again
         raise InputError(f"{where} must be a whole number of at most 64 bits, not {brief(value)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,22 @@ from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.experiments.calibrate import TABLES, _digest, _fitted, _one_by_one, calibrate
 from coset.experiments.plan_choices import Planning
-from coset.experiments.ratings import RatingsRecipe
-from coset.experiments.task import Row, RowSettings
+from coset.experiments.recipe import Recipe
+from coset.experiments.resolve import Row
+from coset.experiments.row import RowSettings
 from coset.methods import Method
 from coset.methods.hashing import Hashing
 from coset.models.dot import DotSettings
 from coset.planning.curves import Curve
 from coset.schema import Table
-from coset.training.settings import TrainingSettings
+from coset.tasks import TrainingSettings
+from coset.tasks.ratings import RatingsTask
 
 FULL = {"user": 0.03, "item": 0.05, "genre": 0.01}  # what full tables lose for their dim
 
 
-def row(methods: Mapping[str, Method]) -> Row:
-    return Row("x", None, "compressed", None, methods, None, None)
+def row(methods: Mapping[str, Method]) -> Row[Any, Any, Any, Any]:
+    return Row("x", None, "compressed", RatingsTask(DataSettings("x")), methods)
 
 
 def test_known_curves_are_found_again() -> None:
@@ -86,13 +87,15 @@ def test_what_is_measured_is_the_difference_to_full_tables(
         seen.extend(given)
         return _fitted(*given)
 
-    recipe = RatingsRecipe(
-        "r", "R", DataSettings(str(small_csv)), (RowSettings("full"),), model=DotSettings(embedding_dim=8, biases=True),
+    task = RatingsTask(
+        DataSettings(str(small_csv)),
+        model=DotSettings(embedding_dim=8, biases=True),
         training=TrainingSettings(epochs=12, batch_size=64, learning_rate=0.01),
-    )  # fmt: skip
+    )
+    recipe = Recipe("r", "R", task, (RowSettings("full"),))
     data = load_ratings(small_csv)
     monkeypatch.setattr("coset.experiments.calibrate._fitted", spied)
-    curves = calibrate(recipe, recipe.model, data, Planning(("hashing",)), tmp_path)
+    curves = calibrate(recipe, data, Planning(("hashing",)), tmp_path)
     rows, predicted, measured = seen
     (folder,) = (tmp_path / "calibration").iterdir()
     scores = [json.loads((folder / of.slug / "metrics.json").read_text())["history"][-1]["val_mse"] for of in rows]
@@ -117,7 +120,7 @@ def test_the_largest_tables_are_measured_by_themselves() -> None:
 
 
 def test_what_other_data_measured_is_not_taken(small_csv: Path, tmp_path: Path) -> None:
-    recipe = RatingsRecipe("r", "R", DataSettings(str(small_csv)), (RowSettings("full"),))
+    recipe = Recipe("r", "R", RatingsTask(DataSettings(str(small_csv))), (RowSettings("full"),))
     first = load_ratings(small_csv)
     other = tmp_path / "other.csv"
     other.write_text(small_csv.read_text().replace(",5\n", ",4\n", 1))
@@ -137,36 +140,40 @@ def few_items(path: Path) -> Path:
 
 def test_dims_that_make_no_difference_are_not_trained(tmp_path: Path) -> None:
     source = few_items(tmp_path / "few.csv")
-    recipe = RatingsRecipe(
-        "r", "R", DataSettings(str(source)), (RowSettings("full"),), model=DotSettings(embedding_dim=16, biases=True),
+    task = RatingsTask(
+        DataSettings(str(source)),
+        model=DotSettings(embedding_dim=16, biases=True),
         training=TrainingSettings(epochs=4, batch_size=64),
-    )  # fmt: skip
-    curves = calibrate(recipe, recipe.model, load_ratings(source), Planning(("low_rank",)), tmp_path / "runs")
+    )
+    recipe = Recipe("r", "R", task, (RowSettings("full"),))
+    curves = calibrate(recipe, load_ratings(source), Planning(("low_rank",)), tmp_path / "runs")
     assert all(0 < curve.scale < 10 for curve in curves.values())
     (folder,) = (tmp_path / "runs" / "calibration").iterdir()
     names = {path.name for path in folder.iterdir()}
     assert {"full", "narrow-d=2"} <= names
     assert not {"narrow-d=8", "narrow-d=4"} & names
-    wide = replace(recipe, model=replace(recipe.model, embedding_dim=64))
+    wide = recipe.override("model", {"embedding_dim": 64})
     with pytest.raises(InputError, match="nothing to calibrate"):
-        calibrate(wide, wide.model, load_ratings(source), Planning(("full",), (64, 32)), tmp_path / "wide")
+        calibrate(wide, load_ratings(source), Planning(("full",), (64, 32)), tmp_path / "wide")
     assert not (tmp_path / "wide").exists()
 
 
 def test_what_is_measured_is_kept_and_the_same_again(small_csv: Path, tmp_path: Path) -> None:
-    recipe = RatingsRecipe(
-        "r", "R", DataSettings(str(small_csv)), (RowSettings("full"),), model=DotSettings(embedding_dim=8, biases=True),
+    task = RatingsTask(
+        DataSettings(str(small_csv)),
+        model=DotSettings(embedding_dim=8, biases=True),
         training=TrainingSettings(epochs=4, batch_size=64),
-    )  # fmt: skip
+    )
+    recipe = Recipe("r", "R", task, (RowSettings("full"),))
     data = load_ratings(small_csv)
     how = Planning(("low_rank", "hashing"))
-    curves = calibrate(recipe, recipe.model, data, how, tmp_path / "a")
+    curves = calibrate(recipe, data, how, tmp_path / "a")
     assert set(curves) == {"user", "item"}
     (folder,) = (tmp_path / "a" / "calibration").iterdir()
     names = {path.name.rpartition("-")[0] for path in folder.iterdir()}
     assert {"user-hashing", "user-low-rank", "item-hashing", "item-low-rank"} <= names
     assert {"narrow-d=4", "narrow-d=2", "narrow-d=1", "full"} <= {path.name for path in folder.iterdir()}
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")}
-    assert calibrate(recipe, recipe.model, data, how, tmp_path / "a") == curves
+    assert calibrate(recipe, data, how, tmp_path / "a") == curves
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert calibrate(recipe, recipe.model, data, how, tmp_path / "b") == curves
+    assert calibrate(recipe, data, how, tmp_path / "b") == curves

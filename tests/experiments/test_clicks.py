@@ -13,14 +13,14 @@ import pytest
 
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, ClickWriter, Feature
 from coset.errors import InputError
-from coset.experiments.clicks import ClickSource, ClicksRecipe
 from coset.experiments.compare import compare, summary
-from coset.experiments.recipe import load_recipe, parse_recipe, recipe_for_clicks
-from coset.experiments.rows import resolve
+from coset.experiments.recipe import load_recipe, parse_recipe, recipe_for
+from coset.experiments.resolve import Row, resolve
 from coset.experiments.spread import student
-from coset.experiments.task import Options, Row
 from coset.report import comparison as report
 from coset.report.folder import write
+from coset.tasks.clicks import ClickSource, ClicksTask
+from coset.training.run import Options
 
 RECIPE = """
 task = "clicks"
@@ -83,8 +83,8 @@ def replace_frequencies(data: ClickData) -> ClickData:
 def test_the_grid_of_the_paper(name: str, criteo: ClickData) -> None:
     recipe = load_recipe(name)
     rows = {row.name: row for row in resolve(recipe, criteo)[0]}
-    assert recipe.model.name == name.rpartition("-")[2]
-    sizes = {name: recipe.components(row.model, row.methods, criteo) for name, row in rows.items()}
+    assert recipe.task.model.name == name.rpartition("-")[2]
+    sizes = {name: row.task.components(row.methods, criteo) for name, row in rows.items()}
     parameters = {name: sum(component.numel for component in of) for name, of in sizes.items()}
     n = CRITEO_KAGGLE_CARDINALITIES
     assert parameters["full"] == 16 * 33_762_577  # the 540 million parameters of the paper
@@ -106,13 +106,11 @@ def test_the_grid_of_the_paper(name: str, criteo: ClickData) -> None:
 def test_the_recipes_of_the_twin(model: str, criteo: ClickData) -> None:
     recipe = load_recipe(f"criteo-twin-{model}")
     paper = load_recipe(f"criteo-kaggle-{model}")
-    assert recipe.model == paper.model
-    assert recipe.data.source == "synthetic-clicks"
-    assert recipe.data.rows * 0.9 >= 1_980_000
+    assert recipe.task.model == paper.task.model
+    assert recipe.task.data.source == "synthetic-clicks"
+    assert recipe.task.data.rows * 0.9 >= 1_980_000
     rows = {row.name: row for row in resolve(recipe, criteo)[0]}
-    sizes = {
-        name: sum(of.numel for of in recipe.components(row.model, row.methods, criteo)) for name, row in rows.items()
-    }
+    sizes = {name: sum(of.numel for of in row.task.components(row.methods, criteo)) for name, row in rows.items()}
     assert sizes["full"] == 16 * 33_762_577
     assert sizes["QR mult"] / sizes["hashing"] < 1.001  # equal rows but for the four of the quotients
     assert rows["QR mult, small full"].methods.keys() == rows["hashing, small full"].methods.keys()
@@ -171,7 +169,7 @@ def test_a_comparison_goes_on(finished: tuple[Path, dict[str, Any]], clicks: Cli
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.safetensors")} == before
 
 
-def rows_of(text: str, data: ClickData) -> list[Row]:
+def rows_of(text: str, data: ClickData) -> list[Row[Any, Any, Any, Any]]:
     recipe = parse_recipe(f'task = "clicks"\ntitle = "t"\ndata = "d"\n{text}', "mine", "mine.toml")
     return resolve(recipe, data)[0]
 
@@ -184,7 +182,10 @@ def rows_of(text: str, data: ClickData) -> list[Row]:
         ("[[rows]]\nname = 'a'\ncollisions = [4]", "go together"),
         ("[[rows]]\nname = 'a'\nfull_below = 4", "full_below goes with a method"),
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\ncollisions = [4]", "not sized by collisions"),
-        ("[[rows]]\nname = 'a'\norder = 'random'", "order is of recipes of ratings"),
+        (
+            "[[rows]]\nname = 'a'\nvocabulary = { user_order = 'random' }",
+            "unknown field of recipe: rows.0. 'vocabulary'",
+        ),
         ("[[rows]]\nname = 'a'\nmethods = { C9 = { method = 'full' } }", "a method for feature 'C9'"),
         ("[[rows]]\nname = 'a'\nmodel = { tops = [3] }", "did you mean 'top'"),
         ("[split]\nkind = 'random'\n[[rows]]\nname = 'a'", "unknown field of recipe 'split'"),
@@ -203,7 +204,7 @@ def test_a_task_that_is_none() -> None:
 
 
 def test_all_methods_have_a_row(clicks: ClickData) -> None:
-    recipe = recipe_for_clicks(ClickSource("d"), ["all"], ["50%"], {"name": "dlrm", "embedding_dim": 4})
+    recipe = recipe_for("clicks", {"source": "d"}, ["all"], ["50%"], {"name": "dlrm", "embedding_dim": 4})
     rows, notes = resolve(recipe, clicks)
     assert len(rows) + len(notes) > 10
     assert all(note.startswith("left out") for note in notes)
@@ -218,8 +219,7 @@ def test_the_twin_is_made_once(tmp_path: Path) -> None:
     assert again.fingerprint == data.fingerprint
     assert {path: path.stat().st_mtime_ns for path in data.folder.rglob("*") if path.is_file()} == written
     assert replace(source, seed=1).load(tmp_path).folder != data.folder
-    recipe = ClicksRecipe("x", "x", source, load_recipe("clicks").rows)
-    assert recipe.facts(data, data)["noise_floor"] == data.facts["best_log_loss"]
+    assert ClicksTask(source).facts(data, data)["noise_floor"] == data.facts["best_log_loss"]
 
 
 def test_a_change_within_a_large_log_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,8 +247,8 @@ def test_another_schema_is_prepared_beside_the_first(tmp_path: Path) -> None:
 
 
 def test_intervals_of_unknown_values() -> None:
-    assert summary([1.0, None], interval=True) == {"mean": None, "std": None, "values": [1.0, None], "interval": None}
-    assert summary([1.0], interval=True)["interval"] is None
+    assert summary([1.0, None]) == {"mean": None, "std": None, "values": [1.0, None], "interval": None}
+    assert summary([1.0])["interval"] is None
     assert student(2) == 12.706
     assert student(31) == pytest.approx(2.042, abs=0.003)
 

@@ -13,10 +13,11 @@ import pytest
 
 from coset.data import Ratings, load_ratings
 from coset.errors import InputError
-from coset.experiments.compare import compare, encode
-from coset.experiments.recipe import Recipe, parse_recipe
+from coset.experiments import compare as comparing
+from coset.experiments.recipe import AnyRecipe, parse_recipe
 from coset.files import locked
 from coset.report.folder import write
+from coset.training.run import Options
 
 RECIPE = """
 title = "Small"
@@ -45,6 +46,10 @@ training = { epochs = 3 }
 """
 
 
+def compare(recipe: AnyRecipe, out: Path, data: Any, *, resume: bool = False, **more: Any) -> dict[str, Any]:
+    return comparing.compare(recipe, out, data, options=Options(resume), **more)
+
+
 class Watch:
     """Progress, written down."""
 
@@ -69,13 +74,13 @@ def ratings(small_csv: Path) -> Ratings:
 
 
 @pytest.fixture(scope="module")
-def recipe() -> Recipe:
+def recipe() -> AnyRecipe:
     return parse_recipe(RECIPE, "small", "small.toml")
 
 
 @pytest.fixture(scope="module")
 def finished(
-    recipe: Recipe, ratings: Ratings, tmp_path_factory: pytest.TempPathFactory
+    recipe: AnyRecipe, ratings: Ratings, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], Watch]:
     out, watch = tmp_path_factory.mktemp("compare") / "out", Watch()
     return out, compare(recipe, out, ratings, progress=watch, notes=["a note of the call"]), watch
@@ -84,7 +89,7 @@ def finished(
 def bare(results: dict[str, Any]) -> dict[str, Any]:
     """Without what a clock says."""
     rows = [
-        {key: value for key, value in row.items() if key != "seconds_per_epoch"}
+        {key: value for key, value in row.items() if key not in ("seconds_per_epoch", "peak_resident_bytes")}
         | {"history": [[{k: v for k, v in of.items() if k != "seconds"} for of in run] for run in row["history"]]}
         for row in results["rows"]
     ]
@@ -102,7 +107,7 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_results_follow_the_schema(finished: tuple[Path, dict[str, Any], Watch], ratings: Ratings) -> None:
     out, results, _ = finished
     assert json.loads((out / "results.json").read_text()) == results
-    assert results["schema"] == 1
+    assert results["schema"] == 2
     assert {"dataset", "split", "protocol", "host", "versions", "rows"} <= set(results)
     assert results["dataset"] == ratings.name
     assert results["synthetic"] is False
@@ -166,7 +171,7 @@ def test_the_files(finished: tuple[Path, dict[str, Any], Watch]) -> None:
 
 
 def test_rows_of_a_seed_share_split_and_vocabulary(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings
 ) -> None:
     out = finished[0]
     contents = {
@@ -175,7 +180,7 @@ def test_rows_of_a_seed_share_split_and_vocabulary(
     }
     assert all(len(same) == 1 for same in contents.values())
     assert contents[5] != contents[6]
-    first, second = encode(recipe, ratings, 5), encode(recipe, ratings, 6)
+    first, second = (recipe.task.encoded(ratings, seed) for seed in (5, 6))
     assert first.split.validation.tolist() != second.split.validation.tolist()
 
 
@@ -186,7 +191,7 @@ def test_progress_adds_up(finished: tuple[Path, dict[str, Any], Watch]) -> None:
 
 
 def test_resuming_a_finished_comparison_trains_nothing(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings
 ) -> None:
     out, results, _ = finished
     before, watch = files(out / "runs"), Watch()
@@ -197,7 +202,7 @@ def test_resuming_a_finished_comparison_trains_nothing(
 
 
 def test_without_resume_an_existing_folder_is_refused_and_left_alone(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings, tmp_path: Path
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings, tmp_path: Path
 ) -> None:
     before = files(finished[0])
     with pytest.raises(InputError, match="--resume") as caught:
@@ -212,7 +217,7 @@ def test_without_resume_an_existing_folder_is_refused_and_left_alone(
 
 
 def test_resume_with_other_choices_is_refused_and_nothing_lost(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings
 ) -> None:
     before = files(finished[0])
     with pytest.raises(InputError, match="epochs"):
@@ -223,7 +228,7 @@ def test_resume_with_other_choices_is_refused_and_nothing_lost(
 
 
 def test_resume_with_another_recipe_does_not_replace_the_results(
-    recipe: Recipe, ratings: Ratings, tmp_path: Path
+    recipe: AnyRecipe, ratings: Ratings, tmp_path: Path
 ) -> None:
     bias = replace(recipe, only=("bias only",), seeds=1)
     compare(bias, tmp_path / "out", ratings)
@@ -252,7 +257,7 @@ class StopAt(Watch):
 
 
 def test_a_stopped_comparison_goes_on_at_the_first_run_not_yet_done(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings, tmp_path: Path
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(Interrupted):
@@ -269,7 +274,7 @@ def test_a_stopped_comparison_goes_on_at_the_first_run_not_yet_done(
 
 
 def test_more_seeds_can_be_added(
-    finished: tuple[Path, dict[str, Any], Watch], recipe: Recipe, ratings: Ratings, tmp_path: Path
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings, tmp_path: Path
 ) -> None:
     one = replace(recipe, seeds=1, only=("full", "bias only"))
     first = compare(one, tmp_path / "out", ratings)
@@ -281,25 +286,25 @@ def test_more_seeds_can_be_added(
     assert {row["name"]: row["metrics"] for row in both["rows"]} == {key: wanted[key] for key in ("full", "bias only")}
 
 
-def test_without_a_row_called_full_there_is_no_ratio(recipe: Recipe, ratings: Ratings, tmp_path: Path) -> None:
+def test_without_a_row_called_full_there_is_no_ratio(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
     results = compare(replace(recipe, seeds=1, only=("bias only",)), tmp_path / "out", ratings)
     assert [row["ratio"] for row in results["rows"]] == [None]
     write(results, tmp_path / "out")
     assert (tmp_path / "out" / "frontier.png").exists()
 
 
-def test_a_recipe_that_does_not_fit_makes_no_folder(recipe: Recipe, ratings: Ratings, tmp_path: Path) -> None:
+def test_a_recipe_that_does_not_fit_makes_no_folder(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'hashed'"):
         compare(replace(recipe, only=("hashd",)), tmp_path / "out", ratings)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_use_is_refused(recipe: Recipe, ratings: Ratings, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(InputError, match="another process"):
         compare(recipe, tmp_path, ratings, resume=True)
 
 
-def test_a_tuning_run_says_what_it_reports_on(recipe: Recipe, ratings: Ratings, tmp_path: Path) -> None:
+def test_a_tuning_run_says_what_it_reports_on(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
     tuned = replace(recipe.override("split", {"tuning": 0.05}), seeds=1, only=("bias only",))
     results = compare(tuned, tmp_path / "out", ratings)
     assert "training" in results["protocol"]["reported"]

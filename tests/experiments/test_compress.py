@@ -18,27 +18,29 @@ import torch
 from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.compress import compress_run
+from coset.experiments.evaluate import evaluate_run
 from coset.experiments.recipe import load_recipe
-from coset.experiments.single import evaluate_run
 from coset.files import claimed
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
 from coset.methods.robe import Robe
 from coset.models.dot import DotSettings
 from coset.planning.plan import Plan
-from coset.training.clicks.finished import FinishedClickRun
-from coset.training.compress import CompressibleRatings
-from coset.training.loop import Trainer
-from coset.training.run import FinishedRun, RunSpec, execute
-from coset.training.settings import TrainingSettings
+from coset.tasks import TrainingSettings
+from coset.tasks.ratings import RatingsTask
+from coset.tasks.ratings.later import vocabularies
+from coset.training.compressible import CompressibleRun
+from coset.training.finished import FinishedRun
+from coset.training.run import Options, execute
+from coset.training.spec import RunSpec
+from coset.training.trainer import Trainer
 
 
 def trained(source: Path, folder: Path, seed: int = 0, **model: Any) -> Path:
-    recipe = load_recipe("ratings")
     data = DataSettings(str(source))
     chosen = DotSettings(**{"embedding_dim": 8, "biases": True, "output": "linear", **model})
     training = TrainingSettings(learning_rate=0.01, batch_size=64, epochs=4, l2=0.02)
-    spec = RunSpec(data, recipe.split, recipe.vocabulary, chosen, {}, training, seed)
+    spec = RunSpec(RatingsTask(data, model=chosen, training=training), {}, seed)
     execute(spec, folder, data.load())
     return folder
 
@@ -83,13 +85,13 @@ def test_fine_tuning_draws_by_the_seed_of_the_run(
 ) -> None:
     seeds = []
 
-    class Spy(Trainer):
+    class Spy(Trainer[Any, Any]):
         def __init__(self, *given: Any, **named: Any) -> None:
             seeds.append(given[4])
             super().__init__(*given, **named)
 
     run = trained(small_csv, tmp_path / "run", seed=7)
-    monkeypatch.setattr("coset.training.compress.Trainer", Spy)
+    monkeypatch.setattr("coset.training.compressible.Trainer", Spy)
     compress_run(run, tmp_path / "small", budget="40%", finetune=1)
     assert seeds == [7]
 
@@ -98,21 +100,21 @@ def test_no_other_process_writes_into_the_same_folder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, refused = tmp_path / "small", []
-    evaluate = CompressibleRatings.evaluate
+    evaluate = CompressibleRun.evaluate
 
-    def intruded(opened: CompressibleRatings) -> dict[str, Any]:
+    def intruded(opened: CompressibleRun[Any, Any, Any, Any]) -> dict[str, Any]:
         with pytest.raises(InputError, match="another process is working here"), claimed(out, "run.json", resume=True):
             pass
         refused.append(True)
         return evaluate(opened)
 
-    monkeypatch.setattr(CompressibleRatings, "evaluate", intruded)
+    monkeypatch.setattr(CompressibleRun, "evaluate", intruded)
     compress_run(run, out, budget="40%")
     assert refused
 
 
 def test_what_is_not_a_table_is_kept_and_a_method_that_holds_all_keeps_the_scores(run: Path, tmp_path: Path) -> None:
-    names = [FinishedRun.load(run).user.name, FinishedRun.load(run).item.name]
+    names = [of.name for of in vocabularies(run)]
     plan = plan_file(tmp_path / "plan.json", **{names[0]: Full(), names[1]: LowRank(7)})
     found = compress_run(run, tmp_path / "small", plan=plan)
     assert found["finetuned"] is None
@@ -146,7 +148,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         ({"budget": "1MB"}, r"full: the run takes 3\.6KB \(3604 bytes\) already, within the budget of 1MB"),
         ({"budget": "100%"}, r"within the budget of 3\.6KB \(3604 bytes\); give a smaller one"),
     ]
-    names = [FinishedRun.load(run).user.name, FinishedRun.load(run).item.name]
+    names = [of.name for of in vocabularies(run)]
     full = plan_file(tmp_path / "b.json", **dict.fromkeys(names, Full()))
     cases.append(({"plan": full, "budget": "40%"}, "b.json: the plan takes 3.6KB"))
     for options, words in cases:
@@ -217,12 +219,12 @@ def test_a_click_run(coset: Any, clicks: Any, tmp_path: Path) -> None:
     again = coset("evaluate", "small", clicks.folder, "--json").json
     assert again["logloss"] == pytest.approx(found["finetuned"]["val_logloss"], rel=1e-6)
     assert again["logloss"] < found["before"]["val_logloss"] + 0.05
-    old, new = FinishedClickRun.load(Path("full")).model, FinishedClickRun.load(Path("small")).model
+    old, new = FinishedRun.load(Path("full")).model, FinishedRun.load(Path("small")).model
     assert old.state_dict().keys() != new.state_dict().keys()
     assert found["finetuned"]["val_logloss"] < found["fitted"]["val_logloss"]
     assert "relative" in coset("compress", "full", "--budget", "40%").out
     assert Path("full-40%/metrics.json").exists()
-    fitted = FinishedClickRun.load(Path("full-40%")).model.state_dict()
+    fitted = FinishedRun.load(Path("full-40%")).model.state_dict()
     layers = [name for name in fitted if not name.startswith("tables.")]
     assert layers
     assert all(torch.equal(fitted[name], old.state_dict()[name]) for name in layers)
@@ -275,13 +277,13 @@ def test_movielens_at_a_quarter_of_its_bytes(tmp_path: Path) -> None:
         (tmp_path / "ratings.dat").write_bytes(b"".join(islice(rows, 300_000)))  # of the first users
     recipe = load_recipe("ml-1m-frontier").override("model", {"embedding_dim": 16})
     recipe = recipe.override("data", {"source": str(tmp_path / "ratings.dat")})
-    data = recipe.load(tmp_path)
-    encoded = recipe.encoded(data, 0)
-    spec = RunSpec(recipe.data, recipe.split, recipe.vocabulary, recipe.model, {}, recipe.training, 0)
-    execute(spec, tmp_path / "full", data, encoded=encoded, engine="fused")
+    data = recipe.task.load(tmp_path)
+    encoded, options = recipe.task.encoded(data, 0), Options(engine="fused")
+    spec = RunSpec(recipe.task, {}, 0)
+    execute(spec, tmp_path / "full", data, options, encoded=encoded)
     found = compress_run(tmp_path / "full", tmp_path / "small", budget="25%", finetune=1, engine="fused")
     same = replace(spec, methods=FinishedRun.load(tmp_path / "small").spec.methods)
-    scratch = execute(same, tmp_path / "scratch", data, encoded=encoded, engine="fused")
+    scratch = execute(same, tmp_path / "scratch", data, options, encoded=encoded)
     assert found["bytes"] == scratch["bytes"] <= 0.25 * found["bytes_before"]
     assert found["finetuned"]["val_mse"] <= scratch["history"][-1]["val_mse"] + 0.003
     assert found["fitted"]["val_mse"] < found["before"]["val_mse"] + 0.04

@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from coset import ledger
 from coset.data import Encoded, Ratings, load_ratings, synthetic_ratings
-from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError, Unsuitable
-from coset.experiments.compare import encode
-from coset.experiments.recipe import Recipe, Row, load_recipe, parse_recipe, recipe_for_data, shipped
-from coset.experiments.rows import resolve
+from coset.experiments.recipe import AnyRecipe, load_recipe, parse_recipe, recipe_for, shipped
+from coset.experiments.resolve import Row, resolve
 from coset.methods import registered
-from coset.training.run import predicted_components
+from coset.tasks import Order
 
 HEAD = 'title = "t"\ndata = "small.csv"\n[model]\nembedding_dim = 8\nbiases = true\n'
 
@@ -35,21 +33,28 @@ def twin() -> Ratings:
     return synthetic_ratings()
 
 
-def parse(text: str) -> Recipe:
+AnyRow = Row[Any, Any, Any, Any]
+
+
+def encode(recipe: AnyRecipe, data: Any, seed: int) -> Any:
+    return recipe.task.encoded(data, seed)
+
+
+def parse(text: str) -> AnyRecipe:
     return parse_recipe(text, "mine", "mine.toml")
 
 
-def rows_of(text: str, ratings: Ratings) -> list[Row]:
+def rows_of(text: str, ratings: Ratings) -> list[AnyRow]:
     recipe = parse(HEAD + text)
     return resolve(recipe, encode(recipe, ratings, 0))[0]
 
 
-def stored(row: Row, encoded: Encoded) -> tuple[int, int]:
-    components = predicted_components(row.model, row.methods, encoded.user, encoded.item)
+def stored(row: AnyRow, encoded: Encoded) -> tuple[int, int]:
+    components = row.task.components(row.methods, encoded)
     return ledger.parameters(components), ledger.inference_bytes(components)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in shipped() if load_recipe(name).task == "ratings"))
+@pytest.mark.parametrize("name", sorted(name for name in shipped() if load_recipe(name).task.name == "ratings"))
 def test_a_shipped_recipe_fits_data_of_the_size_it_was_written_for(name: str, twin: Ratings) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -76,15 +81,15 @@ def test_the_keras_example_has_the_counts_of_the_page(twin: Ratings) -> None:
 
 def test_the_keras_example_is_trained_as_the_page_says() -> None:
     recipe = load_recipe("keras-example")
-    of = recipe.training
+    of = recipe.task.training
     assert (of.optimizer, of.learning_rate, of.eps, of.batch_size, of.epochs) == ("adam", 1e-3, 1e-7, 128, 3)
-    assert of.buffer == 10_000
-    assert (recipe.model.output, recipe.model.low, recipe.model.high) == ("sigmoid", 0.0, 5.0)
-    assert recipe.model.embedding_dim == 64
-    assert recipe.vocabulary.user_order == "first_appearance"
+    assert of.order(0, 0) == Order(0, 0, 10_000)
+    assert (recipe.task.model.output, recipe.task.model.low, recipe.task.model.high) == ("sigmoid", 0.0, 5.0)
+    assert recipe.task.model.embedding_dim == 64
+    assert recipe.task.vocabulary.user_order == "first_appearance"
     corrected = load_recipe("keras-example-corrected")
-    assert corrected.training == replace(of, shuffle="full")
-    assert corrected.vocabulary.frequencies == "training"
+    assert corrected.task.training == replace(of, shuffle="full")
+    assert corrected.task.vocabulary.frequencies == "training"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_the_keras_example_is_trained_as_the_page_says() -> None:
         ("titel = 't'", "unknown field of recipe 'titel': did you mean 'title'?"),
         ("rows = []", "has no rows"),
         ("rows = 3", "rows must be a list"),
-        ("rows = [1]", "must be a table of fields"),
+        ("rows = [1]", "must be a table"),
         ("rows = [{}]", "needs name"),
         ("[trainin]", "did you mean 'training'?"),
         ("[training]\nepoch = 3", "did you mean 'epochs'?"),
@@ -114,7 +119,9 @@ def test_the_keras_example_is_trained_as_the_page_says() -> None:
         ("[[rows]]\nname = 'a'\nembedding_dims = [1.5]", "embedding_dims"),
         ("[[rows]]\nname = 'a'\nbudget = 3", "did you mean 'budgets'?"),
         ("[[rows]]\nname = 'a'\nname = 'b'\nnote = 'c'\n", "line 5"),
-        ("schema = 2", "schema"),
+        ("schema = 1", "written for coset 0.1 .schema 1.: write schema = 2, optimizer"),
+        ("schema = 3", "of schema 3; this coset reads schema 2"),
+        ("task = 'rating'", "did you mean 'ratings'?"),
         ("seeds = 0", "seeds must lie in 1"),
         ("seeds = true", "seeds"),
         ("first_seed = -1", "seed"),
@@ -246,7 +253,7 @@ name = "bias only"
 model = { embedding_dim = 0 }
 """
     rows = {row.name: row for row in rows_of(text, ratings)}
-    assert {name: (row.group, row.model.embedding_dim) for name, row in rows.items()} == {
+    assert {name: (row.group, row.task.model.embedding_dim) for name, row in rows.items()} == {
         "full": ("full", 8),
         "narrow d=1": ("narrow", 1),
         "narrow d=4": ("narrow", 4),
@@ -256,8 +263,8 @@ model = { embedding_dim = 0 }
         "by hand": ("compressed", 8),
         "bias only": ("bias", 0),
     }
-    assert rows["by hand"].training.epochs == 1
-    assert rows["full"].training.epochs == 12
+    assert rows["by hand"].task.training.epochs == 1
+    assert rows["full"].task.training.epochs == 12
     assert len({row.slug for row in rows.values()}) == len(rows)
 
 
@@ -313,8 +320,8 @@ def test_an_override_reaches_rows_with_a_word_of_their_own(ratings: Ratings) -> 
     recipe = parse(HEAD + "[[rows]]\nname = 'full'\n[[rows]]\nname = 'slow'\ntraining = { epochs = 50, l2 = 0.5 }")
     changed = recipe.override("training", {"epochs": 2})
     rows, _ = resolve(changed, encode(changed, ratings, 0))
-    assert [(row.training.epochs, row.training.l2) for row in rows] == [(2, 0.0), (2, 0.5)]
-    assert resolve(recipe, encode(recipe, ratings, 0))[0][1].training.epochs == 50
+    assert [(row.task.training.epochs, row.task.training.l2) for row in rows] == [(2, 0.0), (2, 0.5)]
+    assert resolve(recipe, encode(recipe, ratings, 0))[0][1].task.training.epochs == 50
 
 
 def test_a_dim_for_the_full_model_leaves_the_row_without_vectors_alone(ratings: Ratings) -> None:
@@ -325,32 +332,34 @@ def test_a_dim_for_the_full_model_leaves_the_row_without_vectors_alone(ratings: 
 
 
 def test_a_recipe_for_any_data(ratings: Ratings) -> None:
-    data = DataSettings("some/small.csv")
-    plain = recipe_for_data(data, ["hashing"], ["2KB"], 8)
+    data = {"source": "some/small.csv"}
+    plain = recipe_for("ratings", data, ["hashing"], ["2KB"], {"embedding_dim": 8})
     assert plain.name == "small"
-    assert plain.model.embedding_dim == 8
-    names = [row.name for row in resolve(replace(plain, data=data), encode(plain, ratings, 0))[0]]
+    assert plain.task.model.embedding_dim == 8
+    names = [row.name for row in resolve(plain, encode(plain, ratings, 0))[0]]
     baselines = ["full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "bias only"]
     assert names == [*baselines, "planned", "hashing"]
-    some = recipe_for_data(data, ["hashing", "low_rank"], ["2KB", "600B"], 8)
+    some = recipe_for("ratings", data, ["hashing", "low_rank"], ["2KB", "600B"], {"embedding_dim": 8})
     rows, notes = resolve(some, encode(some, ratings, 0))
     assert [row.name for row in rows[len(baselines) :]] == [
         "planned 2KB", "planned 600B", "hashing 2KB", "hashing 600B", "low_rank 2KB"
     ]  # fmt: skip
     (note,) = notes
     assert note.startswith("left out low_rank 600B: low_rank needs a budget of at least")
-    everything = recipe_for_data(data, ["all"], ["2KB", "600B"], 8)
+    everything = recipe_for("ratings", data, ["all"], ["2KB", "600B"], {"embedding_dim": 8})
     rows, notes = resolve(everything, encode(everything, ratings, 0))
     assert {"hashing 2KB", "hashing 600B", "low_rank 2KB", "quotient_remainder 2KB"} <= {row.name for row in rows}
     assert any("low_rank 600B" in note for note in notes)
     with pytest.raises(InputError, match="did you mean 'hashing'"):
-        recipe_for_data(data, ["hashin"], ["2KB"])
+        recipe_for("ratings", data, ["hashin"], ["2KB"])
     with pytest.raises(InputError, match="'full'"):
-        recipe_for_data(data, ["full"], ["2KB"])
+        recipe_for("ratings", data, ["full"], ["2KB"])
 
 
 def test_rows_that_do_not_run_are_not_held_to_the_model(ratings: Ratings) -> None:
-    recipe = recipe_for_data(DataSettings("small.csv"), [], [], 8).override("model", {"biases": False})
+    recipe = recipe_for("ratings", {"source": "small.csv"}, [], [], {"embedding_dim": 8}).override(
+        "model", {"biases": False}
+    )
     rows, (note,) = resolve(recipe, encode(recipe, ratings, 0))
     assert [row.name for row in rows] == ["full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8"]
     assert note == "left out bias only: model: embedding_dim = 0 leaves the biases alone, so biases must be true"
@@ -363,22 +372,26 @@ def test_rows_that_do_not_run_are_not_held_to_the_model(ratings: Ratings) -> Non
 
 
 def test_a_budget_below_the_biases_names_the_way_out(ratings: Ratings) -> None:
-    recipe = recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["403B"], 8)
+    recipe = recipe_for("ratings", {"source": "small.csv"}, ["low_rank"], ["403B"], {"embedding_dim": 8})
     encoded = encode(recipe, ratings, 0)
     for name in ("low_rank", "planned"):
         with pytest.raises(InfeasibleBudget, match=r"; --set model\.biases=false leaves the biases out$"):
             resolve(replace(recipe, only=(name,)), encoded)
-    without = recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["500B"], 8).override("model", {"biases": False})
+    without = recipe_for("ratings", {"source": "small.csv"}, ["low_rank"], ["500B"], {"embedding_dim": 8}).override(
+        "model", {"biases": False}
+    )
     (row,), _ = resolve(replace(without, only=("low_rank",)), encoded)
     assert stored(row, encoded)[1] <= 500
-    tiny = replace(recipe_for_data(DataSettings("small.csv"), ["low_rank"], ["9B"], 8), only=("low_rank",))
+    tiny = replace(
+        recipe_for("ratings", {"source": "small.csv"}, ["low_rank"], ["9B"], {"embedding_dim": 8}), only=("low_rank",)
+    )
     with pytest.raises(InfeasibleBudget) as caught:
         resolve(tiny.override("model", {"biases": False}), encoded)
     assert "--set" not in str(caught.value)  # there is nothing more to leave out
 
 
 def test_budgets_without_methods_are_not_ignored() -> None:
-    recipe = recipe_for_data(DataSettings("small.csv"), [], ["2KB"])
+    recipe = recipe_for("ratings", {"source": "small.csv"}, [], ["2KB"])
     assert any(row.budgets for row in recipe.rows)
 
 
@@ -396,11 +409,11 @@ def test_a_contrast_is_a_pair_of_rows_that_there_are(ratings: Ratings) -> None:
 
 def test_a_row_may_number_the_ids_in_an_order_of_its_own(ratings: Ratings) -> None:
     plain, shuffled = rows_of(
-        "[[rows]]\nname = 'full'\n[[rows]]\nname = 'a'\norder = 'random'\nmethods = { user = { method = 'full' } }",
+        "[[rows]]\nname = 'full'\n[[rows]]\nname = 'a'\nmethods = { user = { method = 'full' } }\n"
+        "vocabulary = { user_order = 'random', item_order = 'random' }",
         ratings,
     )
-    recipe = parse(HEAD + "[[rows]]\nname = 'full'")
-    first, other = (recipe.spec(row, 0).prepare(ratings) for row in (plain, shuffled))
+    first, other = (row.task.encoded(ratings, 0) for row in (plain, shuffled))
     assert (first.split.training == other.split.training).all()
     assert sorted(first.user.values.tolist()) == sorted(other.user.values.tolist())
     assert first.user.values.tolist() != other.user.values.tolist()

@@ -128,6 +128,6 @@ def test_prepared_clicks_that_were_moved(coset: Coset, clicks: Any) -> None:
 
 def test_a_run_of_an_unknown_task_is_named(coset: Coset) -> None:
     Path("run").mkdir()
-    Path("run", "run.json").write_text('{"task": "rating"}')
+    Path("run", "run.json").write_text('{"schema": 3, "task": "rating"}')
     for words in (("evaluate", "run"), ("predict", "run", "x.csv"), ("train", "run", "--continue", "--epochs", 1)):
         assert coset(*words).sentence.startswith("run/run.json: unknown task 'rating': did you mean 'ratings'")

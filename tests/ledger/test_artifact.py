@@ -12,11 +12,11 @@ from torch import nn
 from coset import Blocks, EmbeddingBagCollection, Full, Hashing, MixedDimension, QuotientRemainder, Table, predict
 from coset.ledger import measure
 from coset.methods import Method, registered
+from coset.tasks.clicks import ClickSource, ClicksTask, ModelChoice
 from coset.testing.cases import attributed
 from coset.training import checkpoint
-from coset.training.clicks.run import execute
-from coset.training.clicks.settings import ClickTrainingSettings
-from coset.training.clicks.spec import ClickRunSpec, ModelChoice
+from coset.training.run import execute
+from coset.training.spec import RunSpec
 
 TABLE = attributed("ids", 100, 16)
 
@@ -72,12 +72,12 @@ def test_arrays_of_long_names(count: int, tmp_path: Path) -> None:
 def test_a_run_of_clicks(clicks: Any, tmp_path: Path) -> None:
     """Its model holds layers beside the tables, and all choices, versions and settings in the header."""
     methods: dict[str, Method] = {"C1": QuotientRemainder(14), "C2": Hashing(5)}
-    spec = ClickRunSpec(ModelChoice.from_json({"name": "dlrm"}), methods, ClickTrainingSettings(epochs=1), seed=0)
+    spec = RunSpec(ClicksTask(ClickSource("mine"), ModelChoice.from_json({"name": "dlrm"})), methods, seed=0)
     execute(spec, tmp_path / "run", clicks)
     header, tensors = parts(tmp_path / "run" / "model.safetensors")
-    model = spec.build(clicks.features, len(clicks.numeric))
+    model = spec.build(clicks)
     assert tensors == measure(model).artifact
-    told = predict([(table, methods.get(table.name, Full())) for table in spec.model.tables(clicks.features)])
+    told = predict([(table, methods.get(table.name, Full())) for table in spec.task.tables(clicks)])
     kept = sum(line.bytes for line in measure(model).lines if ".tables." in line.key)
     assert kept == told.inference
     assert header <= told.header

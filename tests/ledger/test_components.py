@@ -14,8 +14,9 @@ from coset.methods.mixed_dimension import MixedDimension
 from coset.methods.quotient_remainder import QuotientRemainder
 from coset.schema import Component, Table
 from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
+from coset.tasks import TrainingSettings
 from coset.testing.cases import stored
-from coset.training.settings import TrainingSettings
+from coset.training.optimizers import of_tables_in_torch
 
 TABLES = (
     Table("even", 100, 16),
@@ -53,7 +54,7 @@ def test_optimizer_bytes_are_those_of_the_torch_optimizer(
     table: Table, example: Method, optimizer: ledger.Optimizer
 ) -> None:
     module = Embedding.from_table(table, example)
-    stepping = TrainingSettings(optimizer=optimizer).make_optimizer(module)
+    stepping = of_tables_in_torch(list(module.parameters()), set(), TrainingSettings(optimizer=optimizer))
     module(torch.arange(table.num_embeddings)).square().sum().backward()
     stepping.step()
     state = [value for of in stepping.state.values() for value in of.values() if isinstance(value, torch.Tensor)]

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from coset.experiments.spread import half_interval
 from coset.report import comparison as report
+from coset.tasks import measures
+from coset.tasks.ratings import RatingsTask
+
+MEASURES = measures(RatingsTask)
 
 
 def row(name: str, group: str, size: int, values: list[float | None], **other: Any) -> dict[str, Any]:
@@ -18,6 +23,7 @@ def row(name: str, group: str, size: int, values: list[float | None], **other: A
     mse = {
         "mean": fmean(known) if known else None,
         "std": stdev(known) if len(known) > 1 else None,
+        "interval": half_interval(stdev(known), len(known)) if len(known) > 1 else None,
         "values": values,
     }
     return {
@@ -40,8 +46,9 @@ def row(name: str, group: str, size: int, values: list[float | None], **other: A
 
 def results(*rows: dict[str, Any], **other: Any) -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "recipe": "keras-example",
+        "measures": MEASURES,
         "title": "Keras example",
         "dataset": "movielens-1m",
         "synthetic": False,
@@ -83,9 +90,9 @@ def cells(text: str, name: str) -> list[str]:
 @pytest.mark.parametrize("width", [80, 120])
 def test_table_cells(width: int) -> None:
     text = drawn(results(*ROWS), width)
-    assert " ".join(cells(text, "full")) == "full 623,744 2.49MB 1.0× 0.7450 ± 0.0010 0.6808 8.53"
-    assert " ".join(cells(text, "name")) == "name parameters bytes ratio val MSE ± std MAE s/epoch"
-    assert cells(text, "int4")[-3:] == ["0.0026", "0.6808", "8.53"]
+    assert " ".join(cells(text, "full")) == "full 623,744 2.49MB 1.0× 0.7450 ± 0.0025 0.6808 8.53"
+    assert " ".join(cells(text, "name")) == "name parameters bytes ratio val MSE ± 95 % MAE s/epoch"
+    assert cells(text, "int4")[-3:] == ["0.0066", "0.6808", "8.53"]
     assert "…" not in text
 
 
@@ -105,7 +112,7 @@ def test_notes_are_numbered_once_and_stand_one_a_line() -> None:
     assert "int4 d=8 (2)" in text
     assert "qr mult (2)" in text
     assert "Tuned on a slice of the training part." in lines
-    assert "mean ± std over seeds 0, 1, 2; 3 epochs." in text
+    assert "mean ± half its 95 % interval (Student's t) over seeds 0, 1, 2; 3 epochs." in " ".join(text.split())
     assert "the vocabulary, 39KB, is extra" in text
 
 
@@ -113,7 +120,7 @@ def test_long_names_go_on_in_the_next_line_and_numbers_stay_whole() -> None:
     name = "mixed_dimension over quotient_remainder with private hot rows"
     text = drawn(results(row(name, "compressed", 40_000_000_000, [0.7, 0.8])), 80)
     assert "10,000,000,000" in text
-    assert "0.7500 ± 0.0707" in text
+    assert "0.7500 ± 0.6353" in text
     column = "".join("".join(line[:14].split()) for line in text.splitlines())
     assert "".join(name.split()) in column
 
@@ -134,7 +141,7 @@ def test_seconds_for_a_million_rows_and_memory_are_told_where_they_are_asked_for
     given = results(
         row("full", "full", 1000, [0.75], seconds_per_epoch=3.0, peak_resident_bytes=2_500_000_000),
         row("qr", "compressed", 500, [0.8], seconds_per_epoch=40.0),
-        measures={**report.RATINGS, "costs": True},
+        measures={**MEASURES, "costs": True},
         split={"training_rows": 2_000_000},
     )
     lines = drawn(given, 80)
@@ -145,19 +152,31 @@ def test_seconds_for_a_million_rows_and_memory_are_told_where_they_are_asked_for
 
 
 def test_intervals_are_told_of_rows_and_of_differences_alike() -> None:
-    interval = {"interval": 0.0124}
     mine, other = (row(name, "compressed", 500, values) for name, values in (("a", [0.7, 0.71]), ("b", [0.74, 0.76])))
-    for of in (mine, other):
-        of["metrics"]["val_mse"] |= interval
-    given = results(mine, other, measures={**report.RATINGS, "interval": True})
-    (told,) = report.contrasts(given, [("a", "b")])
-    # The differences are -0.04 and -0.05: half an interval of 12.706 · 0.0071 / √2.
-    assert told == "a, 0.7050 ± 0.0124, against b, 0.7500 ± 0.0124: difference −0.0450 ± 0.0635 (2 seeds)."
+    (told,) = report.contrasts(results(mine, other), [("a", "b")])
+    # Half an interval of 12.706 · 0.0071 / √2 and of twice as much; the differences are -0.04 and -0.05.
+    assert told == "a, 0.7050 ± 0.0635, against b, 0.7500 ± 0.1271: difference −0.0450 ± 0.0635 (2 seeds)."
+
+
+def test_a_score_that_is_better_when_higher() -> None:
+    rows = [
+        row("full", "full", 1000, [0.80]), row("narrow", "narrow", 400, [0.70]), row("a", "compressed", 400, [0.74]),
+        row("b", "compressed", 400, [0.76]), row("bad", "compressed", 400, [None]),
+    ]  # fmt: skip
+    given = results(*rows, measures={**MEASURES, "better": "higher"}, noise_floor=0.9)
+    (contest,) = report.contests(given, [500])
+    assert contest.compressed is rows[3]
+    assert contest.difference == pytest.approx(0.06)
+    assert "above 0, compressing wins" in report.best_compressed(given, [500])
+    assert "above 0.9000" in report.markdown(given)
 
 
 def test_what_was_measured_on_another_part_is_said() -> None:
     given = results(*ROWS, protocol={"reported": "a slice of the training part"})
-    assert "Measured on a slice of the training part, mean ± std over" in report.markdown(given)
+    assert (
+        "Measured on a slice of the training part, mean ± half its 95 % interval (Student's t) over"
+        in report.markdown(given)
+    )
 
 
 def test_title_names_the_data_once() -> None:
@@ -179,9 +198,9 @@ def test_synthetic_is_said_with_the_noise_floor() -> None:
 
 def test_markdown() -> None:
     lines = report.markdown(results(*ROWS)).splitlines()
-    assert lines[0] == "| name | parameters | bytes | ratio | val MSE ± std | MAE | s/epoch |"
+    assert lines[0] == "| name | parameters | bytes | ratio | val MSE ± 95 % | MAE | s/epoch |"
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    assert lines[2] == "| full | 623,744 | 2.49MB | 1.0× | 0.7450 ± 0.0010 | 0.6808 | 8.53 |"
+    assert lines[2] == "| full | 623,744 | 2.49MB | 1.0× | 0.7450 ± 0.0025 | 0.6808 | 8.53 |"
     assert "- (1) mean + user + movie" in lines
     assert lines[-1] == (
         "Dataset movielens-1m; split: kind random, validation 0.15; protocol: optimizer adam, betas 0.9/0.999; "
@@ -207,7 +226,7 @@ def test_contest_pairs_the_seeds() -> None:
     assert contest.seeds == (0, 1, 2)
     differences = [0.740 - 0.733, 0.739 - 0.735, 0.744 - 0.737]
     assert contest.difference == pytest.approx(fmean(differences))
-    assert contest.spread == pytest.approx(stdev(differences))
+    assert contest.spread == pytest.approx(half_interval(stdev(differences), 3))
 
 
 def test_contest_uses_common_seeds_only() -> None:
@@ -227,7 +246,7 @@ def test_contrasts_tell_pairs_of_rows_and_leave_out_what_is_not_there() -> None:
     pairs = [("narrow d=8", "narrow d=4"), ("full", "nobody")]
     (told,) = report.contrasts(results(*ROWS), pairs)
     assert told == (
-        "narrow d=8, 0.7350 ± 0.0020, against narrow d=4, 0.7510 ± 0.0010: difference −0.0160 ± 0.0017 (3 seeds)."
+        "narrow d=8, 0.7350 ± 0.0050, against narrow d=4, 0.7510 ± 0.0025: difference −0.0160 ± 0.0043 (3 seeds)."
     )
 
 
@@ -239,12 +258,12 @@ def test_contest_budget_is_a_limit_that_may_be_met() -> None:
 def test_best_compressed_in_words() -> None:
     lines = report.best_compressed(results(*ROWS), [470_000, 100_000, 40_000, 1_000]).splitlines()
     assert lines[2] == (
-        "| 470KB | int4 d=8 | 44KB | 0.7410 ± 0.0026 | narrow d=8 | 351KB | 0.7350 ± 0.0020 "
-        "| +0.0060 ± 0.0017 (3 seeds) |"
+        "| 470KB | int4 d=8 | 44KB | 0.7410 ± 0.0066 | narrow d=8 | 351KB | 0.7350 ± 0.0050 "
+        "| +0.0060 ± 0.0043 (3 seeds) |"
     )
-    assert lines[3].startswith("| 100KB | int4 d=8 | 44KB | 0.7410 ± 0.0026 | bias only | 39KB |")
-    assert lines[3].endswith("| −0.0830 ± 0.0020 (3 seeds) |")
-    assert lines[4] == "| 40KB | none fits | – | – | bias only | 39KB | 0.8240 ± 0.0010 | – |"
+    assert lines[3].startswith("| 100KB | int4 d=8 | 44KB | 0.7410 ± 0.0066 | bias only | 39KB |")
+    assert lines[3].endswith("| −0.0830 ± 0.0050 (3 seeds) |")
+    assert lines[4] == "| 40KB | none fits | – | – | bias only | 39KB | 0.8240 ± 0.0025 | – |"
     assert lines[5] == "| 1KB | none fits | – | – | none fits | – | – | – |"
 
 

@@ -16,7 +16,10 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from coset.experiments.spread import half_interval
 from coset.report import plots
+from coset.tasks import measures
+from coset.tasks.ratings import RatingsTask
 
 EPOCHS = 5
 
@@ -40,6 +43,7 @@ def row(name: str, group: str, size: int, mse: float | None, *, seeds: int = 3) 
             "val_mse": {
                 "mean": fmean(values) if values else None,
                 "std": stdev(values) if len(values) > 1 else None,
+                "interval": half_interval(stdev(values), len(values)) if len(values) > 1 else None,
                 "values": values,
             }
         },
@@ -49,7 +53,13 @@ def row(name: str, group: str, size: int, mse: float | None, *, seeds: int = 3) 
 
 
 def results(rows: list[dict[str, Any]] | None = None, **other: Any) -> dict[str, Any]:
-    given = {"title": "Fair comparison", "dataset": "movielens-1m", "synthetic": False, "noise_floor": None}
+    given: dict[str, Any] = {
+        "title": "Fair comparison",
+        "dataset": "movielens-1m",
+        "synthetic": False,
+        "noise_floor": None,
+    }
+    given["measures"] = measures(RatingsTask)
     return given | {"rows": realistic() if rows is None else rows} | other
 
 
@@ -194,7 +204,8 @@ def test_points_and_error_bars_are_where_the_numbers_say() -> None:
     marker, _, (bar,) = drawn["o"].lines
     assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (500, pytest.approx(0.801))
     ((_, low), (_, high)) = bar.get_segments()[0]
-    assert (low, high) == (pytest.approx(0.800), pytest.approx(0.802))
+    half = 4.303 * 0.001 / 3**0.5
+    assert (low, high) == (pytest.approx(0.801 - half), pytest.approx(0.801 + half))
 
 
 def test_one_seed_has_no_error_bar_and_the_head_says_so() -> None:

@@ -14,19 +14,25 @@ import torch
 
 from coset.data import Ratings, load_ratings
 from coset.data.clicks import ClickData
-from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
+from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.methods import Method, QuotientRemainder, TensorTrain
 from coset.models.dot import DotSettings
-from coset.training import checkpoint
-from coset.training.clicks.run import Saving
-from coset.training.clicks.run import execute as execute_clicks
-from coset.training.clicks.settings import ClickTrainingSettings
-from coset.training.clicks.spec import ClickRunSpec, ModelChoice
-from coset.training.run import RunSpec, execute
-from coset.training.settings import TrainingSettings
+from coset.tasks import TrainingSettings
+from coset.tasks.clicks import ClickSource, ClicksTask, ModelChoice
+from coset.tasks.ratings import RatingsTask
+from coset.training import checkpoint, run
+from coset.training.run import Options, Saving
+from coset.training.spec import RunSpec
 
 MODEL = ModelChoice.from_json({"name": "dlrm", "embedding_dim": 4, "bottom": [4], "top": [4]})
+
+
+def execute(
+    spec: Any, folder: Path, data: Any, *, after: Path | None = None, on_step: Any = None, **options: Any
+) -> Any:
+    told = {} if on_step is None else {"on_step": on_step}
+    return run.execute(spec, folder, data, Options(**options), after=after, **told)
 
 
 class Killed(Exception):
@@ -49,18 +55,19 @@ def ratings(small_csv: Path) -> Ratings:
     return load_ratings(small_csv).select(slice(0, 1200))
 
 
-def spec(epochs: int, methods: dict[str, Method] | None = None, **training: Any) -> RunSpec:
+def spec(epochs: int, methods: dict[str, Method] | None = None, **training: Any) -> RunSpec[Any, Any, Any, Any]:
     given = {"batch_size": 256, "epochs": epochs, "learning_rate": 0.01, **training}
-    return RunSpec(
-        DataSettings("small.csv"), SplitSettings(), VocabularySettings(),
-        DotSettings(embedding_dim=4, biases=True, output="linear"),
-        {"user": QuotientRemainder(8)} if methods is None else methods, TrainingSettings(**given), 3,
+    task = RatingsTask(
+        DataSettings("small.csv"), model=DotSettings(embedding_dim=4, biases=True, output="linear"),
+        training=TrainingSettings(**given),
     )  # fmt: skip
+    return RunSpec(task, {"user": QuotientRemainder(8)} if methods is None else methods, 3)
 
 
-def click_spec(epochs: int, **training: Any) -> ClickRunSpec:
+def click_spec(epochs: int, **training: Any) -> RunSpec[Any, Any, Any, Any]:
     given = {"batch_size": 256, "epochs": epochs, "learning_rate": 0.05, "dense_learning_rate": 0.01, **training}
-    return ClickRunSpec(MODEL, {"C1": QuotientRemainder(50)}, ClickTrainingSettings(**given), 0)
+    task = ClicksTask(ClickSource("mine"), MODEL, replace(ClicksTask.default_training(), **given))
+    return RunSpec(task, {"C1": QuotientRemainder(50)}, 0)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -165,14 +172,14 @@ def test_the_state_of_another_run_is_refused(files: tuple[str, ...], ratings: Ra
 def test_clicks_end_where_a_longer_training_ends(
     engine: Any, training: dict[str, Any], within: float, clicks: ClickData, tmp_path: Path
 ) -> None:
-    whole = execute_clicks(click_spec(3, **training), tmp_path / "whole", clicks, engine=engine)
+    whole = execute(click_spec(3, **training), tmp_path / "whole", clicks, engine=engine)
     first, after = tmp_path / "first", tmp_path / "after"
-    execute_clicks(click_spec(2, **training), first, clicks, engine=engine, keep_state=True)
+    execute(click_spec(2, **training), first, clicks, engine=engine, keep_state=True)
     before = tree(first)
     with pytest.raises(Killed):
-        execute_clicks(click_spec(1, **training), after, clicks, after=first, saving=Saving(1), on_step=dies_after(1))
+        execute(click_spec(1, **training), after, clicks, after=first, saving=Saving(1), on_step=dies_after(1))
     assert list((after / "checkpoints").iterdir())
-    found = execute_clicks(click_spec(1, **training), after, clicks, after=first, resume=True)
+    found = execute(click_spec(1, **training), after, clicks, after=first, resume=True)
     assert same(after, tmp_path / "whole", within)
     assert tree(first) == before
     if not within:
@@ -182,13 +189,13 @@ def test_clicks_end_where_a_longer_training_ends(
 
 
 def test_the_best_model_stays_where_no_further_epoch_is_better(clicks: ClickData, tmp_path: Path) -> None:
-    first = execute_clicks(click_spec(2, patience=2), tmp_path / "first", clicks, keep_state=True)
+    first = execute(click_spec(2, patience=2), tmp_path / "first", clicks, keep_state=True)
     wild = click_spec(9, patience=2, learning_rate=5.0)
-    found = execute_clicks(wild, tmp_path / "after", clicks, after=tmp_path / "first")
+    found = execute(wild, tmp_path / "after", clicks, after=tmp_path / "first")
     assert found["reported"] == first["reported"]
     assert found["stopped_early"]
     assert len(found["history"]) == len(first["history"]) + 2
     assert same(tmp_path / "after", tmp_path / "first")
-    better = execute_clicks(click_spec(2, patience=2), tmp_path / "better", clicks, after=tmp_path / "first")
+    better = execute(click_spec(2, patience=2), tmp_path / "better", clicks, after=tmp_path / "first")
     losses = [of["val_logloss"] for of in better["history"]]
     assert better["reported"] == losses.index(min(losses)) >= 2

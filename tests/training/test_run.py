@@ -15,14 +15,19 @@ import torch
 
 from coset import ledger
 from coset.data import Attributes, Ratings, load_ratings
+from coset.data.encoded import look_up
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
 from coset.errors import InputError
 from coset.files import locked
 from coset.methods import method
 from coset.models.dot import DotSettings
-from coset.training import checkpoint
-from coset.training.run import FinishedRun, RunSpec, execute, fingerprint, predicted_components, tables_of
-from coset.training.settings import TrainingSettings
+from coset.tasks import TrainingSettings
+from coset.tasks.ratings import Interactions, RatingsPart, RatingsTask, fingerprint
+from coset.tasks.ratings.later import vocabularies
+from coset.training import checkpoint, run
+from coset.training.finished import FinishedRun
+from coset.training.run import Options
+from coset.training.spec import RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,14 @@ def ratings(small_csv: Path) -> Ratings:
     return load_ratings(small_csv)
 
 
-def spec_of(**choices: Any) -> RunSpec:
+def execute(
+    spec: Any, folder: Path, data: Any, *, after: Path | None = None, on_step: Any = None, **options: Any
+) -> Any:
+    told = {} if on_step is None else {"on_step": on_step}
+    return run.execute(spec, folder, data, Options(**options), after=after, **told)
+
+
+def spec_of(**choices: Any) -> RunSpec[Any, Any, Any, Any]:
     fields: dict[str, Any] = {
         "data": DataSettings("small.csv"),
         "split": SplitSettings(),
@@ -40,7 +52,16 @@ def spec_of(**choices: Any) -> RunSpec:
         "training": TrainingSettings(batch_size=128, epochs=4, learning_rate=0.01, schedule="cosine", l2=0.01),
         "seed": 3,
     }
-    return RunSpec(**(fields | choices))
+    fields |= choices
+    methods, seed = fields.pop("methods"), fields.pop("seed")
+    return RunSpec(RatingsTask(**fields), methods, seed)
+
+
+def evaluated(folder: Path, ratings: Ratings) -> dict[str, Any]:
+    """Metrics of the finished run in a folder on any ratings."""
+    found = FinishedRun.load(folder)
+    rows = RatingsPart(Interactions(*look_up(ratings, *vocabularies(folder))))
+    return dict(found.spec.task.evaluate(found.model, rows))
 
 
 class Interrupted(Exception):
@@ -48,7 +69,7 @@ class Interrupted(Exception):
 
 
 def interrupt_after(epochs: int) -> Callable[[int], None]:
-    """Raise once the next epoch is computed and before it is saved."""
+    """Raise once so many epochs are computed and saved."""
     left = [epochs]
 
     def on_step(steps: int) -> None:
@@ -61,7 +82,8 @@ def interrupt_after(epochs: int) -> Callable[[int], None]:
 
 def bare(metrics: dict[str, Any]) -> dict[str, Any]:
     history = [{key: value for key, value in of.items() if key != "seconds"} for of in metrics["history"]]
-    return {name: of for name, of in metrics.items() if name != "digests"} | {"history": history}
+    clock = ("digests", "peak_resident_bytes")
+    return {name: of for name, of in metrics.items() if name not in clock} | {"history": history}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -91,8 +113,8 @@ def test_what_a_finished_run_holds(whole: Path, ratings: Ratings) -> None:
     metrics = json.loads((whole / "metrics.json").read_text())
     assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2, 3, 4]
     assert metrics["history"][-1]["val_mse"] < metrics["history"][0]["val_mse"]
-    encoded = spec_of().prepare(ratings)
-    predicted = predicted_components(spec_of().model, spec_of().methods, encoded.user, encoded.item)
+    encoded = spec_of().task.encoded(ratings, 3)
+    predicted = spec_of().task.components(spec_of().methods, encoded)
     assert metrics["parameters"] == ledger.parameters(predicted)
     assert metrics["bytes"] == ledger.inference_bytes(predicted)
     stored = sum(value.nbytes for name, value in weights(whole).items() if not name.endswith("_extra_state"))
@@ -107,7 +129,7 @@ def test_resuming_after_any_epoch_ends_at_the_same_bits(
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
         execute(spec_of(), folder, ratings, on_step=interrupt_after(epochs))
-    assert (folder / "checkpoint.safetensors").exists() == (epochs > 0)
+    assert len(list(folder.glob("checkpoints/*"))) == min(epochs, 2)
     with pytest.raises(InputError, match="not finished"):
         FinishedRun.load(folder)
     told: list[int] = []
@@ -115,13 +137,13 @@ def test_resuming_after_any_epoch_ends_at_the_same_bits(
     found = execute(spec_of(), folder, ratings, resume=True, on_step=told.append)
     assert bare(found) == bare(json.loads((whole / "metrics.json").read_text()))
     assert same_weights(folder, whole)
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not (folder / "checkpoints").exists()
     assert sum(told) == 4 * -(-2550 // 128)
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
 def test_other_optimizers_resume_as_well(optimizer: Any, ratings: Ratings, tmp_path: Path) -> None:
-    spec = spec_of(training=replace(spec_of().training, optimizer=optimizer))
+    spec = spec_of(training=replace(spec_of().task.training, optimizer=optimizer))
     first = execute(spec, tmp_path / "whole", ratings)
     with pytest.raises(Interrupted):
         execute(spec, tmp_path / "run", ratings, on_step=interrupt_after(2))
@@ -172,7 +194,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path, ratings: Ratings) -
     [
         ({"seed": 4}, r"spec\.seed is 3 there and 4 now"),
         ({"training": TrainingSettings(batch_size=128, epochs=5)}, r"spec\.training\."),
-        ({"training": replace(spec_of().training, l2=0.5)}, r"spec\.training\.l2 is 0\.01 there and 0\.5 now"),
+        ({"training": replace(spec_of().task.training, l2=0.5)}, r"spec\.training\.l2 is 0\.01 there and 0\.5 now"),
         ({"model": DotSettings(embedding_dim=5, biases=True, output="linear")}, r"spec\.model\.embedding_dim"),
         ({"methods": {"user": method("quotient_remainder", num_buckets=9)}}, r"spec\.methods\.user\.num_buckets"),
         ({"methods": {}}, r"spec\.methods\.user"),
@@ -243,13 +265,14 @@ def test_fingerprints_cover_attributes_where_there_are_any() -> None:
 def test_a_run_keeps_the_attributes_of_its_ids(ratings: Ratings, tmp_path: Path) -> None:
     about = Attributes(np.arange(60), {"decade": np.arange(60) // 10, "parity": np.arange(60) % 2})
     execute(spec_of(), tmp_path / "run", replace(ratings, user_attributes=about))
-    run = FinishedRun.load(tmp_path / "run")
-    user, item = tables_of(run.spec.model, run.user, run.item)
+    finished = FinishedRun.load(tmp_path / "run")
+    numbered = vocabularies(tmp_path / "run")
+    user, item = (finished.model.embeddings.tables[of.name].table for of in numbered)
     assert item.attributes is None
     assert user.attributes is not None
-    assert user.attributes["decade"].tolist() == (run.user.values // 10).tolist()
-    assert user.attributes["parity"].tolist() == (run.user.values % 2).tolist()
-    assert run.evaluate(ratings).count == len(ratings)  # of which nothing more need be known
+    assert user.attributes["decade"].tolist() == (numbered[0].values // 10).tolist()
+    assert user.attributes["parity"].tolist() == (numbered[0].values % 2).tolist()
+    assert evaluated(tmp_path / "run", ratings)["mse"] > 0  # of which nothing more need be known
     with pytest.raises(InputError, match=r"data\.attributes"):
         execute(spec_of(), tmp_path / "run", ratings, resume=True)
 
@@ -263,11 +286,13 @@ def test_attributes_that_no_method_asks_for_change_nothing(whole: Path, ratings:
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "foreign"])
-def test_a_damaged_checkpoint_is_named(damage: str, ratings: Ratings, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    damage: str, whole: Path, ratings: Ratings, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
         execute(spec_of(), folder, ratings, on_step=interrupt_after(2))
-    saved = folder / "checkpoint.safetensors"
+    saved = folder / "checkpoints" / "checkpoint-000000000040.safetensors"
     data = bytearray(saved.read_bytes())
     if damage == "truncate":
         data = data[:-5]
@@ -276,9 +301,10 @@ def test_a_damaged_checkpoint_is_named(damage: str, ratings: Ratings, tmp_path: 
     else:
         data = bytearray((folder / "user.safetensors").read_bytes())
     saved.write_bytes(data)
-    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
-        execute(spec_of(), folder, ratings, resume=True)
-    assert saved.read_bytes() == data
+    with pytest.warns(UserWarning, match=r"checkpoint-000000000040\.safetensors.*the one before it is used"):
+        found = execute(spec_of(), folder, ratings, resume=True)
+    assert bare(found) == bare(json.loads((whole / "metrics.json").read_text()))
+    assert same_weights(folder, whole)
 
 
 def test_a_folder_in_use_is_refused(ratings: Ratings, tmp_path: Path) -> None:
@@ -290,27 +316,25 @@ def test_a_folder_in_use_is_refused(ratings: Ratings, tmp_path: Path) -> None:
 def test_a_spec_in_json_and_back() -> None:
     spec = spec_of(model=DotSettings(embedding_dim=8, low=-1.0, high=1.0))
     written = json.loads(json.dumps(spec.to_json()))
-    assert RunSpec.from_json(written) == spec
+    assert RunSpec.from_json("ratings", written) == spec
     written["training"]["learning_rat"] = 1
     with pytest.raises(InputError, match="learning_rate"):
-        RunSpec.from_json(written)
+        RunSpec.from_json("ratings", written)
 
 
 def test_a_finished_run_predicts_as_it_was_trained(whole: Path, ratings: Ratings) -> None:
-    run = FinishedRun.load(whole)
-    encoded = spec_of().prepare(ratings)
-    assert run.user == encoded.user
-    assert run.item == encoded.item
-    errors = run.evaluate(ratings.select(encoded.split.validation))
-    last = run.metrics["history"][-1]
-    assert errors.mse == pytest.approx(last["val_mse"], rel=1e-12)
-    assert errors.mae == pytest.approx(last["val_mae"], rel=1e-12)
+    encoded = spec_of().task.encoded(ratings, 3)
+    assert vocabularies(whole) == (encoded.user, encoded.item)
+    errors = evaluated(whole, ratings.select(encoded.split.validation))
+    last = FinishedRun.load(whole).metrics["history"][-1]
+    assert errors["mse"] == pytest.approx(last["val_mse"], rel=1e-12)
+    assert errors["mae"] == pytest.approx(last["val_mae"], rel=1e-12)
 
 
 def test_an_unseen_id_is_named(whole: Path) -> None:
     later = Ratings("later", [0, 987654], [0, 1], [3, 4])
     with pytest.raises(InputError, match=r"'user'.*987654"):
-        FinishedRun.load(whole).evaluate(later)
+        evaluated(whole, later)
 
 
 @pytest.mark.parametrize("name", ["user.safetensors", "item.safetensors", "model.safetensors", "metrics.json"])
@@ -332,7 +356,7 @@ def test_no_run_at_all(tmp_path: Path) -> None:
 def test_a_run_without_its_spec_is_refused(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
-    (folder / "run.json").write_text('{"schema": 1}')
+    (folder / "run.json").write_text('{"schema": 3}')
     with pytest.raises(InputError, match=r"run\.json"):
         FinishedRun.load(folder)
 
@@ -377,12 +401,12 @@ def test_ids_of_later_data_share_one_row_where_the_run_says_so(ratings: Ratings,
     later = replace(ratings.select(slice(0, 3)), users=np.array([10**9, 10**9 + 1, int(ratings.users[2])]))
     execute(spec_of(), tmp_path / "strict", ratings)
     with pytest.raises(InputError, match=r"feature 'user': the raw id 1000000000 at row 1.*unseen=shared"):
-        FinishedRun.load(tmp_path / "strict").evaluate(later)
+        evaluated(tmp_path / "strict", later)
     execute(spec_of(vocabulary=VocabularySettings(unseen="shared")), tmp_path / "shared", ratings)
-    run = FinishedRun.load(tmp_path / "shared")
-    assert run.user.num_embeddings == len(run.user.values) + 1
-    assert run.user.lookup(later.users)[:2].tolist() == [len(run.user.values)] * 2
-    assert run.evaluate(later).count == 3
+    user, _ = vocabularies(tmp_path / "shared")
+    assert user.num_embeddings == len(user.values) + 1
+    assert user.lookup(later.users)[:2].tolist() == [len(user.values)] * 2
+    assert evaluated(tmp_path / "shared", later)["mse"] > 0
 
 
 def test_choices_edited_after_training_are_not_believed(whole: Path, tmp_path: Path, ratings: Ratings) -> None:
@@ -399,7 +423,7 @@ def test_choices_edited_after_training_are_not_believed(whole: Path, tmp_path: P
 
 def test_the_artifact_says_what_it_is(whole: Path, ratings: Ratings) -> None:
     header = checkpoint.load(whole / "model.safetensors", "model")[1]
-    assert RunSpec.from_json(header["run"]["spec"]) == spec_of()
+    assert RunSpec.from_json(header["run"]["task"], header["run"]["spec"]) == spec_of()
     assert header["run"]["data"] == fingerprint(ratings)
     assert header["versions"]["torch"] == torch.__version__
 
@@ -408,7 +432,8 @@ def test_a_checkpoint_of_another_run_is_not_continued(ratings: Ratings, tmp_path
     for seed in (3, 4):
         with pytest.raises(Interrupted):
             execute(spec_of(seed=seed), tmp_path / str(seed), ratings, on_step=interrupt_after(2))
-    shutil.copy(tmp_path / "4" / "checkpoint.safetensors", tmp_path / "3" / "checkpoint.safetensors")
+    for saved in (tmp_path / "4" / "checkpoints").iterdir():
+        shutil.copy(saved, tmp_path / "3" / "checkpoints")
     with pytest.raises(InputError, match=r"spec\.seed is 4 there and 3 now"):
         execute(spec_of(seed=3), tmp_path / "3", ratings, resume=True)
 
@@ -434,8 +459,8 @@ def test_a_finished_run_without_its_model_is_not_finished(whole: Path, ratings: 
 
 @pytest.mark.parametrize("model", [{"low": 1.0}, {"high": 5.0}, {"high": -1.0}, {"low": 7.0}])
 def test_one_end_of_the_range_may_be_given(model: dict[str, float], ratings: Ratings) -> None:
-    encoded = spec_of().prepare(ratings)
-    assert predicted_components(DotSettings(embedding_dim=2, **model), {}, encoded.user, encoded.item)  # type: ignore[arg-type]
+    task = spec_of(model=DotSettings(embedding_dim=2, **model)).task  # type: ignore[arg-type]
+    assert task.components({}, task.encoded(ratings, 3))
 
 
 def test_the_scale_of_ratings_changes_nothing_but_the_scale_of_errors(ratings: Ratings, tmp_path: Path) -> None:

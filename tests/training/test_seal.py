@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,29 @@ import pytest
 
 from coset.data import Ratings, load_ratings
 from coset.data.clicks import ClickData
-from coset.data.settings import DataSettings, SplitSettings, VocabularySettings
+from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.experiments.compress import compress_run
-from coset.experiments.single import evaluate_run
+from coset.experiments.evaluate import evaluate_run
 from coset.methods import QuotientRemainder
 from coset.models.dot import DotSettings
-from coset.training.clicks.run import execute as execute_clicks
-from coset.training.clicks.settings import ClickTrainingSettings
-from coset.training.clicks.spec import ClickRunSpec, ModelChoice
-from coset.training.run import RunSpec, execute
-from coset.training.settings import TrainingSettings
+from coset.tasks import TrainingSettings
+from coset.tasks.clicks import ClickSource, ClicksTask, ModelChoice
+from coset.tasks.ratings import RatingsTask
+from coset.training.run import Options, execute
+from coset.training.spec import RunSpec
 
-CLICKS = ClickRunSpec(
-    ModelChoice.from_json({"name": "dlrm", "embedding_dim": 4, "bottom": [4], "top": [4]}),
-    {"C1": QuotientRemainder(50)}, ClickTrainingSettings(batch_size=256), 0,
+RESUMED = Options(resume=True)
+MODEL = ModelChoice.from_json({"name": "dlrm", "embedding_dim": 4, "bottom": [4], "top": [4]})
+CLICKS = RunSpec(
+    ClicksTask(ClickSource("mine"), MODEL, replace(ClicksTask.default_training(), batch_size=256)),
+    {"C1": QuotientRemainder(50)}, 0,
 )  # fmt: skip
 
 
-def spec(source: Path, seed: int) -> RunSpec:
+def spec(source: Path, seed: int) -> RunSpec[Any, Any, Any, Any]:
     model, training = DotSettings(embedding_dim=4, biases=True), TrainingSettings(batch_size=512, epochs=1)
-    return RunSpec(DataSettings(str(source)), SplitSettings(), VocabularySettings(), model, {}, training, seed)
+    return RunSpec(RatingsTask(DataSettings(str(source)), model=model, training=training), {}, seed)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def test_a_file_of_another_run_is_named(
     folder = copy_of(runs[0], tmp_path / "run")
     assert (runs[0] / name).read_bytes() != (runs[1] / name).read_bytes()
     shutil.copy(runs[1] / name, folder / name)
-    refused_by_all(folder, lambda: execute(spec(small_csv, 0), folder, ratings, resume=True), small_csv, words)
+    refused_by_all(folder, lambda: execute(spec(small_csv, 0), folder, ratings, RESUMED), small_csv, words)
 
 
 METRICS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -109,7 +112,7 @@ def test_edited_metrics_are_named(
     METRICS[case](found)
     (folder / "metrics.json").write_text(json.dumps(found))
     words = r"metrics\.json: (edited since|not the metrics of a run).*restore it, or train again$"
-    refused_by_all(folder, lambda: execute(spec(small_csv, 0), folder, ratings, resume=True), small_csv, words)
+    refused_by_all(folder, lambda: execute(spec(small_csv, 0), folder, ratings, RESUMED), small_csv, words)
 
 
 RUNS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -153,25 +156,34 @@ def test_files_that_are_gone_are_named(runs: list[Path], tmp_path: Path) -> None
             evaluate_run(folder)
 
 
-def test_runs_of_another_version_are_told_of(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (2, r"a run that coset 0\.1 wrote \(schema 2, this coset reads 3\); train it again, or use coset 0\.1 for it"),
+        (4, "a run that a newer coset wrote .*; update coset"),
+    ],
+)
+def test_runs_of_another_version_are_told_of(
+    schema: int, words: str, runs: list[Path], ratings: Ratings, small_csv: Path, tmp_path: Path
+) -> None:
     folder = copy_of(runs[0], tmp_path / "run")
-    monkeypatch.setattr("coset.training.seal.SCHEMA", 3)
-    with pytest.raises(InputError, match="a run that another version of coset wrote; train it again"):
-        evaluate_run(folder)
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(about | {"schema": schema}))
+    refused_by_all(folder, lambda: execute(spec(small_csv, 0), folder, ratings, RESUMED), small_csv, words)
 
 
 def test_a_run_on_clicks(clicks: ClickData, tmp_path: Path) -> None:
-    other = ClickRunSpec(CLICKS.model, CLICKS.methods, CLICKS.training, 1)
+    other = replace(CLICKS, seed=1)
     for seed, of in enumerate((CLICKS, other)):
-        execute_clicks(of, tmp_path / str(seed), clicks)
+        execute(of, tmp_path / str(seed), clicks)
     for number, (name, words) in enumerate(
         [("metrics.json", "of another model"), ("model.safetensors", "of another model"), ("run.json", "seed is 1")]
     ):
         folder = copy_of(tmp_path / "0", tmp_path / f"copy-{number}" / "run")
         shutil.copy(tmp_path / "1" / name, folder / name)
-        again = partial(execute_clicks, CLICKS, folder, clicks, resume=True)
+        again = partial(execute, CLICKS, folder, clicks, RESUMED)
         refused_by_all(folder, again, clicks.folder, words)
     folder = copy_of(tmp_path / "0", tmp_path / "edited" / "run")
     found = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps(found | {"prepared": 7}))
-    refused_by_all(folder, lambda: execute_clicks(CLICKS, folder, clicks, resume=True), clicks.folder, "edited since")
+    refused_by_all(folder, lambda: execute(CLICKS, folder, clicks, RESUMED), clicks.folder, "edited since")

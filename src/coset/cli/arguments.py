@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from coset.documents import Json
 from coset.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from coset.experiments.task import Options
+    from coset.training.run import Options, Saving
+    from coset.training.trainer import Engine
 
 
 def columns_of(
     user: str | None, item: str | None, rating: str | None, separator: str | None,
     user_attributes: list[str] | None = None, item_attributes: list[str] | None = None, time: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> Json:  # fmt: skip
     """Which columns of a file of ratings are which."""
     return {
         "user": user,
@@ -31,12 +34,19 @@ def options_of(
     resume: bool, engine: str, every: str | None, keep: int | None, tensorboard: bool, keep_state: bool = False
 ) -> Options:
     """How runs are driven."""
-    from coset.experiments.task import Options
-    from coset.training.fused import ENGINES
+    from coset.training.run import Options
 
-    if engine not in ENGINES:  # refused before anything is loaded or written
-        raise unknown("engine", engine, ENGINES)
-    return Options(resume, engine, checkpoints(every, keep), tensorboard, keep_state)
+    return Options(resume, engine_of(engine), saving_of(every, keep), tensorboard, keep_state)
+
+
+def engine_of(name: str) -> Engine:
+    """The engine of that name, refused before anything is loaded or written."""
+    from coset.training.trainer import ENGINES
+
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise unknown("engine", name, ENGINES)
 
 
 def use_threads(threads: int) -> None:
@@ -66,14 +76,16 @@ def numbers(text: str | None) -> list[int]:
     return [int(part) for part in parts]
 
 
-def checkpoints(every: str | None, keep: int | None) -> dict[str, Any]:
-    """When checkpoints are taken and how many are kept, as fields of `Saving`.
+def saving_of(every: str | None, keep: int | None) -> Saving:
+    """When checkpoints are taken and how many are kept.
 
     Example:
-        >>> checkpoints("500", 3), checkpoints("10min", None)
-        ({'steps': 500, 'minutes': None, 'keep': 3}, {'steps': None, 'minutes': 10.0})
+        >>> saving_of("500", 3), saving_of("30s", None)
+        (Saving(steps=500, minutes=None, keep=3), Saving(steps=None, minutes=0.5, keep=2))
     """
-    found: dict[str, Any] = {}
+    from coset.training.run import Saving
+
+    found = Saving()
     if every is not None:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|s)?", every.strip())
         if not match or (match[2] is None and not match[1].isdecimal()):
@@ -81,7 +93,7 @@ def checkpoints(every: str | None, keep: int | None) -> dict[str, Any]:
                 f"--checkpoint-every is a number of steps, as 1000, or a time, as 10min or 30s, not {every!r}"
             )
         if match[2] is None:
-            found = {"steps": int(match[1]), "minutes": None}
+            found = Saving(steps=int(match[1]), minutes=None)
         else:
-            found = {"steps": None, "minutes": float(match[1]) / (60 if match[2] == "s" else 1)}
-    return found if keep is None else {**found, "keep": keep}
+            found = Saving(minutes=float(match[1]) / (60 if match[2] == "s" else 1))
+    return found if keep is None else replace(found, keep=keep)

@@ -56,7 +56,7 @@ def inspect(
     refuse_all_but_data(data)
     clicks = is_clicks(data, columns)
     if dim is None:
-        dim = RecipeOptions({} if clicks else columns).recipe(data).model.embedding_dim
+        dim = RecipeOptions({} if clicks else columns).recipe(data).task.model.embedding_dim
     if not clicks:
         show(look(DataSettings(data, **columns).load(), dim), as_json, inspection.inspection_table)
         return

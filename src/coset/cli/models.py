@@ -28,6 +28,7 @@ from coset.cli.options import (
     SchemaFile,
     Separator,
     Subject,
+    TaskName,
     TensorBoard,
     Threads,
     TimeColumn,
@@ -40,7 +41,7 @@ from coset.errors import InputError
 from coset.files import path_of
 
 if TYPE_CHECKING:
-    from coset.experiments.task import Options
+    from coset.training.run import Options
 
 
 def train(
@@ -59,6 +60,7 @@ def train(
     plan: Annotated[
         str | None, typer.Option(help="Use the dim and the methods of this plan, which `coset plan` wrote.")
     ] = None,
+    task: TaskName = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -86,7 +88,7 @@ def train(
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train one model, resumable at every epoch; a click model, at every checkpoint.
+    """Train one model, resumable at every checkpoint, at the next sample.
 
     Examples: `coset train runs/mine --continue --epochs 3`,
     `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
@@ -96,8 +98,8 @@ def train(
     from coset.experiments import places
     from coset.experiments.changes import changed
     from coset.experiments.planning import read_plan
-    from coset.experiments.single import is_a_run, train_row
     from coset.experiments.subject import RecipeOptions
+    from coset.experiments.train import is_a_run, train_row
     from coset.report.runs import run_table
 
     if further:
@@ -105,7 +107,8 @@ def train(
             "--row": row, "--method": method, "--budget": budget, "--collisions": collisions, "--plan": plan,
             "--full-below": full_below, "--dim": dim, "--model": model, "--schema": schema, "--user": user,
             "--item": item, "--rating": rating, "--separator": separator, "--user-attribute": user_attribute,
-            "--item-attribute": item_attribute, "--time": time, "--seed": seed or None, "--tuning": tuning or None,
+            "--item-attribute": item_attribute, "--time": time, "--task": task, "--seed": seed or None,
+            "--tuning": tuning or None,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value is not None]:
             raise InputError(f"--continue trains a run on as it is; leave out {', '.join(given)}")
@@ -132,16 +135,14 @@ def train(
     chosen = RecipeOptions(
         columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
         () if method is None else (method,), () if budget is None else (budget,),
-        () if collisions is None else (collisions,), full_below, plan,
+        () if collisions is None else (collisions,), full_below, task,
     )  # fmt: skip
-    recipe = chosen.recipe(subject)
+    recipe = chosen.one_row(subject, row, plan)
     recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=1)
-    row = row or chosen.planned or method or recipe.rows[0].name
-    recipe = replace(recipe, only=(row,))
-    out = out or places.of_run(recipe.name, row, seed)
+    out = out or places.of_run(recipe.name, recipe.only[0], seed)
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
     with progress_bar("") as progress:
-        loaded = recipe.load(out.parent, progress)
+        loaded = recipe.task.load(out.parent, progress)
     use_threads(threads)
     with progress_bar() as progress:
         metrics = train_row(recipe, out, loaded, options=options, progress=progress)
@@ -177,10 +178,10 @@ def predict(
     `coset predict runs/mine --part validation`, `coset predict runs/mine PREPARED --out p.parquet`
     """
     from coset.experiments.predict import predict_run
-    from coset.experiments.task import Scored
     from coset.report.runs import prediction_table
+    from coset.tasks.base import Scored, part_named
 
-    asked = Scored(source, columns_of(user, item, rating, separator), part, data)  # type: ignore[arg-type]
+    asked = Scored(source, columns_of(user, item, rating, separator), part_named(part), data)
     show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)
 
 
@@ -190,7 +191,7 @@ def _train_on(
 ) -> None:  # fmt: skip
     from coset.experiments import places
     from coset.experiments.changes import changes_of_training
-    from coset.experiments.single import train_on
+    from coset.experiments.train import train_on
     from coset.report.runs import run_table
 
     if epochs is None:
@@ -216,6 +217,7 @@ def compare(
         typer.Option(help="Let this many ids share a row, numbers with commas, in place of budgets (for DATA)."),
     ] = None,
     full_below: FullBelow = None,
+    task: TaskName = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -260,7 +262,7 @@ def compare(
     wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
     chosen = RecipeOptions(
         columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
-        tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below,
+        tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below, task,
     )  # fmt: skip
     recipe = chosen.recipe(subject)
     recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=seeds)
@@ -310,7 +312,7 @@ def evaluate(
     Examples: `coset evaluate runs/mine`, `coset evaluate runs/mine later.csv`,
     `coset evaluate runs/mine --part training`
     """
-    from coset.experiments.single import evaluate_run
+    from coset.experiments.evaluate import evaluate_run
     from coset.report.runs import evaluation_table
 
     columns = columns_of(user, item, rating, separator)

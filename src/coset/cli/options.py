@@ -41,6 +41,9 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Set a field of the recipe, as training.l2=0.02; repeatable.")
 ]
 FullBelow = Annotated[int | None, typer.Option(help="Keep tables of fewer ids than this full (for DATA).")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="What to learn from DATA, as `ratings`; coset looks at them by default.")
+]
 ClickModelName = Annotated[str | None, typer.Option("--model", help="The click model to train: `dlrm` or `dcn`.")]
 SchemaFile = Annotated[
     str | None, typer.Option("--schema", help="What the columns of a click log are: a name, or a .toml or .json file.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coset.cli.arguments import columns_of, listed, use_threads
+from coset.cli.arguments import columns_of, engine_of, listed, use_threads
 from coset.cli.options import (
     Changes,
     ClickModelName,
@@ -23,6 +23,7 @@ from coset.cli.options import (
     SchemaFile,
     Separator,
     Subject,
+    TaskName,
     Threads,
     TimeColumn,
     UserAttributes,
@@ -50,6 +51,7 @@ def plan(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the plan to this file; plan.json in --out by default.")
     ] = None,
+    task: TaskName = None,
     dim: Dim = None,
     model: ClickModelName = None,
     schema: SchemaFile = None,
@@ -90,7 +92,7 @@ def plan(
     for path in written:
         check_writable(path)
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
-    recipe = RecipeOptions(columns, schema, model, dim).recipe(subject)
+    recipe = RecipeOptions(columns, schema, model, dim, task=task).recipe(subject)
     recipe = changed(recipe, changes or (), epochs=epochs, first_seed=seed)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
     beside = places.for_preparing(out)
@@ -135,6 +137,13 @@ def compress(
     use_threads(threads)
     with progress_bar("") as progress:
         found = compress_run(
-            run, out, budget=budget, plan=plan, finetune=finetune, engine=engine, progress=progress, data=data
+            run,
+            out,
+            budget=budget,
+            plan=plan,
+            finetune=finetune,
+            engine=engine_of(engine),
+            progress=progress,
+            data=data,
         )
     show(found, as_json, compression_tables)

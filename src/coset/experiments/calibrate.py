@@ -6,20 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from coset import settings
 from coset.errors import InputError, Unsuitable
 from coset.experiments.plan_choices import Calibration, Planning
-from coset.experiments.progress import Progress, Silent, counted
-from coset.experiments.rows import resolve
-from coset.experiments.task import Options, Recipe, Row, RowSettings
+from coset.experiments.recipe import Recipe
+from coset.experiments.resolve import Row, resolve
+from coset.experiments.row import RowSettings
 from coset.methods import Method, method_class, registered
 from coset.planning.curves import LEAST, Curve, Point, fit_curves
 from coset.planning.planner import predicted_losses
+from coset.progress import Progress, Silent, counted
 from coset.schema import Table
+from coset.tasks import Task
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.training.run import Options, execute
 
 SHARES = (0.4, 0.12)
 """Sizes that each method is measured at, as shares of the bytes of the full table."""
@@ -30,52 +31,62 @@ TABLES = 6
 _ROUNDS = 8
 
 
-def calibration(recipe: Recipe, data: Any, beside: Path, progress: Progress | None = None) -> Calibration:
+def calibration(
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, beside: Path, progress: Progress | None = None
+) -> Calibration:
     """`calibrate` for any model and choice, each measured once."""
+    measured: dict[tuple[object, Planning], dict[str, Curve]] = {}
 
-    @cache
-    def measured(model: Any, how: Planning) -> dict[str, Curve]:
-        return calibrate(recipe, model, data, how, beside, progress)
+    def curves(task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> dict[str, Curve]:
+        key = task.model, how
+        if key not in measured:
+            of_model = replace(recipe, task=recipe.task.having("model", task.model))
+            measured[key] = calibrate(of_model, data, how, beside, progress)
+        return measured[key]
 
-    return measured
+    return curves
 
 
 def calibrate(
-    recipe: Recipe, model: Any, data: Any, how: Planning, beside: Path, progress: Progress | None = None
-) -> dict[str, Curve]:
-    """Train `model` for a short time with full tables, with narrower ones, and with one table at a time stored by each
-    method at a few sizes.
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, how: Planning, beside: Path,
+    progress: Progress | None = None,
+) -> dict[str, Curve]:  # fmt: skip
+    """Train the model of `recipe` for a short time with full tables, with narrower ones, and with one table at a time
+    stored by each method at a few sizes.
 
     Nothing of the validation part is read: what is measured is the loss on a slice of the training part, by the first
     seed. Every training is a run in a folder below `beside`, named by all that it depends on, so that one which was
     stopped goes on, and one which is done is not repeated.
 
     Args:
-        model: of the recipe, with the largest dim that a plan may choose.
-        data: what the recipe's `load` gave.
+        recipe: whose model has the largest dim that a plan may choose.
+        data: what its task loaded.
         how: which methods and dims a plan may choose.
         beside: the folder of the folder for runs.
     """
-    trial, data = recipe.trial(data, beside)
-    trial = replace(trial, model=model, rows=(RowSettings("full"),), contrasts=(), only=(), skip_infeasible=False)
-    encoded = trial.encoded(data, trial.first_seed)
-    tables = trial.tables(model, encoded)
-    wanted = [RowSettings("full"), *_narrow(trial, model, how), *_one_by_one(tables, how)]
+    task, data = recipe.task.trial(data, beside, recipe.first_seed)
+    trial = replace(
+        recipe, task=task, rows=(RowSettings("full"),), contrasts=(), only=(), skip_infeasible=False, notes=()
+    )
+    encoded = task.encoded(data, trial.first_seed)
+    wanted = [RowSettings("full"), *_narrow(task, how), *_one_by_one(task.tables(encoded), how)]
     rows = resolve(replace(trial, rows=tuple(wanted)), encoded)[0]
-    rows, predicted = _telling(rows, [_predicted(trial, row, encoded) for row in rows])
+    rows, predicted = _telling(rows, [_predicted(row, encoded) for row in rows])
     folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
     found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
-    measured = [loss - found[0] for loss in found]
+    measured = [task.score().gain(found[0], over=score) for score in found]
     return _fitted(rows, predicted, measured)
 
 
-def _predicted(trial: Recipe, row: Row, encoded: Any) -> dict[str, float]:
+def _predicted(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> dict[str, float]:
     """What every table loses; a loss of nothing may come out as rounding error on either side of 0."""
-    found = predicted_losses(trial.tables(row.model, encoded), row.methods)
+    found = predicted_losses(row.task.tables(encoded), row.methods)
     return {name: max(0.0, loss) for name, loss in found.items()}
 
 
-def _telling(rows: Sequence[Row], predicted: Sequence[dict[str, float]]) -> tuple[list[Row], list[dict[str, float]]]:
+def _telling(
+    rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]], predicted: Sequence[dict[str, float]]
+) -> tuple[list[Row[DataT, EncodedT, ModelT, BatchT]], list[dict[str, float]]]:
     """The rows of which a training says something: that of full tables, and those that are predicted to lose more.
 
     Dims beyond those that the ids of the other tables can tell apart are such that do not.
@@ -95,7 +106,9 @@ def _more(parts: Mapping[str, float], first: Mapping[str, float], name: str) -> 
 
 
 def _fitted(
-    rows: Sequence[Row], predicted: Sequence[Mapping[str, float]], measured: Sequence[float]
+    rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]],
+    predicted: Sequence[Mapping[str, float]],
+    measured: Sequence[float],
 ) -> dict[str, Curve]:
     """A curve for each table, of the points of rows; the first row is that of full tables.
 
@@ -128,26 +141,27 @@ def _fitted(
 
 
 def _train(
-    trial: Recipe, rows: list[Row], folder: Path, data: Any, encoded: Any, progress: Progress
-) -> Iterator[float]:
-    steps = [trial.steps(row, encoded) for row in rows]
-    progress.begin(sum(steps))
-    for row, count in zip(rows, steps, strict=True):
-        with counted(progress, f"{row.name}, to calibrate", count) as on_step:
-            metrics = trial.execute(
-                row, trial.first_seed, folder / row.slug, data, encoded, Options(resume=True), on_step
-            )
-        yield float(metrics["history"][metrics.get("reported", -1)][trial.measures.score])
+    trial: Recipe[DataT, EncodedT, ModelT, BatchT], rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]], folder: Path,
+    data: DataT, encoded: EncodedT, progress: Progress,
+) -> Iterator[float]:  # fmt: skip
+    specs = [row.spec(trial.first_seed) for row in rows]
+    progress.begin(sum(spec.steps(encoded) for spec in specs))
+    score = f"val_{trial.task.score().name}"
+    for row, spec in zip(rows, specs, strict=True):
+        with counted(progress, f"{row.name}, to calibrate", spec.steps(encoded)) as on_step:
+            options = Options(resume=True)
+            metrics = execute(spec, folder / row.slug, data, options, encoded=encoded, on_step=on_step)
+        yield float(metrics["history"][metrics["reported"]][score])
 
 
-def _narrow(trial: Recipe, model: Any, how: Planning) -> list[RowSettings]:
+def _narrow(task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> list[RowSettings]:
     """Full tables at a half, a quarter and an eighth of the largest dim, of those that a plan may choose."""
-    dims = how.embedding_dims or trial.dims(model)
-    wanted = sorted({max(1, max(dims) // part) for part in (2, 4, 8)} & set(dims) - {model.embedding_dim})
+    dims = how.embedding_dims or task.dims()
+    wanted = sorted({max(1, max(dims) // part) for part in (2, 4, 8)} & set(dims) - {task.model.embedding_dim})
     return [RowSettings(f"narrow d={dim}", embedding_dims=(dim,)) for dim in wanted]
 
 
-def _one_by_one(tables: Any, how: Planning) -> Iterator[RowSettings]:
+def _one_by_one(tables: Sequence[Table], how: Planning) -> Iterator[RowSettings]:
     """Each large table at each size of each method, the others full."""
     whole = sum(table.full_bytes for table in tables)
     large = sorted((table for table in tables if table.full_bytes >= LARGE * whole), key=lambda of: -of.full_bytes)
@@ -169,8 +183,8 @@ def _sizes(cls: type[Method], table: Table) -> Iterator[Method]:
             continue
 
 
-def _digest(trial: Recipe, data: Any) -> str:
+def _digest(trial: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT) -> str:
     """Of all that the runs have in common."""
-    sections = {name: settings.plain(getattr(trial, name)) for name in trial.sections if name != "data"}
-    common = {**sections, "seed": trial.first_seed, "data": trial.fingerprint(data)}
+    sections = {name: of for name, of in trial.task.to_json().items() if name != "data"}
+    common = {**sections, "seed": trial.first_seed, "data": trial.task.fingerprint(data)}
     return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from coset.documents import Malformed, parse_toml
+from coset.documents import Json, Malformed, parse_toml
 from coset.errors import InputError, brief
+from coset.experiments.recipe import Recipe
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
 
 
 def changed(
-    recipe: Any, changes: Sequence[str] = (), *, epochs: int | None = None, tuning: bool = False,
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], changes: Sequence[str] = (), *, epochs: int | None = None,
+    tuning: bool = False,
     first_seed: int | None = None, seeds: int | None = None,
-) -> Any:  # fmt: skip
+) -> Recipe[DataT, EncodedT, ModelT, BatchT]:  # fmt: skip
     """The recipe with what is given in place of what it says.
 
     Args:
@@ -32,9 +34,9 @@ def changed(
     if epochs is not None:
         recipe = recipe.override("training", {"epochs": epochs})
     if tuning:
-        if "split" not in recipe.sections:
+        if "split" not in recipe.task.sections():
             raise InputError(
-                "--tuning splits ratings again; prepared clicks have the parts that they were prepared with"
+                f"--tuning splits data again, and those of the task {recipe.task.name} have parts of their own"
             )
         recipe = recipe.override("split", {"tuning": 0.05})
     for change in changes:
@@ -43,13 +45,13 @@ def changed(
     return recipe
 
 
-def changes_of_training(epochs: int, changes: Sequence[str]) -> dict[str, Any]:
+def changes_of_training(epochs: int, changes: Sequence[str]) -> Json:
     """What differs from the training of a run that is trained on.
 
     Raises:
         InputError: a change that is not written `training.field=value`.
     """
-    found: dict[str, Any] = {"epochs": epochs}
+    found: Json = {"epochs": epochs}
     for change in changes:
         section, name, value = _change(change)
         if section != "training" or name == "epochs":
@@ -61,7 +63,7 @@ def changes_of_training(epochs: int, changes: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _change(change: str) -> tuple[str, str, Any]:
+def _change(change: str) -> tuple[str, str, object]:
     key, equals, value = change.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot):
@@ -69,7 +71,7 @@ def _change(change: str) -> tuple[str, str, Any]:
     return section, name, _value(value.strip(), change)
 
 
-def _value(text: str, change: str) -> Any:
+def _value(text: str, change: str) -> object:
     where = f"--set {' '.join(brief(change, quoted=False).split())}"
     try:
         found = parse_toml(f"value = {text}", where)

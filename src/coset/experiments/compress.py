@@ -7,25 +7,26 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from coset.documents import Json
 from coset.errors import InputError, unknown
 from coset.experiments.planning import read_plan
-from coset.experiments.progress import Progress, Silent, counted
-from coset.experiments.single import kind_of_run
 from coset.files import claimed, holding, path_of, read_json
 from coset.methods import Method
 from coset.planning.rules import within
+from coset.progress import Progress, Silent, counted
 from coset.settings import MOST_EPOCHS, check_range
 from coset.sizes import budget_bytes, format_size
+from coset.tasks import task_class
 from coset.training.compressible import CompressibleRun
-from coset.training.fused import ENGINES
-from coset.training.run import VOCABULARIES
+from coset.training.finished import FinishedRun
 from coset.training.seal import MODEL, RUN
+from coset.training.trainer import ENGINES, Engine
 
 
 def compress_run(
     run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
-    engine: Any = "auto", progress: Progress | None = None, data: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    engine: Engine = "auto", progress: Progress | None = None, data: str | None = None,
+) -> Json:  # fmt: skip
     """Make a finished run smaller, write it as a new finished run, and return its metrics before and after.
 
     Args:
@@ -52,7 +53,7 @@ def compress_run(
     if not begun and ((out.exists() and not out.is_dir()) or holding(out)):
         raise InputError(f"{out}: exists already; choose another --out")
     progress = progress or Silent()
-    opened = kind_of_run(run).compressible(Path(run), data)
+    opened = CompressibleRun(FinishedRun.load(run), data)
     size = opened.bytes
     most = None if budget is None else budget_bytes(budget, size)
     started = perf_counter()
@@ -63,9 +64,9 @@ def compress_run(
         started = perf_counter()
         fitted = opened.compress(chosen)
         seconds = {"plan": planned, "fit": perf_counter() - started, "finetune": 0.0}
-        history: list[dict[str, Any]] = [{"epoch": 0, **opened.evaluate(), "seconds": seconds["fit"]}]
+        history: list[Json] = [{"epoch": 0, **opened.evaluate(), "seconds": seconds["fit"]}]
         if finetune:
-            steps = finetune * opened.steps_per_epoch
+            steps = opened.steps(finetune)
             progress.begin(steps)
             with counted(progress, "fine-tuning", steps) as on_step:
                 started = perf_counter()
@@ -93,13 +94,15 @@ def _was_begun(out: Path) -> bool:
     """Whether `out` holds nothing but the beginning of a run that was being made smaller when its process was killed or
     the disk was full; it is made anew, as nothing in it took long to find."""
     held = holding(out)
-    if RUN not in held or not held <= {RUN, MODEL, *VOCABULARIES}:
+    about = read_json(out / RUN) if RUN in held else None
+    if not isinstance(about, dict) or "compressed" not in about:
         return False
-    about = read_json(out / RUN)
-    return isinstance(about, dict) and "compressed" in about
+    return held <= {RUN, MODEL, *task_class(about.get("task")).files}
 
 
-def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | None) -> Mapping[str, Method]:
+def _planned(
+    run: Path, opened: CompressibleRun[Any, Any, Any, Any], most: int | None, plan: Path | None
+) -> Mapping[str, Method]:
     if plan is None:
         assert most is not None
         if opened.bytes <= most:
@@ -119,5 +122,5 @@ def _planned(run: Path, opened: CompressibleRun, most: int | None, plan: Path | 
     return found.methods
 
 
-def _metrics(epoch: Mapping[str, Any]) -> dict[str, Any]:
+def _metrics(epoch: Json) -> Json:
     return {name: value for name, value in epoch.items() if name.startswith("val_")}

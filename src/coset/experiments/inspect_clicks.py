@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from coset import ledger
 from coset.data.clicks import ClickData
+from coset.documents import Json
 from coset.errors import InputError
-from coset.experiments.clicks import ClickSource
 from coset.experiments.inspect import popularity, together
 from coset.files import check_writable
 from coset.methods.full import Full
+from coset.progress import Progress
 from coset.schema import Table
+from coset.tasks.clicks import ClickSource
 
 _TABLE_OPTIMIZERS: tuple[ledger.TableOptimizerName, ...] = ("adagrad", "row_wise_adagrad", "lazy_adam")
 _UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None, "histogram": None}
 
 
-def load_clicks(source: str, columns: Mapping[str, Any], progress: Any = None) -> ClickData:
+def load_clicks(source: str, columns: Mapping[str, object], progress: Progress | None = None) -> ClickData:
     """A prepared folder, or a built-in log, which is prepared below `runs` first.
 
     Raises:
@@ -39,7 +40,7 @@ def load_clicks(source: str, columns: Mapping[str, Any], progress: Any = None) -
     return clicks.load(runs, progress)
 
 
-def inspect_clicks(data: ClickData, embedding_dim: int) -> dict[str, Any]:
+def inspect_clicks(data: ClickData, embedding_dim: int) -> Json:
     """Cardinalities, popularity and the bytes of full tables of prepared clicks, as plain JSON values.
 
     As `inspect` says of ratings; bytes are with the state of coset's own optimizers, and what popularity says is left

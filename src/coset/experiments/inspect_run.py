@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from coset.documents import Json
 from coset.schema import CHOICE, EXTRA
 from coset.training.checkpoint import Saved
 from coset.training.further import epochs_of
 from coset.training.seal import opened
 
 
-def inspect_run(run: Path) -> dict[str, Any]:
+def inspect_run(run: Path) -> Json:
     """What a finished run of any kind is, as plain JSON values.
 
     Args:
         run: its folder.
 
     Returns:
-        `run`; `task`, ratings or clicks; `data`, where those lay that it was trained on; `rows` by part; `tables`, the
+        `run`; `task`, its name; `data`, where those lay that it was trained on; `rows` by part; `tables`, the
         largest first, each with its `part` of the model, ids, dim, method and bytes; `parameters` and `bytes`, of all
         that is reported of a run; `epochs`; `metrics` of its model on the validation part; and what it was made of
         where that is another run: `compressed` or `continued`.
@@ -29,11 +29,11 @@ def inspect_run(run: Path) -> dict[str, Any]:
     """
     with opened(run) as finished:
         about, metrics, tables = finished.about, finished.metrics, _tables(finished.model)
-    reported = metrics["history"][-1 if metrics.get("reported") is None else metrics["reported"]]
+    reported = metrics["history"][metrics["reported"]]
     spec = about["spec"]
     return {
         "run": str(run),
-        "task": about.get("task", "ratings"),
+        "task": about["task"],
         "data": metrics.get("prepared") or spec["data"]["source"],
         "rows": metrics["rows"],
         "tables": tables,
@@ -45,7 +45,7 @@ def inspect_run(run: Path) -> dict[str, Any]:
     }
 
 
-def _tables(model: Saved) -> list[dict[str, Any]]:
+def _tables(model: Saved) -> list[Json]:
     """Every table of a model by what its state says of it, and the bytes of its own arrays."""
     found = []
     for key in model.names:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from coset import ledger
+from coset.documents import Json
 from coset.experiments.calibrate import calibration
 from coset.experiments.plan_choices import Planning
 from coset.experiments.planning import ABOUT, Plans
-from coset.experiments.progress import Progress
+from coset.experiments.recipe import Recipe
 from coset.methods.full import Full
 from coset.planning.plan import Plan, own_bytes, state_bytes
+from coset.progress import Progress
 from coset.schema import Table
 from coset.sizes import budget_bytes
+from coset.tasks import Task
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
 
 _POINTS = 64
 
 
 def make_plan(
-    recipe: Any, data: Any, budget: str, how: Planning, beside: Path, progress: Progress | None = None
-) -> tuple[Plan, dict[str, Any]]:
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, budget: str, how: Planning, beside: Path,
+    progress: Progress | None = None,
+) -> tuple[Plan, Json]:  # fmt: skip
     """The best plan for the model of `recipe` within a budget, and what `described` says of it.
 
     Args:
-        data: what the recipe's `load` gave.
+        data: what its task loaded.
         budget: `"240KB"`, or a share of the model with full tables, `"25%"`.
         how: what may be chosen, and whether losses are measured first.
         beside: where the runs that measure them are put.
@@ -34,14 +38,15 @@ def make_plan(
     Raises:
         InfeasibleBudget: below the smallest model there is.
     """
-    encoded = recipe.encoded(data, recipe.first_seed)
-    limit = budget_bytes(budget, ledger.inference_bytes(recipe.components(recipe.model, {}, encoded)))
-    measures = calibration(recipe, data, beside, progress)
-    plan = Plans(recipe, encoded).best(recipe.model, recipe.training, limit, how, measures)
-    return plan, described(recipe, data, encoded, plan, how.calibrate)
+    encoded = recipe.task.encoded(data, recipe.first_seed)
+    limit = budget_bytes(budget, ledger.inference_bytes(recipe.task.components({}, encoded)))
+    plan = Plans(encoded).best(recipe.task, limit, how, calibration(recipe, data, beside, progress))
+    return plan, described(recipe.task, data, encoded, plan, how.calibrate)
 
 
-def described(recipe: Any, data: Any, encoded: Any, plan: Plan, calibrated: bool = False) -> dict[str, Any]:
+def described(
+    task: Task[DataT, EncodedT, ModelT, BatchT], data: DataT, encoded: EncodedT, plan: Plan, calibrated: bool = False
+) -> Json:
     """A plan as plain JSON values, and under `about` what it is for.
 
     That is the data set, the bytes of the model with full tables of the largest dim (`full`), with the state of the
@@ -49,17 +54,17 @@ def described(recipe: Any, data: Any, encoded: Any, plan: Plan, calibrated: bool
     `traffic`: for numbers of its most frequent ids, the share of all lookups that these make up. `losses_are` says in
     what losses are: `"share"` of what the tables are worth to the model, or where they were `calibrated`, the score.
     """
-    tables = recipe.tables(recipe.model, encoded)
+    tables = task.tables(encoded)
     each, components = own_bytes(tables, {table.name: Full() for table in tables})
-    whole = ledger.inference_bytes(recipe.components(recipe.model, {}, encoded))
+    whole = ledger.inference_bytes(task.components({}, encoded))
     full = whole + state_bytes(components, plan.optimizer)
-    facts = recipe.facts(data, encoded)
+    facts = task.facts(data, encoded)
     about = {
         "dataset": facts["dataset"],
         "synthetic": facts["synthetic"],
-        "full": {"embedding_dim": recipe.model.embedding_dim, "bytes": full},
+        "full": {"embedding_dim": task.model.embedding_dim, "bytes": full},
         "ratio": full / plan.bytes,
-        "losses_are": recipe.measures.label if calibrated else "share",
+        "losses_are": task.score().label if calibrated else "share",
         "features": {table.name: {"full_bytes": each[table.name], "traffic": traffic(table)} for table in tables},
     }
     return {**plan.to_json(), ABOUT: about}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from coset import settings
 from coset.errors import InputError
 from coset.planning.curves import Curve
+
+if TYPE_CHECKING:
+    from coset.tasks.registry import AnyTask
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Planning:
             )
 
     @staticmethod
-    def of(said: Any, where: str) -> Planning:
+    def of(said: object, where: str) -> Planning:
         """What a recipe says: `true`, or a table of fields.
 
         Raises:
@@ -55,5 +58,7 @@ class Planning:
         return settings.make(Planning, said, where)
 
 
-Calibration = Callable[[Any, Planning], Mapping[str, Curve]]
-"""Measures the losses of the tables of a model, for plans that may choose from these."""
+class Calibration(Protocol):
+    """Measures the losses of the tables of a task's model, for plans that may choose from these."""
+
+    def __call__(self, task: AnyTask, how: Planning) -> Mapping[str, Curve]: ...

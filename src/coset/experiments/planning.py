@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Generic, get_args
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.experiments.plan_choices import Calibration, Planning
-from coset.experiments.task import Recipe
 from coset.files import path_of, read_json
 from coset.ledger import TableOptimizerName
 from coset.planning.alpha import alpha_rule
@@ -20,31 +19,32 @@ from coset.planning.planner import Planner, predicted_losses
 from coset.planning.reasons import saving
 from coset.schema import Table
 from coset.sizes import format_size
+from coset.tasks import Task, TrainingSettings
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
 
 ABOUT = "about"
 """Where `coset plan --json` says, beside the plan, what it is for."""
 
 
-class Plans:
-    """The best plans for models of a recipe. What those of one model share, whatever their budgets, is found once.
+class Plans(Generic[EncodedT]):
+    """The best plans for models of a task. What those of one model share, whatever their budgets, is found once.
 
     Args:
-        recipe: whose models they are.
-        encoded: `recipe.encoded(data, seed)`, whose training part says the frequencies.
+        encoded: the data as the models see them, whose training part says the frequencies.
     """
 
-    def __init__(self, recipe: Recipe, encoded: Any) -> None:
-        self._recipe, self._encoded = recipe, encoded
-        self._planners: dict[tuple[Any, Planning], Planner] = {}
+    def __init__(self, encoded: EncodedT) -> None:
+        self._encoded = encoded
+        self._planners: dict[tuple[object, Planning], Planner] = {}
 
     def best(
-        self, model: Any, training: Any, budget: int, how: Planning, calibrated: Calibration | None = None
-    ) -> Plan:
+        self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, how: Planning,
+        calibrated: Calibration | None = None,
+    ) -> Plan:  # fmt: skip
         """The best plan within a budget; where `how` asks for calibration, it is made again by measured losses.
 
         Args:
-            model: what the recipe calls its model, with the largest dim that the plan may choose.
-            training: that the plan is for.
+            task: whose model it is for, with the largest dim that the plan may choose.
             budget: bytes of the whole model, as results count them.
             how: what it may choose from.
             calibrated: measures the losses, by short trainings, once it is known that a plan within the budget exists;
@@ -55,20 +55,20 @@ class Plans:
             Unsuitable: a table of which no frequencies are known.
             InputError: the model has no tables, or `how` does not suit them.
         """
-        check_optimizer(training, how.optimizer)
+        check_optimizer(task.training, how.optimizer)
         try:
             if how.alpha is not None:
-                return _by_alpha(self._tables(model), budget, how.alpha, besides(self._recipe, model, self._encoded))
-            planner = self._planner(model, how)
+                return _by_alpha(self._tables(task), budget, how.alpha, besides(task, self._encoded))
+            planner = self._planner(task, how)
             plan = planner.plan(budget)
             if not how.calibrate or calibrated is None:
                 return plan
-            return planner.plan(budget, calibrated(model, how))
+            return planner.plan(budget, calibrated(task, how))
         except InfeasibleBudget as error:
-            raise InfeasibleBudget(f"{error}{self._recipe.way_out(model)}", error.floor) from None
+            raise InfeasibleBudget(f"{error}{task.way_out}", error.floor) from None
 
-    def _tables(self, model: Any) -> Sequence[Table]:
-        if not (tables := self._recipe.tables(model, self._encoded)):
+    def _tables(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> Sequence[Table]:
+        if not (tables := task.tables(self._encoded)):
             raise InputError("a plan is for tables, and a model of embedding_dim = 0 has none")
         for table in tables:
             if table.frequencies is None or not table.frequencies.any():
@@ -77,18 +77,18 @@ class Plans:
                 )
         return tables
 
-    def _planner(self, model: Any, how: Planning) -> Planner:
-        key = model, replace(how, calibrate=False)  # which says where losses are from, not what may be chosen
+    def _planner(self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> Planner:
+        key = task.model, replace(how, calibrate=False)  # which says where losses are from, not what may be chosen
         if key not in self._planners:
             self._planners[key] = Planner(
-                self._tables(model), methods=how.methods or None,
-                embedding_dims=how.embedding_dims or tuple(self._recipe.dims(model)), optimizer=how.optimizer,
-                other_bytes=besides(self._recipe, model, self._encoded),
+                self._tables(task), methods=how.methods or None,
+                embedding_dims=how.embedding_dims or tuple(task.dims()), optimizer=how.optimizer,
+                other_bytes=besides(task, self._encoded),
             )  # fmt: skip
         return self._planners[key]
 
 
-def check_optimizer(training: Any, given: str | None) -> None:
+def check_optimizer(training: TrainingSettings, given: str | None) -> None:
     """Raise an `InputError` unless the state that is planned for is that of the training, if it is any."""
     own = training.optimizer
     if given is None or given == own:
@@ -125,10 +125,10 @@ def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) ->
     return Plan(tables[0].embedding_dim, budget, said, taken, other, loss=rounded(sum(loss.values())))
 
 
-def besides(recipe: Recipe, model: Any, encoded: Any) -> int:
+def besides(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> int:
     """Bytes of a model that are not those of its tables, such as one bias an id."""
-    whole = ledger.inference_bytes(recipe.components(model, {}, encoded))
-    return whole - sum(table.full_bytes for table in recipe.tables(model, encoded))
+    whole = ledger.inference_bytes(task.components({}, encoded))
+    return whole - sum(table.full_bytes for table in task.tables(encoded))
 
 
 def read_plan(path: Path | str) -> Plan:

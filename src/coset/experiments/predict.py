@@ -10,9 +10,9 @@ from typing import Any
 
 from coset.data.columns import import_polars
 from coset.errors import InputError
-from coset.experiments.single import kind_of_run
-from coset.experiments.task import Part, Scored
 from coset.files import check_writable, replacing
+from coset.tasks.base import PartOrAll, Scored
+from coset.training.finished import FinishedRun
 
 
 def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -38,10 +38,11 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
     check_writable(out)
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; give --overwrite, or choose another --out")
-    part: Part = asked.part or "all"
+    part: PartOrAll = asked.part or "all"
     rows, total = 0, 0.0
     with _writing(polars, out) as write:
-        for frame in kind_of_run(run).predictions(Path(run), asked):
+        finished = FinishedRun.load(run)
+        for frame in finished.spec.task.predictions(finished.trained, asked):
             write(frame)
             rows, total = rows + frame.height, total + float(frame["prediction"].sum())
         if not rows:

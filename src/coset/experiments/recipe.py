@@ -2,50 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from coset import settings
-from coset.data.settings import DataSettings
-from coset.documents import parse_toml
-from coset.errors import InputError, unknown
-from coset.experiments.task import SCHEMA, Group, Recipe, Row, RowSettings
+from coset.documents import Json, parse_toml
+from coset.errors import InputError, brief, unknown
+from coset.experiments.row import RowSettings
 from coset.files import path_of, read_text
 from coset.methods import method_class, registered
+from coset.tasks import Task, task_class
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
 
-__all__ = [
-    "SCHEMA",
-    "Group",
-    "Recipe",
-    "Row",
-    "RowSettings",
-    "kind_of",
-    "load_recipe",
-    "parse_recipe",
-    "recipe_for_clicks",
-    "recipe_for_data",
-    "shipped",
-]
+if TYPE_CHECKING:
+    from coset.tasks.registry import AnyTask
 
-TASKS = {
-    "ratings": ("coset.experiments.ratings", "RatingsRecipe"),
-    "clicks": ("coset.experiments.clicks", "ClicksRecipe"),
-}
-"""Kinds of recipes by their `task`, imported when one is read."""
+SCHEMA = 2
+_MOST_SEEDS = 1_000_000
 PLANNED = "the planner's choice of a dim and a method for each table, made of frequencies alone."
 
 
-def shipped() -> dict[str, Any]:
+@dataclass(frozen=True)
+class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
+    """Everything about an experiment.
+
+    Args:
+        name: of the recipe.
+        title: of its table and pictures.
+        task: with its sections, which in TOML stand beside all else; its `embedding_dim` is that of the full model.
+        rows: what is compared; the row named `full` is what ratios refer to.
+        seeds: how many.
+        first_seed: of them; the others follow it.
+        notes: lines shown below the table.
+        contrasts: pairs of names of rows whose difference is told below the table.
+        skip_infeasible: leave out rows that no size of their method can fit, or whose method the tables lack something
+            for, with a note, instead of raising.
+        only: names of the rows to run; all by default.
+    """
+
+    name: str
+    title: str
+    task: Task[DataT, EncodedT, ModelT, BatchT]
+    rows: tuple[RowSettings, ...]
+    seeds: int = 1
+    first_seed: int = 0
+    notes: tuple[str, ...] = ()
+    contrasts: tuple[tuple[str, ...], ...] = ()
+    skip_infeasible: bool = False
+    only: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        settings.check_range(f"recipe {self.name!r}: seeds", self.seeds, 1, _MOST_SEEDS)
+        settings.check_range(f"recipe {self.name!r}: seed", self.first_seed, 0, settings.LARGEST_SEED - self.seeds)
+        if not self.rows:
+            raise InputError(f"recipe {self.name!r}: has no rows")
+        if wrong := [pair for pair in self.contrasts if len(pair) != 2]:
+            raise InputError(f"recipe {self.name!r}: a contrast is a pair of names, not {list(wrong[0])}")
+
+    def override(self, section: str, changes: Json) -> Recipe[DataT, EncodedT, ModelT, BatchT]:
+        """The recipe with fields of a section changed, also where rows have a word of their own in that field."""
+        rows = tuple(row.without(section, changes) for row in self.rows)
+        return replace(self, task=self.task.changed(section, changes), rows=rows)
+
+    def to_json(self) -> Json:
+        """As plain JSON values, as in TOML."""
+        own = {name: settings.plain(getattr(self, name)) for name in _OWN if name != "task"}
+        return {"schema": SCHEMA, "task": self.task.name, **own, **self.task.to_json()}
+
+
+AnyRecipe = Recipe[Any, Any, Any, Any]
+"""A recipe of a task that is found by a name."""
+_OWN = [field.name for field in fields(Recipe)]
+
+
+def shipped() -> dict[str, Traversable]:
     """The recipes that come with coset, by name."""
     folder = files("coset.experiments") / "recipes"
     return {entry.name.removesuffix(".toml"): entry for entry in folder.iterdir() if entry.name.endswith(".toml")}
 
 
-def load_recipe(name: str | Path) -> Any:
+def load_recipe(name: str | Path) -> AnyRecipe:
     """The recipe in the file `name`, or the shipped one of that name; a file wins.
 
     Raises:
@@ -62,81 +102,94 @@ def load_recipe(name: str | Path) -> Any:
     return parse_recipe(known[str(name)].read_text(encoding="utf-8"), str(name), f"recipe {name}")
 
 
-def parse_recipe(text: str, name: str, where: str) -> Any:
+def parse_recipe(text: str, name: str, where: str) -> AnyRecipe:
     """The recipe written in `text`, of the class of its `task` (ratings where it names none); errors begin with
     `where`."""
     given = parse_toml(text, where)
     if isinstance(given.get("data"), str):
         given["data"] = {"source": given["data"]}
     try:
-        cls = kind_of(given.pop("task", "ratings"))
-        return settings.make(cls, {"name": name, **given}, "recipe", cls.readers)
+        return _read({"name": name, **given})
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
-def kind_of(task: Any) -> type[Recipe]:
-    """The class of the recipes of a task.
+def _read(given: Json) -> AnyRecipe:
+    """The recipe that TOML says, of the task that it names; ratings where it names none."""
+    if (schema := given.pop("schema", SCHEMA)) != SCHEMA:
+        raise _of_another_version(schema)
+    task = task_class(given.pop("task", "ratings"))
+    sections = task.sections()
+    known = [name for name in _OWN if name != "task"]
+    for name in given:
+        if name not in known and name not in sections:
+            raise unknown("field of recipe", name, [*known, *sections])
+    if missing := [name for name in ("title", "data", "rows") if name not in given]:
+        raise InputError(f"recipe needs {', '.join(missing)}")
+    hints = settings.fields(Recipe)
+    own: Json = {}
+    for name in known:
+        if name in given and name != "rows":
+            own[name] = settings.checked(hints[name], given[name], f"recipe: {name}")
+    rows = settings.checked(tuple[Mapping[str, Any], ...], given["rows"], "recipe: rows")
+    made = task.read({name: given[name] for name in sections if name in given}, "recipe")
+    read = (RowSettings.read(row, task.row_sections, f"recipe: rows[{at}]") for at, row in enumerate(rows))
+    return Recipe(**own, task=made, rows=tuple(read))
 
-    Raises:
-        InputError: there is no such task.
-    """
-    if not isinstance(task, str) or task not in TASKS:
-        raise unknown("task", str(task), TASKS)
-    module, name = TASKS[task]
-    kind: type[Recipe] = getattr(import_module(module), name)
-    return kind
+
+def _of_another_version(schema: object) -> InputError:
+    if schema == 1:
+        return InputError(
+            f'written for coset 0.1 (schema 1): write schema = {SCHEMA}, optimizer = "adam" for "dense_adam", '
+            'shuffle = "full" for true and "none" for false, and vocabulary = { user_order = …, item_order = … } for '
+            "the order of a row"
+        )
+    return InputError(f"of schema {brief(schema)}; this coset reads schema {SCHEMA}")
 
 
-def recipe_for_data(
-    data: DataSettings,
+def recipe_for(
+    task: str,
+    data: Json,
     methods: Sequence[str],
     budgets: Sequence[str],
-    embedding_dim: int | None = None,
+    model: Json | None = None,
     *,
     collisions: Sequence[int] = (),
     full_below: int | None = None,
-) -> Any:
-    """A comparison on any ratings: the shipped recipe `ratings`, with a row for each method and budget.
+) -> AnyRecipe:
+    """A comparison on any data: the shipped recipe of the name of the task (or its full model alone, where there is
+    none), with a row for each method and size.
 
     Args:
-        data: the ratings.
+        task: its name.
+        data: fields of its `[data]`.
         methods: names of methods; `["all"]` for all that can be made smaller. A budget below the floor of a method
             leaves that row out, with a note; beside them there is a planned row for each budget.
         budgets: bytes of the whole model; by default a quarter of the full one.
-        embedding_dim: of the full model.
+        model: what differs from the `[model]` of the shipped recipe.
         collisions: in place of budgets: ids for each row of the largest component.
         full_below: tables of fewer ids than this stay full.
     """
-    base = load_recipe("ratings")
-    base = base if embedding_dim is None else base.override("model", {"embedding_dim": embedding_dim})
-    return _with_rows(base, data, f"Ratings of {data.source}", methods, budgets, collisions, full_below)
+    base = _base(task, data)
+    name = Path(str(data.get("source", task))).stem
+    base = replace(base.override("model", model or {}), name=name)
+    return replace(base, rows=(*base.rows, *_rows(methods, budgets, collisions, full_below)), skip_infeasible=True)
 
 
-def recipe_for_clicks(
-    data: Any,
-    methods: Sequence[str],
-    budgets: Sequence[str],
-    model: Mapping[str, Any] | None = None,
-    *,
-    collisions: Sequence[int] = (),
-    full_below: int | None = None,
-) -> Any:
-    """A comparison on any clicks: the shipped recipe `clicks`, with a row for each method and size.
-
-    Args:
-        data: the clicks, as the `[data]` of a recipe.
-        model: what differs from the `[model]` of the shipped recipe.
-        methods, budgets, collisions, full_below: as for `recipe_for_data`.
-    """
-    base = load_recipe("clicks").override("model", model or {})
-    return _with_rows(base, data, f"Clicks of {data.source}", methods, budgets, collisions, full_below)
+def _base(task: str, data: Json) -> AnyRecipe:
+    """What data of a task are compared with when no recipe is named."""
+    cls: type[AnyTask] = task_class(task)
+    title = f"{task.replace('_', ' ').replace('-', ' ').capitalize()} of {data.get('source')}"
+    made = cls.read({"data": data}, task)
+    if task in shipped():
+        base = load_recipe(task)
+        return replace(base, title=title, task=base.task.having("data", made.data))
+    return Recipe(task, title, made, (RowSettings("full"),))
 
 
-def _with_rows(
-    base: Recipe, data: Any, title: str, methods: Sequence[str], budgets: Sequence[str], collisions: Sequence[int],
-    full_below: int | None,
-) -> Recipe:  # fmt: skip
+def _rows(
+    methods: Sequence[str], budgets: Sequence[str], collisions: Sequence[int], full_below: int | None
+) -> Iterable[RowSettings]:
     if budgets and collisions:
         raise InputError("budgets and collisions both size a method; give one of them")
     size: dict[str, Any] = {"collisions": tuple(collisions)} if collisions else {"budgets": tuple(budgets) or ("25%",)}
@@ -153,6 +206,4 @@ def _with_rows(
             raise InputError("'all' stands for every method; leave the others out")
         if method_class(name).row_per_id:
             raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
-    rows = tuple(RowSettings(name, method=name, **size) for name in methods)
-    return replace(base, name=Path(data.source).stem, title=title, data=data, rows=(*base.rows, *planned, *rows),
-                   skip_infeasible=True)  # fmt: skip
+    return (*planned, *(RowSettings(name, method=name, **size) for name in methods))

@@ -6,15 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from coset.data.clicks.logs import BUILT_IN, TWIN, is_log
 from coset.data.shards import is_given
+from coset.documents import Json
 from coset.errors import InputError, unknown
 from coset.experiments.planning import read_plan
-from coset.experiments.recipe import load_recipe, recipe_for_clicks, recipe_for_data, shipped
-from coset.experiments.task import RowSettings
+from coset.experiments.recipe import AnyRecipe, load_recipe, recipe_for, shipped
+from coset.experiments.resolve import named_row
+from coset.experiments.row import RowSettings
 from coset.files import path_of
+from coset.tasks import task_class
+from coset.tasks.registry import OWN
 
 CLICKS = (*BUILT_IN, TWIN)
 """Built-in data sets of clicks."""
@@ -28,13 +31,13 @@ class RecipeOptions:
     Args:
         columns: of ratings: names of columns, separator and attributes.
         schema: of a click log.
-        model: of clicks: which.
+        model: which click model.
         dim: embedding dim of the full model.
-        methods, budgets, collisions, full_below: of data: see `recipe_for_data`.
-        plan: a file with a plan, which becomes a further row.
+        methods, budgets, collisions, full_below: of data: see `recipe_for`.
+        task: of data; found by a look at them by default.
     """
 
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, object] = field(default_factory=dict)
     schema: str | None = None
     model: str | None = None
     dim: int | None = None
@@ -42,64 +45,86 @@ class RecipeOptions:
     budgets: Sequence[str] = ()
     collisions: Sequence[int] = ()
     full_below: int | None = None
-    plan: str | None = None
+    task: str | None = None
 
-    @property
-    def planned(self) -> str | None:
-        """Name of the row of the plan."""
-        return None if self.plan is None else f"by {Path(self.plan).name}"
-
-    def recipe(self, subject: str) -> Any:
+    def recipe(self, subject: str) -> AnyRecipe:
         """The recipe of that name or file, or a comparison on the data of that name, file or folder.
 
         Raises:
             InputError: there is no such recipe nor such data, or words that do not go with it.
         """
-        found = self._of(subject)
-        if self.planned is None:
-            return found
-        return replace(found, rows=(*found.rows, RowSettings(self.planned, plan=self.plan)))
-
-    def _of(self, subject: str) -> Any:
         if is_recipe(subject):
             return self._known(subject)
-        refuse_results(subject)
-        if self.schema is not None or is_clicks(subject, self.columns):
-            return self._clicks(subject)
-        return self._ratings(subject)
+        task, data = self._data(subject)
+        return recipe_for(
+            task, data, self.methods, self.budgets, self._of_model, collisions=self.collisions,
+            full_below=self.full_below,
+        )  # fmt: skip
 
-    def _known(self, subject: str) -> Any:
+    def one_row(self, subject: str, row: str | None = None, plan: str | None = None) -> AnyRecipe:
+        """The recipe of one run: a row of the recipe of that name or file, or one model on the data of that name.
+
+        Args:
+            row: its name; the first of the recipe by default, and the full model on data for which no method is named.
+            plan: a file with a plan, which the run follows.
+
+        Raises:
+            InputError: as `recipe`, or there is no such row.
+        """
+        if is_recipe(subject):
+            found = self._known(subject)
+        else:
+            task, data = self._data(subject)
+            found = recipe_for(task, data, (), (), self._of_model)
+        if plan is not None:
+            wanted = RowSettings(f"by {Path(plan).name}", plan=plan)
+        elif self.methods:
+            if self.budgets and self.collisions:
+                raise InputError("budgets and collisions both size a method; give one of them")
+            (method,) = self.methods
+            wanted = RowSettings(
+                method, method=method, budgets=tuple(self.budgets), collisions=tuple(self.collisions),
+                full_below=self.full_below,
+            )  # fmt: skip
+        else:
+            return named_row(found, found.rows[0].name if row is None else row)
+        return replace(found, rows=(wanted,), contrasts=(), only=(wanted.name,))
+
+    def _data(self, subject: str) -> tuple[str, Json]:
+        """The task of data, and their `[data]`."""
+        refuse_results(subject)
+        named = {name: value for name, value in self.columns.items() if value}
+        if self.task is not None and self.task not in OWN:
+            task_class(self.task)  # raises for one that there is not
+            return self.task, {"source": subject, **named, **({"schema": self.schema} if self.schema else {})}
+        if self.task == "clicks" or (self.task is None and (self.schema or is_clicks(subject, self.columns))):
+            return "clicks", self._clicks(subject, named)
+        return "ratings", self._ratings(subject, named)
+
+    def _known(self, subject: str) -> AnyRecipe:
         if self._sizes or self.schema or any(self.columns.values()):
             raise InputError(
                 f"{subject} is a recipe, which says its own rows and columns; "
                 f"methods, budgets and column names are for DATA"
             )
         recipe = load_recipe(subject)
-        if self.model is not None and recipe.task != "clicks":
+        if self.task not in (None, recipe.task.name):
+            raise InputError(f"{subject} is a recipe of the task {recipe.task.name}; leave --task out")
+        if self.model is not None and recipe.task.name != "clicks":
             raise InputError(f"{subject} is a recipe of ratings, and --model chooses a model of clicks")
         return recipe.override("model", self._of_model) if self._of_model else recipe
 
-    def _clicks(self, subject: str) -> Any:
-        from coset.experiments.clicks import ClickSource
-
-        if any(self.columns.values()):
+    def _clicks(self, subject: str, named: Json) -> Json:
+        if named:
             raise InputError(
                 f"{subject} is a click log, whose columns a --schema names; --user and the like are of ratings"
             )
         if subject not in CLICKS and not is_given(subject):
             raise InputError(f"{subject}: no such file or folder")
-        sizes = {"collisions": self.collisions, "full_below": self.full_below}
-        return recipe_for_clicks(
-            ClickSource(subject, self.schema),
-            self.methods,
-            self.budgets,
-            self._of_model,
-            **sizes,  # type: ignore[arg-type]
-        )
+        return {"source": subject, "schema": self.schema}
 
-    def _ratings(self, subject: str) -> Any:
+    def _ratings(self, subject: str, named: Json) -> Json:
         from coset.data import DATASETS
-        from coset.data.settings import DataSettings
 
         if subject == "-":
             raise InputError("-: no such file; to read a pipe, give /dev/stdin")
@@ -111,17 +136,14 @@ class RecipeOptions:
             raise InputError(
                 f"{subject}: --model chooses a model of clicks, and these are ratings (a log needs --schema)"
             )
-        return recipe_for_data(
-            DataSettings(subject, **self.columns), self.methods, self.budgets, self.dim,
-            collisions=self.collisions, full_below=self.full_below,
-        )  # fmt: skip
+        return {"source": subject, **named}
 
     @property
     def _sizes(self) -> bool:
         return bool(self.methods or self.budgets or self.collisions or self.full_below is not None)
 
     @property
-    def _of_model(self) -> dict[str, Any]:
+    def _of_model(self) -> Json:
         given = {"name": self.model, "embedding_dim": self.dim}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -166,12 +188,12 @@ def _is_plan(path: Path) -> bool:
 def refuse_all_but_data(subject: str) -> None:
     """As `refuse_results`; and for a recipe, which names its data."""
     if is_recipe(subject):
-        source = load_recipe(subject).data.source
+        source = load_recipe(subject).task.data.source
         raise InputError(f"{subject} is a recipe; its data are {source}: coset inspect {source}")
     refuse_results(subject)
 
 
-def is_clicks(subject: str, columns: Mapping[str, Any]) -> bool:
+def is_clicks(subject: str, columns: Mapping[str, object]) -> bool:
     """Whether this names data of clicks by itself: a built-in set, a folder that `coset prepare` made, or a log whose
     content says so, unless columns of ratings are named."""
     folder = path_of(subject)

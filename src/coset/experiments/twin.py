@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from coset.data import DataNotFound
-from coset.experiments.progress import Progress
+from coset.experiments.recipe import Recipe
+from coset.progress import Progress
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
 
 TWINS = {"movielens-1m": "synthetic-ratings"}
 """The synthetic twin of a data set."""
@@ -32,8 +33,8 @@ class Missing:
 
 
 def load_or_twin(
-    recipe: Any, beside: Path, progress: Progress | None, *, allowed: bool
-) -> tuple[Any, Any, Missing | None]:
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], beside: Path, progress: Progress | None, *, allowed: bool
+) -> tuple[Recipe[DataT, EncodedT, ModelT, BatchT], DataT, Missing | None]:
     """The data of a recipe, or of its synthetic twin.
 
     Args:
@@ -48,11 +49,11 @@ def load_or_twin(
         DataNotFound: the data are not at hand, and have no twin or may not be replaced.
     """
     try:
-        return recipe, recipe.load(beside, progress), None
+        return recipe, recipe.task.load(beside, progress), None
     except DataNotFound as error:
-        twin = TWINS.get(recipe.data.source)
+        twin = TWINS.get(recipe.task.data.source)
         if twin is None or not allowed:
             raise
-        missing = Missing(recipe.data.source, str(error))
+        missing = Missing(recipe.task.data.source, str(error))
         recipe = recipe.override("data", {"source": twin})
-        return recipe, recipe.load(beside, progress), missing
+        return recipe, recipe.task.load(beside, progress), missing

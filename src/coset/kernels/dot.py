@@ -106,8 +106,8 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
 @kernel
 def train_dot(
     given, targets, batch, model, biased, dense, kind, template, pieces, parts, arrays, several, most_parts,
-    widest_projected, full_tasks, last_tasks, uses, states, before, numbers, rates, paces, roots, decays, mean_array,
-    gaps,
+    widest_projected, full_tasks, last_tasks, uses, states, before, begun, numbers, rates, paces, roots, decays,
+    mean_array, gaps,
 ):  # fmt: skip
     """Train on `targets`, whose ids are `given[side]`, batch by batch; step `before + 1` is the first.
 
@@ -116,8 +116,10 @@ def train_dot(
         template: features: user and item vectors where there is a dot product, then their biases where `biased`.
         full_tasks, last_tasks: tasks of sums for a batch, and for the last one.
         dense: whether rows without a gradient are moved as well (Adam): their missed steps are made up for when they
-            are read, and all of them by `bring_rows` in the end.
-        rates, paces, roots, decays: see `coset.kernels.updates`, one for each of these steps; here `rates` too.
+            are read, and by `bring_dot`.
+        before: steps taken before these.
+        begun: steps after which all rows were up to date.
+        rates, paces, roots, decays: see `coset.kernels.updates`, one for each step after `begun`; here `rates` too.
         mean_array: the array of the mean, or -1.
         gaps: takes predictions less targets.
     """
@@ -140,7 +142,7 @@ def train_dot(
     for b in range((count + batch - 1) // batch):
         start = b * batch
         n = min(batch, count - start)
-        now, begun = before + b + 1, before
+        now = before + b + 1
         tasks = full_tasks if n == batch else last_tasks
         at = 0
         for f in range(lines):
@@ -151,7 +153,7 @@ def train_dot(
             features[f, VECTORS] = vectors[at:].ctypes.data
             at += n * features[f, DIM]
             find(features, f, 0, n, pieces, parts, rows, piece_of)
-        if dense and b:
+        if dense and now - 1 > begun:
             for t in range(len(tasks)):
                 bring_task(tasks[t], uses, features, rows, piece_of, arrays, states, now - 1, begun, numbers, paces,
                            roots, decays, like)  # fmt: skip
@@ -178,7 +180,7 @@ def train_dot(
                     narrow(features, f, first, min(first + CHUNK, n), pieces, parts, arrays, rows, piece_of, narrowed,
                            partials[place : place + size])  # fmt: skip
         for g in range(len(rate_now)):
-            rate_now[g] = rates[g, b]
+            rate_now[g] = rates[g, now - begun - 1]
         # All sums first: a part of a product is differentiated with the other parts as they were read.
         found = np.empty(len(tasks), np.int64)
         for t in range(len(tasks)):
@@ -191,9 +193,12 @@ def train_dot(
         if mean_array >= 0:
             update_rows(mean_task, 1, kind, arrays, states, first_row, slope, now, begun, numbers, rate_now, paces,
                         roots, decays)  # fmt: skip
-    if dense:
-        last = before + (count + batch - 1) // batch
-        for a in range(len(arrays)):
-            if states[a, BROUGHT]:
-                for r in range(arrays[a, ROWS]):
-                    bring_row(arrays, states, a, r, last, before, numbers, paces, roots, decays, like)
+
+
+@kernel
+def bring_dot(arrays, states, now, begun, numbers, paces, roots, decays, like):
+    """Bring every row of every array to step `now`."""
+    for a in range(len(arrays)):
+        if states[a, BROUGHT]:
+            for r in range(arrays[a, ROWS]):
+                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)

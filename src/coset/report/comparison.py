@@ -21,21 +21,10 @@ from coset.sizes import format_size
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-RATINGS: Mapping[str, Any] = {
-    "score": "val_mse",
-    "train": "train_mse",
-    "label": "MSE",
-    "article": "an",
-    "long": "mean squared error",
-    "columns": [{"metric": "val_mae", "heading": "MAE", "spread": False}],
-    "interval": False,
-}
-"""What is reported of results that do not say it themselves; see `coset.experiments.task.Measures`."""
-
 
 def measures(results: Results) -> Mapping[str, Any]:
     """What is reported of these results: the score that rows are compared by, its words, further columns."""
-    found: Mapping[str, Any] = results.get("measures", RATINGS)
+    found: Mapping[str, Any] = results["measures"]
     return found
 
 
@@ -56,7 +45,7 @@ def table(results: Results) -> Table:
     for heading in _headings(results):
         if heading == "name":
             shown.add_column(heading, overflow="fold", min_width=12)
-        elif measures(results).get("costs"):  # more columns, so that headings need two lines
+        elif measures(results)["costs"]:  # more columns, so that headings need two lines
             shown.add_column(heading.replace(" ±", "\n±").replace("M rows", "M\nrows"), justify="right", no_wrap=True)
         else:
             shown.add_column(heading, justify="right", no_wrap=True)
@@ -85,12 +74,11 @@ class Contest:
 
     Args:
         budget: in bytes.
-        compressed: the row of group `compressed` with the lowest validation score within the budget.
-        plain: the row of group `narrow` or `full` with the lowest validation score within the budget, or of group
+        compressed: the row of group `compressed` with the best validation score within the budget.
+        plain: the row of group `narrow` or `full` with the best validation score within the budget, or of group
             `bias` where none of them fits.
-        difference: mean over the common seeds of `compressed` minus `plain`, so negative is a gain.
-        spread: standard deviation of that difference over the common seeds, or half the 95 % interval of its mean where
-            results have such; None for fewer than two.
+        difference: mean over the common seeds of `compressed` minus `plain`.
+        spread: half the 95 % interval of that mean; None for fewer than two common seeds.
         seeds: that both rows were trained with.
     """
 
@@ -117,11 +105,11 @@ def best_compressed(results: Results, budgets: Iterable[int]) -> str:
     for contest in contests(results, budgets):
         entries = (*_entry(contest.compressed, results), *_entry(contest.plain, results))
         lines.append(_line((format_size(contest.budget), *entries, _verdict(contest))))
-    spread = "half its 95 % interval" if said["interval"] else "std"
     meaning = (
-        f"Difference: validation {said['label']} of compressed − narrow, mean ± {spread} over the seeds that both have"
+        f"Difference: validation {said['label']} of compressed − narrow, mean ± half its 95 % interval over the seeds "
+        f"that both have; {'above' if said['better'] == 'higher' else 'below'} 0, compressing wins."
     )
-    return "\n".join([*lines, "", f"{meaning}; below 0, compressing wins."]) + "\n"
+    return "\n".join([*lines, "", meaning]) + "\n"
 
 
 def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
@@ -186,10 +174,9 @@ def metric(row: Row, name: str) -> tuple[float | None, float | None]:
     return entry.get("mean"), entry.get("std")
 
 
-def half_width(row: Row, name: str, interval: bool) -> float | None:
-    """What stands behind the ± of a row's metric: half its 95 % interval or its standard deviation, if it is known."""
-    entry = row["metrics"].get(name) or {}
-    found: float | None = entry.get("interval" if interval else "std")
+def half_width(row: Row, name: str) -> float | None:
+    """What stands behind the ± of a row's metric: half the 95 % interval of its mean, if it is known."""
+    found: float | None = (row["metrics"].get(name) or {}).get("interval")
     return found
 
 
@@ -197,8 +184,9 @@ def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Conte
     score = said["score"]
     full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
     smaller = [row for row in rows if full is None or row["bytes"] < full]  # others compress nothing
-    compressed = _best(smaller, ("compressed",), budget, score)
-    plain = _best(rows, ("narrow", "full"), budget, score) or _best(rows, ("bias",), budget, score)
+    higher = said["better"] == "higher"
+    compressed = _best(smaller, ("compressed",), budget, score, higher)
+    plain = _best(rows, ("narrow", "full"), budget, score, higher) or _best(rows, ("bias",), budget, score, higher)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
     return Contest(budget, compressed, plain, *_difference(compressed, plain, said))
@@ -211,13 +199,14 @@ def _difference(row: Row, other: Row, said: Mapping[str, Any]) -> tuple[float | 
     differences = [mine[seed] - its[seed] for seed in common]
     mean = fmean(differences) if differences else None
     std = stdev(differences) if len(differences) > 1 else None
-    return mean, half_interval(std, len(common)) if said["interval"] else std, common
+    return mean, half_interval(std, len(common)), common
 
 
-def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int, score: str) -> Row | None:
+def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int, score: str, higher: bool) -> Row | None:
     fitting = [row for row in rows if row["group"] in groups and row["bytes"] <= budget]
-    known = [row for row in fitting if metric(row, score)[0] is not None]
-    return min(known, key=lambda row: (metric(row, score)[0], row["bytes"]), default=None)
+    known = [(mean, row) for row in fitting if (mean := metric(row, score)[0]) is not None]
+    found = min(known, key=lambda of: (-of[0] if higher else of[0], of[1]["bytes"]), default=None)
+    return None if found is None else found[1]
 
 
 def _by_seed(row: Row, score: str) -> dict[int, float]:
@@ -234,7 +223,7 @@ def _entry(row: Row | None, results: Results) -> tuple[str, str, str]:
 def _scored(row: Row, results: Results) -> str:
     """The score of a row with its spread."""
     said = measures(results)
-    return _spread(metric(row, said["score"])[0], half_width(row, said["score"], said["interval"]))
+    return _spread(metric(row, said["score"])[0], half_width(row, said["score"]))
 
 
 def _verdict(contest: Contest) -> str:
@@ -253,10 +242,10 @@ def _told(mean: float | None, std: float | None, common: Sequence[int]) -> str:
 
 def _headings(results: Results) -> tuple[str, ...]:
     said = measures(results)
-    sign = (" ± 95 %" if said["interval"] else " ± std") if _repeated(results) else ""
+    sign = " ± 95 %" if _repeated(results) else ""
     columns = [f"{column['heading']}{sign if column['spread'] else ''}" for column in said["columns"]]
     score = (f"val {said['label']}{sign}", *columns)
-    if said.get("costs"):
+    if said["costs"]:
         return ("name", "bytes", "ratio", *score, "s/M rows", "peak")
     return ("name", "parameters", "bytes", "ratio", *score, "s/epoch")
 
@@ -270,12 +259,12 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
     for row, mark in zip(results["rows"], _marks(results), strict=True):
         ratio = row["ratio"]
         columns = [
-            _spread(metric(row, name)[0], half_width(row, name, said["interval"]) if spread else None)
+            _spread(metric(row, name)[0], half_width(row, name) if spread else None)
             for name, spread in ((column["metric"], column["spread"]) for column in said["columns"])
         ]
         yield (
             f"{row['name']}{f' ({mark})' if mark else ''}",
-            *(() if said.get("costs") else (f"{row['parameters']:,}",)),
+            *(() if said["costs"] else (f"{row['parameters']:,}",)),
             format_size(row["bytes"]),
             NOTHING if ratio is None else f"{ratio:,.1f}×",
             _scored(row, results),
@@ -287,7 +276,7 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
 def _costs(row: Row, results: Results) -> tuple[str, ...]:
     """Seconds for an epoch; or for a million rows, and the most memory that training took."""
     seconds, peak = row["seconds_per_epoch"], row.get("peak_resident_bytes")
-    if not measures(results).get("costs"):
+    if not measures(results)["costs"]:
         return (_seconds(seconds),)
     pace = None if seconds is None else seconds / results["split"]["training_rows"] * 1e6
     return _seconds(pace), NOTHING if peak is None else format_size(peak)
@@ -309,11 +298,10 @@ def _notes(results: Results) -> list[str]:
     notes = [f"({mark}) {' '.join(str(note).split())}" for mark, note in numbered.items()]
     vocabulary = format_size(results["vocabulary_bytes"])
     said = measures(results)
-    kind = "mean ± half its 95 % interval (Student's t)" if said["interval"] else "mean ± std"
-    over = f"{kind} over " if _repeated(results) else ""
+    over = "mean ± half its 95 % interval (Student's t) over " if _repeated(results) else ""
     part = results["protocol"].get("reported", "the validation part")
     notes.append(f"Measured on {part}, {over}{seeds(results)}; {epochs(results)}.")
-    layers = [row["layers_bytes"] for row in results["rows"] if "layers_bytes" in row]
+    layers = [size for row in results["rows"] if (size := row.get("layers_bytes"))]
     if layers:
         least, most = format_size(min(layers)), format_size(max(layers))
         extra = (
@@ -324,7 +312,8 @@ def _notes(results: Results) -> list[str]:
         notes.append(f"Bytes: tables, per-id biases, index state; the vocabulary, {vocabulary}, is extra.")
     if results["noise_floor"] is not None:
         notes.append(
-            f"Noise floor: no model can expect {said['article']} {said['label']} below {results['noise_floor']:.4f}."
+            f"Noise floor: no model can expect {said['article']} {said['label']} "
+            f"{'above' if said['better'] == 'higher' else 'below'} {results['noise_floor']:.4f}."
         )
     told = [*verdicts(results, results["budgets"]), *contrasts(results, results["contrasts"])]
     return notes + [" ".join(str(note).split()) for note in results["notes"]] + told

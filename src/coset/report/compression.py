@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from coset.report.phrases import HEADINGS, method_words, number, titled
+from coset.report.phrases import headings, method_words, number, titled
 from coset.sizes import format_size
 
 
@@ -34,8 +34,9 @@ def _tables(found: dict[str, Any]) -> Table:
 
 def _quality(found: dict[str, Any]) -> Table:
     table = Table(caption=Text(f"run: {found['run']}"))
-    shown = [name for name in HEADINGS if f"val_{name}" in found["before"]]
-    for heading in ("", *(f"val {HEADINGS[name]}" for name in shown)):
+    named = headings()
+    shown = [name for key in found["before"] if (name := key.removeprefix("val_")) in named]
+    for heading in ("", *(f"val {named[name]}" for name in shown)):
         table.add_column(heading, justify="right" if heading else "left")
     for heading in ("before", "fitted", "finetuned"):
         if found[heading] is not None:

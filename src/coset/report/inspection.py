@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from coset.report.phrases import HEADINGS, NOTHING, method_words
+from coset.report.phrases import NOTHING, headings, method_words
 from coset.sizes import format_size
 
 
@@ -116,8 +116,9 @@ def run_inspection_table(found: dict[str, Any]) -> Group:
 def _run_notes(found: Mapping[str, Any]) -> list[str]:
     """Where it comes from, how well it does, and what can be done with it."""
     run, rows = found["run"], found["rows"]
-    metrics = [(HEADINGS[name.removeprefix("val_")], value) for name, value in found["metrics"].items()
-               if name.removeprefix("val_") in HEADINGS and value is not None]  # fmt: skip
+    named = headings()
+    metrics = [(named[name.removeprefix("val_")], value) for name, value in found["metrics"].items()
+               if name.removeprefix("val_") in named and value is not None]  # fmt: skip
     epochs = "1 epoch" if found["epochs"] == 1 else f"{found['epochs']} epochs"
     notes = [
         f"trained for {epochs} on {rows['training']:,} rows of {found['data']}",

@@ -8,19 +8,15 @@ from typing import Any
 
 from coset import settings
 from coset.methods import method_class
+from coset.tasks import metrics
 
 NOTHING = "–"
 """Stands where nothing is known."""
 
-HEADINGS = {
-    "mse": "MSE",
-    "mae": "MAE",
-    "logloss": "log-loss",
-    "auc": "AUC",
-    "calibration": "calibration",
-    "normalised_entropy": "normalised entropy",
-}
-"""Metrics in words."""
+
+def headings() -> dict[str, str]:
+    """What the metrics of all tasks are called, by name."""
+    return {name: metric.label for name, metric in metrics().items()}
 
 
 def number(value: float | None, form: str = ".4f") -> str:

@@ -101,35 +101,38 @@ def _frontier(results: Results) -> Figure:
     rows = [row for row in results["rows"] if metric(row, score)[0] is not None]
     figure = blank(10.5, 6.4 + 0.06 * max(0, len(rows) - 12))
     height = figure.get_figheight()
-    bars_are = "95 % intervals over seeds" if said["interval"] else "std over seeds"
+    bars_are = "95 % intervals over seeds"
     repeated = any(metric(row, score)[1] is not None for row in rows)
     _head(figure, results, f"error bars: {bars_are}" if repeated else "one seed a row, so no error bars")
     axes = figure.add_axes((0.085, 1.0 / height, 0.895, 1 - 1.75 / height))
     axes.set_xlabel("bytes for inference: tables, biases, index state (log scale, 1 KB = 1000 bytes)")
-    axes.set_ylabel(f"validation {said['label']} (lower is better)")
+    axes.set_ylabel(f"validation {said['label']} ({said['better']} is better)")
     if not rows:
         axes.text(0.5, 0.5, "no row has a result", transform=axes.transAxes, ha="center")
         return figure
 
     sizes = np.array([max(1, row["bytes"]) for row in rows], dtype=float)
     means = np.array([metric(row, score)[0] for row in rows], dtype=float)
-    spreads = np.array([half_width(row, score, said["interval"]) or 0.0 for row in rows], dtype=float)
+    spreads = np.array([half_width(row, score) or 0.0 for row in rows], dtype=float)
     _size_axis(axes, sizes)
-    low, high, inside = _range(means, spreads, results["noise_floor"])
+    higher = said["better"] == "higher"
+    low, high, inside = _range(means, spreads, results["noise_floor"], higher)
     axes.set_ylim(low, high)
-    heights = np.where(inside, means, high - 0.035 * (high - low))
+    edge = 0.035 * (high - low)
+    heights = np.where(inside, means, low + edge if higher else high - edge)
 
     _narrow_line(axes, rows, sizes, means, inside)
     bars = np.where(inside, spreads, 0.0)
     for place, row in enumerate(rows):
-        _point(axes, _style_of(row), sizes[place], heights[place], bars[place], inside=bool(inside[place]))
+        off = None if inside[place] else "v" if higher else "^"
+        _point(axes, _style_of(row), sizes[place], heights[place], bars[place], off=off)
     if results["noise_floor"] is not None:
         _floor(axes, float(results["noise_floor"]), low, high)
     _legend(figure, rows, floor=any(line.get_gid() == "noise floor" for line in axes.lines))
 
     names = ["\n".join(textwrap.wrap(str(row["name"]), 26)) or "?" for row in rows]
     labels = [
-        name if fits else f"{name}\noff scale: {mean:.3g} ↑"
+        name if fits else f"{name}\noff scale: {mean:.3g} {'↓' if higher else '↑'}"
         for name, fits, mean in zip(names, inside, means, strict=True)
     ]
     colours = [_style_of(row).colour for row in rows]
@@ -156,12 +159,15 @@ def _size_axis(axes: Axes, sizes: Array) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: format_size(round(tick))))
 
 
-def _range(means: Array, spreads: Array, floor: float | None) -> tuple[float, float, Mask]:
+def _range(means: Array, spreads: Array, floor: float | None, higher: bool = False) -> tuple[float, float, Mask]:
     """The limits of the axis of scores, and which rows are drawn in place.
 
-    Rows far above all others are left out of the range, so that the differences among the others can be seen; the
+    Rows far worse than all others are left out of the range, so that the differences among the others can be seen; the
     noise floor is left out when it would take more than three fifths of the axis.
     """
+    if higher:
+        low, high, inside = _range(-means, spreads, None if floor is None else -floor)
+        return -high, -low, inside
     inside = means <= _highest_in_place(means)
     bottom, top = float((means - spreads)[inside].min()), float((means + spreads)[inside].max())
     if floor is not None and floor < bottom and bottom - floor < 1.5 * (top - bottom):
@@ -189,13 +195,14 @@ def _narrow_line(axes: Axes, rows: Sequence[Row], sizes: Array, means: Array, in
         )
 
 
-def _point(axes: Axes, style: Style, size: float, height: float, bar: float, *, inside: bool) -> None:
+def _point(axes: Axes, style: Style, size: float, height: float, bar: float, *, off: str | None) -> None:
     """A filled marker with its error bar; a hollow arrow head for a row that is off the scale."""
+    inside = off is None
     axes.errorbar(
         size,
         height,
         yerr=bar or None,
-        fmt=style.marker if inside else "^",
+        fmt=off or style.marker,
         color=style.colour,
         markersize=6.5,
         markerfacecolor=style.colour if inside else "white",
@@ -245,7 +252,7 @@ def _legend(figure: Figure, rows: Sequence[Row], *, floor: bool) -> None:
     ]
     if floor:
         handles.append(
-            Line2D([], [], color=FLOOR, lw=1.4, ls=(0, (5, 3)), label="noise floor: no model can expect less")
+            Line2D([], [], color=FLOOR, lw=1.4, ls=(0, (5, 3)), label="noise floor: no model can expect better")
         )
     height = figure.get_figheight()
     figure.legend(

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from coset.report.phrases import HEADINGS, number, titled
+from coset.report.phrases import headings, number, titled
 from coset.sizes import format_size
 
 
@@ -17,9 +17,11 @@ def run_table(metrics: dict[str, Any]) -> Group:
     """The history of a run, as a table for the terminal."""
     title = f"{metrics['name']} on {metrics['dataset']}: {metrics['parameters']:,} parameters, "
     table = Table(title=Text(titled(title + format_size(metrics["bytes"]), metrics)), title_justify="left")
-    shown = [(key, *_part(key)) for key in metrics["history"][0] if _part(key)[1] in HEADINGS]
-    shown = [(key, part, name) for key, part, name in shown if part == "val" or name in ("mse", "logloss")]
-    for heading in ("epoch", *(f"{part} {HEADINGS[name]}" for _, part, name in shown), "seconds"):
+    named = headings()
+    shown = [(key, *_part(key)) for key in metrics["history"][0] if _part(key)[1] in named]
+    score = next((name for _, part, name in shown if part == "val"), None)
+    shown = [(key, part, name) for key, part, name in shown if part == "val" or name == score]
+    for heading in ("epoch", *(f"{part} {named[name]}" for _, part, name in shown), "seconds"):
         table.add_column(heading, justify="right")
     for of in metrics["history"]:
         values = (number(of[key]) for key, _, _ in shown)
@@ -31,8 +33,9 @@ def run_table(metrics: dict[str, Any]) -> Group:
 def evaluation_table(found: dict[str, Any]) -> Group:
     """The metrics of a run on some data, as a table for the terminal."""
     table = Table(title=Text(titled(f"{found['run']} on {found['dataset']}", found)), title_justify="left")
-    names = [name for name in HEADINGS if name in found]
-    for heading in ("rows", *(HEADINGS[name] for name in names)):
+    named = headings()
+    names = [name for name in found if name in named]
+    for heading in ("rows", *(named[name] for name in names)):
         table.add_column(heading, justify="right")
     table.add_row(f"{found['rows']:,}", *(number(found[name]) for name in names))
     return Group(table, Text(_scored(found)))

@@ -1,57 +1,107 @@
-"""What every kind of finished run answers when it is made smaller."""
+"""A finished run, opened with its data to be made smaller."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
+from coset import ledger
+from coset.documents import Json
+from coset.errors import InputError
+from coset.files import write_json
 from coset.methods import Method
-from coset.schema import Table
-from coset.tables.fitted import Fitted
+from coset.tables.fitted import Fitted, fit_tables_
+from coset.tables.owner import Tables
+from coset.tasks import Task
+from coset.tasks.base import PARTS, BatchT, DataT, EncodedT, ModelT
+from coset.training.finished import FinishedRun
+from coset.training.run import finish
+from coset.training.seal import RUN
+from coset.training.spec import RunSpec
+from coset.training.trainer import Engine, Evaluation, Trainer
 
 
-class CompressibleRun(ABC):
-    """A finished run, opened with its data.
+class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
+    """A model with the data that it was trained on.
+
+    Args:
+        run: finished.
+        moved: where its data are now, if not where they were.
 
     Attributes:
         tables: of its model, with frequencies.
         other_bytes: what counts as bytes of the model beside its tables.
         dataset: name of the data.
         synthetic: whether they are made up.
-        steps_per_epoch: batches of an epoch of training.
+
+    Raises:
+        InputError: a run without tables, or its data are no longer what they were.
     """
 
-    tables: Sequence[Table]
-    other_bytes: int
-    dataset: str
-    synthetic: bool
-    steps_per_epoch: int
+    def __init__(self, run: FinishedRun[DataT, EncodedT, ModelT, BatchT], moved: str | None = None) -> None:
+        task = run.spec.task
+        data = run.own_data(moved)
+        self._encoded = task.encoded(data, run.spec.seed)
+        self._run, self._model = run, run.model
+        self._spec: RunSpec[DataT, EncodedT, ModelT, BatchT] = (
+            run.spec if moved is None else replace(run.spec, task=task.at(moved))
+        )
+        self.tables = task.tables(self._encoded)
+        if not self.tables:
+            raise InputError(f"{run.trained.folder}: a model of biases alone has no tables to make smaller")
+        self.other_bytes = self.bytes - ledger.inference_bytes(self._collection(run.model).components())
+        facts = task.facts(data, self._encoded)
+        self.dataset, self.synthetic = str(facts["dataset"]), bool(facts["synthetic"])
+        self._engine: str = run.metrics["engine"]
+        self._optimizer_bytes = 0
 
     @property
-    @abstractmethod
     def bytes(self) -> int:
         """Of the model as it is now."""
+        return ledger.inference_bytes(self._spec.task.stored(self._model)[0])
 
-    @abstractmethod
+    def steps(self, epochs: int) -> int:
+        """Of so many epochs of training."""
+        return replace(self._spec, task=self._finetuning(epochs)).steps(self._encoded)
+
     def compress(self, methods: Mapping[str, Method]) -> tuple[Fitted, ...]:
-        """Give the model these tables, by name (`full` for those that are not named), fitted to those that it has.
+        """Give the model these tables, by name (`full` for those that are not named), fitted to those that it has; all
+        else of it is kept.
 
         Raises:
             InputError: a method that does not fit its table, or for a table that is not there.
         """
+        self._spec = replace(self._spec, methods=dict(methods))
+        model = self._spec.build(self._encoded)
+        fitted = fit_tables_(self._collection(model), self._collection(self._model))
+        own = f"{self._spec.task.collection}."
+        kept = {name: value for name, value in self._model.state_dict().items() if not name.startswith(own)}
+        model.load_state_dict({**model.state_dict(), **kept})
+        self._model = model.eval()
+        return fitted
 
-    @abstractmethod
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> Evaluation:
         """Metrics of the model as it is now, on the validation part of its run, named `val_…`."""
+        task = self._spec.task
+        found = task.evaluate(self._model, task.part(self._encoded, "validation"))
+        return {f"val_{name}": value for name, value in found.items()}
 
-    @abstractmethod
-    def finetune(self, epochs: int, engine: Any, on_step: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Train on, with the settings of the run but for the learning rate, and return the metrics of every epoch."""
+    def finetune(self, epochs: int, engine: Engine, on_step: Callable[[int], None]) -> list[Evaluation]:
+        """Train on, with the settings of the run but for the learning rates, and return the metrics of every epoch."""
+        task = self._finetuning(epochs)
+        training, validation = (task.part(self._encoded, name) for name in PARTS)
+        trainer = Trainer(task, self._model, training, validation, self._spec.seed, engine)
+        before = 0
+        for step in trainer.run():
+            on_step(step.number - before)
+            before = step.number
+        self._engine = trainer.engine
+        self._optimizer_bytes = sum(value.nbytes for value in trainer.by.state().values())
+        return list(trainer.history)
 
-    @abstractmethod
-    def save(self, folder: Path, how: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+    def save(self, folder: Path, how: Json, history: Sequence[Evaluation]) -> None:
         """Write the model as it is now as a finished run.
 
         Args:
@@ -59,3 +109,26 @@ class CompressibleRun(ABC):
             how: it was made smaller; kept in `run.json`.
             history: metrics of the fitted model and of every epoch since.
         """
+        about = {**self._run.about, "spec": self._spec.to_json(), "compressed": dict(how)}
+        write_json(folder / RUN, about)
+        self._spec.task.keep(folder, self._encoded)
+        finish(
+            self._spec, folder, about, self._model, self._encoded, engine=self._engine,
+            optimizer_bytes=self._optimizer_bytes, history=history, reported=len(history) - 1,
+        )  # fmt: skip
+
+    def _collection(self, model: ModelT) -> Tables:
+        found = model.get_submodule(self._spec.task.collection)
+        assert isinstance(found, Tables)
+        return found
+
+    def _finetuning(self, epochs: int) -> Task[DataT, EncodedT, ModelT, BatchT]:
+        task = self._spec.task
+        given, share = task.training, task.finetune_share
+        dense = given.dense_learning_rate
+        training = replace(
+            given, epochs=epochs, learning_rate=share * given.learning_rate,
+            dense_learning_rate=None if dense is None else share * dense, schedule="cosine", warmup=0, decay_from=0.0,
+            evaluate_every=None, patience=None,
+        )  # fmt: skip
+        return task.having("training", training)

@@ -34,5 +34,5 @@ class Beginning:
 
 def epochs_of(metrics: Mapping[str, Any]) -> int:
     """Epochs that the model of a run was trained for; one that it ended in the midst of counts as a whole one."""
-    last = metrics["history"][metrics.get("reported", -1)]["epoch"]
+    last = metrics["history"][metrics["reported"]]["epoch"]
     return -int(-float(last) // 1)

@@ -18,14 +18,16 @@ from typing import Any
 from torch import Tensor
 
 from coset import settings
+from coset.documents import Json
 from coset.errors import InputError
 from coset.files import path_of, read_json, write_json
+from coset.tasks import task_class
 from coset.training import checkpoint
 from coset.training.checkpoint import Saved
 from coset.training.folder import first_difference, versions
 
 RUN, MODEL, METRICS, STATE = "run.json", "model.safetensors", "metrics.json", "optimizer.safetensors"
-SCHEMA = 2
+SCHEMA = 3
 _SEAL = "digests"
 _CURE = "restore it, or train again"
 
@@ -35,38 +37,40 @@ class Metrics:
     """What `metrics.json` says of a finished run.
 
     Args:
-        parameters, bytes: of the tables and, of ratings, biases and the mean.
+        parameters, bytes: of what counts as the model: tables and, of ratings, biases and the mean.
+        layers_parameters, layers_bytes: of what does not.
+        optimizer_bytes: of the state of all optimizers.
+        peak_resident_bytes: the most memory that the process had, where the system says it.
         vocabulary_bytes: of what numbers the ids.
         engine: that trained it.
         rows: by part, what it was trained and judged on.
         history: metrics of every evaluation.
         host, versions: what it was trained with.
-        reported: the evaluation that the model is of; the last by default.
+        reported: the evaluation that the model is of.
         stopped_early: before its last epoch.
-        layers_parameters, layers_bytes, optimizer_bytes, peak_resident_bytes: of click models.
         prepared: the folder of the clicks that it was trained on.
     """
 
     parameters: int
     bytes: int
+    layers_parameters: int
+    layers_bytes: int
+    optimizer_bytes: int
+    peak_resident_bytes: int | None
     vocabulary_bytes: int
     engine: str
     rows: Mapping[str, int]
     history: tuple[Mapping[str, float | None], ...]
+    reported: int
+    stopped_early: bool
     host: Mapping[str, Any]
     versions: Mapping[str, str]
-    reported: int | None = None
-    stopped_early: bool | None = None
-    layers_parameters: int | None = None
-    layers_bytes: int | None = None
-    optimizer_bytes: int | None = None
-    peak_resident_bytes: int | None = None
     prepared: str | None = None
 
     def __post_init__(self) -> None:
         if not self.history:
             raise InputError("metrics: history is empty")
-        if self.reported is not None and not 0 <= self.reported < len(self.history):
+        if not 0 <= self.reported < len(self.history):
             raise InputError(f"metrics: reported is {self.reported}, of a history of {len(self.history)}")
         if not {"training", "validation"} <= self.rows.keys():
             raise InputError("metrics: rows needs training and validation")
@@ -82,9 +86,9 @@ class Finished:
         metrics: what `metrics.json` says.
     """
 
-    about: dict[str, Any]
+    about: Json
     model: Saved
-    metrics: dict[str, Any]
+    metrics: Json
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def write_finished(
 
 def unfinished(folder: Path) -> InputError:
     """The error for a run that was begun and is not done, which says how it is gone on with."""
-    about: Any = read_json(folder / RUN)
+    about: Any = read_about(folder)
     command, more = "command", "with the same options and --resume"
     with suppress(KeyError, TypeError):  # where run.json says nothing of it
         command = f"command on {about['spec']['data']['source']}"  # whole, as it is to be typed
@@ -129,6 +133,33 @@ def unfinished(folder: Path) -> InputError:
     return InputError(f"{folder}: this run is not finished; repeat the {command} that began it, {more}")
 
 
+def read_about(folder: Path) -> Json:
+    """What the `run.json` in a folder says, finished or not.
+
+    Raises:
+        InputError: no run there, one that another version of coset wrote, or one of a task that coset does not know.
+    """
+    path = path_of(folder) / RUN
+    if not path.is_file():
+        raise InputError(f"{folder}: no run here (a run has a {RUN})")
+    about = read_json(path)
+    if not isinstance(about, dict):
+        raise InputError(f"{path}: not of a run; {_CURE}")
+    schema = about.get("schema")
+    if not isinstance(schema, int):
+        raise InputError(f"{path}: edited since the run was trained, or of another run (it names no schema); {_CURE}")
+    if schema != SCHEMA:
+        newer = schema > SCHEMA
+        writer = "a newer coset" if newer else "coset 0.1"
+        cure = "update coset" if newer else "train it again, or use coset 0.1 for it"
+        raise InputError(f"{folder}: a run that {writer} wrote (schema {schema}, this coset reads {SCHEMA}); {cure}")
+    try:
+        task_class(about.get("task"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return about
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[Finished]:
     """The finished run in `folder`.
@@ -137,8 +168,7 @@ def opened(folder: Path) -> Iterator[Finished]:
         InputError: no run there, one that is not finished, or a file in it that is damaged, edited, or of another run.
     """
     folder = path_of(folder)
-    if not (folder / RUN).is_file():
-        raise InputError(f"{folder}: no run here (a run has a {RUN})")
+    said = read_about(folder)
     if not (folder / METRICS).is_file():
         raise unfinished(folder)
     metrics, seal = _read_metrics(folder / METRICS)
@@ -148,10 +178,8 @@ def opened(folder: Path) -> Iterator[Finished]:
                 f"{folder / METRICS}: of another model than the {MODEL} beside it, so one of them was edited or comes "
                 f"from another run; {_CURE}"
             )
-        about = saved.header.get("run")
-        if not isinstance(about, dict) or about.get("schema") != SCHEMA:
-            raise InputError(f"{folder}: a run that another version of coset wrote; train it again")
-        if difference := first_difference(read_json(folder / RUN), about):
+        about: Json = saved.header.get("run") or {}
+        if difference := first_difference(said, about):
             raise InputError(
                 f"{folder / RUN}: edited since the run was trained, or of another run ({difference}); {_CURE}"
             )

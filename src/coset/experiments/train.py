@@ -1,0 +1,102 @@
+"""One run: a row of a recipe trained once, or a finished run trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from coset.documents import Json
+from coset.errors import InputError
+from coset.experiments.calibrate import calibration
+from coset.experiments.recipe import Recipe
+from coset.experiments.resolve import resolve
+from coset.files import read_json
+from coset.progress import Progress, Silent, counted
+from coset.tasks import TrainingSettings
+from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.training.finished import FinishedRun
+from coset.training.run import Options, execute
+from coset.training.seal import METRICS, RUN, unfinished
+
+
+def train_row(
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], out: Path, data: DataT, *, options: Options | None = None,
+    progress: Progress | None = None,
+) -> Json:  # fmt: skip
+    """Train the one row of `recipe` (the first, of those in `only`) with its first seed, and return the run's metrics.
+
+    Args:
+        out: the folder of the run.
+        data: what the recipe's task loaded.
+        options: how the run is driven.
+
+    Raises:
+        InputError: a row that does not fit the data, or an `out` that cannot be used.
+    """
+    encoded = recipe.task.encoded(data, recipe.first_seed)
+    row, *others = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0]
+    if others and recipe.only:
+        names = ", ".join(repr(of.name) for of in (row, *others))
+        raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")
+    progress, spec = progress or Silent(), row.spec(recipe.first_seed)
+    if row.task != recipe.task:
+        encoded = row.task.encoded(data, recipe.first_seed)
+    progress.begin(spec.steps(encoded))
+    with counted(progress, row.name, spec.steps(encoded)) as on_step:
+        metrics = execute(spec, out, data, options, encoded=encoded, on_step=on_step)
+    facts = recipe.task.facts(data, encoded)
+    return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
+
+
+def train_on(
+    run: Path, out: Path, training: Json, *, data: str | None = None, options: Options | None = None,
+    progress: Progress | None = None,
+) -> Json:  # fmt: skip
+    """Train a finished run on, as a new run in `out`, and return its metrics; the first one stays as it is.
+
+    Args:
+        run: its folder.
+        training: `epochs`, how many further ones, and what else differs from the training of the run. Its schedule
+            begins anew and is for these epochs alone.
+        data: where the data of the run are now, if they were moved.
+        options: how the run is driven.
+
+    Raises:
+        InputError: no finished run there, other data, or an `out` that cannot be used.
+    """
+    run, out, progress = Path(run), Path(out), progress or Silent()
+    finished = FinishedRun.load(run)
+    own, task = finished.own_data(data), finished.spec.task
+    task = (task if data is None else task.at(data)).changed("training", training)
+    spec = replace(finished.spec, task=task)
+    encoded = task.encoded(own, spec.seed)
+    progress.begin(spec.steps(encoded))
+    with counted(progress, str(run), spec.steps(encoded)) as on_step:
+        metrics = execute(spec, out, own, options, encoded=encoded, after=run, on_step=on_step)
+    facts, beginning = task.facts(own, encoded), read_json(out / RUN)["continued"]
+    return {
+        "name": f"{beginning['run']} continued",
+        "dataset": facts["dataset"],
+        "synthetic": facts["synthetic"],
+        **metrics,
+        "continued": {**beginning, "words": _continued(beginning, task.training)},
+    }
+
+
+def is_a_run(folder: Path) -> InputError:
+    """The error for the folder of a run where data are expected."""
+    if not (folder / METRICS).is_file():
+        return unfinished(folder)
+    return InputError(f"{folder} is a run; train it on by --continue --epochs N, or name the data to train on")
+
+
+def _continued(beginning: Json, training: TrainingSettings) -> str:
+    """What was done with the learning rates, in words."""
+    given = training.learning_rate, training.dense_learning_rate
+    rates = [f"{rate:g}" for rate in given if rate is not None]
+    falls = "stay" if training.schedule == "constant" else f"fall to 0 as {training.schedule} says"
+    state = "is gone on with" if beginning["state"] else "begins anew, as it was not kept or is of another kind"
+    return (
+        f"further epochs: {training.epochs}, after {beginning['epochs']} of {beginning['run']}; the schedule begins "
+        f"anew, so learning rates begin at {' and '.join(rates)} and {falls}; the state of the optimizer {state}"
+    )

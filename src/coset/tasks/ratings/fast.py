@@ -1,0 +1,236 @@
+"""`FastDot`: the kernel engine's own loop for a dot model, which trains many batches in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coset.engine.program import NARROW, Program, fusable
+from coset.errors import InputError
+from coset.kernels import layout
+from coset.methods import TableModule
+from coset.models.dot import DotModel
+from coset.storage import StoredRows
+from coset.tables import check_ids
+from coset.tasks.base import Running
+from coset.tasks.ratings.metrics import Errors
+from coset.tasks.ratings.parts import RatingsPart
+from coset.tasks.settings import Order, TrainingSettings
+
+_SETTLED = 1000
+"""Rows that have missed steps of dense Adam wait no longer than so many batches of an epoch."""
+_KINDS = {
+    "sgd": (layout.SGD, (), 0.0),
+    "adagrad": (layout.ADAGRAD, ("sum",), 1e-10),
+    "adam": (layout.ADAM, ("exp_avg", "exp_avg_sq"), 1e-8),
+    "lazy_adam": (layout.ADAM, ("exp_avg", "exp_avg_sq"), 1e-8),
+}
+_BETAS = 0.9, 0.999
+
+
+def unfit(model: DotModel, settings: TrainingSettings) -> str | None:
+    """What the loop needs and this training lacks; None where it can train it."""
+    for name, module in _tables(model).items():
+        if not fusable(module):
+            return f"tables composed of rows, trained, on the CPU, in float32 or float64, which {name!r} is not"
+    found = {stored.dtype for stored in model.modules() if isinstance(stored, StoredRows)}
+    if len(found := found | ({model.mean.dtype} if model.mean is not None else set())) > 1:
+        return f"numbers of one type, not {' and '.join(sorted(str(dtype)[6:] for dtype in found))}"
+    if not all(p.requires_grad for p in model.parameters()):
+        return "all parameters to be trained"
+    if settings.optimizer not in _KINDS:
+        return f"one of the optimizers {', '.join(_KINDS)}, not {settings.optimizer}"
+    others = settings.dense_optimizer, settings.dense_learning_rate, settings.max_norm
+    return None if others == (None, None, None) else "no max_norm, and no optimizer of its own for what is no table"
+
+
+class FastDot:
+    """Trains a dot model batch by batch inside one compiled loop.
+
+    Between calls the state is that of torch's optimizer of the same name, under its names, so that it can go on where
+    this stops. Dense Adam's rows that miss steps make up for them when they are next read, or when they are settled:
+    at every evaluation, and every 1,000 batches of an epoch. So results are the same bits however calls cut it.
+
+    Args:
+        model: trained in place.
+        settings: how.
+        training: what it learns from.
+    """
+
+    def __init__(self, model: DotModel, settings: TrainingSettings, training: RatingsPart) -> None:
+        self.model, self.settings, self.training = model, settings, training
+        tables = _tables(model)
+        self.program = Program(tables, {name: name for name in tables})
+        self.parameters = [*self.program.parameters, *([] if model.mean is None else [model.mean])]
+        self.kind, self.names, own = _KINDS[settings.optimizer]
+        self.dense = settings.optimizer == "adam"
+        self._eps = own if settings.eps is None else settings.eps
+        slow = {id(p) for module in model.modules() if isinstance(module, TableModule) for p in module.projections()}
+        self._group = [int(id(p) in slow) for p in self.parameters]
+        ordered = sorted(model.parameters(), key=lambda p: id(p) in slow)  # as torch's optimizer numbers them
+        numbers = {id(p): number for number, p in enumerate(ordered)}
+        self._keys = [f"torch.0.{numbers[id(p)]}" for p in self.parameters]
+        self._scales = np.array([[1.0], [settings.projection_rate]])
+        computed = self.program.computed
+        self._state = [{name: torch.zeros(p.shape, dtype=computed) for name in self.names} for p in self.parameters]
+        self._brought = [torch.zeros(len(p) if p.dim() else 1, dtype=torch.int32) for p in self.parameters]
+        self.steps = self._begun = 0  # taken, and taken when all rows were last up to date
+        self._paces: list[float] = []  # of the steps since then
+
+    def run(self, order: Order | None, first: int, paces: Sequence[float], running: Running) -> None:
+        """Train on the batches of an epoch from number `first` on, one for each of `paces`.
+
+        Raises:
+            IndexError: an id out of range; nothing has changed then.
+        """
+        assert isinstance(running, Errors)
+        ratings, size = self.training.ordered(order), self.settings.batch_size
+        done = 0
+        while done < len(paces):
+            at = first + done
+            count = min(len(paces) - done, _SETTLED - at % _SETTLED)
+            part = ratings.take(slice(at * size, (at + count) * size))
+            gaps = self._train(part.users, part.items, part.targets, paces[done : done + count])
+            running.take(gaps.astype(np.float64), size)
+            done += count
+            if (at + count) % _SETTLED == 0:
+                self.settle()
+
+    def _train(self, users: Tensor, items: Tensor, targets: Tensor, paces: Sequence[float]) -> np.ndarray:
+        from coset.kernels.compile import announce
+        from coset.kernels.dot import train_dot
+
+        announce()
+        program, size = self.program, self.settings.batch_size
+        for table, ids in ((self.model.user, users), (self.model.item, items)):
+            check_ids(table, ids)
+        targets = targets.to(program.computed).contiguous()
+        gaps = np.empty(len(targets), program.dtype)
+        self._paces += paces
+        tasks, uses = self._tasks(min(size, len(targets)))
+        last, _ = self._tasks(len(targets) - (len(paces) - 1) * size)
+        train_dot(
+            torch.stack([users.long(), items.long()]).numpy(), targets.numpy(), min(size, len(targets)),
+            self._choices(), self.model.biases is not None, self.dense, self.kind, program.template, program.pieces,
+            program.parts, self._arrays(), program.several, program.most_parts, program.widest_projected, tasks, last,
+            uses, self._states(), self.steps, self._begun, self._numbers(), *self._schedule(), self._mean, gaps,
+        )  # fmt: skip
+        torch.autograd.graph.increment_version(self.parameters)
+        self.steps += len(paces)
+        if not self.dense:
+            self._begun, self._paces = self.steps, []
+        return gaps
+
+    def settle(self) -> None:
+        """Bring all rows to the last step."""
+        if self._begun == self.steps:
+            return
+        from coset.kernels.dot import bring_dot
+
+        bring_dot(self._arrays(), self._states(), self.steps, self._begun, self._numbers(), *self._schedule()[1:],
+                  np.empty(0, self.program.dtype))  # fmt: skip
+        torch.autograd.graph.increment_version(self.parameters)
+        self._begun, self._paces = self.steps, []
+
+    # -- resuming --------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """That of torch's optimizer by its names; how many steps were taken; where rows are behind, how far each is."""
+        found = {f"{key}.{name}": value for key, of in zip(self._keys, self._state, strict=True)
+                 for name, value in of.items()}  # fmt: skip
+        if self.names:
+            found |= {f"{key}.step": torch.tensor(float(self.steps)) for key in self._keys}
+        found["fast.steps"] = torch.tensor([self.steps, self._begun])
+        if self._begun < self.steps:
+            found |= {f"fast.{key}": value for key, value in zip(self._keys, self._brought, strict=True)}
+            found["fast.paces"] = torch.tensor(self._paces, dtype=torch.float64)
+        return found
+
+    @torch.no_grad()
+    def restore(self, names: Iterable[str], tensor_of: Callable[[str], Tensor]) -> None:
+        """Go back to a `state`, or to that of torch's optimizer.
+
+        Raises:
+            InputError: it is of another optimizer, or of other tables.
+        """
+        state = {name: tensor_of(name) for name in names}
+        own = {name: value for name, value in self.state().items() if not name.startswith("fast.")}
+        given = {name for name in state if not name.startswith("fast.")}
+        if own.keys() != given or any(state[name].shape != value.shape for name, value in own.items()):
+            raise InputError("the state to go on from is of another optimizer, or of other tables")
+        for key, of in zip(self._keys, self._state, strict=True):
+            for name, value in of.items():
+                value.copy_(state[f"{key}.{name}"])
+        taken = int(state[f"{self._keys[0]}.step"]) if self.names else 0
+        self.steps, self._begun = map(int, state.get("fast.steps", torch.tensor([taken, taken])))
+        behind = self._begun < self.steps
+        self._paces = state["fast.paces"].tolist() if behind else []
+        for key, brought in zip(self._keys, self._brought, strict=True):
+            brought.copy_(state[f"fast.{key}"] if behind else torch.tensor(self.steps))
+
+    # -- what kernels take -----------------------------------------------------------------------------------
+
+    @property
+    def _mean(self) -> int:
+        return -1 if self.model.mean is None else len(self.parameters) - 1
+
+    def _arrays(self) -> np.ndarray:
+        self.program.addresses()
+        self.program.check()
+        arrays = np.array([[0, *_shape(p), NARROW.get(p.dtype, layout.WIDE)] for p in self.parameters], np.int64)
+        arrays[:, layout.ADDRESS] = [p.data_ptr() for p in self.parameters]
+        return arrays
+
+    def _choices(self) -> np.ndarray:
+        model, settings = self.model, self.settings
+        sigmoid = model.settings.output == "sigmoid"
+        width = model.settings.embedding_dim
+        return np.array([model.low, model.high, model.unit, settings.l2, sigmoid, width], np.float64)
+
+    def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """One task an array: a single thread works through them."""
+        number = len(self.program.features)
+        shape = self.program.frame(tuple(range(number)), (batch,) * number).shape
+        tasks = shape.tasks[shape.tasks[:, layout.REMAINDER] == 0]
+        tasks[:, layout.CHUNKS] = 1
+        return tasks, shape.uses
+
+    def _states(self) -> np.ndarray:
+        """Where the states are."""
+        lines = np.zeros((len(self.parameters), layout.STATE_COLUMNS), np.int64)
+        for number, state in enumerate(self._state):
+            for column, name in zip((layout.STATE, layout.OTHER), self.names, strict=False):
+                lines[number, column] = state[name].data_ptr()
+            lines[number, layout.GROUP] = self._group[number]
+            if self.dense:
+                lines[number, layout.BROUGHT] = self._brought[number].data_ptr()
+        return lines
+
+    def _numbers(self) -> np.ndarray:
+        from coset.kernels.updates import numbers_of
+
+        return numbers_of(self._eps, *_BETAS, float(np.finfo(self.program.dtype).eps))
+
+    def _schedule(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of the steps since all rows were up to date: rates and paces by group and step, roots by step, no decay."""
+        rates = self._scales * [self.settings.learning_rate * pace for pace in self._paces]
+        number = np.arange(self._begun + 1, self._begun + len(self._paces) + 1)
+        return rates, rates / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, np.ones_like(rates)
+
+
+def _tables(model: DotModel) -> dict[str, TableModule]:
+    """The tables that kernels read, in the order in which they want them: vectors of both sides, then biases."""
+    sides = model.user.name, model.item.name
+    return {
+        f"{what}.{side}": collection.tables[side]
+        for what, collection in (("embeddings", model.embeddings), ("biases", model.biases))
+        if collection is not None
+        for side in sides
+    }
+
+
+def _shape(parameter: Tensor) -> tuple[int, int]:
+    return (len(parameter) if parameter.dim() == 2 else 1), (parameter.shape[-1] if parameter.dim() else 1)

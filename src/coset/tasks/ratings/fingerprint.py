@@ -1,0 +1,37 @@
+"""What tells one data set of ratings from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from coset.data.ratings import Ratings
+from coset.documents import Json
+
+
+def fingerprint(ratings: Ratings) -> Json:
+    """What tells one data set from another: its size, a hash of its columns and, where it has attributes, of those."""
+    found = hashlib.sha256()
+    for column in (ratings.users, ratings.items, ratings.ratings):
+        found.update(_bytes(column))
+    whole = {"rows": len(ratings), "sha256": found.hexdigest()}
+    if ratings.times is not None:
+        found = hashlib.sha256(_bytes(ratings.times))
+        whole["times"] = found.hexdigest()
+    if ratings.user_attributes is None and ratings.item_attributes is None:
+        return whole
+    found = hashlib.sha256()
+    for role, attributes in (("user", ratings.user_attributes), ("item", ratings.item_attributes)):
+        columns = [] if attributes is None else [("", attributes.ids), *sorted(attributes.columns.items())]
+        for name, column in columns:
+            found.update(json.dumps([role, name, column.dtype.kind, len(column)]).encode())
+            found.update(_bytes(column))
+    return whole | {"attributes": found.hexdigest()}
+
+
+def _bytes(column: np.ndarray) -> bytes | memoryview:
+    if column.dtype == object:
+        return "\0".join(map(str, column)).encode("utf-8", "surrogatepass")
+    return np.ascontiguousarray(column).data

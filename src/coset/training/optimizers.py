@@ -1,0 +1,212 @@
+"""`Optimizers`: kernels for the tables, an optimizer of torch's for all else, stepped, clipped and saved as one."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import hypot
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coset.engine.program import fusable
+from coset.errors import InputError, UnownedTables, unknown
+from coset.methods import TableModule
+from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
+from coset.optimizers.snapshots import restore, snapshot
+from coset.storage import StoredRows
+from coset.tasks import TrainingSettings
+
+_TABLES: dict[str, Callable[..., TableOptimizer]] = {
+    "row_wise_adagrad": RowWiseAdagrad,
+    "adagrad": Adagrad,
+    "sgd": SGD,
+    "lazy_adam": Adam,
+    "adam": lambda *given, **options: Adam(*given, mode="dense", **options),
+}
+_PLAIN = {"adagrad": "Adagrad", "sgd": "SGD", "adam": "Adam"}
+"""What gives in torch what an optimizer of tables gives."""
+_NEAREST = {**_PLAIN, "row_wise_adagrad": "Adagrad", "lazy_adam": "Adam"}
+"""What trains all else where no other is named."""
+_UNFIT = {"LBFGS": "calls the model several times a step", "SparseAdam": "takes sparse gradients only"}
+
+
+class Optimizers:
+    """What trains a model step by step.
+
+    Tables that are composed of rows go to an optimizer of coset's; those that are not (tensor trains, networks) go with
+    all other parameters to one of torch's, at its learning rate. A model without any of the first kind is fine.
+
+    Args:
+        model: whose parameters they train.
+        settings: which they are.
+        fused: whether kernels train tables; otherwise the optimizer of torch's does that gives the same.
+
+    Raises:
+        InputError: options that the optimizer of torch's does not know, or plain torch has no such optimizer of tables.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainingSettings, fused: bool = True) -> None:
+        self.settings = settings
+        tables = [m for m in model.modules() if isinstance(m, TableModule)]
+        composed = [m for m in tables if fusable(m)]
+        if len({stored.dtype for m in composed for stored in m.modules() if isinstance(stored, StoredRows)}) > 1:
+            composed = []  # kernels compute in one type
+        alone = settings.dense_optimizer is None and settings.dense_learning_rate is None  # one optimizer for all
+        self.tables = _of_tables(model, settings) if composed and fused else None
+        if self.tables is None and (alone or (composed and not fused)) and settings.optimizer not in _PLAIN:
+            raise _of_kernels_alone(settings)
+        rest = self.tables.others(model) if self.tables else list(model.parameters())
+        own = {id(p) for m in composed for p in m.parameters()} if self.tables is None else set()
+        first, second = (rest, []) if alone else _parted(rest, own)
+        slow = {id(p) for m in tables for p in m.projections()}
+        self.others = [of_tables_in_torch(first, slow, settings)] if first else []
+        if second:
+            self.others.append(of_torch(second, settings))
+        self._all = [*([self.tables] if self.tables else []), *self.others]
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._all]
+
+    def step(self, pace: float) -> float | None:
+        """One step at this share of the learning rates.
+
+        Returns:
+            The norm of all gradients before they were clipped; None where they are not to be clipped.
+
+        Raises:
+            FloatingPointError: a gradient is NaN or infinite.
+        """
+        for optimizer, rates in zip(self._all, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * pace * group.get("scale", 1.0)
+        norm = None if self.settings.max_norm is None else self._clip(self.settings.max_norm)
+        for optimizer in self._all:  # tables first: their gradients are checked before anything changes
+            optimizer.step()
+        for optimizer in self._all:
+            optimizer.zero_grad()
+        return norm
+
+    def _clip(self, longest: float) -> float:
+        gradients = [
+            p.grad for o in self.others for group in o.param_groups for p in group["params"] if p.grad is not None
+        ]
+        outside = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        norm = hypot(outside, self.tables.gradient_norm() if self.tables else 0.0)
+        if not norm < float("inf"):
+            raise FloatingPointError(
+                "a gradient is NaN or infinite, so this step was not taken and nothing has changed"
+            )
+        if (factor := longest / (norm + 1e-6)) < 1:
+            if self.tables:
+                self.tables.scale_gradients(factor)
+            for gradient in gradients:
+                gradient.mul_(factor)
+        return norm
+
+    # -- resuming --------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """All that further steps depend on besides the parameters, by name; not copies. Taking it changes nothing."""
+        found = {f"tables.{name}": value for name, value in snapshot(self.tables).items()} if self.tables else {}
+        for place, optimizer in enumerate(self.others):
+            for number, state in optimizer.state_dict()["state"].items():
+                for name, value in state.items():
+                    if value is not None:
+                        found[f"torch.{place}.{number}.{name}"] = torch.as_tensor(value)
+        return found
+
+    def restore(self, names: Iterable[str], tensor_of: Callable[[str], Tensor]) -> None:
+        """Go back to a `state`; `tensor_of` gives its tensors by name.
+
+        Raises:
+            InputError: it is of other optimizers, or of a loop of kernels that stopped where rows were behind.
+        """
+        given = set(names)
+        own = {name.removeprefix("tables.") for name in given if name.startswith("tables.")}
+        if bool(own) != (self.tables is not None) or "fast.paces" in given:
+            raise InputError("the state to go on from is of another optimizer, or of other tables")
+        if self.tables:
+            restore(self.tables, own, lambda name: tensor_of(f"tables.{name}"))
+        for place, optimizer in enumerate(self.others):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name in sorted(given):
+                owner, _, rest = name.partition(".")
+                at, _, rest = rest.partition(".")
+                if owner == "torch" and at == str(place):
+                    number, _, key = rest.partition(".")
+                    state.setdefault(int(number), {})[key] = tensor_of(name).clone()
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _parted(parameters: Iterable[nn.Parameter], own: set[int]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those of composed tables, which plain torch trains, and all others."""
+    given = list(parameters)
+    return [p for p in given if id(p) in own], [p for p in given if id(p) not in own]
+
+
+def _of_kernels_alone(settings: TrainingSettings) -> InputError:
+    names = ", ".join(map(repr, _PLAIN))
+    return InputError(
+        f"optimizer {settings.optimizer!r} is of the fused engine alone, which cannot train this model or was not to; "
+        f"plain torch has {names}"
+    )
+
+
+def _of_tables(model: nn.Module, settings: TrainingSettings) -> TableOptimizer:
+    eps = {} if settings.eps is None or settings.optimizer == "sgd" else {"eps": settings.eps}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnownedTables)  # `others` are trained beside
+        return _TABLES[settings.optimizer](
+            model, settings.learning_rate, projection_scale=settings.projection_rate, **eps
+        )
+
+
+def of_tables_in_torch(
+    parameters: Sequence[nn.Parameter], slow: set[int], settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    """The optimizer of torch's that gives what kernels give, or the nearest there is.
+
+    Args:
+        slow: ids of parameters that are projections.
+    """
+    groups = [
+        {"params": [p for p in parameters if (id(p) in slow) == is_slow], "scale": scale}
+        for is_slow, scale in ((False, 1.0), (True, settings.projection_rate))
+    ]
+    filled = [group for group in groups if group["params"]]
+    options: dict[str, float | bool] = {}
+    if settings.eps is not None and settings.optimizer != "sgd":
+        options["eps"] = settings.eps
+    name = _NEAREST[settings.optimizer]
+    if name == "Adam":
+        options["fused"] = True  # several times as fast as torch's own choice on the CPU
+    made: torch.optim.Optimizer = getattr(torch.optim, name)(filled, lr=settings.learning_rate, **options)
+    return made
+
+
+def of_torch(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer of torch's that `settings` name for all that is no table, with their options.
+
+    Raises:
+        InputError: torch has no such optimizer, or it has no such options.
+    """
+    known: Mapping[str, Any] = {
+        name: of
+        for name, of in vars(torch.optim).items()
+        if isinstance(of, type) and issubclass(of, torch.optim.Optimizer) and of is not torch.optim.Optimizer
+    }
+    wanted = settings.dense_optimizer or _NEAREST[settings.optimizer]
+    name = {name.lower(): name for name in known}.get(wanted.lower())
+    if name is None:
+        raise unknown("optimizer of torch (training: dense_optimizer)", wanted, known)
+    if name in _UNFIT:
+        raise InputError(f"training: dense_optimizer {name} {_UNFIT[name]}; take another")
+    options = dict(settings.dense_options)
+    if "fused" in inspect.signature(known[name]).parameters and not {"fused", "foreach"} & options.keys():
+        options["fused"] = True  # several times as fast as torch's own choice on the CPU
+    try:
+        made: torch.optim.Optimizer = known[name](parameters, lr=settings.dense_rate, **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"training: dense_options of {name}: {error}") from None
+    return made
