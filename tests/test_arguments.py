@@ -14,7 +14,7 @@ from coset.data import Ratings, Vocabulary, encode, load_ratings, ordered_split,
 from coset.data.clicks import Feature, write_synthetic
 from coset.data.splits import last_split, time_split
 from coset.errors import InputError
-from coset.methods import known_methods
+from coset.methods.base import known_methods
 from coset.optimizers import SGD
 from coset.settings import number, whole
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from coset import storage as storage
     from coset import tables as tables
     from coset import testing as testing
+    from coset.errors import InfeasibleBudget, InputError
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
     from coset.planning.compress import compress_
@@ -39,6 +40,8 @@ __all__ = [
     "EmbeddingBag",
     "EmbeddingBagCollection",
     "EmbeddingCollection",
+    "InfeasibleBudget",
+    "InputError",
     "Ledger",
     "Method",
     "Plan",
@@ -102,6 +105,8 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "EmbeddingBag": "tables",
     "EmbeddingBagCollection": "tables",
     "EmbeddingCollection": "tables",
+    "InfeasibleBudget": "errors",
+    "InputError": "errors",
     "Ledger": "ledger",
     "Plan": "planning.plan",
     "Storage": "storage",
