@@ -206,10 +206,10 @@ def calls(ratings: Path) -> list[Call]:
         return coset.Embedding(N, DIM, method).materialize(chunk)
 
     def for_budget(method: Any, max_bytes: Any) -> Any:
-        return methods.known_methods()[method].for_budget(table, max_bytes).bytes(table)
+        return methods.registered()[method].for_budget(table, max_bytes).bytes(table)
 
     def for_collisions(method: Any, collisions: Any) -> Any:
-        return methods.known_methods()[method].for_collisions(table, collisions).bytes(table)
+        return methods.registered()[method].for_collisions(table, collisions).bytes(table)
 
     def plan(tables: Any, budget: Any, **given: Any) -> Any:
         return coset.plan(tables, budget, **given).bytes
@@ -408,7 +408,7 @@ def calls(ratings: Path) -> list[Call]:
         }
         add(optimizer, {name: pools[name] for name in ("lr", *good)}, None, kind=kind, lr=0.1, options={}, **good)
     add(materialize, {"method": chosen, "chunk": NUMBERS}, finite, method=coset.QuotientRemainder(4), chunk=None)
-    for name in sorted(methods.known_methods().keys() - {"attribute_partitions"}):
+    for name in sorted(methods.registered().keys() - {"attribute_partitions"}):
         add(for_budget, {"max_bytes": NUMBERS}, is_bytes, method=name, max_bytes=10**6)
     for name in ("quotient_remainder", "hashing"):
         add(for_collisions, {"collisions": NUMBERS}, is_bytes, method=name, collisions=3)

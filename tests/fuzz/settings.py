@@ -17,7 +17,7 @@ from judge import Fault, call, check_holds, command, digests
 from coset.errors import InputError
 from coset.experiments.changes import changed
 from coset.experiments.recipe import load_recipe, shipped
-from coset.methods import from_json, known_methods
+from coset.methods import from_json, registered
 from coset.planning.plan import Plan
 from coset.schema import Table
 from coset.settings import plain
@@ -89,7 +89,7 @@ class Settings:
         if planned.code:
             raise Fault(f"no plan to begin with: {planned.err}")
         self.plan = json.loads((folder / "plan" / "plan.json").read_text())
-        self.methods = [method.to_json() for kind in known_methods().values() for method in kind.examples(TABLE)]
+        self.methods = [method.to_json() for kind in registered().values() for method in kind.examples(TABLE)]
         self.recipes = [entry.read_text() for entry in shipped().values()]
 
     def try_input(self, draw: Random, scratch: Path) -> str:

@@ -46,6 +46,7 @@ def load_ratings(
     item: str | None = None,
     rating: str | None = None,
     separator: str | None = None,
+    reader: str | None = None,
     user_attributes: Sequence[str] | None = None,
     item_attributes: Sequence[str] | None = None,
     time: str | bool = False,
@@ -61,6 +62,7 @@ def load_ratings(
         item: column of the item ids, likewise (`movieId`, `item_id`, …).
         rating: column of the ratings, likewise.
         separator: between the values of a line: one character or `::`; found by itself.
+        reader: the source that reads the files, one of `coset.data.sources.registered_sources()`; found by itself.
         user_attributes: columns that say something about the user of a row, the same in all of his rows.
         item_attributes: columns that say something about the item of a row, likewise.
         time: column of the times of rows: whole numbers, numbers, or ISO 8601 dates; `True` for a usual name such as
@@ -83,13 +85,14 @@ def load_ratings(
         >>> load_ratings("synthetic-ratings").range
         (1.0, 5.0)
     """
-    for what, value in (("user", user), ("item", item), ("rating", rating), ("separator", separator)):
+    named = {"user": user, "item": item, "rating": rating, "separator": separator, "reader": reader}
+    for what, value in named.items():
         of_kind(what, value, (str, type(None)), "text")
     of_kind("time", time, (str, bool), "the name of a column, or True or False")
     columns = Columns(user, item, rating, _names(user_attributes), _names(item_attributes), time)
     to_learn = truth("to_learn", to_learn)
     if isinstance(data, str) and data in DATASETS:
-        flags = {"user": user, "item": item, "rating": rating, "separator": separator,
+        flags = {**named,
                  "user_attributes": user_attributes, "item_attributes": item_attributes,
                  "time": time if isinstance(time, str) else None}  # fmt: skip
         if given := [name for name, value in flags.items() if value is not None]:
@@ -103,7 +106,7 @@ def load_ratings(
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     if not is_given(path := expanded(data)):
         raise _missing(data)
-    ratings = read_ratings(path, columns, separator)
+    ratings = read_ratings(path, columns, separator, reader=reader)
     if to_learn:
         _check_learnable(ratings)
     return ratings

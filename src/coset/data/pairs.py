@@ -15,7 +15,7 @@ from coset.data.finding import find
 from coset.data.ids import ids_from_plain, plain_numbers, texts_of
 from coset.data.ratings import readable
 from coset.data.rows import check_single, without_empty
-from coset.data.sources import Block, Wanted, blocks_with_keys, source_of
+from coset.data.sources import Block, Wanted, blocks_with_keys
 from coset.errors import InputError
 
 
@@ -74,7 +74,7 @@ def read_pairs(
         wanted = Wanted(_PairColumns(user, item, rating, rated=rated), separator or layout, False if layout else None)
         first, expected = "", 0
         for file in found.files:
-            for block in blocks_with_keys(source_of(file), file, wanted):
+            for block in blocks_with_keys(file, wanted):
                 columns = len(block.columns)
                 if not first:
                     first, expected = file.where, columns

@@ -161,7 +161,11 @@ def _numbers(ratings: Any, where: str) -> np.ndarray:
 
 
 def read_ratings(
-    path: Path, columns: Columns | None = None, separator: str | None = None, name: str | None = None
+    path: Path,
+    columns: Columns | None = None,
+    separator: str | None = None,
+    name: str | None = None,
+    reader: str | None = None,
 ) -> Ratings:
     """The ratings in the files at `path`; see `load_ratings`.
 
@@ -171,6 +175,7 @@ def read_ratings(
         separator: to be used instead of the one that goes with the file. The layout is then not quite GroupLens', and
             the files beside the ratings are left alone.
         name: what the data set is called; by default as its file.
+        reader: the name of the source; by default found by the first bytes of each file.
     """
     from coset.data.finding import find
     from coset.data.rows import read_rows
@@ -180,7 +185,7 @@ def read_ratings(
     with readable(path):
         found = find(path)
         layout = found.layout
-        rows = read_rows(found.files, Wanted(columns, separator or layout, False if layout else None))
+        rows = read_rows(found.files, Wanted(columns, separator or layout, False if layout else None, reader=reader))
         beside = {} if separator else found.beside
         known = {role: said for role, read in beside.items() if (said := read()) is not None}
     for role, ids in (("user", rows.users), ("item", rows.items)):

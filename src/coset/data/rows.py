@@ -11,7 +11,7 @@ import numpy as np
 
 from coset.data.columns import ROLES, Columns, import_polars
 from coset.data.ids import are_decimal, are_marks, are_text, ids_from_plain, plain_numbers, texts_of
-from coset.data.sources import Block, DataFile, Wanted, blocks_with_keys, source_of
+from coset.data.sources import Block, DataFile, Wanted, blocks_with_keys
 from coset.data.times import Times
 from coset.errors import InputError, brief
 
@@ -59,7 +59,7 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
     left_out = 0
     for file in files:
         import_polars(f"{file.where}: reading ratings")
-        for block in blocks_with_keys(source_of(file), file, wanted):
+        for block in blocks_with_keys(file, wanted):
             block, empty = without_empty(block)
             left_out += empty
             for column, series in zip(growing, block.columns, strict=True):

@@ -25,6 +25,7 @@ class DataSettings:
         source: a built-in name or a path.
         user, item, rating: names of the columns of a file; guessed by default.
         separator: between the columns of a text file; guessed by default.
+        reader: the source that reads the files (see `coset.data.sources`); found by their first bytes by default.
         user_attributes, item_attributes: names of the columns of a file that say something about the user or the
             item of a row; none by default.
         time: name of the column of times, for splits that go by them; guessed by default.
@@ -35,6 +36,7 @@ class DataSettings:
     item: str | None = None
     rating: str | None = None
     separator: str | None = None
+    reader: str | None = None
     # `None` rather than empty, so that what was written down before there were attributes still compares equal.
     user_attributes: tuple[str, ...] | None = None
     item_attributes: tuple[str, ...] | None = None
@@ -44,7 +46,8 @@ class DataSettings:
         """The ratings, with their times where these are wanted or their column is named; see `load_ratings`."""
         return load_ratings(
             self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator,
-            user_attributes=self.user_attributes, item_attributes=self.item_attributes, to_learn=to_learn,
+            reader=self.reader, user_attributes=self.user_attributes, item_attributes=self.item_attributes,
+            to_learn=to_learn,
             time=self.time if self.time is not None else timed,
         )  # fmt: skip
 

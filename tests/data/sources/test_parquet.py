@@ -169,7 +169,7 @@ def test_a_panic_of_polars_is_one_sentence(
         raise pl.exceptions.PanicException("called `Option::unwrap()` on a `None` value")
 
     path = write(tmp_path)
-    for name in ("read_parquet", "read_parquet_schema"):
+    for name in ("scan_parquet", "read_parquet_schema"):
         with monkeypatch.context() as changed:
             changed.setattr(pl, name, panic)
             with pytest.raises(InputError, match=r"f\.parquet: not readable as Parquet \(called"):

@@ -31,7 +31,7 @@ def form_of(file: LogFile, *, labelled: bool = True) -> int | None:
     """Whether the first line that says anything is `LIBSVM` or `LIBFFM`, with a label or without; None where it is
     neither."""
     forms = _FORMS if labelled else _WITHOUT_LABELS
-    if file.is_parquet:
+    if not file.is_text:
         return None
     for line in file.first_lines():
         said = line.partition(b"#")[0].strip()
@@ -54,7 +54,7 @@ def is_criteo(file: LogFile) -> bool:
 
 def _header(file: LogFile) -> str:
     """The first line that is not blank; empty where there is none."""
-    if file.is_parquet:
+    if not file.is_text:
         return ""
     found = next((line for line in file.first_lines() if line.strip()), b"")
     return found.decode("utf-8", "replace").rstrip("\r")

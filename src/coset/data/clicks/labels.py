@@ -7,7 +7,6 @@ from coset.data.clicks.forms import form_of
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
 from coset.data.clicks.text import names_in
-from coset.data.columns import import_polars, reading
 from coset.data.shards import Shard
 
 
@@ -17,10 +16,8 @@ def has_label(file: LogFile, schema: ClickSchema) -> bool:
     label = schema.label
     if label in file.keys:
         return True
-    if file.is_parquet:
-        polars = import_polars(f"{file.path}: reading Parquet")
-        with reading(polars, str(file.path), "Parquet"), file.path.open("rb") as opened:
-            return label in polars.read_parquet_schema(opened)
+    if (source := file.source(schema.reader)) is not None:
+        return label in source.columns(file.data)
     if schema.names is None and form_of(file) is not None:
         return True
     names = names_in(file.first_line().decode("utf-8", "replace"), schema.separator)

@@ -68,7 +68,7 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
     from coset.data.clicks.sparse import schema_of_sparse  # which needs kernels
 
     schema = given if given is None or isinstance(given, ClickSchema) else load_schema(given)
-    if schema is None or schema.names is None:
+    if schema is None or (schema.names is None and schema.reader is None):
         form = form_of(files[0])
         if form is not None:
             return schema_of_sparse(schema, form, files)
@@ -77,7 +77,7 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
     if schema is not None:
         return schema
     assert CRITEO_KAGGLE.names is not None
-    if not files[0].is_parquet and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
+    if files[0].is_text and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
         return CRITEO_KAGGLE
     raise InputError(
         f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "

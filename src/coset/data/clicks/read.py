@@ -16,9 +16,9 @@ import numpy as np
 from coset.data.clicks.block import BadRow, Block, Manner
 from coset.data.clicks.columns import file_name
 from coset.data.clicks.forms import form_of
+from coset.data.clicks.frames import frame_blocks
 from coset.data.clicks.journal import Journal, Note
 from coset.data.clicks.numbering import Distinct, Hashed
-from coset.data.clicks.parquet import parquet_blocks
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
 from coset.data.clicks.source import LogFile
@@ -127,8 +127,8 @@ class Reading:
         self, file: LogFile, note: Note, manner: Manner, pool: ThreadPoolExecutor, threads: int
     ) -> Generator[Block, None, None]:
         thread = partial(ahead, depth=_AHEAD)
-        if file.is_parquet:
-            return parquet_blocks(file, self._schema, manner, thread, note.offset)
+        if (source := file.source(self._schema.reader)) is not None:
+            return frame_blocks(file, source, self._schema, manner, thread, note.offset)
         if self._schema.names is None:
             if (form := form_of(file)) is not None:
                 return sparse_blocks(file, self._schema, form, manner, note.offset, note.row)

@@ -41,6 +41,7 @@ class ClickSchema:
         list_separator: between the categories of a list in a text file, one character; that between the columns
             where lists stand between quotes.
         missing: what stands for a missing value besides an empty field, as `NA` or `\\N`.
+        reader: the source that reads the files (see `coset.data.sources`); by default found by their first bytes.
 
     Example:
         >>> ClickSchema("clicked", numeric=("age",), categorical=("user", "item")).columns
@@ -59,6 +60,7 @@ class ClickSchema:
     separator: str = ","
     list_separator: str = "|"
     missing: tuple[str, ...] = ()
+    reader: str | None = None
 
     def __post_init__(self) -> None:
         settings.check(self, "schema")

@@ -9,7 +9,8 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,9 @@ from coset.data.files import Archive, DataFile, data_file, visible
 from coset.data.foreign import HEAD, encoding, foreign
 from coset.data.packed import Readable, packing_of, unpacked
 from coset.data.shards import Shard
+from coset.data.sources import Source
+from coset.data.sources.delimited import Delimited
+from coset.data.sources.registry import claimed
 from coset.errors import InputError
 
 CHUNK = 1 << 22
@@ -52,7 +56,6 @@ class LogFile:
         name: what it is called in the log.
         keys: what its folders say of all its rows: values of columns, as text.
         size: bytes, as it is.
-        is_parquet: whether it is no text.
 
     Raises:
         InputError: there is no such file, it is empty, or packed in a way that is not known, or an archive of more than
@@ -80,10 +83,28 @@ class LogFile:
         self.size = self._status.st_size
         if not self.size:
             raise InputError(f"{path}: the file is empty")
-        self.is_parquet = head.startswith(_PARQUET)
         self._member = _only_member(path) if head.startswith(_ZIP) else None
         self._packed = bool(packing_of(head)) or self._member is not None
         self._begins: bytes | None = None
+
+    @property
+    def data(self) -> DataFile:
+        """The file as sources read it."""
+        return replace(data_file(self.path), keys=self.keys)
+
+    def source(self, chosen: str | None = None) -> Source | None:
+        """The source that gives the columns of the file; None for text, which kernels read.
+
+        Raises:
+            InputError: there is no source of the name that was chosen.
+        """
+        found = claimed(self.data, chosen)
+        return None if found is None or isinstance(found, Delimited) else found
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether kernels read it, unless a source is chosen for it."""
+        return self.source() is None
 
     def fingerprint(self, columns: Sequence[str] | None = None) -> dict[str, Any]:
         """What tells this file from another one, or from itself after a change: its size, its first and last megabyte,

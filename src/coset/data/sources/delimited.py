@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.columns import import_polars, listed, reading
+from coset.data.columns import Named, import_polars, listed, reading
 from coset.data.files import DataFile
 from coset.data.ids import BLANKS
 from coset.data.packed import Stream
-from coset.data.sources.base import Block, Wanted
+from coset.data.sources.base import Block, Source, Wanted, register_source
 from coset.errors import InputError, brief
 
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
@@ -33,14 +33,15 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
 
 
-class Delimited:
+@register_source("text")
+class Delimited(Source):
     """Reads delimited text.
 
     The first line names the columns, but for one of three or four values between `::`, tabs or blanks that are numbers
     from the third on: that is GroupLens' layout of user, item, rating and time.
     """
 
-    name = "text"
+    title = "text"
 
     def sniff(self, file: DataFile) -> bool:
         """Any text may be delimited."""
@@ -49,6 +50,13 @@ class Delimited:
     def named(self, field: str) -> str:
         """The name of a column, as the header writes it."""
         return field.strip()
+
+    def columns(self, file: DataFile) -> list[str]:
+        """The names in the header; those of GroupLens' layout where there is none."""
+        with file.open() as stream:
+            line, said = _begin(stream)
+            _, data = next(_chunks(stream, file.where, line, said))
+            return list(form_of(data, file.where, Wanted(Named(()), said), self.named).names)
 
     def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
         """See `Source.blocks`."""

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coset.data.files import DataFile
-from coset.data.sources.base import Block, Finder, Source, Wanted
+from coset.data.sources.base import Block, Finder, Wanted
+from coset.data.sources.registry import blocks_of
 
 
-def blocks_with_keys(source: Source, file: DataFile, wanted: Wanted) -> Iterator[Block]:
+def blocks_with_keys(file: DataFile, wanted: Wanted) -> Iterator[Block]:
     """The blocks of a file, with the columns that its folders say; one in the file of that name wins, as in logs."""
     if not file.keys:
-        yield from source.blocks(file, wanted)
+        yield from blocks_of(file, wanted)
         return
     import polars
 
     columns = _Keyed(wanted.columns, file.keys)
-    for block in source.blocks(file, replace(wanted, columns=columns)):
+    for block in blocks_of(file, replace(wanted, columns=columns)):
         own, rows = iter(block.columns), len(block.columns[0])
         every = [
             next(own) if value is None else polars.repeat(value, rows, eager=True).alias(name)

@@ -19,7 +19,7 @@ from coset.data.files import DataFile
 from coset.data.foreign import HEAD
 from coset.data.ids import ids_from_text, texts_of
 from coset.data.shards import PACKINGS, Shard, unpacked_name
-from coset.data.sources.base import Wanted
+from coset.data.sources.base import Wanted, register_source
 from coset.data.sources.delimited import Delimited, first_line
 
 _TYPED = re.compile(r"([^:\t]+):(token|token_seq|float|float_seq)")
@@ -27,10 +27,11 @@ ENDING = ".inter"
 """Of the name of a file of interactions; `.user` and `.item` beside it say something of its users and items."""
 
 
+@register_source("recbole")
 class Recbole(Delimited):
     """Reads RecBole's atomic files."""
 
-    name = "a RecBole atomic file"
+    title = "a RecBole atomic file"
 
     def sniff(self, file: DataFile) -> bool:
         """Whether every column of the header has a type."""

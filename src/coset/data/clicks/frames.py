@@ -1,8 +1,9 @@
-"""Blocks out of Parquet files."""
+"""Blocks out of the columns that a source gives, as of Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
-from coset.data.columns import import_polars, reading
+from coset.data.columns import import_polars
 from coset.data.ids import texts_of
+from coset.data.sources import Source, Wanted, blocks_with_keys
 from coset.data.times import fields_of, moments
 from coset.errors import InputError, unknown
 from coset.kernels import parse
@@ -20,41 +22,55 @@ ROWS = 1 << 16
 """Rows that are worked on at once."""
 
 
-def parquet_blocks(
-    file: LogFile, schema: ClickSchema, manner: Manner, ahead: Callable[[Any], Any], offset: int
+def frame_blocks(
+    file: LogFile, source: Source, schema: ClickSchema, manner: Manner, ahead: Callable[[Any], Any], offset: int
 ) -> Generator[Block, None, None]:
     """The blocks of a file from the row on that `offset` rows come before.
 
     Raises:
         InputError: the file is damaged, or a column is missing or of a type that does not suit its use.
     """
-    polars = import_polars(f"{file.path}: reading Parquet")
+    polars = import_polars(f"{file.path}: reading {source.title}")
+    data = file.data
     try:
-        with reading(polars, str(file.path), "Parquet"):
-            types = polars.read_parquet_schema(file.path)
-            rows = polars.scan_parquet(file.path, glob=False).select(polars.len()).collect().item()
+        rows = source.rows(data)
     except OSError as error:
-        raise _unreadable(file, error) from None
-    constants = {name: file.keys[name] for name in schema.columns if name not in types and name in file.keys}
-    for name in schema.columns:
-        if name not in types and name not in constants:
-            raise unknown(f"column (of {file.path})", name, types)
+        raise _unreadable(file, source, error) from None
+    wanted = Wanted(_Exactly(schema.columns), start=offset, rows=ROWS, reader=source.name)
 
     def frames() -> Iterator[tuple[int, Any]]:
-        for start in range(offset, rows, ROWS):
+        start, blocks = offset, blocks_with_keys(data, wanted)
+        while True:
             file.check_unchanged()
-            told = [polars.lit(value or None, dtype=polars.String).alias(name) for name, value in constants.items()]
             try:
-                with reading(polars, str(file.path), "Parquet"):
-                    rest = polars.scan_parquet(file.path, glob=False, hive_partitioning=False).slice(start, ROWS)
-                    frame = rest.with_columns(told).select(schema.columns).collect()
+                block = next(blocks, None)
             except (InputError, OSError) as error:
                 file.check_unchanged()
-                raise (error if isinstance(error, InputError) else _unreadable(file, error)) from None
-            yield start, frame
+                raise (error if isinstance(error, InputError) else _unreadable(file, source, error)) from None
+            if block is None:
+                return
+            whole = polars.DataFrame(dict(zip(schema.columns, block.columns, strict=True)))
+            for at in range(0, whole.height, ROWS):
+                yield start + at, whole.slice(at, ROWS)
+            start += whole.height
 
     for start, frame in ahead(frames()):
-        yield _block(polars, file, schema, manner, frame, start, (start + frame.height) * file.size // rows)
+        share = 1.0 if rows is None else (start + frame.height) / rows
+        yield _block(polars, file, schema, manner, frame, start, int(share * file.size))
+
+
+@dataclass(frozen=True)
+class _Exactly:
+    """Columns by the names of a schema."""
+
+    names: tuple[str, ...]
+
+    def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
+        """Their positions."""
+        for name in self.names:
+            if name not in names:
+                raise unknown(f"column (of {where})", name, names)
+        return tuple(list(names).index(name) for name in self.names)
 
 
 def _block(
@@ -190,8 +206,8 @@ def _keys(
     return keys[0], states[0], texts
 
 
-def _unreadable(file: LogFile, error: BaseException) -> InputError:
-    return InputError(f"{file.path}: not readable as Parquet ({_first_line(error)})")
+def _unreadable(file: LogFile, source: Source, error: BaseException) -> InputError:
+    return InputError(f"{file.path}: not readable as {source.title} ({_first_line(error)})")
 
 
 def _first_line(error: BaseException) -> str:
