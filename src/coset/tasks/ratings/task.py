@@ -179,7 +179,7 @@ class RatingsTask(LaterRatings):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def running(self) -> Errors:
+    def running(self) -> Running:
         """Sums of squared and absolute errors."""
         return Errors()
 
