@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from coset.data.built_in import built_in
 from coset.data.columns import Columns
 from coset.data.ratings import Ratings, read_ratings
 from coset.data.shards import is_given
@@ -32,11 +33,9 @@ def _synthetic(timed: bool = False) -> Ratings:
 
 
 DATASETS: Mapping[str, Callable[[bool], Ratings]] = {
-    "movielens-1m": _movielens("movielens-1m"),
-    "movielens-100k": _movielens("movielens-100k"),
-    "synthetic-ratings": _synthetic,
+    name: _movielens(name) if name.startswith("movielens") else _synthetic for name in built_in("ratings")
 }
-"""The built-in data sets: name → loader, which is told whether times are wanted."""
+"""The built-in data sets of ratings: name → loader, which is told whether times are wanted."""
 
 
 def load_ratings(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coset.data.clicks.logs import BUILT_IN, TWIN, is_log
+from coset.data.built_in import BUILT_IN, built_in
+from coset.data.clicks.logs import is_log
 from coset.data.shards import is_given
 from coset.documents import Json
 from coset.errors import InputError, unknown
@@ -19,8 +20,6 @@ from coset.files import path_of
 from coset.tasks import task_class
 from coset.tasks.registry import OWN
 
-CLICKS = (*BUILT_IN, TWIN)
-"""Built-in data sets of clicks."""
 _LARGEST_PLAN = 1 << 24
 
 
@@ -119,19 +118,17 @@ class RecipeOptions:
             raise InputError(
                 f"{subject} is a click log, whose columns a --schema names; --user and the like are of ratings"
             )
-        if subject not in CLICKS and not is_given(subject):
+        if subject not in built_in("clicks") and not is_given(subject):
             raise InputError(f"{subject}: no such file or folder")
         return {"source": subject, "schema": self.schema}
 
     def _ratings(self, subject: str, named: Json) -> Json:
-        from coset.data import DATASETS
-
         if subject == "-":
             raise InputError("-: no such file; to read a pipe, give /dev/stdin")
-        if subject not in DATASETS and not is_given(subject):
+        if subject not in built_in("ratings") and not is_given(subject):
             if Path(subject).suffix or "/" in subject:
                 raise InputError(f"{subject}: no such file")
-            raise unknown("recipe or data set", subject, [*shipped(), *DATASETS, *CLICKS])
+            raise unknown("recipe or data set", subject, [*shipped(), *BUILT_IN])
         if self.model is not None:
             raise InputError(
                 f"{subject}: --model chooses a model of clicks, and these are ratings (a log needs --schema)"
@@ -197,6 +194,6 @@ def is_clicks(subject: str, columns: Mapping[str, object]) -> bool:
     """Whether this names data of clicks by itself: a built-in set, a folder that `coset prepare` made, or a log whose
     content says so, unless columns of ratings are named."""
     folder = path_of(subject)
-    if subject in CLICKS or (folder / "prepared.json").exists() or (folder / "prepare.json").exists():
+    if subject in built_in("clicks") or (folder / "prepared.json").exists() or (folder / "prepare.json").exists():
         return True
     return not any(columns.values()) and is_log(subject)

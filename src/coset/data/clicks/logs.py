@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from coset.data.built_in import CRITEO, TWIN
 from coset.data.clicks.atomic import schema_of_atomic
 from coset.data.clicks.forms import atomic_types, form_of, tells_itself
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema, load_schema
@@ -20,11 +21,6 @@ _ENDINGS = (
     ".gz", ".zst", ".bz2", ".xz", ".zip",
 )  # fmt: skip
 
-BUILT_IN = ("criteo-kaggle",)
-"""Data sets with a name: looked for in `$COSET_DATA` and in the cache, as `criteo-kaggle/train.txt`."""
-TWIN = "synthetic-clicks"
-"""The name of the synthetic twin of Criteo's logs, which is made as columns, so that there is no log of it."""
-
 
 def log_files(data: str | Path) -> list[Shard]:
     """The files of a log, in the order in which they are read: itself, those of a folder or of a pattern (see
@@ -38,7 +34,7 @@ def log_files(data: str | Path) -> list[Shard]:
         raise InputError(
             f"{TWIN}: is made as columns, so there is nothing to prepare; give its name to train or compare"
         )
-    if str(data) in BUILT_IN and not path.exists():
+    if str(data) == CRITEO and not path.exists():
         folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
         places = [folder / str(data) / f"train.txt{end}" for folder in folders for end in ("", ".gz", ".zst")]
         path = next((place for place in places if place.exists()), path)

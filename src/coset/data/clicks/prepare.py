@@ -24,13 +24,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from coset import settings as fields
+from coset.data.built_in import CRITEO
 from coset.data.clicks.choices import CHOICES, WORK, begun, choices_of
 from coset.data.clicks.columns import ColumnFacts, FileFacts, file_name
 from coset.data.clicks.described import PREPARED, LogFacts
 from coset.data.clicks.finish import Facts, Finisher
 from coset.data.clicks.journal import Grown, Journal
 from coset.data.clicks.labels import with_labels
-from coset.data.clicks.logs import BUILT_IN, log_files, schema_of
+from coset.data.clicks.logs import log_files, schema_of
 from coset.data.clicks.parts import LaterParting, NotedParting, parting
 from coset.data.clicks.read import Reading
 from coset.data.clicks.schema import ClickSchema
@@ -135,7 +136,7 @@ def prepare(
     settings.check_features(schema.features)
     if settings.split == "time" and schema.time is None:
         raise InputError('a split by time needs a column of times: name it in the schema, as time = "…"')
-    name = name or (str(data) if str(data) in BUILT_IN else Path(data).name.partition(".")[0])
+    name = name or (str(data) if str(data) == CRITEO else Path(data).name.partition(".")[0])
     if unlabelled:
         files = [with_labels(file, schema) for file in files]
     of_files = [file.fingerprint(schema.columns) for file in files]

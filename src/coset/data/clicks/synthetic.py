@@ -17,7 +17,7 @@ import numpy as np
 
 from coset import settings
 from coset.data import draws
-from coset.data.clicks.logs import TWIN
+from coset.data.built_in import TWIN
 from coset.data.clicks.store import ClickData, Feature
 from coset.data.clicks.write import ClickWriter
 from coset.errors import InputError

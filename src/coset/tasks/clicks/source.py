@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coset import settings
+from coset.data.built_in import CRITEO, TWIN
 from coset.data.clicks import CRITEO_KAGGLE_CARDINALITIES, ClickData, write_synthetic
 from coset.data.clicks.choices import CHOICES
 from coset.data.clicks.described import PREPARED
-from coset.data.clicks.logs import BUILT_IN, TWIN, log_files
+from coset.data.clicks.logs import log_files
 from coset.data.clicks.prepare import prepare
 from coset.data.clicks.schema import load_schema
 from coset.data.clicks.settings import PrepareSettings
@@ -76,7 +77,7 @@ class ClickSource:
         try:
             files = log_files(self.source)
         except InputError as error:
-            if self.source in BUILT_IN:
+            if self.source == CRITEO:
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
             raise
         # The time of its last change, too: a large log is not read for it, and may have changed in the middle alone.
