@@ -26,7 +26,7 @@ from coset.tasks.ratings import Interactions, RatingsPart, RatingsTask, fingerpr
 from coset.tasks.ratings.later import vocabularies
 from coset.training import checkpoint, run
 from coset.training.finished import FinishedRun
-from coset.training.run import Options
+from coset.training.run import Options, Saving
 from coset.training.spec import RunSpec
 
 
@@ -141,14 +141,53 @@ def test_resuming_after_any_epoch_ends_at_the_same_bits(
     assert sum(told) == 4 * -(-2550 // 128)
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
-def test_other_optimizers_resume_as_well(optimizer: Any, ratings: Ratings, tmp_path: Path) -> None:
-    spec = spec_of(training=replace(spec_of().task.training, optimizer=optimizer))
-    first = execute(spec, tmp_path / "whole", ratings)
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer": "adam"}, {"optimizer": "adagrad", "shuffle": "buffer(50)"}, {"optimizer": "sgd"},
+        {"optimizer": "row_wise_adagrad", "max_norm": 0.5, "warmup": 9}, {"optimizer": "adam", "evaluate_every": 30},
+        {"optimizer": "lazy_adam", "dense_optimizer": "AdamW", "shuffle": "none"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_run_goes_on_in_the_middle_of_an_epoch(training: dict[str, Any], ratings: Ratings, tmp_path: Path) -> None:
+    spec = spec_of(training=replace(spec_of().task.training, batch_size=32, epochs=2, **training))
+    whole = execute(spec, tmp_path / "whole", ratings)
+    told = []
     with pytest.raises(Interrupted):
-        execute(spec, tmp_path / "run", ratings, on_step=interrupt_after(2))
-    assert bare(execute(spec, tmp_path / "run", ratings, resume=True)) == bare(first)
+        execute(spec, tmp_path / "run", ratings, saving=Saving(7, keep=9), on_step=interrupt_after(3))
+    steps = [int(path.stem.partition("-")[2]) for path in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert max(steps) >= 35
+    assert all(step % 7 == 0 or step % 30 == 0 for step in steps)
+    found = execute(spec, tmp_path / "run", ratings, resume=True, saving=Saving(11), on_step=told.append)
+    assert told[0] == max(steps)
+    assert bare(found) == bare(whole)
     assert same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+def test_an_early_end_keeps_the_best_model(ratings: Ratings, tmp_path: Path) -> None:
+    wild = replace(spec_of().task.training, optimizer="adagrad", learning_rate=0.5, l2=0.0, epochs=40, patience=3)
+    found = execute(spec_of(training=wild), tmp_path / "run", ratings)
+    errors = [of["val_mse"] for of in found["history"]]
+    assert found["stopped_early"]
+    assert found["reported"] == errors.index(min(errors)) == len(errors) - 4
+    encoded = spec_of().task.encoded(ratings, 3)
+    kept = evaluated(tmp_path / "run", ratings.select(encoded.split.validation))["mse"]
+    assert kept == pytest.approx(min(errors), rel=1e-12)
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_event_files(ratings: Ratings, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    spec = spec_of(training=replace(spec_of().task.training, batch_size=32, epochs=2))
+    metrics = execute(spec, tmp_path / "run", ratings, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    found = [(event.step, event.value) for event in events.Scalars("validation/mse")]
+    assert found == [(entry["step"], pytest.approx(entry["val_mse"])) for entry in metrics["history"]]
+    assert [event.step for event in events.Scalars("train/loss")] == [50, 80, 100, 150, 160]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole: Path, ratings: Ratings, tmp_path: Path) -> None:

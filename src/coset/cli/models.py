@@ -179,7 +179,7 @@ def predict(
     """
     from coset.experiments.predict import predict_run
     from coset.report.runs import prediction_table
-    from coset.tasks.base import Scored, part_named
+    from coset.tasks.later import Scored, part_named
 
     asked = Scored(source, columns_of(user, item, rating, separator), part_named(part), data)
     show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)

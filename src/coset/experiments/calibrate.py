@@ -19,7 +19,7 @@ from coset.planning.planner import predicted_losses
 from coset.progress import Progress, Silent, counted
 from coset.schema import Table
 from coset.tasks import Task
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.run import Options, execute
 
 SHARES = (0.4, 0.12)

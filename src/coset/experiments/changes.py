@@ -8,7 +8,7 @@ from dataclasses import replace
 from coset.documents import Json, Malformed, parse_toml
 from coset.errors import InputError, brief
 from coset.experiments.recipe import Recipe
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 
 def changed(

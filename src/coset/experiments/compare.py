@@ -19,7 +19,7 @@ from coset.files import claimed, clear, holding, path_of, read_json, write_json
 from coset.methods.full import Full
 from coset.progress import Progress, Silent, counted
 from coset.tasks import measures
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.folder import refuse_others
 from coset.training.run import Options, execute
 from coset.training.seal import METRICS

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from coset.documents import Json
-from coset.tasks.base import Scored, part_named
+from coset.tasks.later import Scored, part_named
 from coset.training.finished import FinishedRun
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from coset import ledger
 from coset.data import Attributes, Ratings, Vocabulary
+from coset.documents import Json
 from coset.methods.full import Full
 from coset.schema import Table
 
@@ -16,7 +16,7 @@ _SKEWED = 20  # times the median: no scale of ratings goes so far
 _OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
 
 
-def inspect(ratings: Ratings, embedding_dim: int) -> dict[str, Any]:
+def inspect(ratings: Ratings, embedding_dim: int) -> Json:
     """Cardinalities, attributes, popularity and the bytes of full tables, as plain JSON values.
 
     The popularity histogram of a feature groups its ids by how often they occur, in powers of two: each group
@@ -80,13 +80,13 @@ def _notes(ratings: Ratings) -> list[str]:
     return notes
 
 
-def together(features: list[dict[str, Any]], optimizers: Sequence[str]) -> dict[str, int]:
+def together(features: list[Json], optimizers: Sequence[str]) -> dict[str, int]:
     """The bytes of all features, of which there may be none."""
     keys = ("table", *(f"table_and_{name}" for name in optimizers))
     return {key: sum(of["bytes"][key] for of in features) for key in keys}
 
 
-def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> dict[str, Any]:
+def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> Json:
     name = vocabulary.name
     n = vocabulary.num_embeddings
     components = Full().components(Table(name, n, embedding_dim))
@@ -102,7 +102,7 @@ def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_di
     }
 
 
-def popularity(frequencies: np.ndarray) -> dict[str, Any]:
+def popularity(frequencies: np.ndarray) -> Json:
     """What `inspect` says of how often ids occur."""
     ordered = np.sort(frequencies)[::-1]
     traffic = np.cumsum(ordered) / ordered.sum()
@@ -116,9 +116,9 @@ def popularity(frequencies: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _histogram(frequencies: np.ndarray) -> list[dict[str, Any]]:
+def _histogram(frequencies: np.ndarray) -> list[Json]:
     total = int(frequencies.sum())
-    groups: list[dict[str, Any]] = []
+    groups: list[Json] = []
     for power in range(int(frequencies.max()).bit_length()):
         inside = frequencies[(frequencies >= 2**power) & (frequencies < 2 ** (power + 1))]
         groups.append({

@@ -18,7 +18,7 @@ from coset.progress import Progress
 from coset.schema import Table
 from coset.sizes import budget_bytes
 from coset.tasks import Task
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 _POINTS = 64
 

@@ -20,7 +20,7 @@ from coset.planning.reasons import saving
 from coset.schema import Table
 from coset.sizes import format_size
 from coset.tasks import Task, TrainingSettings
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 ABOUT = "about"
 """Where `coset plan --json` says, beside the plan, what it is for."""

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from coset.data.columns import import_polars
+from coset.documents import Json
 from coset.errors import InputError
 from coset.files import check_writable, replacing
-from coset.tasks.base import PartOrAll, Scored
+from coset.tasks.later import PartOrAll, Scored
 from coset.training.finished import FinishedRun
 
 
-def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
+def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False) -> Json:
     """Write the predictions of a finished run for the rows of some data to a file, wholly or not at all.
 
     Args:

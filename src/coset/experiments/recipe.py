@@ -16,7 +16,7 @@ from coset.experiments.row import RowSettings
 from coset.files import path_of, read_text
 from coset.methods import method_class, registered
 from coset.tasks import Task, task_class
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 if TYPE_CHECKING:
     from coset.tasks.registry import AnyTask
@@ -192,7 +192,7 @@ def _rows(
 ) -> Iterable[RowSettings]:
     if budgets and collisions:
         raise InputError("budgets and collisions both size a method; give one of them")
-    size: dict[str, Any] = {"collisions": tuple(collisions)} if collisions else {"budgets": tuple(budgets) or ("25%",)}
+    size: Json = {"collisions": tuple(collisions)} if collisions else {"budgets": tuple(budgets) or ("25%",)}
     sized = bool(budgets or collisions)
     if full_below is not None:
         size["full_below"] = full_below

@@ -18,7 +18,7 @@ from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
 from coset.sizes import budget_bytes
 from coset.tasks import Task
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.spec import RunSpec
 
 Group = Literal["full", "narrow", "bias", "compressed"]

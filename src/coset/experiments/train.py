@@ -13,7 +13,7 @@ from coset.experiments.resolve import resolve
 from coset.files import read_json
 from coset.progress import Progress, Silent, counted
 from coset.tasks import TrainingSettings
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.finished import FinishedRun
 from coset.training.run import Options, execute
 from coset.training.seal import METRICS, RUN, unfinished

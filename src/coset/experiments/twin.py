@@ -8,7 +8,7 @@ from pathlib import Path
 from coset.data import DataNotFound
 from coset.experiments.recipe import Recipe
 from coset.progress import Progress
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 TWINS = {"movielens-1m": "synthetic-ratings"}
 """The synthetic twin of a data set."""

@@ -4,21 +4,11 @@
 entry-point group `coset.tasks`.
 """
 
-from coset.tasks.base import (
-    Batch,
-    FastSteps,
-    Metric,
-    Part,
-    PartName,
-    Running,
-    Scored,
-    Scores,
-    Task,
-    Trained,
-    measures,
-    overridden,
-)
+from coset.tasks.base import Task, measures, overridden
+from coset.tasks.later import Scored, Trained
+from coset.tasks.metric import Metric, Scores
 from coset.tasks.registry import metrics, register_task, task_class, tasks
+from coset.tasks.rows import Batch, FastSteps, Part, PartName, Running
 from coset.tasks.settings import Order, TrainingSettings
 
 __all__ = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from coset import settings
 from coset.documents import Json
@@ -16,124 +16,14 @@ from coset.errors import InputError, unknown
 from coset.methods import Method, from_json
 from coset.progress import Progress
 from coset.schema import Component, Table
-from coset.tasks.settings import Order, TrainingSettings
+from coset.tasks.later import Scored, Trained
+from coset.tasks.metric import Metric, Scores
+from coset.tasks.rows import FastSteps, Part, PartName, Running
+from coset.tasks.settings import TrainingSettings
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 if TYPE_CHECKING:
     import polars
-
-DataT = TypeVar("DataT")
-EncodedT = TypeVar("EncodedT")
-ModelT = TypeVar("ModelT", bound=nn.Module)
-BatchT = TypeVar("BatchT", bound="Batch")
-BatchT_co = TypeVar("BatchT_co", bound="Batch", covariant=True)
-
-PartName = Literal["training", "validation"]
-PartOrAll = Literal["validation", "training", "all"]
-PARTS: tuple[PartName, ...] = ("training", "validation")
-Scores = Mapping[str, float | None]
-"""Metrics by name; None for one that these rows do not have, such as the AUC of rows that are all clicks."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Something that a model is judged by.
-
-    Args:
-        name: in the metrics of an evaluation, where `val_` or `train_` stands before it.
-        better: which values are better; None where that cannot be said, as of a calibration, whose best is 1.
-        label: in tables and pictures.
-        long: in sentences; the label by default.
-        article: before the label.
-        shown: whether the table of a comparison has a column of it beside that of the score.
-        spread: whether that column tells how sure its mean is.
-    """
-
-    name: str
-    better: Literal["lower", "higher"] | None = "lower"
-    label: str = ""
-    long: str = ""
-    article: str = "a"
-    shown: bool = False
-    spread: bool = False
-
-    def __post_init__(self) -> None:
-        settings.check(self, "metric")
-        object.__setattr__(self, "label", self.label or self.name)
-        object.__setattr__(self, "long", self.long or self.label)
-
-    def gain(self, value: float, over: float) -> float:
-        """By how much a value is better than another one.
-
-        Example:
-            >>> Metric("auc", better="higher").gain(0.75, over=0.5)
-            0.25
-        """
-        return value - over if self.better == "higher" else over - value
-
-
-class Batch(Protocol):
-    """Some rows, as a model takes them."""
-
-    def __len__(self) -> int: ...
-
-
-class Part(Protocol[BatchT_co]):
-    """The rows of a part of the data."""
-
-    def __len__(self) -> int: ...
-
-    def batches(self, size: int, order: Order | None = None, start: int = 0) -> Iterator[BatchT_co]:
-        """Every row once, in batches of `size`, the last of which may be a smaller one.
-
-        Args:
-            order: of the rows; None for that of the file.
-            start: how many batches to leave out, at no cost: to go on in the middle of an epoch.
-        """
-        ...
-
-
-@dataclass
-class Running:
-    """Sums over the rows that a model learned from since the last evaluation; a checkpoint holds its fields.
-
-    Args:
-        rows: how many.
-        loss: sum over them of what is made small, or of the part of it that the data have.
-    """
-
-    rows: int = 0
-    loss: float = 0.0
-
-    def report(self) -> Scores:
-        """Metrics of these rows, taken while the model learned."""
-        return {"loss": self.loss / self.rows}
-
-
-class FastSteps(Protocol):
-    """Trains many batches in one call, to the same values as one step after the other but for rounding."""
-
-    def run(self, order: Order | None, first: int, paces: Sequence[float], running: Running) -> None:
-        """Take a step for each of `paces`, with the batches of an epoch from number `first` on.
-
-        However the batches of an epoch are shared among calls, the results are the same bits.
-        """
-        ...
-
-    def settle(self) -> None:
-        """Bring all that waits in a model up to date, so that it may be evaluated."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """All that further steps depend on besides the model, by name; not copies."""
-        ...
-
-    def restore(self, names: Iterable[str], tensor_of: Callable[[str], Tensor]) -> None:
-        """Go back to a `state`, whose tensors `tensor_of` gives by name.
-
-        Raises:
-            InputError: it is of another way to train.
-        """
-        ...
 
 
 class ModelChoices(Protocol):
@@ -152,60 +42,6 @@ class DataChoices(Protocol):
     def source(self) -> str:
         """A name, or a place."""
         ...
-
-
-def part_named(name: str | None) -> PartOrAll | None:
-    """The part of that name, or `"all"`; None for None.
-
-    Raises:
-        InputError: there is no such part.
-    """
-    known: tuple[PartOrAll, ...] = (*PARTS, "all")
-    for part in known:
-        if part == name:
-            return part
-    if name is not None:
-        raise unknown("part", str(name), known)
-    return None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Which rows a finished run is to be scored on.
-
-    Args:
-        source: the data; those of the run by default.
-        columns: names of columns, and the separator, that differ from those of the run.
-        part: `"validation"`, the default for the data of the run; `"training"`; or `"all"`, the default for others.
-        data: where the data of the run are now, if they were moved.
-    """
-
-    source: str | None = None
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    part: PartOrAll | None = None
-    data: str | None = None
-
-    def __post_init__(self) -> None:
-        part_named(self.part)  # raises for another
-
-
-@dataclass(frozen=True)
-class Trained(Generic[ModelT]):
-    """A finished run, as its task sees it.
-
-    Args:
-        folder: of the run.
-        model: as it was trained.
-        about: what `run.json` says.
-        header: what the task kept beside the model.
-        metrics: what `metrics.json` says.
-    """
-
-    folder: Path
-    model: ModelT
-    about: Json = field(repr=False)
-    header: Json = field(repr=False)
-    metrics: Json = field(repr=False)
 
 
 class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coset.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from coset.tasks.base import Metric, Task
+    from coset.tasks.base import Task
+    from coset.tasks.metric import Metric
 
     AnyTask = Task[Any, Any, Any, Any]
     """A task of types that only it knows: what is found by a name."""

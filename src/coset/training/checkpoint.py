@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from coset.documents import parse_json
+from coset.documents import Json, parse_json
 from coset.errors import InputError
 from coset.files import path_of, replacing_tensors, sweep
 
@@ -32,7 +31,7 @@ class Damaged(InputError):
     """A file that cannot be what was once written."""
 
 
-def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, object]) -> str:
     """Write `tensors` and `header` (plain JSON values) to `path`, wholly or not at all, and return the digest of all.
 
     Args:
@@ -42,14 +41,14 @@ def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[s
         OSError: the disk is full, or refuses for another reason; a file that was there is there still.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about: dict[str, Any] = {"kind": kind, "version": _VERSION, "header": dict(header)}
+    about: Json = {"kind": kind, "version": _VERSION, "header": dict(header)}
     about["sha256"] = _digest(kept, kept.__getitem__, about)
     with replacing_tensors(path) as aside:
         save_file(kept, aside, metadata={"coset": json.dumps(about, allow_nan=False)})
     return str(about["sha256"])
 
 
-def load(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path, kind: str) -> tuple[dict[str, Tensor], Json]:
     """The tensors and the header that `save` wrote.
 
     Raises:
@@ -64,7 +63,7 @@ class Saved:
     """A file that `save` wrote, found whole: its header, its tensors, to be read one at a time, and their digest."""
 
     path: Path
-    header: dict[str, Any]
+    header: Json
     names: tuple[str, ...]
     tensor: Callable[[str], Tensor]
     digest: str
@@ -96,7 +95,7 @@ def opened(path: Path, kind: str) -> Iterator[Saved]:
         yield Saved(Path(path), about["header"], names, file.get_tensor, digest)
 
 
-def _digest(names: Iterable[str], tensor_of: Callable[[str], Tensor], about: Mapping[str, Any]) -> str:
+def _digest(names: Iterable[str], tensor_of: Callable[[str], Tensor], about: Mapping[str, object]) -> str:
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(names):
         tensor = tensor_of(name)
@@ -117,7 +116,7 @@ class Rotation:
     folder: Path
     keep: int = 2
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, object]) -> Path:
         """Write the checkpoint of a step, then remove those that are too old."""
         path = self.folder / f"checkpoint-{step:012d}.safetensors"
         save(path, "checkpoint", tensors, header)

@@ -15,7 +15,8 @@ from coset.methods import Method
 from coset.tables.fitted import Fitted, fit_tables_
 from coset.tables.owner import Tables
 from coset.tasks import Task
-from coset.tasks.base import PARTS, BatchT, DataT, EncodedT, ModelT
+from coset.tasks.rows import PARTS
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.finished import FinishedRun
 from coset.training.run import finish
 from coset.training.seal import RUN

@@ -14,7 +14,7 @@ from coset.errors import InputError
 from coset.files import path_of
 from coset.schema import EXTRA
 from coset.tasks import Scored, Trained
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training import checkpoint
 from coset.training.seal import opened
 from coset.training.spec import RunSpec

@@ -8,17 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 import coset
+from coset.documents import Json
 from coset.errors import Diverged, InputError, brief
 from coset.files import clear
 
 
-def host() -> dict[str, Any]:
+def host() -> Json:
     """The machine, without its name."""
     return {
         "cpu": _cpu(),
@@ -80,7 +80,7 @@ def nothing_kept_of_divergence(folder: Path, begun: bool) -> Iterator[None]:
         raise
 
 
-def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> None:
+def refuse_others(where_found: Path, there: object, here: Mapping[str, object]) -> None:
     """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
 
     Not compared is where the data lay: their fingerprint says whether they are the same.
@@ -94,7 +94,7 @@ def refuse_others(where_found: Path, there: Any, here: Mapping[str, Any]) -> Non
             )
 
 
-def first_difference(there: Any, here: Any) -> str | None:
+def first_difference(there: object, here: object) -> str | None:
     """Where two JSON values differ first, in words; None where they are equal.
 
     Example:
@@ -105,7 +105,7 @@ def first_difference(there: Any, here: Any) -> str | None:
                  for where, old, new in _differences(there, here)), None)  # fmt: skip
 
 
-def _differences(there: Any, here: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+def _differences(there: object, here: object, where: str = "") -> list[tuple[str, object, object]]:
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         return [
             found

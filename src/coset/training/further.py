@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from coset.documents import Json
 from coset.training.seal import Finished
 
 
@@ -32,7 +31,7 @@ class Beginning:
         return Beginning(Path(folder).resolve().name, finished.model.digest, epochs, state)
 
 
-def epochs_of(metrics: Mapping[str, Any]) -> int:
+def epochs_of(metrics: Json) -> int:
     """Epochs that the model of a run was trained for; one that it ended in the midst of counts as a whole one."""
     last = metrics["history"][metrics["reported"]]["epoch"]
     return -int(-float(last) // 1)

@@ -28,7 +28,8 @@ from coset import ledger
 from coset.documents import Json
 from coset.errors import InputError
 from coset.files import claimed, write_json
-from coset.tasks.base import PARTS, BatchT, DataT, EncodedT, ModelT
+from coset.tasks.rows import PARTS
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training import board, checkpoint
 from coset.training.checkpoint import Rotation
 from coset.training.finished import fill

@@ -96,12 +96,12 @@ class State:
     """What the optimizers of a run have come to, and what else is to be known to go on from it."""
 
     tensors: Mapping[str, Tensor]
-    header: Mapping[str, Any]
+    header: Json
 
 
 def write_finished(
-    folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor], header: Mapping[str, Any],
-    metrics: Mapping[str, Any], files: Sequence[str] = (), state: State | None = None,
+    folder: Path, about: Json, tensors: Mapping[str, Tensor], header: Json,
+    metrics: Json, files: Sequence[str] = (), state: State | None = None,
 ) -> None:  # fmt: skip
     """Write the model and then the metrics of a run, which is finished thereby.
 
@@ -122,7 +122,7 @@ def write_finished(
 
 def unfinished(folder: Path) -> InputError:
     """The error for a run that was begun and is not done, which says how it is gone on with."""
-    about: Any = read_about(folder)
+    about = read_about(folder)
     command, more = "command", "with the same options and --resume"
     with suppress(KeyError, TypeError):  # where run.json says nothing of it
         command = f"command on {about['spec']['data']['source']}"  # whole, as it is to be typed
@@ -211,7 +211,7 @@ def opened_state(folder: Path, finished: Finished) -> Iterator[Saved | None]:
         yield saved
 
 
-def _read_metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_metrics(path: Path) -> tuple[Json, Json]:
     """The metrics in a file, checked, and what their writer noted of digests."""
     found = read_json(path)
     seal = found.pop(_SEAL, None) if isinstance(found, dict) else None
@@ -226,7 +226,7 @@ def _read_metrics(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return found, seal
 
 
-def _digest_of_value(value: Any) -> str:
+def _digest_of_value(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.methods import Method, from_json
 from coset.tasks import Task, task_class
-from coset.tasks.base import BatchT, DataT, EncodedT, ModelT
+from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from coset.documents import Json
 from coset.engine.owners import as_they_lie
 from coset.errors import Diverged, InputError, unknown
 from coset.tasks import FastSteps, Part, Task
-from coset.tasks.base import BatchT, ModelT
+from coset.tasks.types import BatchT, ModelT
 from coset.training.optimizers import Optimizers
 
 Engine = Literal["auto", "fused", "plain"]

@@ -24,10 +24,13 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import path_of
 from coset.models.base import ClickModel
-from coset.tasks.base import PARTS, Scored, Scores, Task, Trained
+from coset.tasks.base import Task
 from coset.tasks.clicks.known import known_rows
 from coset.tasks.clicks.rows import ClickRows
+from coset.tasks.later import Scored, Trained
+from coset.tasks.metric import Scores
 from coset.tasks.own import check_own, place_of
+from coset.tasks.rows import PARTS
 
 if TYPE_CHECKING:
     import polars

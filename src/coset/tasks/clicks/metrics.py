@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.tasks.base import Running
+from coset.tasks.rows import Running
 
 _CHUNK = 1 << 16  # clicks ranked at once
 

@@ -21,13 +21,14 @@ from coset.methods import Method
 from coset.models.base import ClickModel
 from coset.progress import Progress
 from coset.schema import Component, Table
-from coset.tasks.base import PARTS, Metric, Part, PartName, Running
 from coset.tasks.clicks.choice import ModelChoice
 from coset.tasks.clicks.later import LaterClicks, described
 from coset.tasks.clicks.metrics import ClickScores, Losses
 from coset.tasks.clicks.rows import ClickRows
 from coset.tasks.clicks.source import ClickSource
+from coset.tasks.metric import Metric
 from coset.tasks.registry import register_task
+from coset.tasks.rows import PARTS, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
 
 _ROWS = 4096  # evaluated at once, whatever the batch size, so that no digit of a metric depends on it

@@ -15,9 +15,9 @@ from coset.methods import TableModule
 from coset.models.dot import DotModel
 from coset.storage import StoredRows
 from coset.tables import check_ids
-from coset.tasks.base import Running
 from coset.tasks.ratings.metrics import Errors
 from coset.tasks.ratings.parts import RatingsPart
+from coset.tasks.rows import Running
 from coset.tasks.settings import Order, TrainingSettings
 
 _SETTLED = 1000

@@ -22,7 +22,8 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import expanded
 from coset.models.dot import DotModel
-from coset.tasks.base import Scored, Task, Trained
+from coset.tasks.base import Task
+from coset.tasks.later import Scored, Trained
 from coset.tasks.own import check_own, place_of
 from coset.tasks.ratings.fingerprint import fingerprint
 from coset.tasks.ratings.metrics import predicted

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coset.models.dot import DotModel
-from coset.tasks.base import Running
+from coset.tasks.rows import Running
 
 CHUNK = 16384
 """Ratings scored at once; below the size from which torch splits a sum over threads."""

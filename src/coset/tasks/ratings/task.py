@@ -22,13 +22,14 @@ from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings
 from coset.progress import Progress
 from coset.schema import Component, Table
-from coset.tasks.base import FastSteps, Metric, Part, PartName, Running
+from coset.tasks.metric import Metric
 from coset.tasks.ratings.fast import FastDot, unfit
 from coset.tasks.ratings.fingerprint import fingerprint
 from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
 from coset.tasks.registry import register_task
+from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
 
 _TRIAL_ROWS = 1_000_000

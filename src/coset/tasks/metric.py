@@ -1,0 +1,49 @@
+"""What a model is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from coset import settings
+
+Scores = Mapping[str, float | None]
+"""Metrics by name; None for one that these rows do not have, such as the AUC of rows that are all clicks."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that a model is judged by.
+
+    Args:
+        name: in the metrics of an evaluation, where `val_` or `train_` stands before it.
+        better: which values are better; None where that cannot be said, as of a calibration, whose best is 1.
+        label: in tables and pictures.
+        long: in sentences; the label by default.
+        article: before the label.
+        shown: whether the table of a comparison has a column of it beside that of the score.
+        spread: whether that column tells how sure its mean is.
+    """
+
+    name: str
+    better: Literal["lower", "higher"] | None = "lower"
+    label: str = ""
+    long: str = ""
+    article: str = "a"
+    shown: bool = False
+    spread: bool = False
+
+    def __post_init__(self) -> None:
+        settings.check(self, "metric")
+        object.__setattr__(self, "label", self.label or self.name)
+        object.__setattr__(self, "long", self.long or self.label)
+
+    def gain(self, value: float, over: float) -> float:
+        """By how much a value is better than another one.
+
+        Example:
+            >>> Metric("auc", better="higher").gain(0.75, over=0.5)
+            0.25
+        """
+        return value - over if self.better == "higher" else over - value
