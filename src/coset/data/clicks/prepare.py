@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -42,21 +42,12 @@ from coset.data.clicks.ways import BY_HAND, Ways
 from coset.data.clicks.write import write_prepared
 from coset.errors import InputError, brief
 from coset.files import claimed, path_of, read_json, sweep
+from coset.progress import Progress
 
 SKIPPED = "skipped.jsonl"
 """The file of the rows that were left out: one JSON object a line."""
 
 MOST_THREADS = 1024
-
-
-class Steps(Protocol):
-    """Something that shows progress."""
-
-    def begin(self, steps: int) -> None:
-        """There will be so many steps."""
-
-    def advance(self, steps: int, what: str) -> None:
-        """So many more steps of `what` are done."""
 
 
 def prepare(
@@ -71,7 +62,7 @@ def prepare(
     resume: bool = False,
     skip_bad: int = 0,
     threads: int | None = None,
-    progress: Steps | None = None,
+    progress: Progress | None = None,
     unlabelled: bool = False,
     ways: Ways = BY_HAND,
 ) -> dict[str, Any]:
@@ -162,7 +153,7 @@ class _Job:
     settings: PrepareSettings
     like: ClickData | None
     threads: int
-    progress: Steps | None
+    progress: Progress | None
     ways: Ways
 
     def run(self, files: list[LogFile], choices: dict[str, Any], skip_bad: int) -> None:
