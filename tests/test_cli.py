@@ -153,7 +153,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
         (("train", "run", "--continue", "--epochs", 2, "--seed", 4, "--dim", 8), "leave out --dim, --seed"),
         (
             ("train", "run", "--continue", "--epochs", 2, "--set", "model.std=1"),
-            "keeps its data, its split and its model",
+            "keeps the data, the split and the model of a run",
         ),
         (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "--epochs says"),
         (("train", "run", "--continue", "--epochs", 2, "--task", "clicks"), "leave out --task"),

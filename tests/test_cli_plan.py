@@ -61,7 +61,7 @@ def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     assert spec["methods"] == {name: method.to_json() for name, method in plan.methods.items()}
     assert coset("evaluate", "run", csv, "--json").json["rows"] == 450
     refused = coset("train", csv, "--plan", "plan.json", "--dim", plan.embedding_dim + 1, "--out", "other").sentence
-    assert f"is of embedding_dim {plan.embedding_dim}, and --dim says" in refused
+    assert f"has embedding_dim {plan.embedding_dim}, and --dim is" in refused
 
 
 def test_a_folder_for_what_is_written_holds_the_plan_too(coset: Coset, csv: Path) -> None:
@@ -297,7 +297,7 @@ def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -
         (("plan", "small.csv", "--budget", "3XB"), ["XB", "KB"]),
         (("plan", "small.csv", "--budget", "410", "--dim", "4"), ["smallest plan", "bytes", "410"]),
         (("plan", "small.csv", "--budget", "3KB", "--methods", "low_rnk"), ["did you mean 'low_rank'"]),
-        (("plan", "small.csv", "--budget", "3KB", "--methods", "low_rank,"), ["empty place"]),
+        (("plan", "small.csv", "--budget", "3KB", "--methods", "low_rank,"), ["empty entry"]),
         (("plan", "small.csv", "--budget", "3KB", "--optimizer", "row_wise"), ["optimizer", "row_wise_adagrad"]),
         (("plan", "small.csv", "--budget", "3KB", "--dim", "0"), ["embedding_dim"]),
         (("plan", "gone.csv", "--budget", "3KB"), ["gone.csv", "no such file"]),

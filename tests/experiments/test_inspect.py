@@ -159,7 +159,7 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
     Path("run/metrics.json").unlink()
     assert "run: this run is not finished" in coset("inspect", "run").sentence
     for words in (("plan", "run", "--budget", "9%"), ("compare", "run")):
-        assert "run is a run, made of data already; coset inspect run tells" in coset(*words).sentence
+        assert "run is a run, not data; coset inspect run shows" in coset(*words).sentence
 
 
 def test_a_run_on_clicks_says_what_it_is(coset: Any, clicks: ClickData) -> None:

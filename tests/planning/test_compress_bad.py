@@ -82,7 +82,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "padding": (bad(set_padding, padding_idx=2), "padding_idx 2 is not zero"),
     "subclass": (lambda: Model(Mine(20, 4)), "a Mine may compute something of its own"),
     "parametrized": (
-        bad(lambda m: parametrize.register_parametrization(m.inner["bad"], "weight", Halved())), "may compute",
+        bad(lambda m: parametrize.register_parametrization(m.inner["bad"], "weight", Halved())), "from other tensors",
     ),
     "forward": (bad(lambda m: setattr(m.inner["bad"], "forward", lambda ids: ids)), "forward was replaced"),
     "buffer": (bad(lambda m: m.inner["bad"].register_buffer("more", torch.zeros(1))), "may compute"),
@@ -107,7 +107,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "closed over": (bad(lambda m: setattr(m, "look", calling(m.inner["bad"]))), "'look' refers to it"),
     "weight in a list": (bad(lambda m: setattr(m, "all", [m.inner["bad"].weight])), "'all' refers to it"),
     "memory": (bad(lambda m: setattr(m.head.weight, "data", m.inner["bad"].weight.data)), "memory of 'head.weight'"),
-    "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "made of others"),
+    "weight norm": (bad(lambda m: nn.utils.weight_norm(m.inner["bad"])), "is computed from other tensors"),
     "complex": (bad(lambda m: m.inner["bad"].to(torch.complex64)), "has floating-point numbers"),
     "float8": (bad(lambda m: m.inner["bad"].to(torch.float8_e4m3fn)), "of 16, 32 or 64 bits"),
     "nan": (bad(lambda m: m.inner["bad"].weight.data.fill_(float("nan"))), "NaN or infinite"),
@@ -173,7 +173,7 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     "tied, two ways": (lambda: (*tied(a=LowRank(2), b=LowRank(3)), {}), "'a': its weight is tied to that of 'b'"),
     "shared, two ways": (
         lambda: (nn.ModuleList([one := nn.Embedding(9, 4), one]), {"0": LowRank(2), "1": LowRank(3)}, {}),
-        "module '0': two rules are about it",
+        "module '0': two rules match it",
     ),
     "shares for counts": (
         lambda: (Model(), "400B", {"frequencies": {"fine": [1 / 30] * 30, "inner.bad": [1 / 20] * 20}}),
@@ -186,7 +186,7 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     ),
     "plan, less": (
         lambda: (Model(), planned(tables={"fine": {"method": "full"}}), {}),
-        "module 'inner.bad': the plan says nothing of it",
+        "module 'inner.bad': the plan has no method for it",
     ),
     "plan, ids": (
         lambda: (Model(), planned(tables=PLAN["tables"] | {"fine": {"method": "full", "num_embeddings": 7}}), {}),

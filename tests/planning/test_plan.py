@@ -130,7 +130,7 @@ def test_a_shared_array_counts_once() -> None:
     ("tables", "said"),
     [
         ([USER], r"'movie'.*the plan has it and the model does not"),
-        ([USER, MOVIE, Table("year", 5, 8)], r"'year'.*says nothing of it"),
+        ([USER, MOVIE, Table("year", 5, 8)], r"'year'.*the model has it and the plan does not"),
         ([Table("user", 101, 8), MOVIE], r"'user'.*100 ids and the table has 101"),
         ([USER, Table("movie", 50, 16)], r"'movie'.*embedding_dim 8 and the table 16"),
         ([USER, MOVIE, MOVIE], r"'movie'.*several tables"),

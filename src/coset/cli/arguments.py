@@ -64,7 +64,7 @@ def listed(text: str | None) -> list[str]:
         return []
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise InputError(f"a list with commas has an empty place: {text!r}")
+        raise InputError(f"the list {text!r} has an empty entry beside a comma")
     return parts
 
 
@@ -72,7 +72,7 @@ def numbers(text: str | None) -> list[int]:
     """The whole numbers in a list with commas."""
     parts = listed(text)
     if wrong := [part for part in parts if not part.isdecimal()]:
-        raise InputError(f"{wrong[0]!r} is no whole number")
+        raise InputError(f"{wrong[0]!r} is not a whole number")
     return [int(part) for part in parts]
 
 

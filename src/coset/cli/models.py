@@ -111,21 +111,21 @@ def train(
             "--tuning": tuning or None,
         }  # fmt: skip
         if given := [name for name, value in others.items() if value is not None]:
-            raise InputError(f"--continue trains a run on as it is; leave out {', '.join(given)}")
+            raise InputError(f"--continue keeps the data and the model of a run; leave out {', '.join(given)}")
         options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
         _train_on(subject, out, epochs, changes or [], data, options, threads, as_json)
         return
     if data is not None:
-        raise InputError("--data says where the data of a run are that is trained on, with --continue")
+        raise InputError("--data goes with --continue: it says where the data of the run are now")
     if (path_of(subject) / "run.json").is_file():
         raise is_a_run(Path(subject))
     if row is not None and (method is not None or plan is not None):
         maker = "--method" if plan is None else "--plan"
-        raise InputError(f"--row chooses a row that is there and {maker} makes one; give one of them")
+        raise InputError(f"--row chooses a row of the recipe and {maker} makes a new one; give one of them")
     if plan is not None and (method, budget, collisions, full_below) != (None,) * 4:
-        raise InputError("--plan says the method and size of every table; leave out --method and what sizes it")
+        raise InputError("--plan sets the method and size of every table; leave out --method and what sizes it")
     if plan is not None and dim not in (None, planned := read_plan(plan).embedding_dim):
-        raise InputError(f"--plan {plan} is of embedding_dim {planned}, and --dim says {dim}; leave --dim out")
+        raise InputError(f"the plan {plan} has embedding_dim {planned}, and --dim is {dim}; leave --dim out")
     if method is not None and budget is None and collisions is None:
         raise InputError(
             f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"

@@ -95,8 +95,8 @@ def _telling(
     kept = [at for at, parts in enumerate(predicted) if at == 0 or any(_more(parts, first, name) for name in first)]
     if len(kept) == 1:
         raise InputError(
-            "there is nothing to calibrate: by the prediction, full tables keep all that these tables can learn, and "
-            "so does each size that would be measured; plan without calibrating"
+            "there is nothing to calibrate: none of the sizes that would be measured is predicted to lose anything; "
+            "plan without calibrating"
         )
     return [rows[at] for at in kept], [predicted[at] for at in kept]
 

@@ -36,7 +36,7 @@ def changed(
     if tuning:
         if "split" not in recipe.task.sections():
             raise InputError(
-                f"--tuning splits data again, and those of the task {recipe.task.name} have parts of their own"
+                f"--tuning splits the data again, and those of the task {recipe.task.name} are split when prepared"
             )
         recipe = recipe.override("split", {"tuning": 0.05})
     for change in changes:
@@ -56,8 +56,8 @@ def changes_of_training(epochs: int, changes: Sequence[str]) -> Json:
         section, name, value = _change(change)
         if section != "training" or name == "epochs":
             raise InputError(
-                f"--set {brief(change, quoted=False)}: a run that is trained on keeps its data, its split and its "
-                f"model; of its training, all but the epochs may be set, which --epochs says"
+                f"--set {brief(change, quoted=False)}: --continue keeps the data, the split and the model of a run; "
+                f"set fields of its training, and the epochs by --epochs"
             )
         found[name] = value
     return found

@@ -216,7 +216,7 @@ def _check_names(
     slugs = [row.slug for row in rows]
     if double := [row.name for row in rows if slugs.count(row.slug) > 1]:
         raise InputError(
-            f"recipe {recipe.name!r}: {' and '.join(map(repr, double[:2]))} are too much alike for two rows"
+            f"recipe {recipe.name!r}: rows {' and '.join(map(repr, double[:2]))} would have one folder; rename one"
         )
 
 

@@ -72,7 +72,7 @@ class RowSettings:
         sized = self.method, self.methods, self.embedding_dims, self.collisions, self.full_below
         if any(given is not None and given != () and given != {} for given in sized):
             raise InputError(
-                f"{where}: a plan says every method and the dim; leave out method, methods, embedding_dims, collisions "
+                f"{where}: a plan sets every method and the dim; leave out method, methods, embedding_dims, collisions "
                 f"and full_below"
             )
         if isinstance(self.plan, str):

@@ -103,20 +103,20 @@ class RecipeOptions:
     def _known(self, subject: str) -> AnyRecipe:
         if self._sizes or self.schema or any(self.columns.values()):
             raise InputError(
-                f"{subject} is a recipe, which says its own rows and columns; "
-                f"methods, budgets and column names are for DATA"
+                f"{subject} is a recipe, which sets its own rows and columns; "
+                f"methods, budgets and column names go with DATA"
             )
         recipe = load_recipe(subject)
         if self.task not in (None, recipe.task.name):
             raise InputError(f"{subject} is a recipe of the task {recipe.task.name}; leave --task out")
         if self.model is not None and recipe.task.name != "clicks":
-            raise InputError(f"{subject} is a recipe of ratings, and --model chooses a model of clicks")
+            raise InputError(f"{subject} is a recipe for ratings, and --model chooses a click model; leave it out")
         return recipe.override("model", self._of_model) if self._of_model else recipe
 
     def _clicks(self, subject: str, named: Json) -> Json:
         if named:
             raise InputError(
-                f"{subject} is a click log, whose columns a --schema names; --user and the like are of ratings"
+                f"{subject} is a click log: name its columns by --schema; --user, --item and --rating are for ratings"
             )
         if subject not in built_in("clicks") and not is_given(subject):
             raise InputError(f"{subject}: no such file or folder")
@@ -131,7 +131,7 @@ class RecipeOptions:
             raise unknown("recipe or data set", subject, [*shipped(), *BUILT_IN])
         if self.model is not None:
             raise InputError(
-                f"{subject}: --model chooses a model of clicks, and these are ratings (a log needs --schema)"
+                f"{subject} holds ratings, and --model chooses a click model; leave it out (a click log needs --schema)"
             )
         return {"source": subject, **named}
 
@@ -160,7 +160,7 @@ def refuse_results(subject: str) -> None:
     path = path_of(subject)
     if is_run(subject):
         raise InputError(
-            f"{subject} is a run, made of data already; coset inspect {subject} tells of it and what to do"
+            f"{subject} is a run, not data; coset inspect {subject} shows what it is and what can be done with it"
         )
     if (path / "compare.json").is_file():
         raise InputError(

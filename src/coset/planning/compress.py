@@ -175,7 +175,9 @@ def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any])
 def _table(site: Site, frequencies: Any) -> Table:
     """What is stored in the module, of the deviation that its weight has."""
     if "weight" not in site.module._parameters:
-        raise InputError(f"module {site.name!r}: it may compute something of its own, its weight being made of others")
+        raise InputError(
+            f"module {site.name!r}: its weight is computed from other tensors, so a new table could not take its place"
+        )
     weight = site.weight
     if not weight.numel() or weight.dtype not in COMPUTED:
         raise InputError(
@@ -221,7 +223,7 @@ def _check_options(site: Site, method: Method) -> None:
     module: Any = site.module
     where = f"module {site.name!r}"
     if module.sparse:
-        raise InputError(f"{where}: sparse gradients are not offered by coset's tables; set sparse=False first")
+        raise InputError(f"{where}: coset's tables have no sparse gradients; set sparse=False first")
     for option in ("max_norm", "scale_grad_by_freq"):
         if getattr(module, option):
             raise InputError(f"{where}: {option} needs a row for each id, which {method.name!r} has not; use 'full'")

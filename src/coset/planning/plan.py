@@ -106,7 +106,7 @@ class Plan:
             if (value := getattr(self, name)) < least:
                 raise InputError(f"plan: {name} must be at least {least}, not {value}")
         if not self.tables:
-            raise InputError("plan: tables must say something of at least one table")
+            raise InputError("plan: it names no table; it needs at least one")
         if self.optimizer is not None and self.optimizer not in (known := get_args(TableOptimizerName)):
             raise unknown("optimizer of a plan", self.optimizer, known)
 
@@ -191,10 +191,14 @@ class Plan:
         names = [table.name for table in tables]
         for name in self.tables:
             if name not in names:
-                raise InputError(f"table {name!r}: the plan has it and the model does not; it has {', '.join(names)}")
+                raise InputError(
+                    f"table {name!r}: the plan has it and the model does not; the model has {', '.join(names)}"
+                )
         for name in names:
             if name not in self.tables:
-                raise InputError(f"table {name!r}: the plan says nothing of it; it has {', '.join(self.tables)}")
+                raise InputError(
+                    f"table {name!r}: the model has it and the plan does not; the plan has {', '.join(self.tables)}"
+                )
             if names.count(name) > 1:
                 raise InputError(f"table {name!r}: there are several tables of this name")
 

@@ -97,7 +97,9 @@ def _of_plan(
     first = first_of_weights([site for site, _ in tables.values()])
     for name, of in known.items():
         if name not in given and first[of] == of:
-            raise InputError(f"module {of!r}: the plan says nothing of it; plan it too, or leave it as it is (leave=)")
+            raise InputError(
+                f"module {of!r}: the plan has no method for it; plan it too, or leave it as it is (leave=)"
+            )
     if not given:
         return {}
     whole = {name: Choice(0, Full()) if known[name] in small else choice for name, choice in given.items()}
@@ -122,7 +124,7 @@ def _of_rules(
             raise InputError(f"a rule is for the name of a module or a pattern, not for {key!r}")
         if site := named(model, [*sites, *left], key):
             if site.name in exact and exact[site.name] != rule:
-                raise InputError(f"module {site.name!r}: two rules are about it, under two of its names; give one")
+                raise InputError(f"module {site.name!r}: two rules match it, under two of its names; give one")
             exact[site.name] = rule
         elif set(key) & set("*?["):
             patterns[key] = rule
@@ -153,7 +155,8 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
     going = [table for name, table in whole.items() if name not in small]
     if not going and kept > left:
         raise InfeasibleBudget(
-            f"the tables of this model: those that stay full, being small, take {kept} bytes, not {left}", kept
+            f"the small tables of this model stay full and take {kept} bytes, more than the budget leaves them, {left}",
+            kept,
         )
     try:
         found = within(going, left, kept) if going else {}
