@@ -118,7 +118,7 @@ def test_an_id_out_of_range_gives_no_row_a_gradient() -> None:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 def test_exported_lookups_take_any_number_of_ids(strict: bool) -> None:
-    module = embeddings(KINDS)  # those of all methods are exported to ONNX below
+    module = embeddings(KINDS if strict else METHODS)
     exported = torch.export.export(module, (draw(7),), dynamic_shapes=(({0: ANY},),), strict=strict).module()
     for count in (7, 40, 1, 0):
         agree(module, exported, draw(count))
@@ -127,7 +127,7 @@ def test_exported_lookups_take_any_number_of_ids(strict: bool) -> None:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 def test_exported_bags_take_any_number_of_ids_and_bags(strict: bool) -> None:
-    module = bags(KINDS if strict else METHODS)
+    module = bags(KINDS)
     ids, bag = (Dim("ids"), Dim("bags")) if strict else (ANY, ANY)
     given = draw(7), torch.tensor([0, 2, 5])
     exported = torch.export.export(module, given, dynamic_shapes=(({0: ids}, {0: bag}),), strict=strict).module()
@@ -154,7 +154,7 @@ def in_onnxruntime(module: nn.Module, given: Tensor, sizes: dict[int, Any]) -> C
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's exporter, of torch's own trees
 def test_lookups_and_padded_bags_run_in_onnxruntime_for_any_number_of_bags_and_ids() -> None:
-    lookups, padded = embeddings(), bags(KINDS, padding_idx=0)
+    lookups, padded = embeddings(KINDS), bags(KINDS, padding_idx=0)
     both = Side([*lookups.parts, *padded.parts])
     graph = in_onnxruntime(both, draw(3, 4), {0: ANY, 1: ANY})
     for shape in [(5, 6), (1, 1), (40, 3)]:
