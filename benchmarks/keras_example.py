@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
                 done.append(ask(peer, "epoch"))
                 say(f"{PEER}: {done[-1]}")
                 for name, trainer in trainers.items():
-                    say(f"coset, {name}: {trainer.run_epoch()}")
+                    say(f"coset, {name}: {epoch(trainer)}")
     theirs = 1000 * median(epoch["seconds"] for epoch in done)
     rows = [
         row(f"epoch, full, d={DIM}, batch={BATCH}, {name}, {law}", PEER,
@@ -95,7 +95,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
     own = Subject("ml-1m-frontier", "narrow", ratings, options)
     trainer = own.trainer(OWN, OWN_DIM)
     while not trainer.done and not (trainer.history and trainer.history[-1]["val_mse"] <= target):
-        say(f"coset, its own settings: {trainer.run_epoch()}")
+        say(f"coset, its own settings: {epoch(trainer)}")
     reached = trainer.history[-1]["val_mse"]
     if reached > target:
         say(f"coset ends at a val MSE of {reached:.4f}, above the peer's {target:.4f}: no row for the time to reach it")
@@ -153,7 +153,7 @@ class Subject:
             model = spec.build(self.encoded)
             trainer = Trainer(task, model, *map(RatingsPart, parts), self.options.seed, self.options.engine)
             if parts is few:
-                next(step for step in trainer.run() if step.evaluation is not None)
+                epoch(trainer)
         return trainer
 
     def save(self, folder: Path) -> None:
@@ -161,6 +161,11 @@ class Subject:
         parts = (each for of in (self.training, self.validation) for each in (of.users, of.items, of.targets))
         for name, values in zip(PARTS, parts, strict=True):
             np.save(folder / f"{name}.npy", values.numpy())
+
+
+def epoch(trainer: Any) -> Any:
+    """The evaluation at the end of the next epoch, which is trained."""
+    return next(step.evaluation for step in trainer.run() if step.evaluation is not None)
 
 
 def serve(folder: Path, seed: int) -> None:
