@@ -239,6 +239,13 @@ def test_resume_with_another_recipe_does_not_replace_the_results(
     assert (tmp_path / "out" / "results.json").read_bytes() == before
 
 
+def test_a_comparison_of_another_version_is_refused(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text('{"schema": 1, "recipe": {}}')
+    with pytest.raises(InputError, match=r"another version of coset began .schema 1.*compare anew in another --out"):
+        compare(recipe, tmp_path, ratings, resume=True)
+    assert (tmp_path / "compare.json").read_text() == '{"schema": 1, "recipe": {}}'
+
+
 class Interrupted(Exception):
     """Stands for a kill."""
 

@@ -365,7 +365,9 @@ def test_a_finished_run_predicts_as_it_was_trained(whole: Path, ratings: Ratings
     encoded = spec_of().task.encoded(ratings, 3)
     assert vocabularies(whole) == (encoded.user, encoded.item)
     errors = evaluated(whole, ratings.select(encoded.split.validation))
+    before = torch.random.get_rng_state()
     last = FinishedRun.load(whole).metrics["history"][-1]
+    assert torch.equal(torch.random.get_rng_state(), before)
     assert errors["mse"] == pytest.approx(last["val_mse"], rel=1e-12)
     assert errors["mae"] == pytest.approx(last["val_mae"], rel=1e-12)
 

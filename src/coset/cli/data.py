@@ -42,7 +42,7 @@ def inspect(
     """
     from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
-    from coset.experiments.subject import RecipeOptions, is_clicks, is_run, refuse_all_but_data
+    from coset.experiments.subject import RecipeOptions, is_run, refuse_all_but_data, task_of
     from coset.report import inspection
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
@@ -54,7 +54,7 @@ def inspect(
         show(inspect_run(Path(data)), as_json, inspection.run_inspection_table)
         return
     refuse_all_but_data(data)
-    clicks = is_clicks(data, columns)
+    clicks = task_of(data, columns) == "clicks"
     if dim is None:
         dim = RecipeOptions({} if clicks else columns).recipe(data).task.model.embedding_dim
     if not clicks:

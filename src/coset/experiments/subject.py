@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coset.data.built_in import BUILT_IN, built_in
-from coset.data.clicks.logs import is_log
+from coset.data.built_in import BUILT_IN
 from coset.data.shards import is_given
 from coset.documents import Json
 from coset.errors import InputError, unknown
@@ -93,12 +92,14 @@ class RecipeOptions:
         """The task of data, and their `[data]`."""
         refuse_results(subject)
         named = {name: value for name, value in self.columns.items() if value}
-        if self.task is not None and self.task not in OWN:
-            task_class(self.task)  # raises for one that there is not
-            return self.task, {"source": subject, **named, **({"schema": self.schema} if self.schema else {})}
-        if self.task == "clicks" or (self.task is None and (self.schema or is_clicks(subject, self.columns))):
-            return "clicks", self._clicks(subject, named)
-        return "ratings", self._ratings(subject, named)
+        if self.task is None and subject not in BUILT_IN and not is_given(subject) and self.schema is None:
+            if subject == "-":
+                raise InputError("-: no such file; to read a pipe, give /dev/stdin")
+            if Path(subject).suffix or "/" in subject:
+                raise InputError(f"{subject}: no such file")
+            raise unknown("recipe or data set", subject, [*shipped(), *BUILT_IN])
+        task = self.task or task_of(subject, named, self.schema)
+        return task, task_class(task).data_asked_for(subject, named, self.schema, self.model)
 
     def _known(self, subject: str) -> AnyRecipe:
         if self._sizes or self.schema or any(self.columns.values()):
@@ -109,31 +110,11 @@ class RecipeOptions:
         recipe = load_recipe(subject)
         if self.task not in (None, recipe.task.name):
             raise InputError(f"{subject} is a recipe of the task {recipe.task.name}; leave --task out")
-        if self.model is not None and recipe.task.name != "clicks":
-            raise InputError(f"{subject} is a recipe for ratings, and --model chooses a click model; leave it out")
+        if self.model is not None and not hasattr(recipe.task.model, "name"):
+            raise InputError(
+                f"{subject} is a recipe for {recipe.task.name}, and --model chooses a click model; leave it out"
+            )
         return recipe.override("model", self._of_model) if self._of_model else recipe
-
-    def _clicks(self, subject: str, named: Json) -> Json:
-        if named:
-            raise InputError(
-                f"{subject} is a click log: name its columns by --schema; --user, --item and --rating are for ratings"
-            )
-        if subject not in built_in("clicks") and not is_given(subject):
-            raise InputError(f"{subject}: no such file or folder")
-        return {"source": subject, "schema": self.schema}
-
-    def _ratings(self, subject: str, named: Json) -> Json:
-        if subject == "-":
-            raise InputError("-: no such file; to read a pipe, give /dev/stdin")
-        if subject not in built_in("ratings") and not is_given(subject):
-            if Path(subject).suffix or "/" in subject:
-                raise InputError(f"{subject}: no such file")
-            raise unknown("recipe or data set", subject, [*shipped(), *BUILT_IN])
-        if self.model is not None:
-            raise InputError(
-                f"{subject} holds ratings, and --model chooses a click model; leave it out (a click log needs --schema)"
-            )
-        return {"source": subject, **named}
 
     @property
     def _sizes(self) -> bool:
@@ -190,10 +171,11 @@ def refuse_all_but_data(subject: str) -> None:
     refuse_results(subject)
 
 
-def is_clicks(subject: str, columns: Mapping[str, object]) -> bool:
-    """Whether this names data of clicks by itself: a built-in set, a folder that `coset prepare` made, or a log whose
-    content says so, unless columns of ratings are named."""
-    folder = path_of(subject)
-    if subject in built_in("clicks") or (folder / "prepared.json").exists() or (folder / "prepare.json").exists():
-        return True
-    return not any(columns.values()) and is_log(subject)
+def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
+    """The task of data that nobody names it of, by a look at them.
+
+    Args:
+        columns: of a file of rows, that were named.
+        schema: of a log, if one was named.
+    """
+    return next((name for name in OWN if task_class(name).claims(subject, columns, schema)), "ratings")

@@ -128,6 +128,28 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """What makes a model smaller besides its methods, as the end of a sentence; empty where nothing does."""
         return ""
 
+    @classmethod
+    def claims(cls, subject: str, columns: Json, schema: str | None) -> bool:
+        """Whether data of this name or at this place are of this task, where nobody says of which they are.
+
+        Args:
+            columns: that were named, of a file of rows.
+            schema: of a log, if one was named.
+        """
+        return False
+
+    @classmethod
+    def data_asked_for(cls, subject: str, columns: Json, schema: str | None, model: str | None) -> Json:
+        """The `[data]` of data of this name or at this place.
+
+        Args:
+            model: that was named; `[model]` gets it.
+
+        Raises:
+            InputError: there are none, or something was named that does not go with them.
+        """
+        return {"source": subject, **columns, **({} if schema is None else {"schema": schema})}
+
     # -- data --------------------------------------------------------------------------------------------------------
 
     @abstractmethod

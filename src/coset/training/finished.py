@@ -69,7 +69,8 @@ class FinishedRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         folder = path_of(folder)
         with opened(folder) as finished:
             spec = RunSpec.from_json(finished.about["task"], finished.about["spec"])
-            model = spec.task.restored(spec.methods, folder, finished.about, finished.model.header)
+            with torch.random.fork_rng(devices=[]):  # which fresh values are drawn from
+                model = spec.task.restored(spec.methods, folder, finished.about, finished.model.header)
             fill(model, finished.model)
             header = finished.model.header
         return FinishedRun(spec, Trained(folder, model.eval(), finished.about, header, finished.metrics))

@@ -13,10 +13,15 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from coset import settings
+from coset.data.built_in import built_in
 from coset.data.clicks import ClickBatch, ClickData, Feature, write_sample
+from coset.data.clicks.choices import CHOICES
 from coset.data.clicks.described import PREPARED
+from coset.data.clicks.logs import is_log
+from coset.data.shards import is_given
 from coset.documents import Json
 from coset.errors import InputError
+from coset.files import path_of
 from coset.methods import Method
 from coset.models.base import ClickModel
 from coset.progress import Progress
@@ -80,6 +85,28 @@ class ClicksTask(LaterClicks):
     def readers(cls) -> settings.Readers:
         """The settings of a model stand beside its name."""
         return {**super().readers(), ModelChoice: ModelChoice.from_json}
+
+    @classmethod
+    def claims(cls, subject: str, columns: Json, schema: str | None) -> bool:
+        """A built-in set, a folder that `coset prepare` made, or a log whose schema is named or whose content says so,
+        unless columns of ratings are named."""
+        if schema is not None or subject in built_in(cls.name):
+            return True
+        folder = path_of(subject)
+        if (folder / PREPARED).exists() or (folder / CHOICES).exists():
+            return True
+        return not any(columns.values()) and is_log(subject)
+
+    @classmethod
+    def data_asked_for(cls, subject: str, columns: Json, schema: str | None, model: str | None) -> Json:
+        """A log and its schema."""
+        if columns:
+            raise InputError(
+                f"{subject} is a click log: name its columns by --schema; --user, --item and --rating are for ratings"
+            )
+        if subject not in built_in(cls.name) and not is_given(subject):
+            raise InputError(f"{subject}: no such file or folder")
+        return {"source": subject, "schema": schema}
 
     # -- data --------------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from coset import settings
 from coset.data.encoded import Encoded
+from coset.data.loading import DATASETS
 from coset.data.ratings import Ratings
 from coset.data.settings import DataSettings, SplitSettings, VocabularySettings, prepare
+from coset.data.shards import is_given
 from coset.data.vocabulary import Vocabulary
 from coset.documents import Json
 from coset.errors import InputError
+from coset.files import expanded
 from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings
 from coset.progress import Progress
@@ -73,6 +76,22 @@ class RatingsTask(LaterRatings):
     def way_out(self) -> str:
         """Without one bias an id."""
         return "; --set model.biases=false leaves the biases out" if self.model.biases else ""
+
+    @classmethod
+    def data_asked_for(cls, subject: str, columns: Json, schema: str | None, model: str | None) -> Json:
+        """A file of rows and its columns."""
+        if model is not None:
+            raise InputError(
+                f"{subject} holds ratings, and --model chooses a click model; leave it out (a click log needs --schema)"
+            )
+        if schema is not None:
+            raise InputError(
+                f"{subject}: --schema names the columns of a click log; name those of ratings by --user, --item and "
+                f"--rating"
+            )
+        if subject not in DATASETS and not is_given(expanded(subject)):
+            raise InputError(f"{subject}: no such file")
+        return {"source": subject, **columns}
 
     # -- data --------------------------------------------------------------------------------------------------------
 
