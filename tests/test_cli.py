@@ -155,7 +155,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
             ("train", "run", "--continue", "--epochs", 2, "--set", "model.std=1"),
             "keeps the data, the split and the model of a run",
         ),
-        (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "--epochs says"),
+        (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "the epochs by --epochs"),
         (("train", "run", "--continue", "--epochs", 2, "--task", "clicks"), "leave out --task"),
         (("train", csv, "--continue", "--epochs", 2), "no run here"),
         (("train", "run", "--epochs", 2), "run is a run; train it on by --continue --epochs N"),
