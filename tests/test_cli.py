@@ -159,7 +159,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
         (("train", "run", "--continue", "--epochs", 2, "--task", "clicks"), "leave out --task"),
         (("train", csv, "--continue", "--epochs", 2), "no run here"),
         (("train", "run", "--epochs", 2), "run is a run; train it on by --continue --epochs N"),
-        (("train", csv, "--epochs", 2, "--data", "x.csv"), "--data says where the data of a run are"),
+        (("train", csv, "--epochs", 2, "--data", "x.csv"), "--data goes with --continue"),
     ):
         assert said in coset(*wrong, "--out", "c").sentence
     assert not Path("c").exists()
