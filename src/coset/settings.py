@@ -97,6 +97,8 @@ def _test(hint: Any) -> Callable[[Any], bool]:
     if origin is tuple and arguments[1:] == (...,):
         each = _test(arguments[0])
         return lambda value: type(value) is tuple and all(map(each, value))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return lambda value: isinstance(value, hint)
     return lambda _: False
 
 
