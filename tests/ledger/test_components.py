@@ -51,7 +51,7 @@ def test_predicted_is_measured(table: Table, example: Method) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
 @pytest.mark.parametrize(("table", "example"), CASES)
 def test_optimizer_bytes_are_those_of_the_torch_optimizer(
-    table: Table, example: Method, optimizer: ledger.Optimizer
+    table: Table, example: Method, optimizer: ledger.TableOptimizerName
 ) -> None:
     module = Embedding.from_table(table, example)
     stepping = of_tables_in_torch(list(module.parameters()), set(), TrainingSettings(optimizer=optimizer))

@@ -13,7 +13,7 @@ from coset.methods.full import Full
 from coset.schema import Table
 
 _SKEWED = 20  # times the median: no scale of ratings goes so far
-_OPTIMIZERS: tuple[ledger.Optimizer, ...] = ("sgd", "adagrad", "adam")
+_OPTIMIZERS: tuple[ledger.TableOptimizerName, ...] = ("sgd", "adagrad", "adam")
 
 
 def inspect(ratings: Ratings, embedding_dim: int) -> Json:

@@ -20,7 +20,7 @@ class Planning:
 
     Args:
         methods: names of methods; those that the planner takes by itself, by default.
-        embedding_dims: dims of the model; by default all that its kind of recipe allows.
+        embedding_dims: dims of the model; by default all that its task allows.
         optimizer: that the recipe trains with, one of `coset.optimizers`, whose state is within the budget, too.
         calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
         alpha: no choice by losses, but the alpha-power rule by table with this exponent (`coset.planning.alpha`).

@@ -12,8 +12,6 @@ from coset.errors import unknown
 from coset.schema import Component
 from coset.settings import one_of
 
-Optimizer = Literal["sgd", "adagrad", "adam", "lazy_adam"]
-"""What ratings are trained by; more of torch's are known by `TORCH`."""
 TableOptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "adam"]
 """What `coset.optimizers` has."""
 Engine = Literal["plain", "fused"]
