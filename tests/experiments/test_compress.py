@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         ({}, "give a --budget to plan for, or a --plan"),
         ({"budget": "40%", "finetune": -1}, "--finetune, in epochs, must be at least 0"),
         ({"budget": "40%", "engine": "warp"}, "unknown engine 'warp'"),
-        ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the model has it and the plan does not"),
+        ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the model has it"),
         ({"plan": tmp_path / "none.json"}, "no such plan"),
         ({"budget": "1XB"}, "unknown unit 'XB'"),
         ({"budget": "1MB"}, r"full: the run takes 3\.6KB \(3604 bytes\) already, within the budget of 1MB"),
