@@ -164,7 +164,7 @@ def test_methods_that_do_not_fit(method, said: str) -> None:
         ({"budget": -1}, "'?-1'?"),
         ({"embedding_dim": 0}, "embedding_dim must be at least 1"),
         ({"embedding_dim": "wide"}, "embedding_dim must be of type int"),
-        ({"tables": {}}, "at least one table"),
+        ({"tables": {}}, "names no table"),
         ({"tables": [1]}, "tables must be a table"),
         ({"tables": {"user": 3}}, "'user' needs a method"),
         ({"tables": {"user": {"method": "low_rnk"}}}, "'user'.*did you mean 'low_rank'"),
