@@ -148,8 +148,8 @@ def _parted(parameters: Iterable[nn.Parameter], own: set[int]) -> tuple[list[nn.
 def _of_kernels_alone(settings: TrainingSettings) -> InputError:
     names = ", ".join(map(repr, _PLAIN))
     return InputError(
-        f"optimizer {settings.optimizer!r} is of the fused engine alone, which cannot train this model or was not to; "
-        f"plain torch has {names}"
+        f"optimizer {settings.optimizer!r} is of the fused engine alone, and plain torch would train this model; take "
+        f"one of {names}"
     )
 
 
