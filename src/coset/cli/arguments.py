@@ -18,7 +18,7 @@ def columns_of(
     user: str | None, item: str | None, rating: str | None, separator: str | None,
     user_attributes: list[str] | None = None, item_attributes: list[str] | None = None, time: str | None = None,
 ) -> Json:  # fmt: skip
-    """Which columns of a file of ratings are which."""
+    """The columns of a ratings file, by what they hold."""
     return {
         "user": user,
         "item": item,

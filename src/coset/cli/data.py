@@ -34,8 +34,8 @@ def inspect(
     item_attribute: ItemAttributes = None,
     as_json: Json = False,
 ) -> None:
-    """Cardinalities, attributes, popularity, and what full tables would cost, with the state of optimizers; of a
-    finished run, its tables, data and metrics.
+    """Show how many ids data have, how often these occur, and what full tables would cost with the state of optimizers;
+    or the tables, data and metrics of a finished run.
 
     Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`,
     `coset inspect PREPARED --dim 16`, `coset inspect runs/mine`
@@ -112,7 +112,7 @@ def prepare(
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a click log of any size into columns and vocabularies to train on, resumable at any moment.
+    """Turn a click log of any size into columns and vocabularies to train on. A killed preparation goes on by --resume.
 
     Examples: `coset prepare criteo-kaggle data/criteo --split ordered --validation 0.1429`,
     `coset prepare clicks.csv.gz data/mine --schema mine.toml --min-frequency 5`

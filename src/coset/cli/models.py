@@ -88,7 +88,7 @@ def train(
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train one model, resumable at every checkpoint, at the next sample.
+    """Train one model. A killed training goes on by --resume, at the sample after its last checkpoint.
 
     Examples: `coset train runs/mine --continue --epochs 3`,
     `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
@@ -245,7 +245,7 @@ def compare(
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train every row with every seed: a table, results.json, losses.png and frontier.png.
+    """Train every row with every seed, and write a table, results.json, losses.png and frontier.png.
 
     Examples: `coset compare keras-example-corrected`,
     `coset compare my.csv --methods all --budgets 470KB,240KB --seeds 3`,
@@ -307,7 +307,7 @@ def evaluate(
     data: MovedData = None,
     as_json: Json = False,
 ) -> None:
-    """Metrics of a finished run: on the validation part of its own data, or on any data of the same schema.
+    """Score a finished run on the validation part of its own data, or on any data of the same schema.
 
     Examples: `coset evaluate runs/mine`, `coset evaluate runs/mine later.csv`,
     `coset evaluate runs/mine --part training`

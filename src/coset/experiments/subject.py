@@ -24,15 +24,15 @@ _LARGEST_PLAN = 1 << 24
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """What may be said besides the name of a recipe or of data.
+    """What a user gives beside the name of a recipe or of data.
 
     Args:
-        columns: of ratings: names of columns, separator and attributes.
-        schema: of a click log.
+        columns: names of the columns of ratings, their separator and attributes.
+        schema: what the columns of a click log are.
         model: which click model.
         dim: embedding dim of the full model.
-        methods, budgets, collisions, full_below: of data: see `recipe_for`.
-        task: of data; found by a look at them by default.
+        methods, budgets, collisions, full_below: of the rows of a comparison on data, as `recipe_for` takes them.
+        task: what is learned from data; by default, coset looks at them to find it.
     """
 
     columns: Mapping[str, object] = field(default_factory=dict)
@@ -137,7 +137,7 @@ def is_run(subject: str) -> bool:
 
 
 def refuse_results(subject: str) -> None:
-    """Raise an `InputError` for what coset itself writes and is no data: a run, a comparison or a plan."""
+    """Raise an `InputError` for what coset itself writes and is not data: a run, a comparison or a plan."""
     path = path_of(subject)
     if is_run(subject):
         raise InputError(
