@@ -237,7 +237,7 @@ def test_without_an_optimizer_or_a_batch_there_is_no_step() -> None:
     ("options", "sentence"),
     [
         ({"optimizer": "adm"}, "unknown optimizer of engine 'plain' 'adm': did you mean 'adam'"),
-        ({"optimizer": "adam", "engine": "fused"}, "unknown optimizer of engine 'fused' 'adam'"),
+        ({"optimizer": "rmsprop", "engine": "fused"}, "unknown optimizer of engine 'fused' 'rmsprop'"),
         ({"optimizer": "adam", "engine": "fast"}, "engine must be 'plain' or 'fused', not 'fast'"),
         ({"batch_size": 8}, "a training step needs an optimizer"),
         ({"batch_size": 0, "optimizer": "adam"}, "batch_size must be at least 1, not 0"),
