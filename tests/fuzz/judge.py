@@ -128,9 +128,11 @@ def check_holds(given: Any, found: Any, where: str = "it") -> None:
     numbers = [type(of) in (int, float) for of in (given, found)]
     if isinstance(given, str) and isinstance(found, dict) and "method" in found:
         given = {"method": given}  # a method without choices may be written by its name alone
+    if isinstance(given, str) and isinstance(found, dict) and "storage" in found:  # by its name, or by a type
+        given = {"storage": given} if given == found["storage"] else {"dtype": given}
     if isinstance(given, dict) and isinstance(found, dict):
         for name, value in given.items():
-            if value is None:  # as if it were left out
+            if value is None or (name == "storage" and value == "dense"):  # as if it were left out
                 continue
             if name not in found:
                 raise Fault(f"{where}.{name} = {value!r} is left out")
