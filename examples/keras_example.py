@@ -144,12 +144,12 @@ def build(layout: str, data: Data) -> tuple[keras.Model, list[Any]]:
     """A model of two inputs, and what looks up each of them before the model, None where the model itself does."""
     import keras
 
-    from coset.keras import MDEmbedding, QREmbedding, Vocabulary
+    from coset.keras import MDEmbedding, QREmbedding, WordVocabulary
 
     text = keras.backend.backend() == "tensorflow"
     inputs = [keras.Input((), dtype="string" if text else "int32", name=name) for name in ("user_id", "movie_id")]
     if layout == "full":
-        words = [Vocabulary(data.user_words), Vocabulary(data.movie_words)]
+        words = [WordVocabulary(data.user_words), WordVocabulary(data.movie_words)]
         tables = [keras.layers.Embedding(len(each), DIM) for each in words]
         lookups: list[Any] = [
             keras.layers.StringLookup(vocabulary=list(each.words), mask_token=None, num_oov_indices=0) if text else each
