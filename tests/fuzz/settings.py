@@ -159,7 +159,10 @@ class Settings:
             told.pop("task", None)
             if isinstance(told.get("data"), str):
                 told["data"] = {"source": told["data"]}
-            check_holds(told, plain(recipe))
+            found = plain(recipe)
+            # In TOML the sections of a row stand beside its other fields.
+            rows = [{**row, **row.get("sections", {})} for row in found["rows"]]
+            check_holds(told, {**found, "rows": rows})
         return end
 
     def _set(self, draw: Random, scratch: Path) -> str:
