@@ -247,11 +247,18 @@ def widen(pieces, arrays, p, whole, wide, spare):
         wide[:dim] = vector(place_of(arrays, pieces[p, BIAS], 0, dim, spare), 0, dim, wide)
     else:
         wide[:dim] = 0
+    a = pieces[p, PROJECTION]
+    matrix, stored = arrays[a, ADDRESS], arrays[a, STORED]
     for w in range(width):
         factor = whole[w]
-        line = vector(place_of(arrays, pieces[p, PROJECTION], w, dim, spare), 0, dim, wide)
-        for e in range(dim):
-            wide[e] += factor * line[e]
+        if stored:
+            load(matrix, w * dim, dim, stored, spare)
+            for e in range(dim):
+                wide[e] += factor * spare[e]
+        else:
+            line = vector(matrix, w * dim, dim, wide)
+            for e in range(dim):
+                wide[e] += factor * line[e]
 
 
 @compiled

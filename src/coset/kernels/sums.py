@@ -52,7 +52,7 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import place_of
+from coset.kernels.narrow import load, place_of
 from coset.kernels.rows import AHEAD, bag, compose, cut, share
 
 
@@ -81,8 +81,13 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
             width, at = pieces[p, WIDTH], pieces[p, PARTIAL]
             partial[at] += 1  # how many ids met this piece
             at += 1
+            a = pieces[p, PROJECTION]
+            matrix, stored = arrays[a, ADDRESS], arrays[a, STORED]
             for w in range(width):
-                line = vector(place_of(arrays, pieces[p, PROJECTION], w, dim, spare), 0, dim, gradients)
+                line = vector(matrix, w * dim, 0 if stored else dim, gradients)
+                if stored:
+                    load(matrix, w * dim, dim, stored, spare)
+                    line = spare[:dim]
                 sums = partial[at + w * dim : at + (w + 1) * dim]
                 product = gradients.dtype.type(0)
                 amount = factor * whole[w]
