@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,31 @@ def small_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "small.csv"
     path.write_text("userId,movieId,rating\n" + "".join(f"{u},{i},{r:g}\n" for u, i, r in rows))
     return path
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """`installed(registry, *modules)`: as if packages were installed whose entry points name these modules, found here,
+    in the working folder, or among the examples of extending coset."""
+    from coset import registry as module
+
+    entries: list[EntryPoint] = []
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples" / "extending"))
+    monkeypatch.setattr(module, "entry_points", lambda group: [entry for entry in entries if entry.group == group])
+    kept = []
+
+    def install(registry: Any, *modules: str) -> None:
+        kept.append((registry, dict(registry.all())))
+        entries.extend(EntryPoint(name, name, registry.group) for name in modules)
+        registry._is_loaded = False
+
+    yield install
+    for registry, classes in reversed(kept):
+        registry._classes.clear()
+        registry._classes.update(classes)
+        registry._is_loaded = False
+    for entry in entries:
+        sys.modules.pop(entry.module, None)
 
 
 CLICK_FEATURES = {"C1": 200, "C2": 40, "C3": 3}

@@ -14,7 +14,7 @@ from coset.data import Ratings, Vocabulary, encode, load_ratings, ordered_split,
 from coset.data.clicks import Feature, write_synthetic
 from coset.data.splits import last_split, time_split
 from coset.errors import InputError
-from coset.methods.base import known_methods
+from coset.methods import registered
 from coset.optimizers import SGD
 from coset.settings import number, whole
 
@@ -160,7 +160,7 @@ def test_refused(call: Callable[[], Any], said: str) -> None:
 @pytest.mark.parametrize("collisions", [0, -0.0, 2.5, "3", np.float64("nan"), True])
 def test_collisions_are_a_positive_whole_number(name: str, collisions: Any) -> None:
     with pytest.raises(InputError, match="collisions must be"):
-        known_methods()[name].for_collisions(TABLE, collisions)
+        registered()[name].for_collisions(TABLE, collisions)
 
 
 def test_a_step_of_no_ids_takes_what_a_step_takes() -> None:

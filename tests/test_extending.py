@@ -5,74 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coset.data.sources.base import SOURCES
+from coset.storage.base import STORAGES
+
 EXAMPLES = Path(__file__).parents[1] / "examples" / "extending"
-
-
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """`installed(room, name)`: coset finds the example of this name through the entry points of a room, as if a package
-    were installed that has it."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    undo: list[Callable[[], None]] = []
-
-    def install(room: Any, name: str) -> Any:
-        kept = dict(room._registry())
-        entry = EntryPoint(name, name, room.group)
-        monkeypatch.setattr(room.module, "entry_points", lambda group: [entry] if group == room.group else [])
-        room.module._load.cache_clear()
-
-        def forget() -> None:
-            room._registry().clear()
-            room._registry().update(kept)
-            room.module._load.cache_clear()
-            sys.modules.pop(name, None)
-
-        undo.append(forget)
-
-    yield install
-    for forget in undo:
-        forget()
-
-
-class Room:
-    """Where entry points of a group are read, and what is registered there."""
-
-    def __init__(self, module: Any, base: Any, group: str) -> None:
-        self.module, self._base, self.group = module, base, group
-
-    def _registry(self) -> dict[str, Any]:
-        return self._base._registry  # type: ignore[no-any-return]
-
-
-def sources() -> Room:
-    from coset.data.sources import base, registry
-
-    return Room(registry, base, "coset.sources")
-
-
-def storages() -> Room:
-    from coset import storage
-    from coset.storage import base
-
-    return Room(storage, base, "coset.storages")
 
 
 def test_a_storage(installed: Callable[..., Any]) -> None:
     """It keeps its promises, alone and under methods, and trains: the row, and the row in common."""
-    installed(storages(), "centred")
     import torch
 
     from coset import Embedding, LowRank, Table, predict
     from coset.storage import registered_storages, storage
     from coset.testing import STORAGE_CHECKS, check_storage
 
+    installed(STORAGES, "centred")
     chosen = storage("centred")
     under_methods = "components_are_the_stored_tensors", "padding_reads_no_parameter", "state_saves_and_reloads"
     check_storage(registered_storages()["centred"], [*STORAGE_CHECKS, *under_methods])
@@ -101,7 +54,7 @@ def test_a_source_of_ratings(installed: Callable[..., Any], tmp_path: Path) -> N
     path = rated(tmp_path)
     with pytest.raises(InputError, match="JSON, an object a line, which coset does not read"):
         load_ratings(path)
-    installed(sources(), "json_lines")
+    installed(SOURCES, "json_lines")
     found = load_ratings(path, time="at")
     assert (len(found), found.users[0], found.items[1], found.ratings[:3].tolist()) == (24, 0, "i1", [1, 2, 3])
     assert len(load_ratings(path, reader="json_lines")) == 24
@@ -111,7 +64,7 @@ def test_a_source_of_ratings(installed: Callable[..., Any], tmp_path: Path) -> N
 
 def test_a_source_of_clicks(installed: Callable[..., Any], tmp_path: Path) -> None:
     """It gives the same prepared data as the same rows in Parquet, with lists and missing values."""
-    installed(sources(), "json_lines")
+    installed(SOURCES, "json_lines")
     import polars
 
     from coset.data.clicks import ClickData
@@ -136,7 +89,7 @@ def test_a_source_of_clicks(installed: Callable[..., Any], tmp_path: Path) -> No
 
 
 def test_a_source_that_claims_a_file_and_fails_is_named(installed: Callable[..., Any], tmp_path: Path) -> None:
-    installed(sources(), "json_lines")
+    installed(SOURCES, "json_lines")
     from coset.data import load_ratings
     from coset.data.sources import registered_sources
     from coset.errors import InputError
@@ -157,14 +110,6 @@ def test_a_source_that_claims_a_file_and_fails_is_named(installed: Callable[...,
         patch.setattr(kind, "blocks", broken)
         with pytest.raises(InputError, match=r"took this file and failed .ZeroDivisionError: division by zero"):
             load_ratings(rated(tmp_path))
-
-
-def test_two_sources_of_one_name_are_refused(installed: Callable[..., Any]) -> None:
-    from coset.data.sources import Source, register_source
-    from coset.errors import InputError
-
-    with pytest.raises(InputError, match=r"source 'parquet' is registered already, by coset\.data\.sources\.parquet"):
-        register_source("parquet")(type("Mine", (Source,), {}))
 
 
 def test_an_installed_package_is_found(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ ORDER = (
     "documents",
     "files",
     "settings",
+    "registry",
     "progress",
     "schema",
     "sizes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from coset import (
     plan,
     predict,
 )
-from coset import storage as room
 from coset.errors import InputError
 from coset.methods import Method, from_json, registered
 from coset.optimizers import RowWiseAdagrad
@@ -88,11 +86,6 @@ def test_bad_choices_are_one_sentence(given: Any, sentence: str) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_two_storages_of_one_name_are_refused() -> None:
-    with pytest.raises(InputError, match=r"storage 'dense' is registered already, by coset\.storage\.dense"):
-        room.register_storage("dense")(type("Other", (Dense,), {}))
-
-
 def test_budgets_count_what_is_stored() -> None:
     for kind in (LowRank, QuotientRemainder, Blocks):
         wide, narrow = kind.for_budget(TABLE, 1500), kind.for_budget(TABLE, 1500, storage="bfloat16")
@@ -140,12 +133,3 @@ def test_a_state_of_another_storage_is_refused() -> None:
     narrow, wide = Embedding(20, 4, Full(storage=Dense("bfloat16"))), Embedding(20, 4)
     with pytest.raises(InputError, match="another table"):
         wide.load_state_dict(narrow.state_dict())
-
-
-def test_entry_points_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    entry = EntryPoint("mine", "coset.storage.dense:Dense", "coset.storages")
-    monkeypatch.setattr(room, "entry_points", lambda group: told.append(group) or [entry])
-    room._load.cache_clear()
-    assert "dense" in room.registered_storages()
-    assert told == ["coset.storages"]

@@ -16,8 +16,7 @@ from coset.experiments.recipe import AnyRecipe, load_recipe, recipe_for, shipped
 from coset.experiments.resolve import named_row
 from coset.experiments.row import RowSettings
 from coset.files import path_of
-from coset.tasks import task_class
-from coset.tasks.registry import OWN
+from coset.tasks import task_class, tasks
 
 _LARGEST_PLAN = 1 << 24
 
@@ -178,4 +177,4 @@ def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
         columns: of a file of rows, that were named.
         schema: of a log, if one was named.
     """
-    return next((name for name in OWN if task_class(name).claims(subject, columns, schema)), "ratings")
+    return next((name for name, task in tasks().items() if task.claims(subject, columns, schema)), "ratings")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coset.lazy import handing_on
-from coset.methods.base import Method, TableModule, register
-from coset.methods.registry import from_json, method, method_class, registered
+from coset.methods.base import Method, TableModule, from_json, register
+from coset.methods.registry import method, method_class, registered
 from coset.methods.sizing import Sizes
 
 __all__ = ["Method", "Sizes", "TableModule", "from_json", "method", "method_class", "register", "registered"]

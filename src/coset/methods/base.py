@@ -11,10 +11,11 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from coset import settings
-from coset.errors import InputError, Unsuitable, brief, unknown
+from coset.errors import InputError, Unsuitable, brief
 from coset.methods.facts import Facts
 from coset.methods.module import VectorModule
 from coset.methods.sizing import Sizes, largest_within, thinned, vector_bytes
+from coset.registry import Registry
 from coset.schema import Component, LookupBytes, Table
 from coset.storage import DEFAULT, Storage
 from coset.storage import storage as storage_of
@@ -240,7 +241,7 @@ class TableModule(VectorModule):
         return self.method.vector_shape(self.table)
 
 
-_registry: dict[str, type[Method]] = {}
+METHODS: Registry[Method] = Registry("method", "coset.methods")
 _READERS: settings.Readers = {Method: lambda value: from_json(value), Storage: storage_of}
 
 
@@ -248,33 +249,16 @@ def register(name: str, version: int = 1) -> Callable[[type[M]], type[M]]:
     """Class decorator: make a method known by `name`, whose fields have the meaning of `version`."""
 
     def enter(cls: type[M]) -> type[M]:
-        if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
-            raise InputError(f"method {name!r} is registered already, by {_registry[name].__module__}")
-        cls.name, cls.version = name, version
-        _registry[name] = cls
+        METHODS.add(name, cls)
+        cls.version = version
         return cls
 
     return enter
 
 
-def known_methods() -> Mapping[str, type[Method]]:
-    """The methods registered so far, by name."""
-    return _registry
-
-
-def from_json(value: Mapping[str, Any], known: Mapping[str, type[Method]] | None = None) -> Method:
-    """The method that `to_json` wrote; `{"method": "full"}` and the like, written by hand, are fine too."""
-    known = _registry if known is None else known
-    fields = dict(value) if isinstance(value, Mapping) else {}
-    if not isinstance(name := fields.pop("method", None), str):
-        raise InputError(f'a method is written {{"method": "<name>", …}}, not {value!r}')
-    if name not in known:
-        raise unknown("method", name, known)
-    cls = known[name]
-    version = fields.pop("version", cls.version)
-    if version != cls.version or isinstance(version, bool):
-        raise InputError(f"method {name!r} is of version {version!r}; this coset knows version {cls.version}")
-    return make(cls, fields)
+def from_json(value: Mapping[str, Any]) -> Method:
+    """The method that `Method.to_json` wrote; `{"method": "full"}` and the like, written by hand, are fine too."""
+    return METHODS.from_json(value, _READERS)
 
 
 def make(cls: type[M], fields: Mapping[str, Any]) -> M:

@@ -1,24 +1,22 @@
-"""Every method by name: those of this folder, and those of other packages by entry points."""
+"""Methods by name."""
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-from coset.errors import InputError, unknown
-from coset.methods.base import Method, known_methods
-from coset.methods.base import from_json as _from_json
+from coset.errors import InputError
+from coset.methods.base import METHODS, Method, from_json
 
 
 def registered() -> Mapping[str, type[Method]]:
     """Every method by name: coset's own and those of installed packages."""
-    _load()
-    return known_methods()
+    return METHODS.all()
+
+
+def method_class(name: str) -> type[Method]:
+    """The class registered as `name`."""
+    return METHODS.find(name)
 
 
 def method(name: str | Method | Mapping[str, Any], **fields: Any) -> Method:
@@ -40,25 +38,3 @@ def method(name: str | Method | Mapping[str, Any], **fields: Any) -> Method:
             f'a method is a name like "full", a Method, or a mapping {{"method": "<name>", …}}, not {name!r}'
         )
     return from_json({**name, **fields})
-
-
-def method_class(name: str) -> type[Method]:
-    """The class registered as `name`."""
-    known = registered()
-    if name not in known:
-        raise unknown("method", name, known)
-    return known[name]
-
-
-def from_json(value: Mapping[str, Any]) -> Method:
-    """The method that `Method.to_json` wrote."""
-    _load()
-    return _from_json(value)
-
-
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        import_module(f"coset.methods.{module.name}")
-    for entry in entry_points(group="coset.methods"):
-        entry.load()

@@ -6,24 +6,13 @@ packages are found through the entry-point group `coset.storages`.
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, get_args
 
 import torch
 
 from coset.errors import InputError, unknown
-from coset.storage.base import (
-    KernelView,
-    Storage,
-    StoredRows,
-    from_json,
-    known_storages,
-    register_storage,
-)
+from coset.storage.base import STORAGES, KernelView, Storage, StoredRows, register_storage
 from coset.storage.dense import Dense, DType
 
 __all__ = [
@@ -43,8 +32,7 @@ DEFAULT: Storage = Dense()
 
 def registered_storages() -> Mapping[str, type[Storage]]:
     """Every storage by name: coset's own and those of installed packages."""
-    _load()
-    return known_storages()
+    return STORAGES.all()
 
 
 def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
@@ -70,13 +58,4 @@ def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
             f'a storage is a name like "dense", a type of numbers like "bfloat16", a Storage, or a mapping '
             f'{{"storage": "<name>", …}}, not {given!r}'
         )
-    _load()
-    return from_json(given)
-
-
-@cache
-def _load() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    for entry in entry_points(group="coset.storages"):
-        entry.load()
+    return STORAGES.from_json(given)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from coset import settings
-from coset.errors import InputError, unknown
+from coset.registry import Registry
 from coset.schema import Component
 
 S = TypeVar("S", bound="Storage")
@@ -136,36 +136,15 @@ class Storage(ABC):
         }
 
 
-_registry: dict[str, type[Storage]] = {}
+STORAGES: Registry[Storage] = Registry("storage", "coset.storage", group="coset.storages")
 
 
 def register_storage(name: str, version: int = 1) -> Callable[[type[S]], type[S]]:
     """Class decorator: make a storage known by `name`, whose fields have the meaning of `version`."""
 
     def enter(cls: type[S]) -> type[S]:
-        if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
-            raise InputError(f"storage {name!r} is registered already, by {_registry[name].__module__}")
-        cls.name, cls.version = name, version
-        _registry[name] = cls
+        STORAGES.add(name, cls)
+        cls.version = version
         return cls
 
     return enter
-
-
-def known_storages() -> Mapping[str, type[Storage]]:
-    """The storages registered so far, by name."""
-    return _registry
-
-
-def from_json(value: Mapping[str, Any]) -> Storage:
-    """The storage that `to_json` wrote; `{"storage": "dense"}` and the like, written by hand, are fine too."""
-    fields = dict(value) if isinstance(value, Mapping) else {}
-    if not isinstance(name := fields.pop("storage", None), str):
-        raise InputError(f'a storage is written {{"storage": "<name>", …}}, not {value!r}')
-    if name not in _registry:
-        raise unknown("storage", name, _registry)
-    cls = _registry[name]
-    version = fields.pop("version", cls.version)
-    if version != cls.version or isinstance(version, bool):
-        raise InputError(f"storage {name!r} is of version {version!r}; this coset knows version {cls.version}")
-    return settings.make(cls, fields, f"storage {name!r}")

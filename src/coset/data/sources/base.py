@@ -7,13 +7,13 @@ class with `@register_source(name)`. Ratings and clicks are views of the columns
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from coset.data.columns import Columns
 from coset.data.files import DataFile
-from coset.errors import InputError
+from coset.registry import Registry
 
 S = TypeVar("S", bound="Source")
 
@@ -97,22 +97,14 @@ class Source(ABC):
         """
 
 
-_registry: dict[str, type[Source]] = {}
+SOURCES: Registry[Source] = Registry("source", "coset.data.sources", group="coset.sources")
 
 
 def register_source(name: str) -> Callable[[type[S]], type[S]]:
     """Class decorator: make a reader known by `name`."""
 
     def enter(cls: type[S]) -> type[S]:
-        if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
-            raise InputError(f"source {name!r} is registered already, by {_registry[name].__module__}")
-        cls.name = name
-        _registry[name] = cls
+        SOURCES.add(name, cls)
         return cls
 
     return enter
-
-
-def known_sources() -> Mapping[str, type[Source]]:
-    """The readers registered so far, by name."""
-    return _registry

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from pathlib import Path
 
 from coset.data.files import DataFile
-from coset.data.sources.base import Block, Source, Wanted, known_sources
-from coset.errors import InputError, brief, unknown
+from coset.data.sources.base import SOURCES, Block, Source, Wanted
+from coset.errors import InputError, brief
 
 LAST = "text"
 """The reader that is asked last, as any text may be delimited."""
@@ -20,8 +15,7 @@ LAST = "text"
 
 def registered_sources() -> Mapping[str, type[Source]]:
     """Every reader by name: coset's own and those of installed packages."""
-    _load()
-    return known_sources()
+    return SOURCES.all()
 
 
 def source_of(file: DataFile, chosen: str | None = None) -> Source:
@@ -37,17 +31,14 @@ def source_of(file: DataFile, chosen: str | None = None) -> Source:
     if (found := claimed(file, chosen)) is not None:
         return found
     file.check_known()
-    return registered_sources()[LAST]()
+    return SOURCES.find(LAST)()
 
 
 def claimed(file: DataFile, chosen: str | None = None) -> Source | None:
     """The reader of a file, as `source_of` tells; None where no format but text is left."""
-    known = registered_sources()
     if chosen is not None:
-        if chosen not in known:
-            raise unknown("reader (a source of data)", chosen, known)
-        return known[chosen]()
-    for kind in sorted(known.values(), key=_is_own):
+        return SOURCES.find(chosen, "reader (a source of data)")()
+    for kind in sorted(SOURCES.all().values(), key=_is_own):
         source = kind()
         if source.name != LAST:
             with _told(source, file):
@@ -98,12 +89,3 @@ def _told(source: Source, file: DataFile) -> Iterator[None]:
 
 def _is_own(kind: type[Source]) -> bool:
     return kind.__module__.startswith("coset.")
-
-
-@cache
-def _load() -> None:
-    package = __name__.rpartition(".")[0]
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        import_module(f"{package}.{module.name}")
-    for entry in entry_points(group="coset.sources"):
-        entry.load()
