@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from coset.kernels.compile import inlined, kernel
+from coset.kernels.hashing import hashed_row
 from coset.kernels.memory import fetch
 
 _AHEAD = 16
@@ -97,22 +98,12 @@ def find(keys: Any, missing: Any, slots: Any, address: int, numbers: Any) -> Non
         numbers[at] = slots[slot, 2] if slots[slot, 2] >= 0 else -2
 
 
-@inlined
-def _mix(word: Any) -> Any:
-    # Numbers of 64 bits all along, as the product of two of 32 bits is one for numba.
-    word = ((word ^ (word >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & np.uint64(0xFFFFFFFF)
-    word = ((word ^ (word >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & np.uint64(0xFFFFFFFF)
-    return word ^ (word >> np.uint64(16))
-
-
 @kernel
 def hashed(keys: Any, missing: Any, lower: Any, upper: Any, modulus: int, numbers: Any) -> None:
     """The rows of keys by `coset.partitions.MultiplyShift`, whose `keys` are `lower` and `upper`; -1 where missing."""
     for at in range(len(keys)):
-        word = np.uint64(keys[at])
-        low, high = word & np.uint64(0xFFFFFFFF), word >> np.uint64(32)
-        found = _mix(_mix(low ^ np.uint64(lower)) ^ high ^ np.uint64(upper))
-        numbers[at] = -1 if missing[at] == 1 else np.int64(found >> np.uint64(1)) % modulus
+        row = hashed_row(np.uint64(keys[at]), lower, upper, modulus)
+        numbers[at] = -1 if missing[at] == 1 else row
 
 
 @kernel

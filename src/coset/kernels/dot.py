@@ -8,12 +8,10 @@ from coset.kernels.compile import compiled, kernel
 from coset.kernels.layout import (
     ADDRESS,
     BAGS,
-    BROUGHT,
     CHUNK,
     COUNT,
     DIM,
     PROJECTED,
-    ROWS,
     SPACE,
     STRIDE,
     TASK_ARRAY,
@@ -24,7 +22,7 @@ from coset.kernels.layout import (
 from coset.kernels.memory import vector
 from coset.kernels.rows import find, pool
 from coset.kernels.sums import add_up, lay_out, narrow, partial_size
-from coset.kernels.updates import bring_row, bring_task, update_rows
+from coset.kernels.updates import bring_task, update_rows
 
 # What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
 # and the elements of one vector (0: no dot product, biases alone).
@@ -116,7 +114,7 @@ def train_dot(
         template: features: user and item vectors where there is a dot product, then their biases where `biased`.
         full_tasks, last_tasks: tasks of sums for a batch, and for the last one.
         dense: whether rows without a gradient are moved as well (Adam): their missed steps are made up for when they
-            are read, and by `bring_dot`.
+            are read, and all of them by `bring_all`.
         before: steps taken before these.
         begun: steps after which all rows were up to date.
         rates, paces, roots, decays: see `coset.kernels.updates`, one for each step after `begun`; here `rates` too.
@@ -193,12 +191,3 @@ def train_dot(
         if mean_array >= 0:
             update_rows(mean_task, 1, kind, arrays, states, first_row, slope, now, begun, numbers, rate_now, paces,
                         roots, decays)  # fmt: skip
-
-
-@kernel
-def bring_dot(arrays, states, now, begun, numbers, paces, roots, decays, like):
-    """Bring every row of every array to step `now`."""
-    for a in range(len(arrays)):
-        if states[a, BROUGHT]:
-            for r in range(arrays[a, ROWS]):
-                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)

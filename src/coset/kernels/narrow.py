@@ -14,12 +14,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from coset.kernels.compile import compiled
+from coset.kernels.compile import compiled, inlined
+from coset.kernels.hashing import LOW, mix
 from coset.kernels.layout import ADDRESS, BFLOAT16, STORED
 from coset.kernels.memory import vector
 
 _U16 = np.empty(1, np.uint16)
-_LOW = np.uint64(0xFFFFFFFF)
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
@@ -70,21 +70,13 @@ def load(address, start, length, stored, into):
             into[e] = _of_half(given[e])
 
 
-@compiled
+@inlined
 def place_of(arrays, a, row, width, spare):
     """The address of a row as it is computed with: where it is stored, or `spare`, into which it is widened."""
     if arrays[a, STORED]:
         load(arrays[a, ADDRESS], row * width, width, arrays[a, STORED], spare)
         return spare.ctypes.data
     return arrays[a, ADDRESS] + row * width * spare.itemsize
-
-
-@compiled
-def _mix(word):
-    """As in `coset.partitions.hashes`."""
-    word = (word ^ (word >> np.uint64(16))) * np.uint64(0x85EBCA6B) & _LOW
-    word = (word ^ (word >> np.uint64(13))) * np.uint64(0xC2B2AE35) & _LOW
-    return word ^ (word >> np.uint64(16))
 
 
 @compiled
@@ -117,7 +109,7 @@ def store(numbers, length, address, start, stored, key):
     into = vector(address, start, length, _U16)
     for e in range(length):
         number = np.float32(numbers[e])
-        bits, noise = np.uint64(_bits_of(number)), _mix((key + np.uint64(e) * np.uint64(0x9E3779B9)) & _LOW)
+        bits, noise = np.uint64(_bits_of(number)), mix((key + np.uint64(e) * np.uint64(0x9E3779B9)) & LOW)
         if stored == BFLOAT16:
             into[e] = np.uint16(_to_bfloat16(bits, noise))
         else:
@@ -128,5 +120,5 @@ def store(numbers, length, address, start, stored, key):
 def key_of(a, row, step):
     """What the random bits of a row of an array are made of, in a step."""
     word = np.uint64(row)
-    low = _mix((word & _LOW) ^ (np.uint64(step) * np.uint64(0x9E3779B1) & _LOW))
-    return _mix((low ^ (word >> np.uint64(32)) ^ (np.uint64(a) * np.uint64(0x85EBCA77))) & _LOW)
+    low = mix((word & LOW) ^ (np.uint64(step) * np.uint64(0x9E3779B1) & LOW))
+    return mix((low ^ (word >> np.uint64(32)) ^ (np.uint64(a) * np.uint64(0x85EBCA77))) & LOW)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from coset.kernels.compile import compiled, parallel_kernel
+from coset.kernels.compile import compiled, inlined, parallel_kernel
+from coset.kernels.hashing import hashed_row
 from coset.kernels.layout import (
     ADDRESS,
     ARITHMETIC,
@@ -83,17 +84,6 @@ def cut(features, column):
 # -- ids to rows ---------------------------------------------------------------------------------------------------
 
 
-_LOW = np.uint64(0xFFFFFFFF)
-
-
-@compiled
-def _mix(word):
-    """As in `coset.partitions.hashes`: words of 32 bits, in 64 bits as numba computes them."""
-    word = (word ^ (word >> np.uint64(16))) * np.uint64(0x85EBCA6B) & _LOW
-    word = (word ^ (word >> np.uint64(13))) * np.uint64(0xC2B2AE35) & _LOW
-    return word ^ (word >> np.uint64(16))
-
-
 @compiled
 def _code(address, size, at):
     if size == 1:
@@ -117,9 +107,7 @@ def row_of(parts, part, at):
             return np.int64(np.uint32(at) // np.uint32(divisor) % np.uint32(modulus))
         return np.int64(np.uint64(at) // divisor % modulus)
     if kind == HASH:
-        low, high = np.uint64(at) & _LOW, np.uint64(at) >> np.uint64(32)
-        word = _mix(_mix(low ^ np.uint64(parts[part, FIRST])) ^ high ^ np.uint64(parts[part, SECOND]))
-        return np.int64((word >> np.uint64(1)) % np.uint64(parts[part, THIRD]))
+        return hashed_row(np.uint64(at), parts[part, FIRST], parts[part, SECOND], parts[part, THIRD])
     return _code(parts[part, FIRST], parts[part, SECOND], at)
 
 
@@ -217,48 +205,93 @@ def find_rows(features, pieces, parts, rows, piece_of):
 
 
 @compiled
-def compose(pieces, parts, arrays, p, rows, k, whole, spare):
-    """The composed row of the k-th id, before its projection, into `whole`; `spare` is room for a row."""
-    first, count, width = pieces[p, PART], pieces[p, PARTS], pieces[p, WIDTH]
-    operation = pieces[p, OPERATION]
-    for j in range(count):
-        a, size = parts[first + j, ARRAY], parts[first + j, PART_WIDTH]
-        row = vector(place_of(arrays, a, rows[j, k], size, spare), 0, size, whole)
-        if operation == CONCAT:
-            column = parts[first + j, COLUMN]
-            for e in range(size):
-                whole[column + e] = row[e]
-        elif j == 0:
-            for e in range(width):
-                whole[e] = row[e]
-        elif operation == MULT:
-            for e in range(width):
-                whole[e] *= row[e]
-        else:
-            for e in range(width):
-                whole[e] += row[e]
+def has_stored(features, f, pieces, parts, arrays):
+    """Whether a feature reads rows that are stored in fewer bits than they are computed with."""
+    for p in range(features[f, PIECE], features[f, PIECE] + features[f, PIECES]):
+        for j in range(pieces[p, PART], pieces[p, PART] + pieces[p, PARTS]):
+            if arrays[parts[j, ARRAY], STORED]:
+                return True
+    return False
+
+
+def _composing(place, build):
+    """What composes rows that are where `place` says, built by `build`: one for each way, as a choice within the loop
+    costs a sixth of an epoch."""
+
+    @build
+    def compose_rows(pieces, parts, arrays, p, rows, k, whole, spare):
+        first, count, width = pieces[p, PART], pieces[p, PARTS], pieces[p, WIDTH]
+        operation = pieces[p, OPERATION]
+        for j in range(count):
+            a, size = parts[first + j, ARRAY], parts[first + j, PART_WIDTH]
+            row = vector(place(arrays, a, rows[j, k], size, spare), 0, size, whole)
+            if operation == CONCAT:
+                column = parts[first + j, COLUMN]
+                for e in range(size):
+                    whole[column + e] = row[e]
+            elif j == 0:
+                for e in range(width):
+                    whole[e] = row[e]
+            elif operation == MULT:
+                for e in range(width):
+                    whole[e] *= row[e]
+            else:
+                for e in range(width):
+                    whole[e] += row[e]
+
+    return compose_rows
+
+
+@inlined
+def _own_place(arrays, a, row, width, spare):
+    return arrays[a, ADDRESS] + row * width * spare.itemsize
+
+
+_compose, _compose_stored = _composing(_own_place, inlined), _composing(place_of, compiled)
+
+
+@inlined
+def compose(stored, pieces, parts, arrays, p, rows, k, whole, spare):
+    """The composed row of the k-th id, before its projection, into `whole`; `spare` is room for a row where `stored`
+    says that a row may be stored in fewer bits."""
+    if stored:
+        _compose_stored(pieces, parts, arrays, p, rows, k, whole, spare)
+    else:
+        _compose(pieces, parts, arrays, p, rows, k, whole, spare)
 
 
 @compiled
-def widen(pieces, arrays, p, whole, wide, spare):
-    """The composed row times the projection, plus the bias, into `wide`; `spare` is room for a row."""
+def projections(features, f, pieces, arrays, like):
+    """Where the projection and the bias of every piece of a feature lie as they are computed with, in two columns; and
+    the room that those of narrower numbers were widened into, which is to be kept as long as they are read."""
+    first, size = features[f, PIECE], 0
+    for p in range(first, first + features[f, PIECES]):
+        size += (pieces[p, WIDTH] + 1) * pieces[p, OUT] if pieces[p, PROJECTION] >= 0 else 0
+    places, room, at = np.zeros((features[f, PIECES], 2), np.int64), np.empty(size, like.dtype), 0
+    for p in range(first, first + features[f, PIECES]):
+        if pieces[p, PROJECTION] >= 0:
+            for column, a, height in ((0, pieces[p, PROJECTION], pieces[p, WIDTH]), (1, pieces[p, BIAS], 1)):
+                if a >= 0:
+                    length = height * pieces[p, OUT]
+                    places[p - first, column] = place_of(arrays, a, 0, length, room[at:])
+                    at += length
+    return places, room
+
+
+@inlined
+def widen(pieces, p, matrix, bias, whole, wide, room):
+    """The composed row times the projection, plus the bias, into `wide`; where these lie, and `room`, `projections`
+    says."""
     width, dim = pieces[p, WIDTH], pieces[p, OUT]
     if pieces[p, BIAS] >= 0:
-        wide[:dim] = vector(place_of(arrays, pieces[p, BIAS], 0, dim, spare), 0, dim, wide)
+        wide[:dim] = vector(bias, 0, dim, room)
     else:
         wide[:dim] = 0
-    a = pieces[p, PROJECTION]
-    matrix, stored = arrays[a, ADDRESS], arrays[a, STORED]
     for w in range(width):
         factor = whole[w]
-        if stored:
-            load(matrix, w * dim, dim, stored, spare)
-            for e in range(dim):
-                wide[e] += factor * spare[e]
-        else:
-            line = vector(matrix, w * dim, dim, wide)
-            for e in range(dim):
-                wide[e] += factor * line[e]
+        line = vector(matrix, w * dim, dim, room)
+        for e in range(dim):
+            wide[e] += factor * line[e]
 
 
 @compiled
@@ -369,7 +402,9 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     widest = 0
     for q in range(features[f, PIECES]):
         widest = max(widest, pieces[p + q, WIDTH])
-    whole, wide, spare = np.empty(widest, like.dtype), np.empty(dim, like.dtype), np.empty(max(widest, dim), like.dtype)
+    whole, wide, spare = np.empty(widest, like.dtype), np.empty(dim, like.dtype), np.empty(widest, like.dtype)
+    places, room = projections(features, f, pieces, arrays, like)
+    narrow = has_stored(features, f, pieces, parts, arrays)
     for b in range(start, stop):
         out = vector(features[f, VECTORS], b * stride, dim, like)
         begin, end = bag(features, f, b)
@@ -380,9 +415,10 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             if several:
                 p = np.int64(piece_of[space + i])
             factor = scale * weights[i] if weighted else scale
-            compose(pieces, parts, arrays, p, rows, space + i, whole, spare)
+            compose(narrow, pieces, parts, arrays, p, rows, space + i, whole, spare)
             if pieces[p, PROJECTION] >= 0:
-                widen(pieces, arrays, p, whole, wide, spare)
+                q = p - features[f, PIECE]
+                widen(pieces, p, places[q, 0], places[q, 1], whole, wide, room)
                 for e in range(dim):
                     out[e] += factor * wide[e]
             else:

@@ -52,8 +52,8 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import load, place_of
-from coset.kernels.rows import AHEAD, bag, compose, cut, share
+from coset.kernels.narrow import place_of
+from coset.kernels.rows import AHEAD, bag, compose, cut, has_stored, projections, share
 
 
 @compiled
@@ -64,7 +64,9 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
     several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
     weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, gradients)
     whole = np.empty(gradients.shape[1], gradients.dtype)
-    spare = np.empty(max(gradients.shape[1], dim), gradients.dtype)
+    spare = np.empty(gradients.shape[1], gradients.dtype)
+    places, room = projections(features, f, pieces, arrays, gradients)
+    stored = has_stored(features, f, pieces, parts, arrays)
     partial[:] = 0
     p = features[f, PIECE]
     for b in range(start, stop):
@@ -77,17 +79,13 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
             factor = scale * weights[i] if weighted else scale
             if pieces[p, PROJECTION] < 0:
                 continue
-            compose(pieces, parts, arrays, p, rows, space + i, whole, spare)
+            compose(stored, pieces, parts, arrays, p, rows, space + i, whole, spare)
             width, at = pieces[p, WIDTH], pieces[p, PARTIAL]
             partial[at] += 1  # how many ids met this piece
             at += 1
-            a = pieces[p, PROJECTION]
-            matrix, stored = arrays[a, ADDRESS], arrays[a, STORED]
+            matrix = places[p - features[f, PIECE], 0]
             for w in range(width):
-                line = vector(matrix, w * dim, 0 if stored else dim, gradients)
-                if stored:
-                    load(matrix, w * dim, dim, stored, spare)
-                    line = spare[:dim]
+                line = vector(matrix, w * dim, dim, room)
                 sums = partial[at + w * dim : at + (w + 1) * dim]
                 product = gradients.dtype.type(0)
                 amount = factor * whole[w]

@@ -268,27 +268,11 @@ def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbe
         counts[t] = 0
 
 
-@compiled
-def _bring_stored(arrays, states, a, r, brought, now, begun, numbers, paces, roots, decays, like):
-    """`bring_row` for a row that is stored in fewer bits than it is computed with."""
-    width = arrays[a, ARRAY_WIDTH]
-    wide = np.empty(width, like.dtype)
-    load(arrays[a, ADDRESS], r * width, width, arrays[a, STORED], wide)
-    replay(
-        wide, vector(states[a, STATE], r * width, width, like), vector(states[a, OTHER], r * width, width, like),
-        states[a, GROUP], brought, now, begun, numbers, paces, roots, decays,
-    )  # fmt: skip
-    store(wide, width, arrays[a, ADDRESS], r * width, arrays[a, STORED], key_of(a, r, now))
-
-
 @inlined
-def bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
+def _bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
     """Bring one row of an array to step `now`."""
     brought = vector(states[a, BROUGHT], r, 1, _STEPS)
-    if brought[0] < now and arrays[a, STORED]:
-        _bring_stored(arrays, states, a, r, brought[0], now, begun, numbers, paces, roots, decays, like)
-        brought[0] = now
-    elif brought[0] < now:
+    if brought[0] < now:
         width = arrays[a, ARRAY_WIDTH]
         replay(
             vector(arrays[a, ADDRESS], r * width, width, like), vector(states[a, STATE], r * width, width, like),
@@ -299,25 +283,64 @@ def bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, l
 
 
 @compiled
+def _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like):
+    """`_bring_row` for a row that is stored in fewer bits than it is computed with."""
+    brought = vector(states[a, BROUGHT], r, 1, _STEPS)
+    if brought[0] < now:
+        width = arrays[a, ARRAY_WIDTH]
+        wide = np.empty(width, like.dtype)
+        load(arrays[a, ADDRESS], r * width, width, arrays[a, STORED], wide)
+        replay(
+            wide, vector(states[a, STATE], r * width, width, like), vector(states[a, OTHER], r * width, width, like),
+            states[a, GROUP], brought[0], now, begun, numbers, paces, roots, decays,
+        )  # fmt: skip
+        store(wide, width, arrays[a, ADDRESS], r * width, arrays[a, STORED], key_of(a, r, now))
+        brought[0] = now
+
+
+def _bringing(bring_one):
+    """What brings the rows of a task by `bring_one`: a loop of its own for each, as a choice within the loop costs a
+    tenth of an epoch."""
+
+    @compiled
+    def bring_rows(
+        task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+    ):
+        a, chunks = task[TASK_ARRAY], task[CHUNKS]
+        for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
+            f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
+            if part < 0:  # a projection or a bias: all of it
+                if features[f, COUNT]:
+                    for r in range(arrays[a, ROWS]):
+                        bring_one(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+                continue
+            space, several = features[f, SPACE], features[f, PIECES] > 1
+            for i in range(features[f, COUNT]):
+                if several and piece_of[space + i] != q:
+                    continue
+                r = rows[part, space + i]
+                if chunks == 1 or r % chunks == task[REMAINDER]:
+                    bring_one(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+
+    return bring_rows
+
+
+_bring_rows, _bring_stored_rows = _bringing(_bring_row), _bringing(_bring_stored)
+
+
+@compiled
 def bring_task(
     task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
 ):  # fmt: skip
     """Bring the rows of a task that are about to be read to step `now`."""
-    a, chunks = task[TASK_ARRAY], task[CHUNKS]
-    for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
-        f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
-        if part < 0:  # a projection or a bias: all of it
-            if features[f, COUNT]:
-                for r in range(arrays[a, ROWS]):
-                    bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
-            continue
-        space, several = features[f, SPACE], features[f, PIECES] > 1
-        for i in range(features[f, COUNT]):
-            if several and piece_of[space + i] != q:
-                continue
-            r = rows[part, space + i]
-            if chunks == 1 or r % chunks == task[REMAINDER]:
-                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+    if arrays[task[TASK_ARRAY], STORED]:
+        _bring_stored_rows(
+            task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+        )
+    else:
+        _bring_rows(
+            task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+        )
 
 
 @parallel_kernel
@@ -337,4 +360,7 @@ def bring_all(arrays, states, now, begun, numbers, paces, roots, decays, like):
     for a in range(len(arrays)):
         if states[a, BROUGHT]:
             for r in prange(arrays[a, ROWS]):
-                bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+                if arrays[a, STORED]:
+                    _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
+                else:
+                    _bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)

@@ -128,10 +128,11 @@ class FastDot:
         """Bring all rows to the last step."""
         if self._begun == self.steps:
             return
-        from coset.kernels.dot import bring_dot
+        from coset.kernels.compile import SMALL, launch
+        from coset.kernels.updates import bring_all
 
-        bring_dot(self._arrays(), self._states(), self.steps, self._begun, self._numbers(), *self._schedule()[1:],
-                  np.empty(0, self.program.dtype))  # fmt: skip
+        launch(bring_all, SMALL, self._arrays(), self._states(), self.steps, self._begun, self._numbers(),
+               *self._schedule()[1:], np.empty(0, self.program.dtype))  # fmt: skip
         torch.autograd.graph.increment_version(self.parameters)
         self._begun, self._paces = self.steps, []
 
