@@ -155,7 +155,7 @@ class Trainer(Generic[ModelT, BatchT]):
 
     def _one(self, optimizers: Optimizers, batch: BatchT, started: float) -> Step:
         self.model.train()
-        pace, before = self._pace(self.own_step), self._running.loss
+        (pace,), before = self._paces(1), self._running.loss
         torch.autograd.backward(self.task.loss(self.model, batch, self._running))
         if not isfinite(self._running.loss):
             raise self._diverged(f"the {self.task.score().long} is NaN or infinite")
@@ -177,15 +177,17 @@ class Trainer(Generic[ModelT, BatchT]):
             self.model.train()
             left = self.steps_per_epoch - self._batch
             count = min(left, _AT_ONCE, *(period - self.step % period for period in periods))
-            paces = [self._pace(self.own_step + at) for at in range(count)]
+            paces = self._paces(count)
             rows, before = self._running.rows, self._running.loss
             fast.run(order, self._batch, paces, self._running)
             if not isfinite(self._running.loss):
                 raise self._diverged(f"the {self.task.score().long} is NaN or infinite")
             yield self._after(count, before, self._running.rows - rows, paces[-1], None, started)
 
-    def _pace(self, own_step: int) -> float:
-        return self.settings.pace(own_step, self.settings.epochs * self.steps_per_epoch)
+    def _paces(self, count: int) -> list[float]:
+        """The shares of the learning rates in the next steps."""
+        first, steps = self.own_step, self.settings.epochs * self.steps_per_epoch
+        return [self.settings.pace(step, steps) for step in range(first, first + count)]
 
     def _after(
         self, count: int, loss_before: float, rows: int, pace: float, norm: float | None, started: float
