@@ -195,8 +195,17 @@ def reading(polars: Any, where: str, form: str) -> Iterator[None]:
                 time.sleep(0.1)  # other threads of its may be about to panic as well
                 raise
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{where}: not readable as {form} ({brief(reason, 200, quoted=False)})") from None
+        raise unreadable(where, form, error) from None
+
+
+def unreadable(where: str, form: str, error: BaseException) -> InputError:
+    """What to raise about a file for what another library, or the system, raised while it was read as `form`."""
+    return InputError(f"{where}: not readable as {form} ({reason_of(error)})")
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return brief((str(error).splitlines() or [type(error).__name__])[0], 200, quoted=False)
 
 
 @contextmanager

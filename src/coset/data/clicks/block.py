@@ -126,6 +126,18 @@ class Findings:
             if row not in self.wrong:
                 self.wrong[row] = reason(row)
 
+    def values(
+        self, reason: Callable[[str, int, str], str], name: str, states: np.ndarray, shown: Callable[[int], str],
+        lengths: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """Remember the rows at which a column has another value than one of its type, for the `reason` that goes with
+        it; `shown` tells the text of the value at a place. Of lists, the values are items, `lengths` of them a row."""
+        places = np.flatnonzero(states > parse.MISSING)
+        rows = places if lengths is None else np.repeat(np.arange(self.rows), lengths)[places]
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if row not in self.wrong:
+                self.wrong[row] = reason(name, int(states[place]), shown(place))
+
     def number_reason(self, name: str, state: int, shown: str) -> str:
         """What is wrong with a number."""
         if state == parse.OVERFLOW:
@@ -201,6 +213,11 @@ def _kept(keys: Keys, good: np.ndarray) -> Keys:
     places = np.flatnonzero(wanted)
     lengths = None if keys.lengths is None else keys.lengths[good]
     return Keys(keys.keys[places], keys.missing[places], lambda at: keys.texts(places[at]), lengths)
+
+
+def stripped(text: bytes) -> bytes:
+    """A field without blanks at its ends, as kernels strip it."""
+    return text.lstrip(b" \t").rstrip(b" \t\r")
 
 
 def plain_bytes(text: bytes) -> bytes:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes, stripped
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
-from coset.data.columns import import_polars
+from coset.data.columns import import_polars, reason_of, unreadable
 from coset.data.ids import texts_of
 from coset.data.sources import Source, Wanted, blocks_with_keys
 from coset.data.times import fields_of, moments
@@ -35,7 +35,7 @@ def frame_blocks(
     try:
         rows = source.rows(data)
     except OSError as error:
-        raise _unreadable(file, source, error) from None
+        raise unreadable(str(file.path), source.title, error) from None
     wanted = Wanted(_Exactly(schema.columns), start=offset, rows=ROWS, reader=source.name)
 
     def frames() -> Iterator[tuple[int, Any]]:
@@ -46,7 +46,9 @@ def frame_blocks(
                 block = next(blocks, None)
             except (InputError, OSError) as error:
                 file.check_unchanged()
-                raise (error if isinstance(error, InputError) else _unreadable(file, source, error)) from None
+                if isinstance(error, InputError):
+                    raise
+                raise unreadable(str(file.path), source.title, error) from None
             if block is None:
                 return
             whole = polars.DataFrame(dict(zip(schema.columns, block.columns, strict=True)))
@@ -77,6 +79,10 @@ def _block(
     polars: Any, file: LogFile, schema: ClickSchema, manner: Manner, frame: Any, start: int, consumed: int
 ) -> Block:
     findings = Findings(schema, frame.height, manner)
+
+    def shown(series: Any) -> Callable[[int], str]:
+        return lambda row: str(series[row])
+
     label, missing, _ = _number(polars, file, schema, frame[schema.label])
     label[missing] = np.nan
     findings.note(
@@ -91,7 +97,7 @@ def _block(
         if schema.integers:
             states[numeric[place] != np.floor(numeric[place])] = parse.BAD
         states[missing] = parse.GOOD
-        findings.note(states > 0, _bad(findings.number_reason, name, states, frame[name]))
+        findings.values(findings.number_reason, name, states, shown(frame[name]))
         numeric[place, missing] = np.nan
     time = None if schema.time is None else _times(file, schema, frame[schema.time], findings)
     features = {}
@@ -100,10 +106,7 @@ def _block(
         if name in schema.lists:
             series, lengths = _items(polars, file, series)
         keys, states, texts = _keys(polars, file, schema, series)
-        wrong = np.flatnonzero(states > parse.MISSING)
-        rows = wrong if lengths is None else np.repeat(np.arange(frame.height), lengths)[wrong]
-        for row, place in zip(rows.tolist(), wrong.tolist(), strict=True):
-            findings.wrong.setdefault(row, findings.category_reason(name, int(states[place]), str(series[place])))
+        findings.values(findings.category_reason, name, states, shown(series), lengths)
         features[name] = Keys(keys, states, texts, lengths).present()
     first = start + 1
     bad = [BadRow(first + row, reason, str(frame.row(row))) for row, reason in sorted(findings.wrong.items())]
@@ -111,10 +114,6 @@ def _block(
         (label == 1).astype(np.uint8), numeric, time, features, bad,
         first=first, rows=frame.height, offset=start + frame.height, consumed=consumed,
     )  # fmt: skip
-
-
-def _bad(reason: Callable[[str, int, str], str], name: str, states: np.ndarray, series: Any) -> Callable[[int], str]:
-    return lambda row: reason(name, int(states[row]), str(series[row]))
 
 
 def _number(polars: Any, file: LogFile, schema: ClickSchema, series: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -192,7 +191,7 @@ def _keys(
     try:
         text = series.cast(polars.String).fill_null("")
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        raise InputError(f"{file.path}, column {series.name!r}: no text ({_first_line(error)})") from None
+        raise InputError(f"{file.path}, column {series.name!r}: no text ({reason_of(error)})") from None
     data, bounds = fields_of(text, str(file.path))
     keys, states = np.empty((1, len(text)), dtype=np.int64), np.empty((1, len(text)), dtype=np.uint8)
     parse.categories(
@@ -201,14 +200,6 @@ def _keys(
     )  # fmt: skip
 
     def texts(places: np.ndarray) -> list[bytes]:
-        return [plain_bytes(value.encode().strip(b" \t").rstrip(b" \t\r")) for value in text.gather(places).to_list()]
+        return [plain_bytes(stripped(value.encode())) for value in text.gather(places).to_list()]
 
     return keys[0], states[0], texts
-
-
-def _unreadable(file: LogFile, source: Source, error: BaseException) -> InputError:
-    return InputError(f"{file.path}: not readable as {source.title} ({_first_line(error)})")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
