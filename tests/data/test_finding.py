@@ -245,9 +245,7 @@ def test_empty_rows_of_a_spreadsheet_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_id_is_one_however_its_chunk_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coset.data.sources import delimited
-
-    monkeypatch.setattr(delimited, "CHUNK", 40)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 40)
     text = "user,item,rating\n" + "1,55,5\n" * 20 + "2,55.0,4\n" * 20 + "3,x,3\n" * 20
     data = load_ratings(put(tmp_path / "mine.csv", text))
     assert data.items.tolist() == ["55"] * 40 + ["x"] * 20

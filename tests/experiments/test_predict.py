@@ -17,7 +17,7 @@ SCHEMA = 'label = "clicked"\nnumeric = ["price"]\ncategorical = ["item"]\n'
 def test_ratings(coset: Coset, small_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("r.csv").write_bytes(small_csv.read_bytes())
     assert coset("train", "r.csv", "--dim", 4, "--epochs", 2, "--out", "run").code == 0
-    monkeypatch.setattr("coset.data.sources.delimited.CHUNK", 1000)  # many blocks
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 1000)  # many blocks
     found = coset("predict", "run", "r.csv", "--out", "p.csv", "--json").json
     given, written = polars.read_csv("r.csv"), polars.read_csv("p.csv")
     assert written.columns == ["user", "item", "rating", "prediction"]

@@ -20,7 +20,7 @@ import numpy as np
 import writing
 from judge import Ended, Fault, command, digests
 
-from coset.data.clicks import ClickData, frames, source
+from coset.data.clicks import ClickData, frames
 from coset.data.clicks.described import offsets_path
 
 OTHER = "what has no id of its own"
@@ -94,7 +94,7 @@ class ClickLogs:
             [draw.choice(("--seed", "--threads", "--validation")), draw.choice((0, 1, 2, -1, 2**70))],
         ))  # fmt: skip
         size = draw.choice((40, 150, 1000))
-        with mock.patch.object(source, "CHUNK", size), mock.patch.object(frames, "ROWS", size // 20):
+        with mock.patch("coset.data.sources.text.CHUNK", size), mock.patch.object(frames, "ROWS", size // 20):
             ended = self._prepared(path, scratch / "out", words)
         if ended.code:
             self._further(path, scratch, words)

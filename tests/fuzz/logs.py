@@ -91,16 +91,18 @@ def written(draw: Random, log: Log) -> tuple[bytes, str, dict[str, Any] | None]:
         return padded((plain(text) if whole else text) or missing)
 
     between = draw.choice("^ |,;")
+    separator, quoting = draw.choice(",;\t|^"), draw.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    ends = draw.choice(("\n", "\r\n", "\n\n", "\r"))
+    lines = () if separator == "\t" or ends == "\r" else ('two\n"lines"',)
     prices, ages = ([missing if value is None else padded(f"{value:g}") for value in of] for of in log.numbers.values())
     columns = {
         "click": list(map(str, log.labels)),
         "price": prices, "age": ages,
         "user": list(map(spelled, log.categories["user"])), "page": list(map(spelled, log.categories["page"])),
         "tags": [between.join(of) for of in log.lists["tags"]], "when": list(map(times, log.ranks)),
-        "note": [draw.choice(("", "a, b; c|d", "é")) for _ in log.labels],
+        "note": [draw.choice(("", "a, b; c|d", "é", *lines)) for _ in log.labels],
     }  # fmt: skip
     names = draw.sample(sorted(columns), len(columns))
-    separator, quoting = draw.choice(",;\t|^"), draw.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     if between == " ":
         log.lists["tags"] = [[item for text in of for item in text.split()] for of in log.lists["tags"]]
     if separator == "\t":  # between which a quote is a character like others
@@ -111,7 +113,7 @@ def written(draw: Random, log: Log) -> tuple[bytes, str, dict[str, Any] | None]:
         schema["names"] = names
     else:
         rows.insert(0, names)
-    text = writing.separated(rows, separator, draw.choice(("\n", "\r\n", "\n\n", "\r")), quoting)
+    text = writing.separated(rows, separator, ends, quoting)
     if draw.random() < 0.3:
         text = text.rstrip("\r\n")
     return text.encode(draw.choice(("utf-8", "utf-8", "utf-8-sig"))), draw.choice((".csv", ".txt", ".tsv", "")), schema

@@ -155,7 +155,7 @@ def _check_readers(draw: Random, path: Path, asked: dict[str, Any], end: str, fo
     """Raise a `Fault` unless the careful reader of text finds what the fast one does, and both do in small pieces."""
     ways = (
         ("line by line", mock.patch.object(delimited, "_read_fast", return_value=None)),
-        ("in small pieces", mock.patch.object(delimited, "CHUNK", draw.choice((7, 40, 150)))),
+        ("in small pieces", mock.patch("coset.data.sources.text.CHUNK", draw.choice((7, 40, 150)))),
     )
     for way, patch in ways:
         with patch:

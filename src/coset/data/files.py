@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from coset.data.foreign import HEAD, encoding, foreign
 from coset.data.packed import Readable, Stream, packing_of, unpacked
@@ -45,13 +45,19 @@ class DataFile:
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def open(self) -> Iterator[Stream]:
-        """Its bytes, unpacked; those of a text in UTF-8 whatever it is kept in."""
+    def open(self, offset: int = 0, through: Callable[[Any], Readable] = lambda file: file) -> Iterator[Stream]:
+        """Its bytes from an offset on, unpacked; those of a text in UTF-8 whatever it is kept in. `through` gets the
+        file as it lies, and gives what is read in its place."""
         file = self.opener()
         try:
-            stream = unpacked(file, self.where)
+            if offset and self.on_disk is not None and isinstance(file, io.BufferedReader):
+                file.seek(offset)
+                yield Stream(through(file), self.where)
+                return
+            stream = unpacked(through(file), self.where)
             if (named := encoding(stream.peek(HEAD))) is not None:
                 stream = Stream(_Recoded(stream, named, self.where), self.where)
+            stream.skip(offset)
             yield stream
         finally:
             if close := getattr(file, "close", None):
@@ -80,7 +86,7 @@ class DataFile:
     def check_known(self) -> None:
         """Raise an `InputError` if the file is of a format that coset knows and does not read, or empty."""
         if not self.head:
-            raise InputError(f"{self.where}: the file is empty; expected a header line and ratings")
+            raise InputError(f"{self.where}: the file is empty; expected a header line and rows")
         if (found := foreign(self.head)) is not None:
             raise InputError(f"{self.where}: {found[0]}, which coset does not read; {found[1]}")
 
@@ -152,12 +158,12 @@ class Archive:
 
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
-        source = self._file.path if self._file.path is not None else io.BytesIO(self._file.read())
+        source = self._file.on_disk or io.BytesIO(self._file.read())
         with _guarded(self._file.where), zipfile.ZipFile(source) as archive:
             yield archive
 
     def _open(self, name: str) -> Readable:
-        source = self._file.path if self._file.path is not None else io.BytesIO(self._file.read())
+        source = self._file.on_disk or io.BytesIO(self._file.read())
         with _guarded(self._file.where):
             archive = zipfile.ZipFile(source)
             size = archive.getinfo(name).file_size

@@ -45,7 +45,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
         if head.startswith(mark):
             return found
     if head[257:262] == b"ustar":
-        return "a tar archive", "unpack it, and give the file of ratings in it"
+        return "a tar archive", "unpack it, and give the table in it"
     if re.match(rb"\x80[\x02-\x05][\x00-\x1f\x80-\xff(}\]c]", head):
         return "a pickle of Python, which could run code when it is read", _TABLE
     if _is_tfrecord(head):

@@ -52,6 +52,17 @@ class Stream:
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
 
+    def skip(self, size: int) -> None:
+        """Read on behind the next `size` bytes.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        while size:
+            if not (data := self.read(min(size, CHUNK))):
+                raise InputError(f"{self._where}: shorter than when it was first read; begin anew elsewhere")
+            size -= len(data)
+
     def all(self) -> bytes:
         """All that is left."""
         pieces = []

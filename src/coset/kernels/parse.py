@@ -1,7 +1,7 @@
-"""Delimited text → where its fields are → numbers and keys of categories, a block of lines at a time.
+"""Delimited text → where its fields are → numbers and keys of categories, a block of rows at a time.
 
-Where fields are is a matrix of int32 with a row for every line: the field of column `c` begins after the byte
-`bounds[line, c]` and ends before `bounds[line, c + 1]`. A field has blanks and quotes at its ends, which are not part
+Where fields are is a matrix of int32 with a row for every row: the field of column `c` begins after the byte
+`bounds[row, c]` and ends before `bounds[row, c + 1]`. A field has blanks and quotes at its ends, which are not part
 of its value.
 """
 
@@ -42,47 +42,79 @@ def marks(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(found), dtype=np.uint8), np.cumsum([0, *map(len, found)]).astype(np.int64)
 
 
+@inlined
+def _closing(data: Any, at: int, separator: int, most: int) -> int:
+    """Where the value ends that a quote at `at` opens: at the next single quote, `len(data)` if there is none. Over
+    line feeds, of which none may come later than `most`, that must be the end of the field, too; else -1."""
+    stop, broken = at + 1, False
+    while stop < len(data):
+        if data[stop] == _NEWLINE:
+            broken = True
+            if stop > most:
+                return -1
+        elif data[stop] == _QUOTE:
+            if data[stop + 1] != _QUOTE:
+                break
+            stop += 1
+        stop += 1
+    if broken and stop < len(data):
+        after = stop + 1
+        while data[after] != separator and (data[after] == _SPACE or data[after] == _TAB):
+            after += 1
+        if data[after] != separator and data[after] != _NEWLINE and data[after] != _RETURN:
+            return -1
+    return stop
+
+
 @kernel
-def split(data: Any, separator: int, quotes: bool, columns: int, bounds: Any, fields: Any) -> int:
-    """Find the fields of all lines; how many lines there are.
+def split(
+    data: Any, separator: int, quotes: bool, ended: bool, longest: int, columns: int, bounds: Any, fields: Any
+) -> int:  # fmt: skip
+    """Find the rows of a text and their fields; how many whole rows there are.
 
     Args:
-        data: uint8, whole lines, each ended by a line feed.
+        data: uint8, lines from the beginning of a row on, each ended by a line feed.
         separator: between fields.
-        quotes: whether a field may stand between quotes, with separators in it.
-        columns: how many fields a line should have.
-        bounds: for the result, one row more than columns, a row a line.
-        fields: for how many fields each line has: 0 for an empty one, -1 where quotes do not match.
+        quotes: whether a field may stand between quotes, with separators and line feeds in it.
+        ended: whether the text ends with them; else its last row may be there in part.
+        longest: bytes from the beginning of a row on in which it may have line feeds.
+        columns: how many fields a row should have.
+        bounds: for the result, one column more than fields, and a row more than there are line feeds, for the end.
+        fields: for how many fields each row has: 0 for an empty one, -1 for a line in which quotes do not match.
     """
-    line, column, quoted, last, closed = 0, 0, False, -1, -2
+    row, column, last, quoted, bad = 0, 0, -1, -1, False
     bounds[0, 0] = -1
     for at in range(len(data)):
         byte = data[at]
         if byte == separator:
-            if quoted:
+            if at < quoted:
                 continue
             column += 1
             last = at
             if column <= columns:
-                bounds[line, column] = at
+                bounds[row, column] = at
         elif byte == _NEWLINE:
-            begin = bounds[line, 0] + 1
+            if at < quoted:
+                continue
+            begin = bounds[row, 0] + 1
             column += 1
             if column <= columns:
-                bounds[line, column] = at
+                bounds[row, column] = at
             blank = column == 1 and (at == begin or (at == begin + 1 and data[begin] == _RETURN))
-            fields[line] = -1 if quoted else 0 if blank else column
+            fields[row] = -1 if bad else 0 if blank else column
             for rest in range(column + 1, columns + 1):
-                bounds[line, rest] = at
-            line, column, quoted, last = line + 1, 0, False, at
-            if line < len(bounds):
-                bounds[line, 0] = at
-        elif quotes and byte == _QUOTE:
-            if quoted:
-                quoted, closed = False, at
-            elif at == last + 1 or at == closed + 1:  # the second one of two that stand for one
-                quoted = True
-    return line
+                bounds[row, rest] = at
+            row, column, last, bad = row + 1, 0, at, False
+            bounds[row, 0] = at
+        elif quotes and byte == _QUOTE and at > quoted and (at == last + 1 or data[at - 1] == _RETURN):
+            quoted = _closing(data, at, separator, bounds[row, 0] + longest)
+            if quoted == len(data) and not ended:
+                break
+            if quoted < 0 or quoted == len(data):
+                quoted, bad = at, True
+                while data[quoted] != _NEWLINE:
+                    quoted += 1
+    return row
 
 
 @inlined

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coset.data.clicks import ClickData, ClickSchema, PrepareSettings, source
+from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
 from coset.data.clicks.labels import has_label
 from coset.data.clicks.logs import is_log, log_files
 from coset.data.clicks.prepare import prepare
@@ -78,10 +78,10 @@ def test_criteos_layout_tells_itself(tmp_path: Path, criteo_rows: Any, criteo_te
 def test_a_pipe_is_not_opened_and_a_large_file_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
     assert not is_log(tmp_path / "pipe")
-    monkeypatch.setattr(source, "_ENDS", 40)
+    monkeypatch.setattr("coset.data.sources.text.HEAD", 40)
     (tmp_path / "log").write_text("1" + " 7:1" * 100 + "\n")
     with monkeypatch.context() as unread:
-        unread.delattr(source.LogFile, "lines")
+        unread.delattr(LogFile, "rows")
         assert is_log(tmp_path / "log")
         (tmp_path / "log").write_text("#" * 50 + "\n1 1:1\n")
         assert not is_log(tmp_path / "log")

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from coset.data.clicks import ClickData, source
+from coset.data.clicks import ClickData
 from coset.data.clicks.prepare import prepare
 from coset.data.clicks.schema import CRITEO_KAGGLE, ClickSchema
 from coset.data.clicks.settings import PrepareSettings
@@ -137,7 +137,7 @@ def test_the_form_of_the_file_does_not_matter(
 ) -> None:
     prepare(log, tmp_path / "plain", name="log")
     (tmp_path / name).write_bytes(pack(log.read_bytes()))
-    monkeypatch.setattr(source, "CHUNK", 3000)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 3000)
     prepare(tmp_path / name, tmp_path / "other", name="log", threads=3)
     plain, other = contents(tmp_path / "plain"), contents(tmp_path / "other")
     del plain["prepare.json"], other["prepare.json"]  # which tells the files apart

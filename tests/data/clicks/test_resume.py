@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from coset.data.clicks import columns, journal, prepare as of_prepare, read, source  # isort: skip
+from coset.data.clicks import columns, journal, prepare as of_prepare, read  # isort: skip
 from coset.data.clicks.prepare import prepare
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.settings import PrepareSettings
@@ -68,7 +68,7 @@ def test_stopped_anywhere_and_gone_on_with(
     log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch, what: str, after: int
 ) -> None:
     """By an error in the middle of a block, between blocks, or while columns are written."""
-    monkeypatch.setattr(source, "CHUNK", 6000)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 6000)
     monkeypatch.setattr(read, "COMMIT_SECONDS", 0.0)
     place, name = {
         "blocks": (journal.Grown, "append"),
@@ -99,7 +99,7 @@ def test_stopped_anywhere_and_gone_on_with(
 def test_interrupted_between_a_mark_and_the_next_block(
     log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "CHUNK", 6000)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 6000)
     mark, calls = journal.Journal.mark, [0]
 
     def interrupted(self: Any, **changes: Any) -> Any:
@@ -173,7 +173,7 @@ def test_a_disk_that_is_full(
     log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch, place: str, room: int
 ) -> None:
     """Writes fail as the system's do; what was written before is kept, and the rest is done once there is room."""
-    monkeypatch.setattr(source, "CHUNK", 6000)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 6000)
     of = journal.Grown if place == "journal" else columns.ColumnWriter
     append, left = of.append, [room]
 
@@ -223,11 +223,12 @@ def test_a_device_that_is_full(tmp_path: Path) -> None:
 def test_killed_at_any_moment_and_resumed(log: Path, whole: dict[str, bytes], contents: Contents) -> None:
     """A process that is killed at random moments, again and again, until it comes to its end."""
     code = (
-        "import sys; from coset.data.clicks import source, read\n"
+        "import sys; from coset.data.clicks import read\n"
+        "from coset.data.sources import text\n"
         "from coset.data.clicks.prepare import prepare\n"
         "from coset.data.clicks.schema import ClickSchema\n"
         "from coset.data.clicks.settings import PrepareSettings\n"
-        "source.CHUNK, read.COMMIT_SECONDS = 6000, 0.0\n"
+        "text.CHUNK, read.COMMIT_SECONDS = 6000, 0.0\n"
         f"schema = {SCHEMA!r}\nsettings = {SETTINGS!r}\n"
         "print('ready', flush=True)\n"
         "prepare(sys.argv[1], sys.argv[2], schema, settings, resume=True, skip_bad=2)\n"

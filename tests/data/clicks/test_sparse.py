@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coset.data.clicks import ClickData, ClickSchema, PrepareSettings, source
+from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
 from coset.data.clicks.prepare import prepare
 from coset.errors import InputError
 
@@ -42,7 +42,7 @@ def bag(data: ClickData, batch: Any, name: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("chunk", [20, 1 << 20])
 def test_libsvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(source, "CHUNK", chunk)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", chunk)
     (tmp_path / "log").write_text(SVM)
     found = prepare(tmp_path / "log", tmp_path / "out", settings=PLAIN)
     data, batch = read(tmp_path / "out")
@@ -74,7 +74,7 @@ def test_libffm(tmp_path: Path) -> None:
 
 
 def test_a_larger_log_is_what_a_csv_of_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "CHUNK", 1000)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 1000)
     draw = np.random.default_rng(0)
     rows = [(draw.integers(0, 2), draw.integers(1, 30), draw.integers(1, 9), draw.integers(0, 5)) for _ in range(300)]
     (tmp_path / "a").write_text("".join(f"{y} 1:{a}:1 2:{b}:1 3:1:{n + 0.5}\n" for y, a, b, n in rows))
@@ -106,7 +106,7 @@ def test_the_first_row_of_a_manner_decides_in_whatever_pieces_it_is_read(
     (tmp_path / "log").write_text(text)
     how = PrepareSettings("ordered" if schema is None else "time", 0.34)
     for size in (7, 1000):
-        monkeypatch.setattr(source, "CHUNK", size)
+        monkeypatch.setattr("coset.data.sources.text.CHUNK", size)
         told = prepare(tmp_path / "log", tmp_path / f"{size}", schema, how, skip_bad=9)
         assert (told["rows"], told["skipped"]) == ((3, 2) if schema is None else (2, 3))
     assert (tmp_path / "7" / "skipped.jsonl").read_text() == (tmp_path / "1000" / "skipped.jsonl").read_text()

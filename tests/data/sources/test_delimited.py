@@ -71,10 +71,10 @@ def test_a_quote_within_a_value_is_a_character_and_ends_no_file(monkeypatch: pyt
     data = b'user,item,rating\n1,5" disk,5\n' + b"2,20,3\n" * 40 + b'3,"a ""b""\nc",4\n'
     expected = as_lists(read_delimited(data, "f.csv"))
     assert expected[1][::41] == ['5" disk', 'a "b"\nc']
-    monkeypatch.setattr(delimited, "CHUNK", 20)
-    monkeypatch.setattr(delimited, "LONGEST", 100)
+    monkeypatch.setattr("coset.data.sources.text.CHUNK", 20)
+    monkeypatch.setattr("coset.data.sources.text.LONGEST", 100)
     assert as_lists(read_delimited(data, "f.csv")) == expected
-    with pytest.raises(InputError, match="line 1: a row of more than"):
+    with pytest.raises(InputError, match="a row of more than 0 MiB, from byte 0 on"):
         read_delimited(b"x" * 300, "f.csv")
 
 
@@ -98,7 +98,7 @@ def test_both_readers_and_any_chunks_give_the_same(data: bytes, monkeypatch: pyt
 
     whole = told()
     for size in (3, 7, 20, 40):
-        monkeypatch.setattr(delimited, "CHUNK", size)
+        monkeypatch.setattr("coset.data.sources.text.CHUNK", size)
         assert told() == whole
     monkeypatch.setattr(delimited, "_read_fast", lambda *_: None)
     assert told() == whole
@@ -255,7 +255,7 @@ def test_whatever_csv_writes_is_read_back_or_refused_alike(
     for columns in (careful, fast or careful):
         for column, expected in zip(columns, (users, items, ratings, notes, users), strict=True):
             assert column.fill_null("").to_list() == expected
-    with patch.object(delimited, "CHUNK", draw.draw(st.integers(1, len(data)))):
+    with patch("coset.data.sources.text.CHUNK", draw.draw(st.integers(1, len(data)))):
         try:
             found = read_delimited(data, "f", Columns(item_attributes=("note",)), separator)
         except InputError:

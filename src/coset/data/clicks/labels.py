@@ -6,7 +6,7 @@ from coset.data.clicks.atomic import without_types
 from coset.data.clicks.forms import form_of
 from coset.data.clicks.schema import ClickSchema
 from coset.data.clicks.source import LogFile
-from coset.data.clicks.text import names_in
+from coset.data.clicks.text import first_row
 from coset.data.shards import Shard
 
 
@@ -20,7 +20,7 @@ def has_label(file: LogFile, schema: ClickSchema) -> bool:
         return label in source.columns(file.data)
     if schema.names is None and form_of(file) is not None:
         return True
-    names = names_in(file.first_line().decode("utf-8", "replace"), schema.separator)
+    names = first_row(file, schema)[1]
     if schema.names is None:
         return label in without_types(names, schema.columns)
     return label not in schema.names or len(names) != len(schema.names) - 1

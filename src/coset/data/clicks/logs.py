@@ -73,7 +73,7 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
     if schema is not None:
         return schema
     assert CRITEO_KAGGLE.names is not None
-    if files[0].is_text and files[0].first_line().count(b"\t") + 1 == len(CRITEO_KAGGLE.names):
+    if files[0].is_text and files[0].first_line().count("\t") + 1 == len(CRITEO_KAGGLE.names):
         return CRITEO_KAGGLE
     raise InputError(
         f"{files[0].path}: not in Criteo's layout of {len(CRITEO_KAGGLE.names)} columns between tabs, so a schema must "

@@ -69,7 +69,7 @@ def prepare(
     """Prepare a click log for training; `ClickData.open(out)` reads what it makes.
 
     Args:
-        data: `"criteo-kaggle"`, a file (CSV, TSV or Parquet; text may be packed with gzip, zstd, bzip2 or xz), or a
+        data: `"criteo-kaggle"`, a file (CSV, TSV or Parquet; packed, too, with gzip, zstd, bzip2, xz or zip), or a
             folder or pattern, whose files are read in the order of the numbers in their names (see
             `coset.data.shards`).
         out: a folder, empty or missing unless `resume`.

@@ -17,7 +17,7 @@ import numpy as np
 from coset.data.clicks.block import BadRow, Block, Findings, Keys, Manner
 from coset.data.clicks.forms import LIBFFM, LIBSVM
 from coset.data.clicks.schema import ClickSchema
-from coset.data.clicks.source import Lines, LogFile
+from coset.data.clicks.source import LogFile, LogRows
 from coset.errors import InputError, brief
 from coset.kernels import parse, sparse
 
@@ -39,7 +39,7 @@ class Words:
         bad: where the first word of a row begins that is none, or -1.
     """
 
-    lines: Lines
+    lines: LogRows
     begins: np.ndarray
     labels: np.ndarray
     label_states: np.ndarray
@@ -58,10 +58,10 @@ class Words:
 def words_of(file: LogFile, form: int, offset: int = 0, label: str | None = None) -> Iterator[Words]:
     """The words of a file, from an offset on; lines that say nothing are left out. Where lines have no label, `label`
     is that of all of them."""
-    for lines in file.lines(offset):
+    for lines in file.rows(None, offset):
         if label is not None:
             lines = replace(lines, data=_SAYS.sub(label.encode() + b" ", lines.data))
-        count, most = lines.data.count(b"\n"), lines.data.count(b":")
+        count, most = lines.count, lines.data.count(b":")
         labels, states = np.empty(count), np.empty(count, dtype=np.uint8)
         begins, bad = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
         rows, fields, features = (np.empty(most, dtype=np.int64) for _ in range(3))

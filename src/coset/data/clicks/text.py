@@ -1,10 +1,10 @@
-"""Blocks out of text: whole lines, parsed by kernels, on some threads at once."""
+"""Blocks out of text: whole rows, parsed by kernels, on some threads at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
@@ -12,33 +12,30 @@ from typing import Any
 import numpy as np
 
 from coset.data.clicks.atomic import without_types
-from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes
+from coset.data.clicks.block import TYPES, BadRow, Block, Findings, Keys, Manner, Times, plain_bytes, stripped
 from coset.data.clicks.schema import ClickSchema
-from coset.data.clicks.source import Lines, LogFile
+from coset.data.clicks.source import LogFile, LogRows
+from coset.data.sources.text import Dialect, check_separator, fields_in, first_line
 from coset.errors import InputError, brief, unknown
 from coset.kernels import instants, parse
-
-Split = tuple[Lines, np.ndarray, np.ndarray, np.ndarray]
-"""Lines, their bytes, where the fields are, and how many there are in each line."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a line the columns of a schema are.
+    """Where in a row the columns of a schema are.
 
     Args:
         schema: of the log.
+        dialect: how values are written.
         names: of all columns of the file.
-        header: whether a line with names comes first.
-        quotes: whether fields may stand between quotes: between tabs only where all fields of the first line do, as a
-            quote is an ordinary character there otherwise.
+        header: whether a row with names comes first.
         constants: what the folders of the file say of all rows, for columns that the file has not.
     """
 
     schema: ClickSchema
+    dialect: Dialect
     names: tuple[str, ...]
     header: bool
-    quotes: bool
     constants: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -48,32 +45,29 @@ class Layout:
         Raises:
             InputError: it has no column of a name that the schema has.
         """
+        dialect, fields = first_row(file, schema)
         names = schema.names
-        # A file without a row has nothing to say where it need not name its columns.
-        first = file.first_line() if names is None else next(filter(bytes.strip, file.first_lines()), b"")
-        line = first.decode("utf-8", "replace").rstrip("\r")
-        quotes = _has_quotes(line, schema.separator)
         if names is None:
-            names = without_types(names_in(line, schema.separator), schema.columns)
+            names = without_types(fields, schema.columns)
         elif file.keys:
             there = tuple(name for name in names if name not in file.keys)
-            names = there if len(names_in(line, schema.separator)) == len(there) else names
+            names = there if len(fields) == len(there) else names
         constants = {name: file.keys[name] for name in schema.columns if name not in names and name in file.keys}
         if schema.names is not None:
             for name in schema.columns:
                 if name not in names and name not in constants:
                     raise unknown("column (it is not among the names in the schema)", name, names)
-            return cls(schema, names, False, quotes, constants)
+            return cls(schema, dialect, names, False, constants)
         for name in schema.columns:
             if names.count(name) != 1 and name not in constants:
                 near = get_close_matches(name, [of for of in names if of not in schema.columns], n=1, cutoff=0.5)
                 said = "two columns are called" if name in names else "no column"
                 hint = f": did you mean {near[0]!r}?" if near and name not in names else ""
                 raise InputError(
-                    f"{file.path}: {said} {brief(name)}; its first line says {brief(line, 200)}, between "
-                    f"{schema.separator!r}{hint}"
+                    f"{file.path}: {said} {brief(name)}; its first line says {brief(file.first_line(), 200)}, between "
+                    f"{dialect.separator!r}{hint}"
                 )
-        return cls(schema, names, True, quotes, constants)
+        return cls(schema, dialect, names, True, constants)
 
     def places(self, *names: str) -> np.ndarray:
         """The places of columns."""
@@ -85,16 +79,34 @@ class Layout:
             return len(self.names) + 1 + list(self.constants).index(name)
         return self.names.index(name)
 
-    def with_constants(self, lines: Lines, bounds: np.ndarray) -> tuple[Lines, np.ndarray]:
-        """Lines as if constants stood at the end of each of them: they are there once, and every line points there."""
+    def with_constants(self, data: bytes, bounds: np.ndarray) -> tuple[bytes, np.ndarray]:
+        """Rows as if constants stood at the end of each of them: they are there once, and every row points there."""
         if not self.constants:
-            return lines, bounds
+            return data, bounds
         told = [value.encode() for value in self.constants.values()]
-        begin = len(lines.data)
-        ends = begin + np.cumsum([0, *(len(value) + 1 for value in told)], dtype=np.int32) - 1
+        ends = len(data) + np.cumsum([0, *(len(value) + 1 for value in told)], dtype=np.int32) - 1
         more = np.broadcast_to(ends.astype(np.int32), (len(bounds), len(ends)))
-        data = lines.data + b"\n".join(told) + b"\n"
-        return replace(lines, data=data), np.concatenate([bounds, more], axis=1)
+        return data + b"\n".join(told) + b"\n", np.concatenate([bounds, more], axis=1)
+
+
+def first_row(file: LogFile, schema: ClickSchema) -> tuple[Dialect, tuple[str, ...]]:
+    """How a file is written, and the fields of its first row that is not blank; none where it has no row.
+
+    A line that says the separator counts unless the schema says another one than by default. Between tabs a quote is an
+    ordinary character, unless all fields of the first line stand between quotes.
+    """
+    separator, quotes = schema.separator, True
+    if separator == ClickSchema.separator and file.head.separator is not None:
+        separator = file.head.separator
+        check_separator(separator, str(file.path))
+    if separator == "\t":
+        first = next(file.rows(None), None)
+        fields = [] if first is None else first_line(first.data).split(separator)
+        quotes = all(len(of) > 1 and of.startswith('"') and of.endswith('"') for of in fields)
+    dialect = Dialect(separator, quotes)
+    first = next(file.rows(dialect), None)
+    fields = [] if first is None else dialect.first_row(first.data, str(file.path))[0]
+    return dialect, tuple(map(str.strip, fields))
 
 
 def text_blocks(
@@ -111,27 +123,39 @@ def text_blocks(
         yield block
 
 
-def _split(file: LogFile, layout: Layout, offset: int) -> Iterator[Split]:
-    """Find the fields of all lines; those with names and without anything are left out."""
-    columns, header = len(layout.names), layout.header and not offset
-    for lines in file.lines(offset):
-        data = np.frombuffer(lines.data, dtype=np.uint8)
-        count = lines.data.count(b"\n")
-        bounds = np.empty((count, columns + 1), dtype=np.int32)
-        fields = np.empty(count, dtype=np.int32)
-        parse.split(data, ord(layout.schema.separator), layout.quotes, columns, bounds, fields)
+@dataclass(frozen=True)
+class _Split:
+    """Rows of a file, what constants make of their bytes, where the fields are, and how many there are in each row."""
+
+    rows: LogRows
+    data: bytes
+    bounds: np.ndarray
+    fields: np.ndarray
+
+    def row(self, row: int) -> str:
+        """The text of a row."""
+        begin = int(self.bounds[row, 0]) + 1
+        end = int(self.bounds[row + 1, 0]) if row + 1 < len(self.bounds) else len(self.rows.data)
+        return self.rows.data[begin:end].decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _split(file: LogFile, layout: Layout, offset: int) -> Iterator[_Split]:
+    """Find the fields of all rows; those with names and without anything are left out."""
+    columns, header, dialect = len(layout.names), layout.header and not offset, layout.dialect
+    for rows in file.rows(dialect, offset):
+        bounds, fields = fields_in(rows, dialect, columns)
         filled = fields != 0
         if header and filled.any():
             filled[filled.argmax()], header = False, False
         if not filled.all():
             bounds, fields = bounds[filled], fields[filled]
-        lines, bounds = layout.with_constants(lines, bounds)
-        yield lines, np.frombuffer(lines.data, dtype=np.uint8), bounds, fields
+        yield _Split(rows, *layout.with_constants(rows.data, bounds), fields)
 
 
-def _parsed(found: Split, layout: Layout, manner: Manner, pool: ThreadPoolExecutor, threads: int, first: int) -> Block:
-    lines, data, bounds, fields = found
-    schema, rows, quotes = layout.schema, len(fields), layout.quotes
+def _parsed(found: _Split, layout: Layout, manner: Manner, pool: ThreadPoolExecutor, threads: int, first: int) -> Block:
+    raw, bounds, fields = found.data, found.bounds, found.fields
+    data = np.frombuffer(raw, dtype=np.uint8)
+    schema, rows, quotes = layout.schema, len(fields), layout.dialect.quotes
     missing = parse.marks(schema.missing)
     numbers = layout.places(schema.label, *schema.numeric)
     categories = layout.places(*schema.categorical)
@@ -148,65 +172,42 @@ def _parsed(found: Split, layout: Layout, manner: Manner, pool: ThreadPoolExecut
     for done in [pool.submit(work, *map(int, cut)) for cut in pairwise(cuts)]:
         done.result()
 
-    def field(row: int, name: str) -> bytes:
+    def shown(name: str) -> Callable[[int], str]:
         place = layout.place(name)
-        return lines.data[bounds[row, place] + 1 : bounds[row, place + 1]].strip(b" \t\r")
-
-    def shown(row: int, name: str) -> str:
-        return field(row, name).decode("utf-8", "replace")
+        return lambda row: stripped(raw[bounds[row, place] + 1 : bounds[row, place + 1]]).decode("utf-8", "replace")
 
     findings = Findings(schema, rows, manner)
     findings.note(fields != len(layout.names), lambda row: _miscounted(int(fields[row]), layout))
     if "text" in map(schema.type_of, schema.features):
-        findings.note(_undecodable(lines.data, bounds[:, : len(layout.names) + 1]), lambda row: "not UTF-8 text")
+        findings.note(_undecodable(raw, bounds[:, : len(layout.names) + 1]), lambda row: "not UTF-8 text")
     labels = values[0]
     findings.note(
         (value_states[0] != parse.GOOD) | ((labels != 0) & (labels != 1)),
-        lambda row: findings.label_reason(shown(row, schema.label)),
+        lambda row: findings.label_reason(shown(schema.label)(row)),
     )
     for place, name in enumerate(schema.numeric, start=1):
-        states = value_states[place]
-        if states.max(initial=0) > parse.MISSING:
-            findings.note(states > parse.MISSING, _bad_value(findings.number_reason, name, states, shown))
+        findings.values(findings.number_reason, name, value_states[place], shown(name))
     time = _times(data, bounds, layout, findings, shown)
     features = {}
     for place, name in enumerate(schema.categorical):
-        states = key_states[place]
-        if states.max(initial=0) > parse.MISSING:
-            findings.note(states > parse.MISSING, _bad_value(findings.category_reason, name, states, shown))
-        features[name] = Keys(keys[place], states, _texts(lines.data, bounds, layout.place(name), quotes))
+        findings.values(findings.category_reason, name, key_states[place], shown(name))
+        features[name] = Keys(keys[place], key_states[place], _texts(raw, bounds, layout.place(name), quotes))
     for name in schema.lists:
-        features[name] = _list(lines.data, data, bounds, layout, name, findings)
+        features[name] = _list(raw, data, bounds, layout, name, findings)
     values[value_states == parse.MISSING] = np.nan
-    bad = [
-        BadRow(first + row, reason, _line(lines.data, bounds, row)) for row, reason in sorted(findings.wrong.items())
-    ]
+    bad = [BadRow(first + row, reason, found.row(row)) for row, reason in sorted(findings.wrong.items())]
     return findings.block(
         (labels == 1).astype(np.uint8), values[1:], time, features, bad,
-        first=first, rows=rows, offset=lines.offset, consumed=lines.consumed,
+        first=first, rows=rows, offset=found.rows.offset, consumed=found.rows.consumed,
     )  # fmt: skip
 
 
-def _has_quotes(line: str, separator: str) -> bool:
-    """Whether fields may stand between quotes in a text that begins with this line."""
-    fields = line.split(separator)
-    return separator != "\t" or all(len(of) > 1 and of.startswith('"') and of.endswith('"') for of in fields)
-
-
-def names_in(line: str, separator: str) -> tuple[str, ...]:
-    """The names in a line: fields as those of rows, not by Python's csv, which takes none of over 128 KiB."""
-    data = line.encode() + b"\n"
-    columns = data.count(separator.encode()) + 1
-    bounds, fields = np.empty((1, columns + 1), dtype=np.int32), np.empty(1, dtype=np.int32)
-    quotes = _has_quotes(line, separator)
-    parse.split(np.frombuffer(data, dtype=np.uint8), ord(separator), quotes, columns, bounds, fields)
-    row = np.zeros(1, dtype=np.int64)
-    found = (_written(data, bounds, column, quotes)(row)[0] for column in range(max(int(fields[0]), 1)))
-    return tuple(name.decode().strip() for name in found)
-
-
 def _times(
-    data: np.ndarray, bounds: np.ndarray, layout: Layout, findings: Findings, shown: Callable[[int, str], str]
+    data: np.ndarray,
+    bounds: np.ndarray,
+    layout: Layout,
+    findings: Findings,
+    shown: Callable[[str], Callable[[int], str]],
 ) -> Times | None:
     name = layout.schema.time
     if name is None:
@@ -214,19 +215,13 @@ def _times(
     units, steps = np.empty(len(bounds), dtype=np.int64), np.empty(len(bounds), dtype=np.int64)
     states = np.empty(len(bounds), dtype=np.uint8)
     missing = parse.marks(layout.schema.missing)
-    instants.instants(data, bounds, layout.place(name), layout.quotes, missing, units, steps, states)
-    return findings.times(units, steps, states, lambda row: shown(row, name))
-
-
-def _bad_value(
-    reason: Callable[[str, int, str], str], name: str, states: np.ndarray, shown: Callable[[int, str], str]
-) -> Callable[[int], str]:
-    return lambda row: reason(name, int(states[row]), shown(row, name))
+    instants.instants(data, bounds, layout.place(name), layout.dialect.quotes, missing, units, steps, states)
+    return findings.times(units, steps, states, shown(name))
 
 
 def _miscounted(fields: int, layout: Layout) -> str:
     if fields < 0:
-        return "the quotes do not match (a line break between quotes is not supported: such data can come as Parquet)"
+        return "the quotes do not match"
     names = layout.names
     listed = ", ".join(names) if len(names) <= 6 else f"{names[0]}, {names[1]} … {names[-1]}"
     return f"{fields} {'column' if fields == 1 else 'columns'}, expected {len(names)} ({listed})"
@@ -247,45 +242,30 @@ def _undecodable(data: bytes, bounds: np.ndarray) -> np.ndarray:
     return bad
 
 
-def _line(data: bytes, bounds: np.ndarray, row: int) -> str:
-    begin = int(bounds[row, 0]) + 1
-    return data[begin : data.index(b"\n", begin)].decode("utf-8", "replace").rstrip("\r")
-
-
 def _texts(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Callable[[np.ndarray], list[bytes]]:
-    written = _written(data, bounds, column, quotes)
-    return lambda places: list(map(plain_bytes, written(places)))
-
-
-def _written(data: bytes, bounds: np.ndarray, column: int, quotes: bool) -> Callable[[np.ndarray], list[bytes]]:
-    """The texts in a column at some lines, without blanks and quotes around them."""
+    """The texts in a column at some rows, without blanks and quotes around them."""
 
     def texts(places: np.ndarray) -> list[bytes]:
         ends = bounds[places]
         found = []
         for start, stop in zip(ends[:, column].tolist(), ends[:, column + 1].tolist(), strict=True):
-            text = _stripped(data[start + 1 : stop])
+            text = stripped(data[start + 1 : stop])
             if quotes and len(text) >= 2 and text[:1] == b'"' == text[-1:]:
-                text = _stripped(text[1:-1].replace(b'""', b'"'))
-            found.append(text)
+                text = stripped(text[1:-1].replace(b'""', b'"'))
+            found.append(plain_bytes(text))
         return found
 
     return texts
-
-
-def _stripped(text: bytes) -> bytes:
-    """As the kernels strip."""
-    return text.lstrip(b" \t").rstrip(b" \t\r")
 
 
 def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name: str, findings: Findings) -> Keys:
     column, separator = layout.place(name), ord(layout.schema.list_separator)
     lengths = np.empty(len(bounds), dtype=np.int32)
     none = np.empty((0, 2), dtype=np.int32)
-    count = parse.items(data, bounds, column, layout.quotes, separator, lengths, none)
+    count = parse.items(data, bounds, column, layout.dialect.quotes, separator, lengths, none)
     found = np.empty((count, 2), dtype=np.int32)
-    parse.items(data, bounds, column, layout.quotes, separator, lengths, found)
-    if layout.quotes and b'""' in raw:
+    parse.items(data, bounds, column, layout.dialect.quotes, separator, lengths, found)
+    if layout.dialect.quotes and b'""' in raw:
         raw = _undoubled(raw, bounds[:, column], found, lengths)
         data = np.frombuffer(raw, dtype=np.uint8)
     keys, states = np.empty((1, count), dtype=np.int64), np.empty((1, count), dtype=np.uint8)
@@ -294,11 +274,11 @@ def _list(raw: bytes, data: np.ndarray, bounds: np.ndarray, layout: Layout, name
         data, found, 0, count, np.zeros(1, dtype=np.int64), types, False, parse.marks(layout.schema.missing), keys,
         states,
     )  # fmt: skip
-    wrong = np.flatnonzero(states[0] > parse.MISSING)
-    rows = np.repeat(np.arange(len(bounds)), lengths)[wrong]
-    for row, place in zip(rows.tolist(), wrong.tolist(), strict=True):
-        item = raw[found[place, 0] + 1 : found[place, 1]].decode("utf-8", "replace")
-        findings.wrong.setdefault(row, findings.category_reason(name, int(states[0, place]), item))
+
+    def shown(place: int) -> str:
+        return raw[found[place, 0] + 1 : found[place, 1]].decode("utf-8", "replace")
+
+    findings.values(findings.category_reason, name, states[0], shown, lengths)
     return Keys(keys[0], states[0], _texts(raw, found, 0, False), lengths).present()
 
 

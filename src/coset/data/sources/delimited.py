@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,19 +18,14 @@ import numpy as np
 from coset.data.columns import Named, import_polars, listed, reading
 from coset.data.files import DataFile
 from coset.data.ids import BLANKS
-from coset.data.packed import Stream
 from coset.data.sources.base import Block, Source, Wanted, register_source
+from coset.data.sources.text import Dialect, check_separator, csv_reader, first_line, head_of, rows
 from coset.errors import InputError, brief
 
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
-CHUNK = 1 << 23
-"""Bytes of text that are worked on at once."""
-LONGEST = 1 << 27
-"""Bytes that a row may have."""
 
 _SEPARATORS = ("::", "\t", ",", ";", "|")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MARK = b"\xef\xbb\xbf"  # that some programs put before UTF-8
 
 
 @register_source("text")
@@ -53,25 +48,33 @@ class Delimited(Source):
 
     def columns(self, file: DataFile) -> list[str]:
         """The names in the header; those of GroupLens' layout where there is none."""
-        with file.open() as stream:
-            line, said = _begin(stream)
-            _, data = next(_chunks(stream, file.where, line, said))
-            return list(form_of(data, file.where, Wanted(Named(()), said), self.named).names)
+        for form, _, _ in self._chunks(file, Wanted(Named(()))):
+            return list(form.names)
+        raise InputError(f"{file.where}: the file is empty; expected a header line and rows")
 
     def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
         """See `Source.blocks`."""
         polars = import_polars(f"{file.where}: reading ratings")
+        for form, line, data in self._chunks(file, wanted):
+            yield _block(polars, data, form, line)
+
+    def _chunks(self, file: DataFile, wanted: Wanted) -> Iterator[tuple[Form, int, bytes]]:
+        """The rows below the header, in chunks, each with the form of the text and the number of its first line."""
+        form: Form | None = None
         with file.open() as stream:
-            line, said = _begin(stream)
-            wanted = wanted if said is None or wanted.separator is not None else replace(wanted, separator=said)
-            form: Form | None = None
-            for first, data in _chunks(stream, file.where, line, wanted.separator):
-                _check_text(data, file.where, first)
+            head = head_of(stream)
+            stream.skip(head.offset)
+            if wanted.separator is None:
+                wanted = replace(wanted, separator=head.separator)
+            dialect = _begun(first_line(head.data), file.where, wanted)[0]
+            for found in rows(stream, file.where, head, dialect, head.offset):
+                line, data = found.line, found.data
+                _check_text(data, file.where, line)
                 if form is None:
                     form = form_of(data, file.where, wanted, self.named)
-                    header, data = _cut_header(data, form)
-                    first += header
-                yield _block(polars, data, form, first)
+                    above, data = _cut_header(data, form)
+                    line += above
+                yield form, line, data
 
 
 @dataclass(frozen=True)
@@ -79,50 +82,55 @@ class Form:
     """How the text is laid out, and where in a row the values stand that are wanted."""
 
     where: str
-    separator: str
+    dialect: Dialect
     names: tuple[str, ...]
     header: bool
     picks: tuple[int, ...]
 
     @property
-    def quoted(self) -> bool:
-        """Whether values may stand between quotes; GroupLens' own files have none."""
-        return self.header and self.separator != "::"
-
-
-def first_line(data: bytes) -> str:
-    """The first line of a text that is not blank."""
-    return data.lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+    def separator(self) -> str:
+        """Between values."""
+        return self.dialect.separator
 
 
 def form_of(data: bytes, where: str, wanted: Wanted, named: Callable[[str], str] = str.strip) -> Form:
     """The layout of a text that begins with `data`; `named` makes names of the fields of its header."""
     first = first_line(data)
-    separator = _separator(first, where, wanted.separator)
-    if separator == " ":
-        first = " ".join(first.split())
-    fields = first.split(separator)
-    numeric = [bool(_NUMBER.fullmatch(field.strip(BLANKS))) for field in fields]
-    header = wanted.header
-    if header is None:
-        header = not (separator in ("::", "\t", " ") and len(fields) in (3, 4) and all(numeric[2:]))
+    dialect, fields, header = _begun(first, where, wanted)
     if not header:
         names = GROUPLENS_NAMES[: len(fields)] if len(fields) in (3, 4) else GROUPLENS_NAMES
-        return Form(where, separator, names, False, wanted.columns.find(names, where))
+        return Form(where, dialect, names, False, wanted.columns.find(names, where))
+    numeric = _are_numbers(fields)
     if len(fields) > 1 and (all(numeric) or (len(fields) in (3, 4) and all(numeric[2:]))):
         raise InputError(
             f"{where}, line 1: {brief(first)} holds {'numbers' if all(numeric) else 'values'} where the names of the "
             "columns are expected; add a header line such as userId,movieId,rating"
         )
-    if separator != "::" and not (separator == " " and '"' not in first):
-        fields, _ = _header(data, separator, where)
+    if dialect.separator != " " or '"' in first:
+        fields, _ = dialect.first_row(data, where)
     names = tuple(map(named, fields))
-    if len(names) == 1 and (other := _other_separator(first, separator)):
+    if len(names) == 1 and (other := _other_separator(first, dialect.separator)):
         raise InputError(
-            f"{where}: separated by {separator!r}, the header is the single column {brief(first)}; "
+            f"{where}: separated by {dialect.separator!r}, the header is the single column {brief(first)}; "
             f"the separator seems to be {other!r}"
         )
-    return Form(where, separator, names, True, wanted.columns.find(names, where))
+    return Form(where, dialect, names, True, wanted.columns.find(names, where))
+
+
+def _begun(line: str, where: str, wanted: Wanted) -> tuple[Dialect, list[str], bool]:
+    """How a text with this first line is written, what the line holds, and whether that is the names of columns.
+    GroupLens' own files have no names, and no quotes around values; nor has any with `::`."""
+    separator = _separator(line, where, wanted.separator)
+    fields = line.split() if separator == " " else line.split(separator)
+    header = wanted.header
+    if header is None:
+        bare = separator in ("::", "\t", " ") and len(fields) in (3, 4)
+        header = not (bare and all(_are_numbers(fields[2:])))
+    return Dialect(separator, header and separator != "::"), fields, header
+
+
+def _are_numbers(fields: Sequence[str]) -> list[bool]:
+    return [bool(_NUMBER.fullmatch(field.strip(BLANKS))) for field in fields]
 
 
 def _separator(line: str, where: str, given: str | None) -> str:
@@ -131,8 +139,7 @@ def _separator(line: str, where: str, given: str | None) -> str:
         return " " if found not in line and len(line.split()) > 2 else found
     if given == "\\t":  # what a shell hands on for '\t'
         return "\t"
-    if given != "::" and (len(given) != 1 or not given.isascii() or given in '"\r\n'):
-        raise InputError(f"{where}: the separator must be one ASCII character or '::', not {brief(given)}")
+    check_separator(given, where)
     return given
 
 
@@ -141,101 +148,27 @@ def _other_separator(line: str, separator: str) -> str | None:
     return best if best != separator and best in line else None
 
 
-def _header(data: bytes, separator: str, where: str) -> tuple[list[str], int]:
-    """The fields of the first line that is not blank, and the number of lines to its end."""
-    reader = _csv(data.decode("utf-8"), separator)
-    try:
-        return next(filter(None, reader)), reader.line_num
-    except csv.Error as error:
-        raise InputError(f"{where}, line 1: the names of the columns are not readable ({error})") from None
-
-
 def _cut_header(data: bytes, form: Form) -> tuple[int, bytes]:
     """How many lines the header takes, and what is below it."""
-    if not form.header:
-        return 0, data
-    if form.quoted:
-        lines = _header(data, form.separator, form.where)[1]
-    else:
-        lines = data[: len(data) - len(data.lstrip(b"\r\n"))].count(b"\n") + 1
+    lines = form.dialect.first_row(data, form.where)[1] if form.header else 0
     at = 0
     for _ in range(lines):
         at = data.find(b"\n", at) + 1 or len(data)
     return lines, data[at:]
 
 
-def _begin(stream: Stream) -> tuple[int, str | None]:
-    """Read on to the first line of the table: its number, and the separator that a line above it says, as Excel writes
-    one, and reads it again itself."""
-    if stream.peek(3) == _MARK:
-        stream.read(3)
-    said = re.match(rb"\"?sep=(.)\"?\r?(?:\n|$)", stream.peek(10), re.IGNORECASE)
-    if said is None:
-        return 1, None
-    stream.read(said.end())
-    return 2, said[1].decode("latin1")
-
-
-def _chunks(stream: Stream, where: str, line: int, separator: str | None) -> Iterator[tuple[int, bytes]]:
-    """Whole rows, in chunks, each with the number of its first line, which at the beginning is `line`; the first chunk
-    holds more than blank lines."""
-    head = stream.peek(1 << 16)
-    # Lines that end in carriage returns alone, as old programs write them, are lines all the same.
-    returns = b"\r" in head and b"\n" not in head
-    separator = _separator(first_line(head.replace(b"\r", b"\n") if returns else head), where, separator)
-    kept, ended, begun = b"", False, False
-    while not ended:
-        pieces, size = [kept], 0
-        while size < CHUNK and not ended:
-            piece = stream.read(CHUNK - size)
-            pieces.append(piece.replace(b"\r", b"\n") if returns else piece)
-            size += len(piece)
-            ended = not piece
-        data = b"".join(pieces)
-        cut = len(data) if ended else _end_of_rows(data, separator)
-        if (
-            not cut and len(data) > LONGEST
-        ):  # no value is as long: a quote in it is a character, such as the mark of inches
-            cut = data.rfind(b"\n") + 1
-        if not cut or not (begun or ended or data[:cut].strip()):
-            kept = data
-            if len(data) > LONGEST:
-                raise InputError(f"{where}, line {line}: a row of more than {LONGEST >> 20} MiB; is it a text file?")
-            continue
-        begun = True
-        yield line, data[:cut]
-        line += data.count(b"\n", 0, cut)
-        kept = data[cut:]
-
-
-def _end_of_rows(data: bytes, separator: str) -> int:
-    """Where the last whole row ends: behind a line feed that stands between no quotes. As in Python's csv, those begin
-    where a field does; elsewhere a quote is a character, such as the mark of inches."""
-    cut = data.rfind(b"\n") + 1
-    if b'"' not in data or separator == "::":
-        return cut
-    if (quotes := _regular_quotes(data, separator)) is not None:
-        while (before := int(np.searchsorted(quotes, cut))) % 2:  # this one stands in a value
-            cut = data.rfind(b"\n", 0, int(quotes[before - 1])) + 1
-        return cut
-    field = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^\r\n%b]*+' % re.escape(separator.encode())
-    rows = re.match(rb"(?:(?:%b[\r%b])*+%b\n)*+" % (field, re.escape(separator.encode()), field), data)
-    return rows.end() if rows else 0
-
-
-def _regular_quotes(data: bytes, separator: str) -> np.ndarray | None:
-    """Where quotes stand, if each begins or ends a field or is one of two that stand for one in it; else `None`."""
+def _are_regular(data: bytes, separator: str) -> bool:
+    """Whether each quote begins or ends a field, or is one of two that stand for one in it."""
     bytes_ = np.frombuffer(data, dtype=np.uint8)
     quotes = np.flatnonzero(bytes_ == ord('"'))
     beside = np.concatenate([quotes[::2] - 1, quotes[1::2] + 1])
     beside = beside[(beside >= 0) & (beside < len(data))]
-    regular = np.isin(bytes_[beside], np.frombuffer(b'\r\n"' + separator.encode(), dtype=np.uint8)).all()
-    return quotes if regular else None
+    return bool(np.isin(bytes_[beside], np.frombuffer(b'\r\n"' + separator.encode(), dtype=np.uint8)).all())
 
 
 def _check_text(data: bytes, where: str, first: int) -> None:
     if first == 1 and not data.strip():
-        raise InputError(f"{where}: the file is empty; expected a header line and ratings")
+        raise InputError(f"{where}: the file is empty; expected a header line and rows")
     if data.isascii():
         return
     try:
@@ -268,15 +201,17 @@ def _block(polars: Any, data: bytes, form: Form, first: int) -> Block:
 
 def _read_fast(polars: Any, data: bytes, form: Form) -> list[Any] | None:
     """The columns that are wanted, or `None` when anything is out of the ordinary and wants the careful reader."""
-    if form.quoted and data.count(b"\r") > data.count(b"\r\n"):  # which end rows, too
+    if form.dialect.quotes and data.count(b"\r") > data.count(b"\r\n"):  # which end rows, too
         return None
-    if form.quoted and b'"' in data and _regular_quotes(data, form.separator) is None:
+    if form.dialect.quotes and b'"' in data and not _are_regular(data, form.separator):
         return None
     # polars knows separators of one byte: `::` is read as `:` with an empty column between every two.
     step = 2 if form.separator == "::" else 1
     width = step * (len(form.names) - 1) + 1
-    separator, quoted = form.separator[0], form.quoted and b'"' in data
-    if re.match(rb"\r?\n", data) or b"\n\n" in data or b"\n\r\n" in data:
+    separator, quoted = form.separator[0], form.dialect.quotes and b'"' in data
+    if quoted:  # blank lines within a value stay, and others leave nulls
+        data = data.strip(b"\r\n")
+    elif re.match(rb"\r?\n", data) or b"\n\n" in data or b"\n\r\n" in data:
         data = re.sub(rb"\n(\r?\n)+", b"\n", data.lstrip(b"\r\n"))
     if not data or (not quoted and not _is_regular(data, ord(separator), width)):
         return None
@@ -342,11 +277,11 @@ def _is_blank(fields: list[str]) -> bool:
 
 def _records(text: str, form: Form, first: int) -> Iterator[tuple[int, list[str]]]:
     """The rows of a text, each with the number of the line it starts on; its first line has the number `first`."""
-    if not form.quoted:
+    if not form.dialect.quotes:
         for number, line in enumerate(text.split("\n"), start=first):
             yield number, line.rstrip("\r").split(form.separator)
         return
-    reader = _csv(text, form.separator, strict=True)
+    reader = csv_reader(io.StringIO(text, newline=""), form.separator, strict=True)
     start = 0
     try:
         for fields in reader:
@@ -354,8 +289,3 @@ def _records(text: str, form: Form, first: int) -> Iterator[tuple[int, list[str]
             start = reader.line_num
     except csv.Error as error:
         raise InputError(f"{form.where}, line {first + start}: the quotes do not match ({error})") from None
-
-
-def _csv(text: str, separator: str, strict: bool = False) -> Any:
-    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))  # reviews may be longer than Python's own limit
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict)

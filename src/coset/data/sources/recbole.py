@@ -20,7 +20,8 @@ from coset.data.foreign import HEAD
 from coset.data.ids import ids_from_text, texts_of
 from coset.data.shards import PACKINGS, Shard, unpacked_name
 from coset.data.sources.base import Wanted, register_source
-from coset.data.sources.delimited import Delimited, first_line
+from coset.data.sources.delimited import Delimited
+from coset.data.sources.text import Head, first_line
 
 _TYPED = re.compile(r"([^:\t]+):(token|token_seq|float|float_seq)")
 ENDING = ".inter"
@@ -112,8 +113,9 @@ def type_of(field: str) -> str | None:
 
 
 def _types(file: DataFile) -> dict[str, str]:
-    header = first_line(file.head)
-    if b"\n" not in file.head.lstrip(b"\r\n") and len(file.head) >= HEAD:
+    head = Head.of(file.head, HEAD)
+    header = first_line(head.data)
+    if head.cut and b"\n" not in head.data.lstrip(b"\r\n"):
         header = header.rpartition("\t")[0]  # the last field is cut off
     return types_of(header)
 
