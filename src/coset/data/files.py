@@ -75,8 +75,8 @@ class DataFile:
         if self.path is None:
             return None
         with self.path.open("rb") as file:
-            packed = packing_of(file.read(8))
-        return None if packed or encoding(self.head) else self.path
+            head = file.read(HEAD)
+        return None if packing_of(head) or encoding(head) else self.path
 
     def read(self) -> bytes:
         """All of its bytes."""

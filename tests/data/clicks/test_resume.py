@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -96,9 +98,26 @@ def test_stopped_anywhere_and_gone_on_with(
     assert contents(out) == whole
 
 
+def lines_between_quotes(data: bytes) -> bytes:
+    return b"sep=,\n" + re.sub(rb",w(\d+),", rb',"w\n""\1",', data)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda data: data,
+        lines_between_quotes,
+        lambda data: gzip.compress(lines_between_quotes(data)),
+        lambda data: lines_between_quotes(data).decode().encode("utf-16"),
+    ],
+    ids=["plain", "lines between quotes", "gzip", "UTF-16"],
+)
 def test_interrupted_between_a_mark_and_the_next_block(
-    log: Path, whole: dict[str, bytes], contents: Contents, monkeypatch: pytest.MonkeyPatch
+    log: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch, written: Callable[[bytes], bytes]
 ) -> None:
+    log.write_bytes(written(log.read_bytes()))
+    run(log, log.parent / "whole")
+    whole = contents(log.parent / "whole")
     monkeypatch.setattr("coset.data.sources.text.CHUNK", 6000)
     mark, calls = journal.Journal.mark, [0]
 

@@ -23,7 +23,7 @@ from coset.errors import InputError, brief
 
 CHUNK = 1 << 22
 """Bytes of text that are worked on at once."""
-LONGEST = 1 << 27
+LONGEST = 1 << 26
 """Bytes that a row may have."""
 HEAD = 1 << 20
 """Bytes at the beginning that tell how a text is written."""
@@ -141,7 +141,7 @@ def rows(stream: Stream, where: str, head: Head, dialect: Dialect | None, offset
         data, ended = b"".join(pieces), size < wanted
         if ended and data and not data.endswith(b"\n"):
             data, added = data + b"\n", 1
-        cut = _whole(data, dialect, ended)
+        cut = _whole(data, dialect, ended, CHUNK if begun else len(data))
         if not cut or not (begun or ended or data[:cut].strip()):
             if ended:
                 return
@@ -157,14 +157,14 @@ def rows(stream: Stream, where: str, head: Head, dialect: Dialect | None, offset
         line += count
 
 
-def _whole(data: bytes, dialect: Dialect | None, ended: bool) -> int:
-    """Where the last whole row ends, or an earlier one if the text up to there is enough."""
-    end = data.rfind(b"\n") + 1
+def _whole(data: bytes, dialect: Dialect | None, ended: bool, enough: int) -> int:
+    """Where the last whole row ends, or an earlier one behind about as much text as is enough."""
     if dialect is None or not dialect.quotes or b'"' not in data:
-        return end
+        return data.rfind(b"\n", 0, enough) + 1 or data.find(b"\n") + 1
+    end = data.rfind(b"\n") + 1
     bounds, fields = _split(data[:end], data.count(b"\n"), dialect, 0, ended)
     ends = bounds[: len(fields) + 1, 0] + 1
-    return int(ends[min(int(np.searchsorted(ends, CHUNK)), len(fields))])
+    return int(ends[min(int(np.searchsorted(ends, enough)), len(fields))])
 
 
 def fields_in(found: Rows, dialect: Dialect, columns: int) -> tuple[np.ndarray, np.ndarray]:
