@@ -220,20 +220,20 @@ class _Recoded:
     def __init__(self, file: Readable, name: str, where: str) -> None:
         self._file, self._name, self._where = file, name, where
         self._decoder = codecs.getincrementaldecoder(name)()
-        self._ended = False
+        self._ended, self._ready = False, b""
 
     def read(self, size: int, /) -> bytes:
-        while not self._ended:
+        while not self._ready and not self._ended:
             packed = self._file.read(max(size, 64))
             self._ended = not packed
             try:
-                if data := self._decoder.decode(packed, final=self._ended).encode("utf-8"):
-                    return data
+                self._ready = self._decoder.decode(packed, final=self._ended).encode("utf-8")
             except UnicodeError:
                 raise InputError(
                     f"{self._where}: begins as {self._name} text and goes on as something else; save it as UTF-8"
                 ) from None
-        return b""
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return data
 
 
 def visible(name: str) -> bool:
