@@ -86,9 +86,14 @@ class DataFile:
     def check_known(self) -> None:
         """Raise an `InputError` if the file is of a format that coset knows and does not read, or empty."""
         if not self.head:
-            raise InputError(f"{self.where}: the file is empty; expected a header line and rows")
+            raise empty(self.where)
         if (found := foreign(self.head)) is not None:
             raise InputError(f"{self.where}: {found[0]}, which coset does not read; {found[1]}")
+
+
+def empty(where: str) -> InputError:
+    """What to raise where a file has nothing in it."""
+    return InputError(f"{where}: the file is empty; expected a header line and rows")
 
 
 def data_file(path: Path) -> DataFile:

@@ -35,7 +35,8 @@ MARKS = frozenset(
 """What stands for a missing value in columns of numbers, in lower case and without a sign before `inf`."""
 
 _FLOAT = r"-?(?:0|[1-9][0-9]*)\.0*|-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}"
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""A decimal number, whole or not, as text writes it."""
 _IS_FLOAT = re.compile(_FLOAT)
 
 
@@ -137,7 +138,7 @@ def are_marks(series: Any) -> Any:
 
 def are_decimal(series: Any) -> bool:
     """Whether all values of a polars column of text are numbers, whole or not."""
-    return bool(series.str.contains(f"^{_NUMBER}$").all())
+    return bool(series.str.contains(f"^{NUMBER.pattern}$").all())
 
 
 def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:

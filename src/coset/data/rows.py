@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from coset.data.columns import ROLES, Columns, import_polars
-from coset.data.ids import are_decimal, are_marks, are_text, ids_from_plain, plain_numbers, texts_of
+from coset.data.ids import NUMBER, are_decimal, are_marks, are_text, ids_from_plain, plain_numbers, texts_of
 from coset.data.sources import Block, DataFile, Wanted, blocks_with_keys
 from coset.data.times import Times
 from coset.errors import InputError, brief
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ def check_single(role: str, series: Any, block: Block) -> None:
 
 def _number(value: str, spot: str) -> float:
     """A rating, or an error that says what is wrong with it."""
-    if not _NUMBER.fullmatch(value):
+    if not NUMBER.fullmatch(value):
         if re.fullmatch(r"[+-]?\d+,\d+", value, re.ASCII):
             raise InputError(
                 f"{spot}: the rating {value[:40]!r} has a comma for a point; write {value[:40].replace(',', '.')}"

@@ -104,7 +104,9 @@ def test_both_readers_and_any_chunks_give_the_same(data: bytes, monkeypatch: pyt
     assert told() == whole
 
 
-@pytest.mark.parametrize(("data", "words"), [(b"sep=;\n", "no ratings"), (b"sep=\xe9\nuser", "one ASCII character")])
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"sep=;\n", "the file is empty"), (b"sep=\xe9\nuser", "one ASCII character")]
+)
 def test_a_line_that_says_the_separator_alone(data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_delimited(data, "f.csv")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from coset.data.files import Archive, DataFile, data_file, is_archive, visible
+from coset.data.files import Archive, DataFile, data_file, empty, is_archive, visible
 from coset.data.shards import Shard
 from coset.data.sources import Source
 from coset.data.sources.delimited import Delimited
@@ -59,7 +59,7 @@ class LogFile:
                 )
             self.size = self._status.st_size
             if not self.size:
-                raise InputError(f"{path}: the file is empty")
+                raise empty(str(path))
             file = replace(data_file(path), keys=self.keys)
             self.data: DataFile = file
             self.inside: int | None = None
@@ -112,7 +112,7 @@ class LogFile:
         for found in self.rows(None):
             if line := first_line(found.data):
                 return line
-        raise InputError(f"{self.path}: the file is empty")
+        raise empty(str(self.path))
 
     def first_lines(self) -> list[bytes]:
         """The lines of the first megabyte of the text; of a line that goes on after it, whole words."""

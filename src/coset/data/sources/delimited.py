@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from coset.data.columns import Named, import_polars, listed, reading
-from coset.data.files import DataFile
-from coset.data.ids import BLANKS
+from coset.data.files import DataFile, empty
+from coset.data.ids import BLANKS, NUMBER
 from coset.data.sources.base import Block, Source, Wanted, register_source
 from coset.data.sources.text import Dialect, check_separator, csv_reader, first_line, head_of, rows
 from coset.errors import InputError, brief
@@ -25,7 +25,6 @@ from coset.errors import InputError, brief
 GROUPLENS_NAMES = ("user", "movie", "rating", "timestamp")
 
 _SEPARATORS = ("::", "\t", ",", ";", "|")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @register_source("text")
@@ -48,9 +47,8 @@ class Delimited(Source):
 
     def columns(self, file: DataFile) -> list[str]:
         """The names in the header; those of GroupLens' layout where there is none."""
-        for form, _, _ in self._chunks(file, Wanted(Named(()))):
-            return list(form.names)
-        raise InputError(f"{file.where}: the file is empty; expected a header line and rows")
+        form, _, _ = next(self._chunks(file, Wanted(Named(()))))
+        return list(form.names)
 
     def blocks(self, file: DataFile, wanted: Wanted) -> Iterator[Block]:
         """See `Source.blocks`."""
@@ -70,11 +68,15 @@ class Delimited(Source):
             for found in rows(stream, file.where, head, dialect, head.offset):
                 line, data = found.line, found.data
                 _check_text(data, file.where, line)
+                if form is None and not data.strip():
+                    break
                 if form is None:
                     form = form_of(data, file.where, wanted, self.named)
                     above, data = _cut_header(data, form)
                     line += above
                 yield form, line, data
+        if form is None:
+            raise empty(file.where)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _begun(line: str, where: str, wanted: Wanted) -> tuple[Dialect, list[str], b
 
 
 def _are_numbers(fields: Sequence[str]) -> list[bool]:
-    return [bool(_NUMBER.fullmatch(field.strip(BLANKS))) for field in fields]
+    return [bool(NUMBER.fullmatch(field.strip(BLANKS))) for field in fields]
 
 
 def _separator(line: str, where: str, given: str | None) -> str:
@@ -167,8 +169,6 @@ def _are_regular(data: bytes, separator: str) -> bool:
 
 
 def _check_text(data: bytes, where: str, first: int) -> None:
-    if first == 1 and not data.strip():
-        raise InputError(f"{where}: the file is empty; expected a header line and rows")
     if data.isascii():
         return
     try:
