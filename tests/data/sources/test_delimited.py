@@ -87,6 +87,7 @@ def test_a_quote_within_a_value_is_a_character_and_ends_no_file(monkeypatch: pyt
         b"\n\nuser,item,rating\n1,a,5\n",
         b'sep=;\nuser;item;rating\n1;"a\n;b";5\n2;"";4\n',
         b'user\titem\trating\n1\t"a"b\t5\n',  # refused
+        b"user,item,rating\n1,a,5\n\n\xef\xbb\xbf2,b,4\n",
     ],
 )
 def test_both_readers_and_any_chunks_give_the_same(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

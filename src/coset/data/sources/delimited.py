@@ -213,6 +213,8 @@ def _read_fast(polars: Any, data: bytes, form: Form) -> list[Any] | None:
         data = data.strip(b"\r\n")
     elif re.match(rb"\r?\n", data) or b"\n\n" in data or b"\n\r\n" in data:
         data = re.sub(rb"\n(\r?\n)+", b"\n", data.lstrip(b"\r\n"))
+    if data.startswith(b"\xef\xbb\xbf"):  # of a file that was put behind another; polars leaves it out
+        return None
     if not data or (not quoted and not _is_regular(data, ord(separator), width)):
         return None
     every = [f"{place}" for place in range(width)]
