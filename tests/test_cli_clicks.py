@@ -153,7 +153,7 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
         (("train", "DATA", "--model", "dlmr"), "did you mean 'dlrm'"),
         (("train", "DATA", "--user", "u"), "name its columns by --schema"),
         (("train", "DATA", "--tuning"), "those of the task clicks are split when prepared"),
-        (("train", "DATA", "--checkpoint-every", "often"), "--checkpoint-every is a number of steps"),
+        (("train", "DATA", "--checkpoint-every", "often"), "--checkpoint-every must be a number of steps"),
         (("train", "DATA", "--checkpoint-every", "0"), "every step or less often"),
         (("train", "DATA", "--keep", "0"), "at least one checkpoint"),
         (("train", "DATA", "--seed", "99999999999999999999999"), "seed must lie in 0 …"),
@@ -220,7 +220,7 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     later.write_text(f"{header}\n2,,1.5,nobody,,zz|a\n")
     assert "clicked is '2', expected 0 or 1" in coset("evaluate", "runs/a", later).sentence
     Path("data").rename("elsewhere")
-    assert "say where it is now by --data" in coset("evaluate", "runs/a", later).sentence
+    assert "name its place by --data" in coset("evaluate", "runs/a", later).sentence
     later.write_text("\n".join([header, *lines[1275:]]) + "\n")
     moved = coset("evaluate", "runs/a", later, "--data", "elsewhere", "--json").json
     assert moved == {**first, "dataset": "later", "part": "all", "own": False, "known": 1}  # as items are hashed
@@ -267,6 +267,7 @@ def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, f
     features = {"libsvm": ["features"], "libffm": ["0", "1"], "inter": ["user_id", "item_id"]}[form]
     found = coset("inspect", "log.csv", "--dim", 4, "--json").json
     assert ([of["name"] for of in found["features"]], found["rows"]) == (features, 300)
+    assert coset("inspect", "log.csv", "--dim", 4, "--json").json == found  # prepared already
     found = coset("train", "log.csv", *SMALL, "--row", "full", "--out", "runs/a", "--json")
     assert found.code == 0, found.err
     assert found.json["rows"]["training"] + coset("evaluate", "runs/a", "log.csv", "--json").json["rows"] == 300

@@ -267,13 +267,13 @@ def test_prepared_clicks_are_planned_trained_and_inspected(coset: Coset, clicks:
     assert sizes == {"C1": 200, "C2": 40, "C3": 3, "tags": 10}
     assert seen["bytes"] == {
         "table": 253 * 16, "table_and_adagrad": 253 * 32, "table_and_row_wise_adagrad": 253 * 20,
-        "table_and_lazy_adam": 253 * 48,
+        "table_and_lazy_adam": 253 * 48, "table_and_adam": 253 * 52,
     }  # fmt: skip
     assert sum(group["ids"] for group in seen["features"][0]["histogram"]) <= 200
     assert seen["features"][2]["most"] == int(clicks.features[2].frequencies.max())
     shown = coset("inspect", clicks.folder)
     assert "tags (lists)" in shown.out
-    assert "names of columns are for ratings" in coset("inspect", clicks.folder, "--user", "u").sentence
+    assert "--user, --item and --rating are for ratings" in coset("inspect", clicks.folder, "--user", "u").sentence
 
 
 def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -> None:

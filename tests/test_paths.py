@@ -17,13 +17,13 @@ from coset.data.pairs import read_pairs
 from coset.errors import LONGEST, InputError
 from coset.experiments.compress import compress_run
 from coset.experiments.evaluate import evaluate_run
-from coset.experiments.inspect_clicks import load_clicks
 from coset.experiments.planning import read_plan
 from coset.experiments.predict import predict_run
 from coset.experiments.recipe import load_recipe
 from coset.experiments.subject import RecipeOptions
 from coset.files import path_of, write_json
 from coset.tasks import Scored
+from coset.tasks.clicks import ClickSource
 from coset.training.finished import FinishedRun
 
 LONG = "x/" * 5000
@@ -83,17 +83,17 @@ def test_commands(coset: Any, small_csv: Path, words: tuple[str, ...]) -> None:
     assert [path.name for path in Path().iterdir()] == ["r.csv"]
 
 
-def test_words_for_what_is_no_path_at_all() -> None:
+def test_words_for_what_is_no_path_at_all(tmp_path: Path) -> None:
     for given, said in WRONG.values():
         if isinstance(given, str):
             with pytest.raises(InputError, match=said):
                 RecipeOptions().recipe(given)
             with pytest.raises(InputError, match=said):
-                load_clicks(given, {})
+                ClickSource(given).load(tmp_path)
 
 
 def test_the_home_of_nobody(coset: Callable[..., Any], small_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = r"'~nobody-of-this-name[^:]*: no path that can be looked for \(there is no user of this name\)"
+    said = r"'~nobody-of-this-name[^:]*: not a usable path \(there is no user of this name\)"
     with pytest.raises(InputError, match=said):
         load_ratings("~nobody-of-this-name/r.csv")
     assert coset("train", small_csv, "--epochs", 1, "--out", "run").code == 0
@@ -128,5 +128,5 @@ def test_a_log_is_not_inspected_where_nothing_can_be_written(
     log.write_text("1 1:1\n0 2:1\n")
     monkeypatch.chdir("/proc")
     said = coset("inspect", log).sentence
-    assert said.startswith(f"{log}: inspect prepares a log in the folder runs first, but runs/prepared: cannot be ")
-    assert said.endswith("run it where you may write, or inspect what `coset prepare` made of the log")
+    assert said.startswith(f"{log}: coset prepares a log below runs first, but runs/prepared/")
+    assert said.endswith("start coset where you may write, or name what `coset prepare` made of the log")

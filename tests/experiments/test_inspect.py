@@ -13,13 +13,21 @@ from rich.console import Console
 
 from coset.data import Attributes, Ratings, load_ratings
 from coset.data.clicks import ClickData, ClickWriter
+from coset.data.settings import DataSettings
 from coset.errors import InputError
-from coset.experiments.inspect import inspect
-from coset.experiments.inspect_clicks import inspect_clicks
-from coset.report.inspection import clicks_inspection_table, inspection_table
+from coset.experiments.inspect import inspection_json
+from coset.report.inspection import inspection_table
+from coset.tasks import Task
+from coset.tasks.clicks import ClickSource, ClicksTask
+from coset.tasks.ratings import RatingsTask
 
 # user 7 rates five times, user 8 twice, users 1 and 2 once
 TINY = Ratings("tiny", [7, 7, 7, 7, 7, 8, 8, 1, 2], list("abcdeabab"), [1, 2, 3, 4, 5, 1, 1, 5, 5])
+RATINGS = RatingsTask(DataSettings("tiny"))
+
+
+def inspect(ratings: Ratings, embedding_dim: int) -> Any:
+    return inspection_json(RATINGS.inspected(ratings), embedding_dim)
 
 
 def test_by_hand() -> None:
@@ -38,10 +46,21 @@ def test_by_hand() -> None:
     ]
     assert user["traffic_of_top"]["50%"] == pytest.approx(7 / 9)
     assert item["num_embeddings"] == 5
-    # 4 users of 4 floats of 4 bytes; Adam: two more arrays and a step
-    assert user["bytes"] == {"table": 64, "table_and_sgd": 64, "table_and_adagrad": 132, "table_and_adam": 196}
+    # 4 users of 4 floats of 4 bytes; Adam: two more arrays, and the last step of each row
+    assert user["bytes"] == {
+        "table": 64, "table_and_row_wise_adagrad": 80, "table_and_adagrad": 128, "table_and_lazy_adam": 192,
+        "table_and_adam": 208,
+    }  # fmt: skip
     assert found["bytes"]["table"] == 64 + 80
-    assert found["bytes"]["table_and_adam"] == 3 * (64 + 80) + 8
+    assert found["bytes"]["table_and_adam"] == 3 * (64 + 80) + 4 * 9
+
+
+def test_a_task_need_not_say_how_its_data_are_inspected() -> None:
+    found = inspection_json(Task.inspected(RATINGS, TINY), 4)
+    assert found["summary"] == "9 rows (8 training, 1 validation)"
+    assert [of["name"] for of in found["features"]] == ["user", "item"]
+    assert sum(group["ids"] for group in found["features"][0]["histogram"]) <= 4
+    assert found["bytes"]["table"] == 64 + 80
 
 
 def test_attributes_are_counted() -> None:
@@ -116,11 +135,10 @@ def test_a_click_log_without_features_costs_nothing(tmp_path: Path) -> None:
     with ClickWriter(tmp_path, "numbers", ("price",), []) as writer:
         writer.append("training", [0, 1], [[1.0], [2.0]], [])
         writer.append("validation", [0], [[1.0]], [])
-    found = inspect_clicks(ClickData.open(tmp_path), 4)
+    found = inspection_json(ClicksTask(ClickSource("")).inspected(ClickData.open(tmp_path)), 4)
     assert (found["rows"], found["features"]) == (3, [])
-    sizes = ("table", "table_and_adagrad", "table_and_row_wise_adagrad", "table_and_lazy_adam")
-    assert found["bytes"] == dict.fromkeys(sizes, 0)
-    Console(width=200).print(clicks_inspection_table(found))
+    assert set(found["bytes"].values()) == {0}
+    Console(width=200).print(inspection_table(found))
 
 
 def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:

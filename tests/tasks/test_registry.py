@@ -34,6 +34,11 @@ def test_a_task_of_another_package(
     assert coset("evaluate", "run", "--json").json["auc"] == max(scores)
     assert "AUC" in coset("evaluate", "run").out
     assert "AUC" in coset("inspect", "run").out
+    assert coset("inspect", small_csv, "--task", "likes", "--json").json["task"] == "likes"
+    assert coset("inspect", small_csv, "--json").json["task"] == "ratings"
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks()["likes"], "claims", classmethod(lambda _, subject, *__: subject == str(small_csv)))
+        assert coset("inspect", small_csv, "--json").json["task"] == "likes"
     assert coset("predict", "run", "--out", "p.csv", "--json").json["rows"] == 3000
     small = coset("compress", "run", "--budget", "60%", "--finetune", 1, "--json").json
     assert small["bytes"] <= 0.6 * small["bytes_before"]

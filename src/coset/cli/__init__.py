@@ -37,7 +37,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one sentence and exit code 2, a warning one sentence."""
+    """Run the command line: an `InputError` becomes one sentence and exit code 2, and a warning one sentence."""
     print_in_any_code_page()
     with warnings.catch_warnings():
         warnings.showwarning = warn
@@ -54,10 +54,10 @@ def _main() -> None:
         sys.exit(_commands().main(prog_name="coset", standalone_mode=False) or 0)
     except InputError as error:
         fail(str(error))
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # such as a full disk or a read-only folder
         fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except typer.Abort as error:
-        if isinstance(error.__cause__, EOFError):  # a file that ended too early, not somebody who ended the command
+        if isinstance(error.__cause__, EOFError):  # a file that ended too early, not a user who ended the command
             raise error.__cause__ from None
         sys.exit(130)
     except Exception as error:
@@ -66,4 +66,4 @@ def _main() -> None:
             raise
         if sentence := error.format_message():
             fail(f"{sentence} (see --help)")
-        sys.exit(2)  # no command was named: the help is printed already
+        sys.exit(2)  # no command was named, and typer has printed the help

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from coset.documents import Json
 from coset.errors import InputError, unknown
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from coset.training.trainer import Engine
 
 
+T = TypeVar("T")
+
+
 def columns_of(
     user: str | None, item: str | None, rating: str | None, separator: str | None,
     user_attributes: list[str] | None = None, item_attributes: list[str] | None = None, time: str | None = None,
 ) -> Json:  # fmt: skip
-    """The columns of a ratings file, by what they hold."""
+    """The named columns and the separator of a ratings file, by role; None for those that were not named."""
     return {
         "user": user,
         "item": item,
@@ -33,14 +36,14 @@ def columns_of(
 def options_of(
     resume: bool, engine: str, every: str | None, keep: int | None, tensorboard: bool, keep_state: bool = False
 ) -> Options:
-    """How runs are driven."""
+    """How runs are executed."""
     from coset.training.run import Options
 
     return Options(resume, engine_of(engine), saving_of(every, keep), tensorboard, keep_state)
 
 
 def engine_of(name: str) -> Engine:
-    """The engine of that name, refused before anything is loaded or written."""
+    """The engine of that name; an `InputError` for another."""
     from coset.training.trainer import ENGINES
 
     for engine in ENGINES:
@@ -58,8 +61,13 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def one(value: T | None) -> tuple[T, ...]:
+    """An option that is given once, as a list of one or none."""
+    return () if value is None else (value,)
+
+
 def listed(text: str | None) -> list[str]:
-    """The parts of a list with commas."""
+    """The parts of a comma-separated list."""
     if text is None:
         return []
     parts = [part.strip() for part in text.split(",")]
@@ -69,7 +77,7 @@ def listed(text: str | None) -> list[str]:
 
 
 def numbers(text: str | None) -> list[int]:
-    """The whole numbers in a list with commas."""
+    """The whole numbers in a comma-separated list."""
     parts = listed(text)
     if wrong := [part for part in parts if not part.isdecimal()]:
         raise InputError(f"{wrong[0]!r} is not a whole number")
@@ -90,7 +98,8 @@ def saving_of(every: str | None, keep: int | None) -> Saving:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(min|s)?", every.strip())
         if not match or (match[2] is None and not match[1].isdecimal()):
             raise InputError(
-                f"--checkpoint-every is a number of steps, as 1000, or a time, as 10min or 30s, not {every!r}"
+                "--checkpoint-every must be a number of steps, such as 1000, or a time, such as 10min or 30s, not "
+                f"{every!r}"
             )
         if match[2] is None:
             found = Saving(steps=int(match[1]), minutes=None)

@@ -1,4 +1,4 @@
-"""What data hold, and making them ready: `coset inspect | prepare`."""
+"""Commands on data: `coset inspect | prepare`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from coset.cli.options import (
     Json,
     RatingColumn,
     Resume,
+    SchemaFile,
     Separator,
     Source,
+    TaskName,
     UserAttributes,
     UserColumn,
 )
 from coset.cli.output import progress_bar, show, warn
-from coset.errors import InputError
 
 
 def inspect(
     data: Source,
     dim: Annotated[int | None, typer.Option(help="Count bytes for this embedding dim; the model's by default.")] = None,
+    task: TaskName = None,
+    schema: SchemaFile = None,
     user: UserColumn = None,
     item: ItemColumn = None,
     rating: RatingColumn = None,
@@ -34,37 +37,20 @@ def inspect(
     item_attribute: ItemAttributes = None,
     as_json: Json = False,
 ) -> None:
-    """Show how many ids data have, how often these occur, and what full tables would cost with the state of optimizers;
-    or the tables, data and metrics of a finished run.
+    """Show how many ids each feature of the data has, how often they occur, and the bytes of full tables and of the
+    state of optimizers; or the tables, data and metrics of a finished run.
 
     Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`,
     `coset inspect PREPARED --dim 16`, `coset inspect runs/mine`
     """
-    from coset.data.settings import DataSettings
     from coset.experiments.inspect import inspect as look
-    from coset.experiments.subject import RecipeOptions, is_run, refuse_all_but_data, task_of
-    from coset.report import inspection
+    from coset.experiments.subject import RecipeOptions
+    from coset.report.inspection import inspection_table
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
-    if is_run(data):
-        from coset.experiments.inspect_run import inspect_run
-
-        if dim is not None or any(columns.values()):
-            raise InputError(f"{data} is a run, which has its dim and its columns; leave --dim and columns out")
-        show(inspect_run(Path(data)), as_json, inspection.run_inspection_table)
-        return
-    refuse_all_but_data(data)
-    clicks = task_of(data, columns) == "clicks"
-    if dim is None:
-        dim = RecipeOptions({} if clicks else columns).recipe(data).task.model.embedding_dim
-    if not clicks:
-        show(look(DataSettings(data, **columns).load(), dim), as_json, inspection.inspection_table)
-        return
-    from coset.experiments.inspect_clicks import inspect_clicks, load_clicks
-
     with progress_bar("") as progress:
-        loaded = load_clicks(data, columns, progress)
-    show(inspect_clicks(loaded, dim), as_json, inspection.clicks_inspection_table)
+        found = look(data, RecipeOptions(columns, schema, task=task), dim, progress)
+    show(found, as_json, inspection_table)
 
 
 def prepare(
@@ -73,7 +59,7 @@ def prepare(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that the prepared data go to.")],
     schema: Annotated[
-        str | None, typer.Option(help="What the columns are: `criteo-kaggle`, or a .toml or .json file.")
+        str | None, typer.Option(help="The schema of the columns: `criteo-kaggle`, or a .toml or .json file.")
     ] = None,
     split: Annotated[
         str, typer.Option(help="Which rows validate: `random` ones, the last ones (`ordered`), or the latest (`time`).")
@@ -88,7 +74,7 @@ def prepare(
     ] = None,
     unseen: Annotated[
         str,
-        typer.Option(help="What happens to categories without an id: they share one (`shared`), or are an `error`."),
+        typer.Option(help="How to treat categories without an id: they share one (`shared`), or are an `error`."),
     ] = "shared",
     hashes: Annotated[
         list[str] | None,
@@ -98,7 +84,7 @@ def prepare(
     log: Annotated[bool, typer.Option(help="Replace each number x by sign(x) log(1 + |x|).")] = True,
     standardise: Annotated[bool, typer.Option(help="Scale numbers to mean 0 and standard deviation 1.")] = True,
     like: Annotated[
-        Path | None, typer.Option(help="Use the ids and means of these prepared data; all rows validate.")
+        Path | None, typer.Option(help="Use the vocabularies and means of these prepared data; all rows validate.")
     ] = None,
     missing: Annotated[
         list[str] | None, typer.Option(help="Text that stands for a missing value, besides an empty field; repeatable.")
@@ -112,7 +98,7 @@ def prepare(
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a click log of any size into columns and vocabularies to train on. A killed preparation goes on by --resume.
+    """Turn a click log of any size into columns and vocabularies to train on. --resume continues a killed preparation.
 
     Examples: `coset prepare criteo-kaggle data/criteo --split ordered --validation 0.1429`,
     `coset prepare clicks.csv.gz data/mine --schema mine.toml --min-frequency 5`
@@ -128,10 +114,9 @@ def prepare(
         "standardise": standardise,
     }  # fmt: skip
     chosen = settings.make(PrepareSettings, given, "prepare")
-    how = None if like is not None and chosen == PrepareSettings() else chosen
     with progress_bar("") as progress:
         found = run(
-            data, out, schema, how, like=like, missing=missing or (), resume=resume, skip_bad=skip_bad,
+            data, out, schema, chosen, like=like, missing=missing or (), resume=resume, skip_bad=skip_bad,
             threads=threads, progress=progress,
         )  # fmt: skip
     for hint in found["hints"]:

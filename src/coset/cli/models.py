@@ -1,14 +1,13 @@
-"""Training and measuring models: `coset train | compare | evaluate`."""
+"""Commands on models: `coset train | compare | evaluate | predict`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from coset.cli.arguments import columns_of, listed, numbers, options_of, use_threads
+from coset.cli.arguments import columns_of, listed, numbers, one, options_of, use_threads
 from coset.cli.options import (
     Changes,
     CheckpointEvery,
@@ -37,11 +36,6 @@ from coset.cli.options import (
     UserColumn,
 )
 from coset.cli.output import err, progress_bar, show, warn_of_twin
-from coset.errors import InputError
-from coset.files import path_of
-
-if TYPE_CHECKING:
-    from coset.training.run import Options
 
 
 def train(
@@ -51,10 +45,10 @@ def train(
         str | None, typer.Option(help="Store all tables by this method (for DATA); full by default.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Fit the whole model into these bytes, as 240KB (for DATA).")
+        str | None, typer.Option(help="Fit the whole model into these bytes, such as 240KB (for DATA).")
     ] = None,
     collisions: Annotated[
-        int | None, typer.Option(help="Let this many ids share a row, in place of a budget (for DATA).")
+        int | None, typer.Option(help="Size the method by this many ids a row, in place of a budget (for DATA).")
     ] = None,
     full_below: FullBelow = None,
     plan: Annotated[
@@ -72,7 +66,10 @@ def train(
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
     epochs: Epochs = None,
-    seed: Annotated[int, typer.Option(help="The seed of the split, of initial weights and of the order of rows.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The seed of the split, of initial weights and of the order of rows; 0 by default."),
+    ] = None,
     out: Out = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = None,
@@ -88,65 +85,30 @@ def train(
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train one model. A killed training goes on by --resume, at the sample after its last checkpoint.
+    """Train one model. --resume continues a killed training at the sample after its last checkpoint.
 
     Examples: `coset train runs/mine --continue --epochs 3`,
     `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
     `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
     `coset train movielens-1m --plan plan.json`
     """
-    from coset.experiments import places
-    from coset.experiments.changes import changed
-    from coset.experiments.planning import read_plan
+    from coset.experiments.jobs import TrainOptions
     from coset.experiments.subject import RecipeOptions
-    from coset.experiments.train import is_a_run, train_row
     from coset.report.runs import run_table
 
-    if further:
-        others = {
-            "--row": row, "--method": method, "--budget": budget, "--collisions": collisions, "--plan": plan,
-            "--full-below": full_below, "--dim": dim, "--model": model, "--schema": schema, "--user": user,
-            "--item": item, "--rating": rating, "--separator": separator, "--user-attribute": user_attribute,
-            "--item-attribute": item_attribute, "--time": time, "--task": task, "--seed": seed or None,
-            "--tuning": tuning or None,
-        }  # fmt: skip
-        if given := [name for name, value in others.items() if value is not None]:
-            raise InputError(f"--continue keeps the data and the model of a run; leave out {', '.join(given)}")
-        options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
-        _train_on(subject, out, epochs, changes or [], data, options, threads, as_json)
-        return
-    if data is not None:
-        raise InputError("--data goes with --continue: it says where the data of the run are now")
-    if (path_of(subject) / "run.json").is_file():
-        raise is_a_run(Path(subject))
-    if row is not None and (method is not None or plan is not None):
-        maker = "--method" if plan is None else "--plan"
-        raise InputError(f"--row chooses a row of the recipe and {maker} makes a new one; give one of them")
-    if plan is not None and (method, budget, collisions, full_below) != (None,) * 4:
-        raise InputError("--plan sets the method and size of every table; leave out --method and what sizes it")
-    if plan is not None and dim not in (None, planned := read_plan(plan).embedding_dim):
-        raise InputError(f"the plan {plan} has embedding_dim {planned}, and --dim is {dim}; leave --dim out")
-    if method is not None and budget is None and collisions is None:
-        raise InputError(
-            f"--method {method} needs a --budget, which sizes it, or --collisions (the full table is `--row full`)"
-        )
-    if method is None and (budget is not None or collisions is not None):
-        raise InputError(f"--{'collisions' if budget is None else 'budget'} needs a --method to size")
-    chosen = RecipeOptions(
-        columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
-        () if method is None else (method,), () if budget is None else (budget,),
-        () if collisions is None else (collisions,), full_below, task,
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    recipe = RecipeOptions(
+        columns, schema, model, dim, one(method), one(budget), one(collisions), full_below, task,
     )  # fmt: skip
-    recipe = chosen.one_row(subject, row, plan)
-    recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=1)
-    out = out or places.of_run(recipe.name, recipe.only[0], seed)
+    given = TrainOptions(recipe, row, plan, seed, epochs, changes or (), tuning, further, data)
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
+    job = given.job(subject, out)
     with progress_bar("") as progress:
-        loaded = recipe.task.load(out.parent, progress)
+        job.load(progress)
     use_threads(threads)
     with progress_bar() as progress:
-        metrics = train_row(recipe, out, loaded, options=options, progress=progress)
-    show(metrics | {"run": str(out)}, as_json, run_table)
+        metrics = job.train(options, progress)
+    show(metrics | {"run": str(job.out)}, as_json, run_table)
 
 
 def predict(
@@ -185,36 +147,20 @@ def predict(
     show(predict_run(run, asked, out, overwrite=overwrite), as_json, prediction_table)
 
 
-def _train_on(
-    run: str, out: Path | None, epochs: int | None, changes: list[str], data: str | None, options: Options,
-    threads: int, as_json: bool,
-) -> None:  # fmt: skip
-    from coset.experiments import places
-    from coset.experiments.changes import changes_of_training
-    from coset.experiments.train import train_on
-    from coset.report.runs import run_table
-
-    if epochs is None:
-        raise InputError("--continue needs --epochs, the number of further epochs")
-    training = changes_of_training(epochs, changes)
-    out = out or places.beside_run(Path(run), "continued")
-    use_threads(threads)
-    with progress_bar() as progress:
-        metrics = train_on(Path(run), out, training, data=data, options=options, progress=progress)
-    show(metrics | {"run": str(out)}, as_json, run_table)
-
-
 def compare(
     subject: Subject,
     methods: Annotated[
-        str | None, typer.Option(help="Compare these methods, `all` or names with commas (for DATA); all by default.")
+        str | None,
+        typer.Option(help="Compare these methods, `all` or names separated by commas (for DATA); all by default."),
     ] = None,
     budgets: Annotated[
-        str | None, typer.Option(help="Compare at these sizes, with commas (for DATA); 25% by default.")
+        str | None, typer.Option(help="Compare at these sizes, separated by commas (for DATA); 25% by default.")
     ] = None,
     collisions: Annotated[
         str | None,
-        typer.Option(help="Let this many ids share a row, numbers with commas, in place of budgets (for DATA)."),
+        typer.Option(
+            help="Size methods by these numbers of ids a row, separated by commas, in place of budgets (for DATA)."
+        ),
     ] = None,
     full_below: FullBelow = None,
     task: TaskName = None,
@@ -254,27 +200,22 @@ def compare(
     from coset.experiments import places
     from coset.experiments.changes import changed
     from coset.experiments.compare import compare as run
-    from coset.experiments.subject import RecipeOptions, is_recipe
+    from coset.experiments.subject import RecipeOptions
     from coset.experiments.twin import load_or_twin
     from coset.report import folder
     from coset.report.comparison import table
 
-    wanted = listed(methods) if methods is not None or is_recipe(subject) else ["all"]
-    chosen = RecipeOptions(
-        columns_of(user, item, rating, separator, user_attribute, item_attribute, time), schema, model, dim,
-        tuple(wanted), tuple(listed(budgets)), tuple(numbers(collisions)), full_below, task,
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    given = RecipeOptions(
+        columns, schema, model, dim, listed(methods), listed(budgets), numbers(collisions), full_below, task,
     )  # fmt: skip
-    recipe = chosen.recipe(subject)
-    recipe = changed(recipe, changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=seeds)
-    if row:
-        recipe = replace(recipe, only=tuple(row))
+    recipe = changed(
+        given.comparison(subject), changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=seeds, only=row,
+    )  # fmt: skip
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
     with progress_bar("") as progress:
-        recipe, data, missing = load_or_twin(
-            recipe, places.for_preparing(out), progress, allowed=is_recipe(subject)
-        )  # fmt: skip
-    if missing is not None:
-        warn_of_twin(missing.source, missing.why)
+        recipe, data, missing = load_or_twin(recipe, subject, places.for_preparing(out), progress)
+    warn_of_twin(missing)
     notes = () if missing is None else (missing.note,)
     out = out or places.of_comparison(recipe.name, missing is not None)
     use_threads(threads)

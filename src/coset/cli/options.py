@@ -21,7 +21,7 @@ RatingColumn = Annotated[str | None, typer.Option("--rating", help="The column o
 TimeColumn = Annotated[
     str | None, typer.Option("--time", help="The column that holds times, to split a ratings file by.")
 ]
-Separator = Annotated[str | None, typer.Option(help="What separates the columns of a text file.")]
+Separator = Annotated[str | None, typer.Option(help="The separator between the columns of a text file.")]
 UserAttributes = Annotated[
     list[str] | None, typer.Option("--user-attribute", help="A column that describes the user; repeatable.")
 ]
@@ -33,23 +33,24 @@ Out = Annotated[Path | None, typer.Option(help="The folder that coset writes to.
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the work that the folder holds.")]
 Epochs = Annotated[int | None, typer.Option(help="Train every row for this many epochs.")]
 Dim = Annotated[int | None, typer.Option(help="The embedding dim of the full model.")]
-Threads = Annotated[int, typer.Option(help="How many threads coset uses; click models round differently by it.")]
+Threads = Annotated[int, typer.Option(help="How many threads coset uses; the rounding of click models depends on it.")]
 EngineChoice = Annotated[
     str, typer.Option("--engine", help="What trains the tables: `fused` kernels, `plain` torch, or `auto`.")
 ]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Set a field of the recipe, as training.l2=0.02; repeatable.")
+    list[str] | None, typer.Option("--set", help="Set a field of the recipe, such as training.l2=0.02; repeatable.")
 ]
 FullBelow = Annotated[int | None, typer.Option(help="Keep tables of fewer ids than this full (for DATA).")]
 TaskName = Annotated[
-    str | None, typer.Option("--task", help="What to learn from DATA, as `ratings`; coset looks at them by default.")
+    str | None,
+    typer.Option("--task", help="The task of DATA, such as `ratings`; by default coset finds it from the data."),
 ]
 ClickModelName = Annotated[str | None, typer.Option("--model", help="The click model to train: `dlrm` or `dcn`.")]
 SchemaFile = Annotated[
-    str | None, typer.Option("--schema", help="What the columns of a click log are: a name, or a .toml or .json file.")
+    str | None, typer.Option("--schema", help="The schema of a click log: a name, or a .toml or .json file.")
 ]
 CheckpointEvery = Annotated[
-    str | None, typer.Option(help="Save a checkpoint every so many steps, as 1000, or minutes, as 10min.")
+    str | None, typer.Option(help="Save a checkpoint every so many steps, such as 1000, or minutes, such as 10min.")
 ]
 Keep = Annotated[int | None, typer.Option(help="Keep this many checkpoints; 2 by default.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run.")]

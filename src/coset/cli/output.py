@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from coset.errors import bounded
 
+if TYPE_CHECKING:
+    from coset.experiments.twin import Missing
+
 err = Console(stderr=True)
-"""For all that is not the result of a command."""
+"""The console for everything but the result of a command."""
 
 
 _PLAIN = {
@@ -27,7 +30,7 @@ _PLAIN = {
     "∫": "integral", "⊙": "*", "∘": "*", "•": "*", "█": "#", "░": ".", "⌈": "ceil(", "⌉": ")",
     "α": "alpha", "β": "beta", "λ": "lambda", "π": "pi", "φ": "phi",
 }  # fmt: skip
-"""What stands for a sign that a code page lacks."""
+"""The replacement of each sign that a code page may lack."""
 
 
 def print_in_any_code_page() -> None:
@@ -39,13 +42,13 @@ def print_in_any_code_page() -> None:
             "strict",
             "surrogateescape",
             "backslashreplace",
-        ):  # not what was asked for
+        ):  # not an error handler that the user chose
             stream.reconfigure(errors="coset.plain")  # type: ignore[union-attr]
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What stands for the characters that do not fit: of names in the data, their code points, so that no two look
-    alike."""
+    """The replacement of characters that the encoding lacks: for names in the data, their code points, so that names
+    stay distinct."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     return "".join(_PLAIN.get(sign) or _as_ascii(sign) for sign in text), error.end
@@ -58,7 +61,7 @@ def _as_ascii(sign: str) -> str:
 
 
 def show(found: dict[str, Any], as_json: bool, render: Any) -> None:
-    """Print what a command found: as one JSON object, or as `render` makes a table of it."""
+    """Print the result of a command: as one JSON object, or as the table that `render` makes of it."""
     if as_json:
         print(json.dumps(found, allow_nan=False))
         return
@@ -79,25 +82,27 @@ def fail(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
-def warn_of_twin(source: str, why: str) -> None:
-    """Say that a synthetic data set takes the place of one that is not at hand, and how to get that one."""
+def warn_of_twin(missing: Missing | None) -> None:
+    """Say which data a synthetic twin replaces, if it replaces any, and how to get them."""
+    if missing is None:
+        return
     text = (
-        f"{source} is not at hand, so this runs on its [bold]synthetic[/bold] twin: every figure and picture below is "
-        f"about made-up ratings.\n\n[dim]{escape(why)}[/dim]"
+        f"{missing.source} is missing, so coset uses its [bold]synthetic[/bold] twin: every figure and picture below "
+        f"is about made-up ratings.\n\n[dim]{escape(missing.why)}[/dim]"
     )
     err.print(Panel(text, title="SYNTHETIC DATA", border_style="yellow"))
 
 
 @contextmanager
 def progress_bar(verb: str = "training ") -> Iterator[Bar]:
-    """A bar on stderr while the block runs; `verb` stands before what it is told of."""
+    """A bar on stderr while the block runs; `verb` comes before the name of the current work."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         yield Bar(shown, verb)
 
 
 class Bar:
-    """A bar on stderr; where that is no terminal, a line for each run, or whatever else takes its time."""
+    """A bar on stderr; where stderr is no terminal, a line for each run or other long work."""
 
     def __init__(self, shown: Progress, verb: str) -> None:
         self._shown = shown
@@ -106,11 +111,11 @@ class Bar:
         self._what = ""
 
     def begin(self, steps: int) -> None:
-        """There will be this many steps in all."""
+        """Set the number of steps in all."""
         self._shown.update(self._task, total=steps)
 
     def advance(self, steps: int, what: str) -> None:
-        """So many more are done; `what` is being worked on."""
+        """Add steps that are done; `what` is the current work."""
         if what != self._what and not err.is_terminal:
             err.print(f"{self._verb}{what}", highlight=False, markup=False, soft_wrap=True)
         self._what = what

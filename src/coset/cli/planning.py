@@ -1,4 +1,4 @@
-"""From a byte budget to tables: `coset plan | compress`."""
+"""Commands with a byte budget: `coset plan | compress`."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ from coset.cli.output import err, progress_bar, show, warn_of_twin
 def plan(
     subject: Subject,
     budget: Annotated[
-        str, typer.Option(help="Fit the whole model into these bytes, as 2MB, or this share of the full one, as 25%.")
+        str,
+        typer.Option(
+            help="Fit the whole model into these bytes, such as 2MB, or this share of the full one, such as 25%."
+        ),
     ],
-    methods: Annotated[str | None, typer.Option(help="Choose among these methods, names with commas.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Choose among these methods, names separated by commas.")] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="Count the state of this optimizer within the budget, too.")
+        str | None, typer.Option(help="Also count the state of this optimizer within the budget.")
     ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure losses by short trainings first, instead of predicting them.")
     ] = False,
     alpha: Annotated[
         float | None,
-        typer.Option(help="Size tables by the alpha-power rule with this exponent, as 0.3, instead of by losses."),
+        typer.Option(help="Size tables by the alpha-power rule with this exponent, such as 0.3, instead of by losses."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the plan to this file; plan.json in --out by default.")
@@ -80,14 +83,13 @@ def plan(
     from coset.experiments.changes import changed
     from coset.experiments.plan import make_plan
     from coset.experiments.plan_choices import Planning
-    from coset.experiments.subject import RecipeOptions, is_recipe
+    from coset.experiments.subject import RecipeOptions
     from coset.experiments.twin import load_or_twin
     from coset.files import check_writable
     from coset.report.plan_picture import picture
     from coset.report.plan_table import plan_table
 
-    image = None if out is None else out / "plan.png"
-    output = output if out is None else output or out / "plan.json"
+    output, image = places.of_plan(out, output)
     written = [path for path in (output, image) if path is not None]
     for path in written:
         check_writable(path)
@@ -97,9 +99,8 @@ def plan(
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
     beside = places.for_preparing(out)
     with progress_bar("") as progress:
-        recipe, data, missing = load_or_twin(recipe, beside, progress, allowed=is_recipe(subject))
-    if missing is not None:
-        warn_of_twin(missing.source, missing.why)
+        recipe, data, missing = load_or_twin(recipe, subject, beside, progress)
+    warn_of_twin(missing)
     use_threads(threads)
     with progress_bar() as progress:
         chosen, found = make_plan(recipe, data, budget, how, beside, progress)
@@ -115,7 +116,8 @@ def plan(
 def compress(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     budget: Annotated[
-        str | None, typer.Option(help="Fit the new model into these bytes, as 1MB, or this share of the run, as 25%.")
+        str | None,
+        typer.Option(help="Fit the new model into these bytes, such as 1MB, or this share of the run, such as 25%."),
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Use this plan for its tables, instead of making one.")] = None,
     finetune: Annotated[int, typer.Option(metavar="N", help="Train the fitted model for N more epochs.")] = 0,
@@ -125,7 +127,7 @@ def compress(
     engine: EngineChoice = "auto",
     as_json: Json = False,
 ) -> None:
-    """Make a finished run smaller, fitted to what it has learned: a new run, with metrics before and after.
+    """Compress a finished run into a new one, fitted to its trained tables, and show metrics before and after.
 
     Examples: `coset compress runs/mine --budget 1MB`, `coset compress runs/mine --budget 25% --finetune 1`
     """

@@ -1,1 +1,1 @@
-"""Experiments: recipes, comparisons, and how their results are shown."""
+"""Experiments: recipes, and one file for each command."""

@@ -1,4 +1,4 @@
-"""Short trainings that measure what each table loses by each method, for plans to be made of more than frequencies."""
+"""Short trainings that measure what each table loses by each method, for plans that use more than frequencies."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.run import Options, execute
 
 SHARES = (0.4, 0.12)
-"""Sizes that each method is measured at, as shares of the bytes of the full table."""
+"""Sizes at which each method is measured, as shares of the bytes of the full table."""
 LARGE = 0.02
 """A table is measured by itself if it has this share of the bytes of all tables."""
 TABLES = 6
-"""So many tables are measured by themselves at most, the largest."""
+"""Most tables that are measured by themselves: the largest ones."""
 _ROUNDS = 8
 
 
@@ -54,15 +54,15 @@ def calibrate(
     """Train the model of `recipe` for a short time with full tables, with narrower ones, and with one table at a time
     stored by each method at a few sizes.
 
-    Nothing of the validation part is read: what is measured is the loss on a slice of the training part, by the first
-    seed. Every training is a run in a folder below `beside`, named by all that it depends on, so that one which was
-    stopped goes on, and one which is done is not repeated.
+    It reads nothing of the validation part: it measures the score on a slice of the training part, with the first seed.
+    Every training is a run in a folder below `beside`, named by all that it depends on, so that an interrupted one
+    continues, and a finished one is not repeated.
 
     Args:
-        recipe: whose model has the largest dim that a plan may choose.
+        recipe: its model has the largest dim that a plan may choose.
         data: what its task loaded.
         how: which methods and dims a plan may choose.
-        beside: the folder of the folder for runs.
+        beside: the folder in which the folder of runs is made.
     """
     task, data = recipe.task.trial(data, beside, recipe.first_seed)
     trial = replace(
@@ -79,7 +79,7 @@ def calibrate(
 
 
 def _predicted(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> dict[str, float]:
-    """What every table loses; a loss of nothing may come out as rounding error on either side of 0."""
+    """The predicted loss of every table; rounding may put a loss of 0 on either side of it."""
     found = predicted_losses(row.task.tables(encoded), row.methods)
     return {name: max(0.0, loss) for name, loss in found.items()}
 
@@ -87,16 +87,16 @@ def _predicted(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> 
 def _telling(
     rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]], predicted: Sequence[dict[str, float]]
 ) -> tuple[list[Row[DataT, EncodedT, ModelT, BatchT]], list[dict[str, float]]]:
-    """The rows of which a training says something: that of full tables, and those that are predicted to lose more.
+    """The rows that are worth a training: that of full tables, and those that are predicted to lose more.
 
-    Dims beyond those that the ids of the other tables can tell apart are such that do not.
+    Dims beyond those that the ids of the other tables can tell apart are not.
     """
     first = predicted[0]
     kept = [at for at, parts in enumerate(predicted) if at == 0 or any(_more(parts, first, name) for name in first)]
     if len(kept) == 1:
         raise InputError(
-            "there is nothing to calibrate: none of the sizes that would be measured is predicted to lose anything; "
-            "plan without calibrating"
+            "there is nothing to calibrate: no size that would be measured is predicted to lose anything; plan without "
+            "calibration"
         )
     return [rows[at] for at in kept], [predicted[at] for at in kept]
 
@@ -110,12 +110,12 @@ def _fitted(
     predicted: Sequence[Mapping[str, float]],
     measured: Sequence[float],
 ) -> dict[str, Curve]:
-    """A curve for each table, of the points of rows; the first row is that of full tables.
+    """A curve for each table, fitted to the points of rows; the first row is that of full tables.
 
-    What is measured is the difference to full tables, which lose something themselves, as their dim is limited. Curves
-    begin at 0 all the same, as what they say of the full tables is added, again and again. What a narrow model loses is
-    the loss of all tables together, each of which has the part that is predicted. Tables that were not measured by
-    themselves, or only at sizes that are predicted to lose nothing, have the mean of the others.
+    Losses are measured against full tables, which lose something themselves, as their dim is limited. Curves begin at 0
+    all the same: what they give for the full tables is added to the measured loss, iteratively. The loss of a narrow
+    model is divided among all tables in the predicted proportions. Tables that were not measured by themselves, or only
+    at sizes that are predicted to lose nothing, get the mean of the others.
     """
     first, *others = predicted
     points: dict[str, list[Point]] = {name: [] for name in first}
@@ -184,7 +184,7 @@ def _sizes(cls: type[Method], table: Table) -> Iterator[Method]:
 
 
 def _digest(trial: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT) -> str:
-    """Of all that the runs have in common."""
+    """A digest of the choices that all runs have in common."""
     sections = {name: of for name, of in trial.task.to_json().items() if name != "data"}
     common = {**sections, "seed": trial.first_seed, "data": trial.task.fingerprint(data)}
     return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:12]

@@ -13,22 +13,24 @@ from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 def changed(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], changes: Sequence[str] = (), *, epochs: int | None = None,
-    tuning: bool = False,
-    first_seed: int | None = None, seeds: int | None = None,
+    tuning: bool = False, first_seed: int | None = None, seeds: int | None = None, only: Sequence[str] | None = None,
 ) -> Recipe[DataT, EncodedT, ModelT, BatchT]:  # fmt: skip
-    """The recipe with what is given in place of what it says.
+    """The recipe with some of its choices replaced.
 
     Args:
-        changes: fields, each written as `section.field=value`.
+        changes: fields to change, each written as `section.field=value`.
         epochs: of training.
         tuning: whether a slice of the training part takes the place of the validation part.
-        first_seed, seeds: which seeds, and how many.
+        first_seed, seeds: the first seed, and how many seeds.
+        only: names of the rows to run; those of the recipe by default.
 
     Raises:
-        InputError: a change that is not written so, or that the recipe does not know.
+        InputError: a change that is not of that form, or of a field that the recipe does not have.
     """
     if first_seed is not None:
         recipe = replace(recipe, first_seed=first_seed)
+    if only:
+        recipe = replace(recipe, only=tuple(only))
     if seeds is not None:
         recipe = replace(recipe, seeds=seeds)
     if epochs is not None:
@@ -46,7 +48,7 @@ def changed(
 
 
 def changes_of_training(epochs: int, changes: Sequence[str]) -> Json:
-    """What differs from the training of a run that is trained on.
+    """The changes to the training of a run that is trained further.
 
     Raises:
         InputError: a change that is not written `training.field=value`.
@@ -78,5 +80,5 @@ def _value(text: str, change: str) -> object:
     except Malformed:
         return text
     if len(found) > 1:
-        raise InputError(f"{where}: says more than one value; write a --set for each")
+        raise InputError(f"{where}: has more than one value; write a --set for each")
     return found["value"]

@@ -25,7 +25,7 @@ from coset.training.run import Options, execute
 from coset.training.seal import METRICS
 
 SCHEMA = 2
-"""Of results."""
+"""Version of the results."""
 
 
 def compare(
@@ -39,12 +39,12 @@ def compare(
 ) -> Json:
     """Run `recipe` on `data` and return its results, which are also written to `out`, as `results.json`.
 
-    Every (row, seed) is a run in a folder of its own below `out/runs`, so a comparison that was stopped goes on
-    at the first one not yet done. `coset.report.folder.write` makes a table and pictures of the results.
+    Every (row, seed) is a run in a folder of its own below `out/runs`, so an interrupted comparison continues at the
+    first run that is not done. `coset.report.folder.write` makes a table and pictures of the results.
 
     Args:
         data: what the recipe's task loaded.
-        options: how runs are driven; unless they `resume` what `out` holds, it must be empty or not exist.
+        options: how runs are executed; unless they `resume`, `out` must be empty or not exist.
         notes: further lines for the results.
 
     Raises:
@@ -69,7 +69,7 @@ def compare(
 
 
 def _remember(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], out: Path, data: DataT) -> None:
-    """Write down what `out` compares, or refuse to mix it with something else; more seeds are no difference."""
+    """Record what `out` compares, or raise where it holds another comparison; the number of seeds may differ."""
     same = replace(recipe, task=recipe.task.anywhere(), seeds=1, first_seed=0)
     about: Json = {"schema": SCHEMA, "recipe": same.to_json(), "data": recipe.task.fingerprint(data)}
     if not (out / "compare.json").exists():
@@ -103,7 +103,7 @@ def _run_all(
 
 
 def _sees_the_same(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], row: Row[DataT, EncodedT, ModelT, BatchT]) -> bool:
-    """Whether the data are split and numbered for a row as for the others."""
+    """Whether the row has the same split and the same ids as the recipe."""
     sections = set(row.task.sections()) - {"model", "training"}
     return all(getattr(row.task, name) == getattr(recipe.task, name) for name in sections)
 
@@ -139,7 +139,7 @@ def _result_row(
     full_bytes: int | None, encoded: EncodedT,
 ) -> Json:  # fmt: skip
     task = row.task
-    reported = [run["history"][run["reported"]] for run in runs]  # the evaluation that its model is of
+    reported = [run["history"][run["reported"]] for run in runs]  # the evaluation of the model that was kept
     peaks = [peak for run in runs if (peak := run["peak_resident_bytes"]) is not None]
     return {
         "name": row.name,
@@ -172,7 +172,7 @@ def _methods(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> Js
 
 
 def _common(of: Sequence[Mapping[str, Any]]) -> Json:
-    """What all runs agree on, and lists of values where they do not."""
+    """The value of each key; a list of values where runs differ."""
     found: Json = {}
     for key in of[0]:
         values = list(dict.fromkeys(each[key] for each in of))

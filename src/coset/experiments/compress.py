@@ -1,4 +1,4 @@
-"""A finished run made smaller: planned, fitted to what it has learned, and perhaps trained on for a few epochs."""
+"""Compresses a finished run: plans its tables, fits them to the trained ones, and may train them for a few epochs."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def compress_run(
     run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
     engine: Engine = "auto", progress: Progress | None = None, data: str | None = None,
 ) -> Json:  # fmt: skip
-    """Make a finished run smaller, write it as a new finished run, and return its metrics before and after.
+    """Compress a finished run, write it as a new finished run, and return its metrics before and after.
 
     Args:
         run: its folder.
         out: the folder of the new one.
-        budget: what its `bytes` may reach: tables, and biases where there are any; a size or a share, as `25%`.
-        plan: a file with a plan for its tables, in place of a new one; a budget must hold it then.
-        finetune: epochs to train on after the fit.
+        budget: most bytes of tables and biases: a size, or a share of the run, as `25%`.
+        plan: a file with a plan for its tables, in place of a new one; it must fit into the budget, if there is one.
+        finetune: epochs of training after the fit.
         engine: of that training.
         data: where the data of the run are now, if they were moved.
 
     Raises:
-        InputError: no budget and no plan, a budget below what is feasible or one that the run is within, a plan that
-            does not fit the run, a run that is not finished, data that are no longer there, or an `out` that holds
-            something.
+        InputError: no budget and no plan, a budget that is infeasible or that the run fits into already, a plan that
+            does not fit the run, a run that is not finished, data that are no longer there, or an `out` that is not
+            empty.
     """
     if budget is None and plan is None:
         raise InputError("give a --budget to plan for, or a --plan")
@@ -91,8 +91,8 @@ def compress_run(
 
 
 def _was_begun(out: Path) -> bool:
-    """Whether `out` holds nothing but the beginning of a run that was being made smaller when its process was killed or
-    the disk was full; it is made anew, as nothing in it took long to find."""
+    """Whether `out` holds only the beginning of a compression whose process was killed or met a full disk; it is made
+    anew, as nothing in it took long to compute."""
     held = holding(out)
     about = read_json(out / RUN) if RUN in held else None
     if not isinstance(about, dict) or "compressed" not in about:

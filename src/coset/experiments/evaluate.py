@@ -1,4 +1,4 @@
-"""A finished run scored on its own data, or on any of the same form."""
+"""Evaluates a finished run on its own data, or on others with the same columns."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def evaluate_run(
 ) -> Json:  # fmt: skip
     """Metrics of a finished run of any kind: on its own data, or on any of the same schema.
 
-    What it was trained on is known by its contents, whatever file it is in: of those rows, the validation part is
-    scored unless another part is asked for.
+    It recognises the data of the run by their contents, in any file: of these, it scores the validation part unless
+    `part` names another.
 
     Args:
         run: its folder.
@@ -27,12 +27,12 @@ def evaluate_run(
         data: where the data of the run are now, if they were moved.
 
     Returns:
-        The metrics, with `own`, whether these are the data of the run, `part`, `rows`, how many were scored, and
-        `trained_on`, how many it was trained on; of data that are not its own, `known`, how many of the rows say what a
-        row says that it was trained on: the user, item and rating, of clicks every column (null where its data are not
-        there).
+        The metrics, with `own`, whether these are the data of the run; `part`; `rows`, the number of scored rows;
+        `trained_on`, the number of training rows; and for data that are not its own, `known`, how many rows equal a
+        training row in user, item and rating, or for clicks in every column (null where the data of the run are
+        missing).
 
     Raises:
-        InputError: no run there, one that is not finished, or data that do not fit it.
+        InputError: no run there, an unfinished one, or data that do not fit it.
     """
     return FinishedRun.load(run).scored(Scored(source, columns or {}, part_named(part), data))

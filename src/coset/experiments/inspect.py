@@ -1,109 +1,121 @@
-"""What a data set holds, and what full tables for it would cost."""
+"""What data or a finished run hold: ids, how often they occur, and what full tables would cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from coset import ledger
-from coset.data import Attributes, Ratings, Vocabulary
 from coset.documents import Json
+from coset.errors import InputError
+from coset.experiments.inspect_run import inspect_run
+from coset.experiments.places import RUNS
+from coset.experiments.subject import RecipeOptions, is_run, refuse_all_but_data
 from coset.methods.full import Full
+from coset.progress import Progress
 from coset.schema import Table
+from coset.tasks.inspection import Inspection
 
-_SKEWED = 20  # times the median: no scale of ratings goes so far
-_OPTIMIZERS: tuple[ledger.TableOptimizerName, ...] = ("sgd", "adagrad", "adam")
+_OPTIMIZERS: tuple[ledger.TableOptimizerName, ...] = ("row_wise_adagrad", "adagrad", "lazy_adam", "adam")
+_UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None, "histogram": None}
 
 
-def inspect(ratings: Ratings, embedding_dim: int) -> Json:
+def inspect(
+    subject: str, options: RecipeOptions | None = None, embedding_dim: int | None = None,
+    progress: Progress | None = None,
+) -> Json:  # fmt: skip
+    """What the data of that name, file or folder hold, or what a finished run is.
+
+    Data that must be prepared first are prepared below `runs`.
+
+    Args:
+        subject: a built-in data set, a path of data, or the folder of a run.
+        options: columns, schema and task of data.
+        embedding_dim: the dim that bytes are counted for; that of the model of the data's recipe by default.
+
+    Returns:
+        For data, `task` and what `inspection_json` returns; for a run, what `inspect_run` does.
+
+    Raises:
+        InputError: no such data, options that do not go with them, or a run that is not finished.
+    """
+    options = options or RecipeOptions()
+    if is_run(subject):
+        if embedding_dim is not None or not options.is_empty:
+            raise InputError(f"{subject} is a run, which has its dim and its columns; leave --dim and columns out")
+        return inspect_run(Path(subject))
+    refuse_all_but_data(subject)
+    task = options.recipe(subject).task
+    found = task.inspected(task.load(RUNS, progress))
+    return {
+        "task": task.name,
+        **inspection_json(found, task.model.embedding_dim if embedding_dim is None else embedding_dim),
+    }
+
+
+def inspection_json(found: Inspection, embedding_dim: int) -> Json:
     """Cardinalities, attributes, popularity and the bytes of full tables, as plain JSON values.
 
-    The popularity histogram of a feature groups its ids by how often they occur, in powers of two: each group
-    has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all rows that its ids make up. Its
-    `attributes` are the columns of its ids with their numbers of distinct codes. `repeated` rows are of a user and item
-    that came before, `left_out` rows were empty, `files` are the parts of a folder in the order in which they were
-    read, and `notes` are sentences on what follows from these.
+    Args:
+        found: what the task of the data found in them.
+        embedding_dim: elements of a vector of the tables whose bytes are counted.
+
+    Returns:
+        `dataset`, `synthetic`, `noise_floor`, `rows`, `summary`, the details of the task, `notes`, `embedding_dim`,
+        `features`, and `bytes`, the sums over these. Each feature has `name`, `num_embeddings`, `multi_hot`,
+        `attributes` (columns of its ids with their numbers of distinct codes), what `popularity` says (null where
+        frequencies are not known), and `bytes`: of the `table`, and of `table_and_<optimizer>`, with the state of an
+        optimizer of `coset.optimizers`.
     """
-    low, high = ratings.range
-    values, counts = np.unique(ratings.ratings, return_counts=True)
-    features = [
-        _feature(Vocabulary.build(name, raw), attributes, embedding_dim)
-        for name, raw, attributes in (
-            (ratings.user_name, ratings.users, ratings.user_attributes),
-            (ratings.item_name, ratings.items, ratings.item_attributes),
-        )
-    ]
+    features = [_feature(table.of_dim(embedding_dim), table.name in found.multi_hot) for table in found.tables]
     return {
-        "dataset": ratings.name,
-        "synthetic": ratings.synthetic,
-        "noise_floor": ratings.noise_floor,
-        "rows": len(ratings),
-        "rating_range": [low, high],
-        "rating_mean": float(ratings.ratings.mean(dtype=np.float64)),
-        "rating_variance": float(ratings.ratings.var(dtype=np.float64)),
-        "ratings": [
-            {"rating": float(value), "rows": int(count)} for value, count in zip(values, counts, strict=True)
-        ] if len(values) <= 20 else None,
-        "repeated": ratings.repeated,
-        "left_out": ratings.left_out,
-        "files": list(ratings.files),
-        "notes": _notes(ratings),
+        "dataset": found.dataset,
+        "synthetic": found.synthetic,
+        "noise_floor": found.noise_floor,
+        "rows": found.rows,
+        "summary": found.summary,
+        **found.details,
+        "notes": list(found.notes),
         "embedding_dim": embedding_dim,
         "features": features,
-        "bytes": together(features, _OPTIMIZERS),
-    }  # fmt: skip
+        "bytes": _together(features),
+    }
 
 
-def _notes(ratings: Ratings) -> list[str]:
-    """What is worth a word, and what to do about it."""
-    notes = []
-    if count := len(ratings.files):
-        first, last = ratings.files[:3], ratings.files[-1:]
-        shown = ", ".join(ratings.files) if count <= 5 else f"{', '.join(first)} … {last[0]}"
-        notes.append(f"read from {count:,} {'file' if count == 1 else 'files'}, in this order: {shown}")
-    if ratings.left_out:
-        notes.append(f"{ratings.left_out:,} rows without user, item and rating were left out")
-    if ratings.repeated:
-        rows = "1 row is" if ratings.repeated == 1 else f"{ratings.repeated:,} rows are"
-        notes.append(
-            f"{rows} of a user and item that came before: a random split keeps the rows of a pair on one side, an "
-            "ordered one may train on the first and validate on the next"
-        )
-    low, high = ratings.range
-    median = float(np.median(ratings.ratings))
-    if low >= 0 and median > 0 and high >= 100 and high >= _SKEWED * median:
-        notes.append(
-            f"the ratings look like counts (median {median:g}, most {high:g}), of which the largest make nearly all of "
-            "a squared error: train on their logarithms, such as numpy.log1p of the column"
-        )
-    return notes
-
-
-def together(features: list[Json], optimizers: Sequence[str]) -> dict[str, int]:
+def _together(features: Sequence[Json]) -> dict[str, int]:
     """The bytes of all features, of which there may be none."""
-    keys = ("table", *(f"table_and_{name}" for name in optimizers))
+    keys = ("table", *(f"table_and_{name}" for name in _OPTIMIZERS))
     return {key: sum(of["bytes"][key] for of in features) for key in keys}
 
 
-def _feature(vocabulary: Vocabulary, attributes: Attributes | None, embedding_dim: int) -> Json:
-    name = vocabulary.name
-    n = vocabulary.num_embeddings
-    components = Full().components(Table(name, n, embedding_dim))
-    table = ledger.inference_bytes(components)
-    codes = {} if attributes is None else attributes.codes(vocabulary)
+def _feature(table: Table, multi_hot: bool) -> Json:
+    components = Full().components(table)
+    size = ledger.inference_bytes(components)
+    counts = table.frequencies
     return {
-        "name": name,
-        "num_embeddings": n,
-        "attributes": {column: int(of.max()) + 1 for column, of in codes.items()},
-        **popularity(vocabulary.frequencies),
-        "bytes": {"table": table}
-        | {f"table_and_{name}": table + ledger.optimizer_bytes(components, name) for name in _OPTIMIZERS},
+        "name": table.name,
+        "num_embeddings": table.num_embeddings,
+        "multi_hot": multi_hot,
+        "attributes": {column: int(codes.max()) + 1 for column, codes in (table.attributes or {}).items()},
+        **(popularity(counts) if counts is not None and counts.any() else _UNKNOWN),
+        "bytes": {"table": size}
+        | {f"table_and_{name}": size + ledger.table_optimizer_bytes(components, name) for name in _OPTIMIZERS},
     }
 
 
 def popularity(frequencies: np.ndarray) -> Json:
-    """What `inspect` says of how often ids occur."""
+    """How often the ids of a feature occur.
+
+    Args:
+        frequencies: occurrences of each id, not all 0.
+
+    Returns:
+        `most`, `median` and `least` occurrences; `traffic_of_top`, the share of all occurrences that the most frequent
+        1 %, 10 % and 50 % of ids make up; and `histogram`, which groups ids by occurrences in powers of two: each group
+        has `from` and `to` (occurrences), `ids`, and `traffic`, the share of all occurrences that they make up.
+    """
     ordered = np.sort(frequencies)[::-1]
     traffic = np.cumsum(ordered) / ordered.sum()
     n = len(ordered)
@@ -117,7 +129,7 @@ def popularity(frequencies: np.ndarray) -> Json:
 
 
 def _histogram(frequencies: np.ndarray) -> list[Json]:
-    total = int(frequencies.sum())
+    total = float(frequencies.sum())
     groups: list[Json] = []
     for power in range(int(frequencies.max()).bit_length()):
         inside = frequencies[(frequencies >= 2**power) & (frequencies < 2 ** (power + 1))]

@@ -1,4 +1,4 @@
-"""What a finished run is: its tables with their methods, what it was trained on, and how well it did."""
+"""The contents of a finished run: its tables with their methods, its data, and its metrics."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from coset.training.seal import opened
 
 
 def inspect_run(run: Path) -> Json:
-    """What a finished run of any kind is, as plain JSON values.
+    """The contents of a finished run of any task, as plain JSON values.
 
     Args:
         run: its folder.
 
     Returns:
-        `run`; `task`, its name; `data`, where those lay that it was trained on; `rows` by part; `tables`, the
-        largest first, each with its `part` of the model, ids, dim, method and bytes; `parameters` and `bytes`, of all
-        that is reported of a run; `epochs`; `metrics` of its model on the validation part; and what it was made of
-        where that is another run: `compressed` or `continued`.
+        `run`; `task`, its name; `data`, the place of its data; `rows` by part; `tables`, the largest first, each with
+        its `part` of the model, ids, dim, method and bytes; `parameters` and `bytes` of the model; `epochs`; `metrics`
+        of its model on the validation part; and for a run that was made from another one, `compressed` or `continued`.
 
     Raises:
-        InputError: no run there, one that is not finished, or one that was edited.
+        InputError: no run there, an unfinished one, or one that was edited.
     """
     with opened(run) as finished:
         about, metrics, tables = finished.about, finished.metrics, _tables(finished.model)
@@ -46,7 +45,7 @@ def inspect_run(run: Path) -> Json:
 
 
 def _tables(model: Saved) -> list[Json]:
-    """Every table of a model by what its state says of it, and the bytes of its own arrays."""
+    """Every table of a model, by its description in the state, and the bytes of its own arrays."""
     found = []
     for key in model.names:
         if not key.endswith(f".{CHOICE}"):

@@ -1,4 +1,4 @@
-"""The plan that `coset plan` makes for the model of a recipe, and what it says of it."""
+"""The plan that `coset plan` makes for the model of a recipe, and the facts that it shows with it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def make_plan(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, budget: str, how: Planning, beside: Path,
     progress: Progress | None = None,
 ) -> tuple[Plan, Json]:  # fmt: skip
-    """The best plan for the model of `recipe` within a budget, and what `described` says of it.
+    """The best plan for the model of `recipe` within a budget, and what `described` returns for it.
 
     Args:
         data: what its task loaded.
         budget: `"240KB"`, or a share of the model with full tables, `"25%"`.
         how: what may be chosen, and whether losses are measured first.
-        beside: where the runs that measure them are put.
+        beside: the folder for the runs that measure them.
 
     Raises:
-        InfeasibleBudget: below the smallest model there is.
+        InfeasibleBudget: the budget is below the smallest model.
     """
     encoded = recipe.task.encoded(data, recipe.first_seed)
     limit = budget_bytes(budget, ledger.inference_bytes(recipe.task.components({}, encoded)))
@@ -47,12 +47,12 @@ def make_plan(
 def described(
     task: Task[DataT, EncodedT, ModelT, BatchT], data: DataT, encoded: EncodedT, plan: Plan, calibrated: bool = False
 ) -> Json:
-    """A plan as plain JSON values, and under `about` what it is for.
+    """A plan as plain JSON values, with facts on its model under `about`.
 
-    That is the data set, the bytes of the model with full tables of the largest dim (`full`), with the state of the
-    plan's optimizer if it has one, their `ratio` to those of the plan, and of every table its bytes in full and its
-    `traffic`: for numbers of its most frequent ids, the share of all lookups that these make up. `losses_are` says in
-    what losses are: `"share"` of what the tables are worth to the model, or where they were `calibrated`, the score.
+    These are the data set; the bytes of the model with full tables of the largest dim (`full`), with the state of the
+    plan's optimizer if it has one; their `ratio` to those of the plan; for every table its bytes in full and its
+    `traffic`: for numbers of its most frequent ids, their share of all lookups; and `losses_are`, the unit of losses:
+    `"share"`, of what full tables gain over biases alone, or if `calibrated`, the label of the score.
     """
     tables = task.tables(encoded)
     each, components = own_bytes(tables, {table.name: Full() for table in tables})
@@ -71,8 +71,7 @@ def described(
 
 
 def traffic(table: Table) -> list[list[float]]:
-    """Pairs of a number of the most frequent ids and the share of all lookups that they make up; empty where nothing is
-    known of frequencies.
+    """Pairs of a number of the most frequent ids and their share of all lookups; empty where frequencies are unknown.
 
     Example:
         >>> traffic(Table("page", 3, 4, frequencies=[1, 6, 1]))

@@ -1,4 +1,4 @@
-"""What a plan may choose from, and who measures losses for it."""
+"""What a plan may choose from, and the contract of what measures losses for it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Planning:
     """What a plan may choose from.
 
     Args:
-        methods: names of methods; those that the planner takes by itself, by default.
+        methods: names of methods; by default those that the planner tries by itself.
         embedding_dims: dims of the model; by default all that its task allows.
-        optimizer: that the recipe trains with, one of `coset.optimizers`, whose state is within the budget, too.
-        calibrate: whether losses are measured by short trainings on the training part, in place of foretold.
-        alpha: no choice by losses, but the alpha-power rule by table with this exponent (`coset.planning.alpha`).
+        optimizer: name of the recipe's optimizer, to count its state within the budget.
+        calibrate: whether short trainings on the training part measure losses, in place of the prediction.
+        alpha: exponent of the alpha-power rule by table (`coset.planning.alpha`), which is used in place of losses.
     """
 
     methods: tuple[str, ...] = ()
@@ -35,12 +35,12 @@ class Planning:
     def __post_init__(self) -> None:
         if self.alpha is not None and (self.methods or self.embedding_dims or self.optimizer or self.calibrate):
             raise InputError(
-                "a plan by alpha follows a rule: leave out methods, embedding_dims, optimizer and calibrate"
+                "a plan by alpha follows a rule; leave out methods, embedding_dims, optimizer and calibrate"
             )
 
     @staticmethod
     def of(said: object, where: str) -> Planning:
-        """What a recipe says: `true`, or a table of fields.
+        """The choices in a recipe: `true`, or a table of fields.
 
         Raises:
             InputError: anything else; the message begins with `where`.

@@ -1,4 +1,4 @@
-"""Plans for the models of recipes: made for a budget, or read from a file and held against the model."""
+"""Plans for the models of recipes: made for a budget, or read from a file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from coset.tasks import Task, TrainingSettings
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 ABOUT = "about"
-"""Where `coset plan --json` says, beside the plan, what it is for."""
+"""The key of the facts that `coset plan --json` prints with a plan."""
 
 
 class Plans(Generic[EncodedT]):
-    """The best plans for models of a task. What those of one model share, whatever their budgets, is found once.
+    """The best plans for models of a task; computes once what plans of one model share.
 
     Args:
-        encoded: the data as the models see them, whose training part says the frequencies.
+        encoded: the data as the models see them; frequencies are those of the training part.
     """
 
     def __init__(self, encoded: EncodedT) -> None:
@@ -41,18 +41,18 @@ class Plans(Generic[EncodedT]):
         self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, how: Planning,
         calibrated: Calibration | None = None,
     ) -> Plan:  # fmt: skip
-        """The best plan within a budget; where `how` asks for calibration, it is made again by measured losses.
+        """The best plan within a budget, by measured losses if `how` calibrates.
 
         Args:
-            task: whose model it is for, with the largest dim that the plan may choose.
+            task: its model has the largest dim that the plan may choose.
             budget: bytes of the whole model, as results count them.
             how: what it may choose from.
-            calibrated: measures the losses, by short trainings, once it is known that a plan within the budget exists;
-                without it the plan goes by losses that are predicted.
+            calibrated: measures losses by short trainings, once a plan within the budget is known to exist; without it
+                the plan uses predicted losses.
 
         Raises:
-            InfeasibleBudget: below the smallest model there is; the message says how large that is.
-            Unsuitable: a table of which no frequencies are known.
+            InfeasibleBudget: the budget is below the smallest model; the message gives its size.
+            Unsuitable: a table without frequencies.
             InputError: the model has no tables, or `how` does not suit them.
         """
         check_optimizer(task.training, how.optimizer)
@@ -73,12 +73,12 @@ class Plans(Generic[EncodedT]):
         for table in tables:
             if table.frequencies is None or not table.frequencies.any():
                 raise Unsuitable(
-                    f"table {table.name!r}: none of its ids is in the training part, so nothing tells its size"
+                    f"table {table.name!r}: none of its ids is in the training part, so it has no frequencies"
                 )
         return tables
 
     def _planner(self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> Planner:
-        key = task.model, replace(how, calibrate=False)  # which says where losses are from, not what may be chosen
+        key = task.model, replace(how, calibrate=False)  # which is about losses, not about what may be chosen
         if key not in self._planners:
             self._planners[key] = Planner(
                 self._tables(task), methods=how.methods or None,
@@ -89,7 +89,7 @@ class Plans(Generic[EncodedT]):
 
 
 def check_optimizer(training: TrainingSettings, given: str | None) -> None:
-    """Raise an `InputError` unless the state that is planned for is that of the training, if it is any."""
+    """Raise an `InputError` where a plan counts the state of another optimizer than the recipe trains with."""
     own = training.optimizer
     if given is None or given == own:
         return
@@ -126,13 +126,13 @@ def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) ->
 
 
 def besides(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> int:
-    """Bytes of a model that are not those of its tables, such as one bias an id."""
+    """Bytes of a model beside its tables, such as one bias an id."""
     whole = ledger.inference_bytes(task.components({}, encoded))
     return whole - sum(table.full_bytes for table in task.tables(encoded))
 
 
 def read_plan(path: Path | str) -> Plan:
-    """The plan in a file, written by `coset plan`, printed by it as JSON, or made by hand.
+    """The plan in a file that `coset plan` wrote or printed as JSON, or that a person wrote.
 
     Raises:
         InputError: no such file, or no plan in it.

@@ -21,17 +21,18 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
 
     Args:
         run: its folder.
-        asked: the data, those of the run by default; and a part of them, where it is not all rows.
-        out: a `.csv` or `.parquet` file: what names a row (its ids; or its number in the log, or in a part of prepared
-            data), its rating or label if there is one, and `prediction`: a rating, or the probability of a click.
-        overwrite: write over a file that is there.
+        asked: the data, by default those of the run, and the part of them, by default all rows.
+        out: a `.csv` or `.parquet` file with columns that identify a row (its ids; or its number in the log, or in a
+            part of prepared data), its rating or label if there is one, and `prediction`: a rating, or the probability
+            of a click.
+        overwrite: replace an existing file.
 
     Returns:
-        `run`, `out`, `part`, `rows`, how many those were, and `mean`, that of the predictions.
+        `run`, `out`, `part`, `rows`, the number of predictions, and `mean`, their mean.
 
     Raises:
-        InputError: no finished run, data that do not fit it or have no such rows, an id that it refuses, or a file that
-            is there.
+        InputError: no finished run, data that do not fit it or have no such rows, an id that it refuses, or an existing
+            file.
     """
     polars = import_polars("writing predictions")
     if out.suffix.lower() not in (".csv", ".parquet"):
@@ -54,7 +55,7 @@ def predict_run(run: Path, asked: Scored, out: Path, *, overwrite: bool = False)
 
 @contextmanager
 def _writing(polars: Any, out: Path) -> Iterator[Any]:
-    """What takes frames, one after the other, into a file that is there when all are."""
+    """A function that appends frames to a file, which is in place once all are written."""
     with replacing(out) as aside:
         if out.suffix.lower() == ".csv":
             with aside.open("wb") as file:

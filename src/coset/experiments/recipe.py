@@ -1,4 +1,4 @@
-"""Recipes: a TOML file that says everything about an experiment, and the rows of the comparison it stands for."""
+"""Recipes: TOML files with all choices of an experiment, and the rows of its comparison."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 _MOST_SEEDS = 1_000_000
-PLANNED = "the planner's choice of a dim and a method for each table, made of frequencies alone."
+PLANNED = "the planner's choice of a dim and a method for each table, by frequencies alone."
 
 
 @dataclass(frozen=True)
 class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
-    """Everything about an experiment.
+    """All choices of an experiment.
 
     Args:
         name: of the recipe.
         title: of its table and pictures.
-        task: with its sections, which in TOML stand beside all else; its `embedding_dim` is that of the full model.
-        rows: what is compared; the row named `full` is what ratios refer to.
-        seeds: how many.
-        first_seed: of them; the others follow it.
+        task: with its sections, which in TOML are beside the other fields; its `embedding_dim` is that of the full
+            model.
+        rows: the rows to compare; ratios refer to the row named `full`.
+        seeds: number of seeds.
+        first_seed: the first seed; the others follow it.
         notes: lines shown below the table.
-        contrasts: pairs of names of rows whose difference is told below the table.
-        skip_infeasible: leave out rows that no size of their method can fit, or whose method the tables lack something
-            for, with a note, instead of raising.
+        contrasts: pairs of names of rows whose difference is shown below the table.
+        skip_infeasible: leave out rows whose method has no size that fits, or needs what the tables lack, with a note,
+            instead of raising.
         only: names of the rows to run; all by default.
     """
 
@@ -64,7 +65,7 @@ class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
             raise InputError(f"recipe {self.name!r}: a contrast is a pair of names, not {list(wrong[0])}")
 
     def override(self, section: str, changes: Json) -> Recipe[DataT, EncodedT, ModelT, BatchT]:
-        """The recipe with fields of a section changed, also where rows have a word of their own in that field."""
+        """The recipe with fields of a section changed, also in rows that set them."""
         rows = tuple(row.without(section, changes) for row in self.rows)
         return replace(self, task=self.task.changed(section, changes), rows=rows)
 
@@ -75,7 +76,7 @@ class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
 
 
 AnyRecipe = Recipe[Any, Any, Any, Any]
-"""A recipe of a task that is found by a name."""
+"""A recipe of a task that is known by its name alone."""
 _OWN = [field.name for field in fields(Recipe)]
 
 
@@ -115,7 +116,7 @@ def parse_recipe(text: str, name: str, where: str) -> AnyRecipe:
 
 
 def _read(given: Json) -> AnyRecipe:
-    """The recipe that TOML says, of the task that it names; ratings where it names none."""
+    """The recipe in TOML, of the task that it names; ratings where it names none."""
     if (schema := given.pop("schema", SCHEMA)) != SCHEMA:
         raise _of_another_version(schema)
     task = task_class(given.pop("task", "ratings"))
@@ -163,10 +164,10 @@ def recipe_for(
     Args:
         task: its name.
         data: fields of its `[data]`.
-        methods: names of methods; `["all"]` for all that can be made smaller. A budget below the floor of a method
-            leaves that row out, with a note; beside them there is a planned row for each budget.
+        methods: names of methods; `["all"]` for all that have several sizes. Each budget also gets a planned row. A
+            budget below the floor of a method leaves that row out, with a note.
         budgets: bytes of the whole model; by default a quarter of the full one.
-        model: what differs from the `[model]` of the shipped recipe.
+        model: changes to the `[model]` of the shipped recipe.
         collisions: in place of budgets: ids for each row of the largest component.
         full_below: tables of fewer ids than this stay full.
     """
@@ -177,7 +178,7 @@ def recipe_for(
 
 
 def _base(task: str, data: Json) -> AnyRecipe:
-    """What data of a task are compared with when no recipe is named."""
+    """The recipe that data of a task are compared with where the user names none."""
     cls: type[AnyTask] = task_class(task)
     title = f"{task.replace('_', ' ').replace('-', ' ').capitalize()} of {data.get('source')}"
     made = cls.read({"data": data}, task)

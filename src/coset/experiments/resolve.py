@@ -1,4 +1,4 @@
-"""From what a recipe says of its rows to rows that can be run: a model and a method of a size for every table."""
+"""From the rows of a recipe to rows that can be run: a model, and a sized method for every table."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Row(Generic[DataT, EncodedT, ModelT, BatchT]):
 
     Args:
         name, note: as the recipe has them.
-        group: what it is compared as.
-        task: that of the recipe, with what differs.
+        group: its kind, for pictures and comparisons.
+        task: that of the recipe, with the changes of the row.
         methods: by table.
         budget: in bytes, where one was given.
-        plan: that it follows, where it does.
+        plan: the plan that it follows, if any.
     """
 
     name: str
@@ -62,7 +62,7 @@ class _Case:
     name: str
     budget: object = None
     collisions: int | None = None
-    dim: int | None = None  # of the model, which may not have this one: only rows that run are held to it
+    dim: int | None = None  # of the model, which may not allow it: only rows that run are checked
 
 
 def resolve(
@@ -72,19 +72,19 @@ def resolve(
     left out: with `skip_infeasible`, rows whose budget lies below the floor of their method.
 
     Args:
-        calibrated: measures losses of a model, for plans that want them; without it they go by what is predicted.
+        calibrated: measures losses of a model, for plans that calibrate; without it they use predicted losses.
 
     Raises:
         InputError: a method that does not fit its table, two rows of one name, a budget below the floor.
     """
     resolver = _Resolver(recipe, encoded)
     if calibrated is not None and any(_calibrates(given) for given in recipe.rows):
-        resolver.rows(None)  # what is wrong with any row is said before anything is trained
+        resolver.rows(None)  # errors in any row are raised before anything is trained
     return resolver.rows(calibrated)
 
 
 def named_row(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], name: str) -> Recipe[DataT, EncodedT, ModelT, BatchT]:
-    """The recipe with one of its rows alone: one that is called so, or one of the rows that stand for several.
+    """The recipe with only the row of that name, or with the row that stands for several, one of which has that name.
 
     Raises:
         InputError: there is no such row.
@@ -97,7 +97,7 @@ def named_row(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], name: str) -> Rec
 
 
 class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
-    """What finds sizes for the rows of a recipe."""
+    """Finds sizes for the rows of a recipe."""
 
     def __init__(self, recipe: Recipe[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> None:
         self.recipe, self.encoded, self.plans = recipe, encoded, Plans(encoded)
@@ -122,7 +122,7 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
                 except Unsuitable as error:
                     if isinstance(error, MissingAttributes):
                         error = MissingAttributes(f"{error}{task.attributes_from}")
-                    if name in recipe.only or not recipe.skip_infeasible:  # what was asked for by name is not left out
+                    if name in recipe.only or not recipe.skip_infeasible:  # rows that the user named are not left out
                         raise error.under(f"row {name!r}") from None
                     notes.append(f"left out {name}: {error}")
                     continue
@@ -148,14 +148,14 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
             task = _of_dim(given, task, plan.embedding_dim)
             limit = plan.budget or None
         methods = self._chosen(given, case, task, limit) if plan is None else plan.methods
-        task.components(methods, self.encoded)  # raises where one does not fit
+        task.components(methods, self.encoded)  # raises where a method does not fit
         return Row(case.name, given.note, self._group(task, methods), task, methods, limit, plan)
 
     def _planned(
         self, given: RowSettings, task: Task[DataT, EncodedT, ModelT, BatchT], limit: int | None,
         calibrated: Calibration | None,
     ) -> Plan:  # fmt: skip
-        """The plan of a row: that of its file, if it is one for these tables, or the best within its budget."""
+        """The plan of a row: that of its file, checked against these tables, or the best within its budget."""
         if isinstance(given.plan, str):
             plan = read_plan(given.plan)
             check_optimizer(task.training, plan.optimizer)

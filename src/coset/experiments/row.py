@@ -1,4 +1,4 @@
-"""What a recipe says of the rows that it compares."""
+"""The settings of rows in a recipe."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class RowSettings:
     """Rows of a comparison: one, or one for each budget, number of collisions or dim.
 
     Args:
-        name: of the row; of several rows, what their names begin with.
+        name: of the row; with several rows, the beginning of their names.
         note: a line shown below the table.
-        methods: how each table is stored, by table name; `full` for those not named.
+        methods: the method of each table, by name; `full` for those not named.
         method: one method for all tables, sized by `budgets` or `collisions`: a name, or a table with its fixed fields.
         budgets: bytes of the whole model, one row each.
         collisions: ids for each row of the largest component, one row of the comparison each.
-        plan: a file with a plan; or `true`, or what it may choose from (see `coset.experiments.plan_choices.Planning`),
-            for a plan of its own within each of `budgets`.
-        full_below: tables of fewer ids than this stay full; goes with `method`.
+        plan: a file with a plan; or `true`, or a table of choices (see `coset.experiments.plan_choices.Planning`), for
+            a new plan within each of `budgets`.
+        full_below: tables of fewer ids than this stay full; for `method` only.
         embedding_dims: dims of the model, one row each.
-        model, training: what differs from the recipe's own `[model]` and `[training]`.
-        sections: what differs in others that its task lets rows differ in, by name, such as `vocabulary` of ratings; in
-            TOML they stand beside `model`.
+        model, training: changes to the recipe's `[model]` and `[training]`.
+        sections: changes to the other sections of the task's `row_sections`, by name, such as `vocabulary` of ratings;
+            in TOML they are beside `model`.
     """
 
     name: str
@@ -54,7 +54,7 @@ class RowSettings:
         if not (self.method is None or isinstance(self.method, str | Mapping)):
             raise InputError(f"{where}: method must be a name or a table of fields, not {self.method!r}")
         if (self.method is None) == bool(self.budgets or self.collisions):
-            raise InputError(f"{where}: method and budgets go together, one sizes the other (or method and collisions)")
+            raise InputError(f"{where}: a method needs budgets or collisions, which size it, and these need a method")
         if self.budgets and self.collisions:
             raise InputError(f"{where}: budgets and collisions both size a method; leave one out")
         if (self.budgets or self.collisions) and (self.methods or self.embedding_dims):
@@ -87,16 +87,16 @@ class RowSettings:
 
     @property
     def sized(self) -> bool:
-        """Whether methods are found for a size, and so may not fit."""
+        """Whether its methods are sized, and so may not fit."""
         return self.method is not None or self.plan is not None
 
     @property
     def changes(self) -> dict[str, Json]:
-        """What differs, by section."""
+        """The changes, by section."""
         return {"model": self.model, "training": self.training, **self.sections}
 
     def without(self, section: str, names: Iterable[str]) -> RowSettings:
-        """The same rows, with no word of their own on these fields of a section."""
+        """The same rows without their changes to these fields of a section."""
         own = {key: value for key, value in self.changes.get(section, {}).items() if key not in names}
         if section == "model":
             return replace(self, model=own)
@@ -106,7 +106,8 @@ class RowSettings:
 
     @staticmethod
     def read(given: Mapping[str, object], sections: Iterable[str], where: str) -> RowSettings:
-        """What stands in a recipe, whose task lets rows differ in these sections; errors begin with `where`."""
+        """The settings of a row in a recipe, whose task lets rows differ in these sections; errors begin with
+        `where`."""
         others = {name: given[name] for name in sections if name in given and name not in ("model", "training")}
         rest = {name: value for name, value in given.items() if name not in others}
         return settings.make(

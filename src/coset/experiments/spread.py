@@ -1,4 +1,4 @@
-"""How sure a mean over seeds is."""
+"""Intervals of means over seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import sqrt
 
 def half_interval(std: float | None, values: int) -> float | None:
     """Half the width of the 95 % interval of the mean of so many values with standard deviation `std` (ddof = 1); None
-    where that is not known.
+    where `std` is None.
 
     Example:
         >>> round(half_interval(1.0, 3), 3)
@@ -17,8 +17,8 @@ def half_interval(std: float | None, values: int) -> float | None:
 
 
 def student(values: int) -> float:
-    """How many standard errors a mean of so many values lies from the true one in 95 of 100 cases, at most (Student's
-    t, both sides).
+    """The 97.5 % quantile of Student's t distribution for so many values: a mean lies at most this many standard errors
+    from the true one in 95 of 100 cases.
 
     Example:
         >>> student(3), student(1000)

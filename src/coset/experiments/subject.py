@@ -1,10 +1,9 @@
-"""What the first argument of a command names: a recipe, a run, data of clicks or of ratings; and the recipe to make of
-it."""
+"""What the first argument of a command names: a recipe, a run, or data of a task; and the recipe made from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from coset.data.built_in import BUILT_IN
@@ -26,12 +25,12 @@ class RecipeOptions:
     """What a user gives beside the name of a recipe or of data.
 
     Args:
-        columns: names of the columns of ratings, their separator and attributes.
-        schema: what the columns of a click log are.
-        model: which click model.
+        columns: names of the columns of ratings, their separator and attributes; values that are None count as absent.
+        schema: the name or the file of the schema of a click log.
+        model: the name of a click model.
         dim: embedding dim of the full model.
         methods, budgets, collisions, full_below: of the rows of a comparison on data, as `recipe_for` takes them.
-        task: what is learned from data; by default, coset looks at them to find it.
+        task: the name of the task; by default, the one that claims the data.
     """
 
     columns: Mapping[str, object] = field(default_factory=dict)
@@ -44,11 +43,26 @@ class RecipeOptions:
     full_below: int | None = None
     task: str | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the user gave nothing."""
+        others = (getattr(self, each.name) for each in fields(self) if each.name != "columns")
+        return not any(self.columns.values()) and not any(others)
+
+    def comparison(self, subject: str) -> AnyRecipe:
+        """As `recipe`, with all methods for data of which no methods are named.
+
+        Raises:
+            InputError: as `recipe`.
+        """
+        every = not self.methods and not is_recipe(subject)
+        return (replace(self, methods=("all",)) if every else self).recipe(subject)
+
     def recipe(self, subject: str) -> AnyRecipe:
         """The recipe of that name or file, or a comparison on the data of that name, file or folder.
 
         Raises:
-            InputError: there is no such recipe nor such data, or words that do not go with it.
+            InputError: there is no such recipe nor such data, or an option does not go with it.
         """
         if is_recipe(subject):
             return self._known(subject)
@@ -62,11 +76,12 @@ class RecipeOptions:
         """The recipe of one run: a row of the recipe of that name or file, or one model on the data of that name.
 
         Args:
-            row: its name; the first of the recipe by default, and the full model on data for which no method is named.
+            row: name of the row; by default the first of the recipe, or for data without a named method, the full
+                model.
             plan: a file with a plan, which the run follows.
 
         Raises:
-            InputError: as `recipe`, or there is no such row.
+            InputError: as `recipe`; or no such row.
         """
         if is_recipe(subject):
             found = self._known(subject)
@@ -136,7 +151,7 @@ def is_run(subject: str) -> bool:
 
 
 def refuse_results(subject: str) -> None:
-    """Raise an `InputError` for what coset itself writes and is not data: a run, a comparison or a plan."""
+    """Raise an `InputError` for a result of coset in place of data: a run, a comparison or a plan."""
     path = path_of(subject)
     if is_run(subject):
         raise InputError(
@@ -171,10 +186,10 @@ def refuse_all_but_data(subject: str) -> None:
 
 
 def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
-    """The task of data that nobody names it of, by a look at them.
+    """The name of the first task that claims the data, coset's own tasks first; `"ratings"` where none does.
 
     Args:
-        columns: of a file of rows, that were named.
-        schema: of a log, if one was named.
+        columns: the columns of a file of rows that the user named.
+        schema: the schema of a log, if the user named one.
     """
     return next((name for name, task in tasks().items() if task.claims(subject, columns, schema)), "ratings")

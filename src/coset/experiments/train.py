@@ -1,4 +1,4 @@
-"""One run: a row of a recipe trained once, or a finished run trained on."""
+"""One run: a row of a recipe trained once, or a finished run trained further."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def train_row(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], out: Path, data: DataT, *, options: Options | None = None,
     progress: Progress | None = None,
 ) -> Json:  # fmt: skip
-    """Train the one row of `recipe` (the first, of those in `only`) with its first seed, and return the run's metrics.
+    """Train the first row of `recipe` (of those in `only`) with the first seed, and return the metrics of the run.
 
     Args:
         out: the folder of the run.
         data: what the recipe's task loaded.
-        options: how the run is driven.
+        options: how the run is executed.
 
     Raises:
         InputError: a row that does not fit the data, or an `out` that cannot be used.
@@ -56,10 +56,10 @@ def train_on(
 
     Args:
         run: its folder.
-        training: `epochs`, how many further ones, and what else differs from the training of the run. Its schedule
+        training: `epochs`, the number of further epochs, and other changes to the training of the run. Its schedule
             begins anew and is for these epochs alone.
         data: where the data of the run are now, if they were moved.
-        options: how the run is driven.
+        options: how the run is executed.
 
     Raises:
         InputError: no finished run there, other data, or an `out` that cannot be used.
@@ -87,11 +87,11 @@ def is_a_run(folder: Path) -> InputError:
     """The error for the folder of a run where data are expected."""
     if not (folder / METRICS).is_file():
         return unfinished(folder)
-    return InputError(f"{folder} is a run; train it on by --continue --epochs N, or name the data to train on")
+    return InputError(f"{folder} is a run; train it further by --continue --epochs N, or name the data to train on")
 
 
 def _continued(beginning: Json, training: TrainingSettings) -> str:
-    """What was done with the learning rates, in words."""
+    """A sentence on learning rates and the state of the optimizer."""
     given = training.learning_rate, training.dense_learning_rate
     rates = [f"{rate:g}" for rate in given if rate is not None]
     falls = "stay" if training.schedule == "constant" else f"fall to 0 as {training.schedule} says"

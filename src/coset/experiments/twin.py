@@ -1,4 +1,4 @@
-"""A synthetic twin in place of data that are not at hand, for recipes that come with coset."""
+"""A synthetic twin in place of missing data, for recipes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coset.data import DataNotFound
 from coset.experiments.recipe import Recipe
+from coset.experiments.subject import is_recipe
 from coset.progress import Progress
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
@@ -16,7 +17,7 @@ TWINS = {"movielens-1m": "synthetic-ratings"}
 
 @dataclass(frozen=True)
 class Missing:
-    """Data that are not at hand.
+    """Data that are missing.
 
     Args:
         source: the name of the data set.
@@ -28,31 +29,30 @@ class Missing:
 
     @property
     def note(self) -> str:
-        """What results on the twin say of it."""
+        """The note in results on the twin."""
         return f"{self.why.split(':')[0]}; these are figures of its synthetic twin"
 
 
 def load_or_twin(
-    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], beside: Path, progress: Progress | None, *, allowed: bool
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], subject: str, beside: Path, progress: Progress | None = None
 ) -> tuple[Recipe[DataT, EncodedT, ModelT, BatchT], DataT, Missing | None]:
-    """The data of a recipe, or of its synthetic twin.
+    """The data of a recipe; or those of their synthetic twin, where a user named a recipe and its data are missing.
 
     Args:
-        beside: the folder below which data are prepared that have to be.
-        progress: is told how far that is.
-        allowed: whether a twin may take the place of data that are not at hand.
+        subject: what the user named: the recipe, or data, which no twin replaces.
+        beside: the folder below which data that must be prepared are prepared.
 
     Returns:
-        The recipe of the data that were loaded, these data, and which data are missing, if these are those of a twin.
+        The recipe of the data that were loaded, these data, and which data are missing, where a twin replaces them.
 
     Raises:
-        DataNotFound: the data are not at hand, and have no twin or may not be replaced.
+        DataNotFound: the data are missing, and no twin replaces them.
     """
     try:
         return recipe, recipe.task.load(beside, progress), None
     except DataNotFound as error:
         twin = TWINS.get(recipe.task.data.source)
-        if twin is None or not allowed:
+        if twin is None or not is_recipe(subject):
             raise
         missing = Missing(recipe.task.data.source, str(error))
         recipe = recipe.override("data", {"source": twin})

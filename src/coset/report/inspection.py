@@ -12,37 +12,47 @@ from rich.text import Text
 from coset.report.phrases import NOTHING, headings, method_words
 from coset.sizes import format_size
 
+_SIZES = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
+          "+ Adam": "table_and_adam"}  # fmt: skip
+"""Headings of columns of bytes, and what they show."""
+_MOST_HISTOGRAMS = 4
 
-def inspection_table(found: dict[str, Any]) -> Group:
-    """What `inspect` found, for the terminal."""
+
+def inspection_table(found: Mapping[str, Any]) -> Group:
+    """What `coset inspect` found in data or of a run, for the terminal."""
+    return _run_table(found) if "run" in found else _data_table(found)
+
+
+def _data_table(found: Mapping[str, Any]) -> Group:
     label = "SYNTHETIC DATA: " if found["synthetic"] else ""
-    low, high = found["rating_range"]
     grid = Grid(
-        title=Text(
-            f"{label}{found['dataset']}: {found['rows']:,} ratings from {low:g} to {high:g}, "
-            f"mean {found['rating_mean']:.3f}, variance {found['rating_variance']:.3f}"
-        ),
+        title=Text(f"{label}{found['dataset']}: {found['summary']}"),
         title_justify="left",
-        caption=f"full tables of dim {found['embedding_dim']}, float32; Adam keeps two more numbers a parameter",
+        caption=f"full tables of dim {found['embedding_dim']} in float32, alone and with the state of each optimizer",
         caption_justify="left",
     )
-    for heading in ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %", "table", "+ Adam"):
-        grid.add_column(heading, justify="left" if heading == "feature" else "right")
+    for heading in ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %", *_SIZES):
+        first = heading == "feature"
+        grid.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for of in found["features"]:
-        grid.add_row(
-            Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}",
-            *(f"{share:.0%}" for share in of["traffic_of_top"].values()),
-            format_size(of["bytes"]["table"]), format_size(of["bytes"]["table_and_adam"]),
-        )  # fmt: skip
-    total = found["bytes"]
+        known = [NOTHING] * 6
+        if of["traffic_of_top"] is not None:
+            counts = f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}"
+            known = [*counts, *(f"{share:.0%}" for share in of["traffic_of_top"].values())]
+        name = f"{of['name']} (lists)" if of["multi_hot"] else of["name"]
+        grid.add_row(Text(name), f"{of['num_embeddings']:,}", *known,
+                     *(format_size(of["bytes"][size]) for size in _SIZES.values()))  # fmt: skip
     grid.add_section()
-    grid.add_row("together", *[""] * 7, format_size(total["table"]), format_size(total["table_and_adam"]))
+    ids = sum(of["num_embeddings"] for of in found["features"])
+    grid.add_row("together", f"{ids:,}", *[""] * 6, *(format_size(found["bytes"][size]) for size in _SIZES.values()))
     attributes = [_attributes_table(found)] if any(of["attributes"] for of in found["features"]) else []
     notes = [Text(f"• {note}") for note in found["notes"]]
-    return Group(grid, *notes, *attributes, *(_histogram_table(of) for of in found["features"]))
+    few = len(found["features"]) <= _MOST_HISTOGRAMS
+    histograms = [_histogram_table(of) for of in found["features"] if few and of["histogram"] is not None]
+    return Group(grid, *notes, *attributes, *histograms)
 
 
-def _attributes_table(found: dict[str, Any]) -> Grid:
+def _attributes_table(found: Mapping[str, Any]) -> Grid:
     grid = Grid(title="attributes of ids", title_justify="left")
     for heading in ("feature", "column", "codes"):
         grid.add_column(heading, justify="right" if heading == "codes" else "left")
@@ -52,7 +62,7 @@ def _attributes_table(found: dict[str, Any]) -> Grid:
     return grid
 
 
-def _histogram_table(feature: dict[str, Any]) -> Grid:
+def _histogram_table(feature: Mapping[str, Any]) -> Grid:
     grid = Grid(title=Text(f"popularity of {feature['name']} ids"), title_justify="left")
     for heading in ("occurrences", "ids", "", "traffic", " "):
         grid.add_column(heading, justify="left" if not heading.strip() else "right", no_wrap=True)
@@ -64,40 +74,7 @@ def _histogram_table(feature: dict[str, Any]) -> Grid:
     return grid
 
 
-def clicks_inspection_table(found: dict[str, Any]) -> Grid:
-    """What `inspect_clicks` found, for the terminal."""
-    label = "SYNTHETIC DATA: " if found["synthetic"] else ""
-    parts = ", ".join(f"{rows:,} {part}" for part, rows in found["parts"].items())
-    grid = Grid(
-        title=Text(
-            f"{label}{found['dataset']}: {found['rows']:,} rows ({parts}), {len(found['numeric'])} numbers a row"
-        ),
-        title_justify="left",
-        caption=f"full tables of dim {found['embedding_dim']}, float32, and with the state of coset's optimizers",
-        caption_justify="left",
-    )
-    headings = ("feature", "ids", "most", "median", "least", "top 1 %", "top 10 %", "top 50 %")
-    sizes = {"table": "table", "+ row-wise": "table_and_row_wise_adagrad", "+ Adagrad": "table_and_adagrad",
-             "+ Adam": "table_and_lazy_adam"}  # fmt: skip
-    for heading in (*headings, *sizes):
-        first = heading == "feature"
-        grid.add_column(heading, justify="left" if first else "right", no_wrap=first)
-    for of in found["features"]:
-        known = [NOTHING] * 6
-        if of["traffic_of_top"] is not None:
-            counts = f"{of['most']:,}", f"{of['median']:g}", f"{of['least']:,}"
-            known = [*counts, *(f"{share:.0%}" for share in of["traffic_of_top"].values())]
-        name = f"{of['name']} (lists)" if of["multi_hot"] else of["name"]
-        grid.add_row(Text(name), f"{of['num_embeddings']:,}", *known,
-                     *(format_size(of["bytes"][size]) for size in sizes.values()))  # fmt: skip
-    grid.add_section()
-    ids = sum(of["num_embeddings"] for of in found["features"])
-    grid.add_row("together", f"{ids:,}", *[""] * 6, *(format_size(found["bytes"][size]) for size in sizes.values()))
-    return grid
-
-
-def run_inspection_table(found: dict[str, Any]) -> Group:
-    """What `inspect_run` found, for the terminal."""
+def _run_table(found: Mapping[str, Any]) -> Group:
     grid = Grid(
         title=Text(f"{found['run']}: a run on {found['task']}, {found['parameters']:,} parameters, "
                    f"{format_size(found['bytes'])}"),
@@ -114,7 +91,7 @@ def run_inspection_table(found: dict[str, Any]) -> Group:
 
 
 def _run_notes(found: Mapping[str, Any]) -> list[str]:
-    """Where it comes from, how well it does, and what can be done with it."""
+    """What the run was made of, its metrics, and commands that take it."""
     run, rows = found["run"], found["rows"]
     named = headings()
     metrics = [(named[name.removeprefix("val_")], value) for name, value in found["metrics"].items()

@@ -4,16 +4,19 @@
 entry-point group `coset.tasks`.
 """
 
-from coset.tasks.base import Task, measures, overridden
+from coset.tasks.base import Task, measures
+from coset.tasks.inspection import Inspection
 from coset.tasks.later import Scored, Trained
 from coset.tasks.metric import Metric, Scores
 from coset.tasks.registry import metrics, register_task, task_class, tasks
 from coset.tasks.rows import Batch, FastSteps, Part, PartName, Running
+from coset.tasks.sections import overridden
 from coset.tasks.settings import Order, TrainingSettings
 
 __all__ = [
     "Batch",
     "FastSteps",
+    "Inspection",
     "Metric",
     "Order",
     "Part",

@@ -1,24 +1,24 @@
-"""The contract: what a task is. A task makes a kind of experiment: which data, which model, what it is judged by."""
+"""The contract: what a task is. A task makes a kind of experiment: which data, which model, which metrics."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self
 
 from torch import Tensor
 
-from coset import settings
 from coset.documents import Json
-from coset.errors import InputError, unknown
-from coset.methods import Method, from_json
+from coset.methods import Method
 from coset.progress import Progress
 from coset.schema import Component, Table
+from coset.tasks.inspection import Inspection, summary_of
 from coset.tasks.later import Scored, Trained
 from coset.tasks.metric import Metric, Scores
 from coset.tasks.rows import FastSteps, Part, PartName, Running
+from coset.tasks.sections import Sections
 from coset.tasks.settings import TrainingSettings
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 
 class ModelChoices(Protocol):
-    """What the `[model]` of every task says."""
+    """What the `[model]` of every task has."""
 
     @property
     def embedding_dim(self) -> int:
-        """Elements of a vector; 0 for a model without any."""
+        """Elements of a vector; 0 for a model without tables of vectors."""
         ...
 
 
 class DataChoices(Protocol):
-    """What the `[data]` of every task says."""
+    """What the `[data]` of every task has."""
 
     @property
     def source(self) -> str:
-        """A name, or a place."""
+        """The name of a built-in data set, or a path."""
         ...
 
 
-class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
+class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     """What makes a kind of experiment, with all choices but the methods of tables and the seed.
 
     A new task is one file: a frozen dataclass whose fields are the sections of its recipes (`data`, `model` and
@@ -58,65 +58,22 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
-    """The first is the score, which rows are compared by and training is stopped by."""
+    """The first is the score: it orders the rows of a comparison and stops training."""
     costs: ClassVar[bool] = False
-    """Whether the table of a comparison tells what training cost: seconds for a million rows, and the most memory."""
+    """Whether the table of a comparison shows the cost of training: seconds for a million rows, and the most memory."""
     row_sections: ClassVar[tuple[str, ...]] = ("model", "training")
     """The sections in which the rows of a comparison may differ."""
     files: ClassVar[tuple[str, ...]] = ()
-    """What `keep` writes."""
+    """Names of the files that `keep` writes."""
     finetune_share: ClassVar[float] = 0.5
-    """Of the learning rates of a run, where fine-tuning begins once it was made smaller; they fall to 0 as a cosine
-    does."""
+    """Fine-tuning after compression begins at this share of the learning rates of the run; from there they fall to 0
+    along a cosine."""
     collection: ClassVar[str] = "tables"
-    """Where a model holds the collection of the tables that are made smaller."""
+    """The attribute of a model that holds the collection of tables to compress."""
     attributes_from: ClassVar[str] = ""
-    """Where attributes of ids come from, as the end of a sentence; empty where these data have none."""
+    """Where a user names attributes of ids, as the end of a sentence; empty where these data have none."""
 
     # -- choices -----------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def readers(cls) -> settings.Readers:
-        """How sections are read that are more than tables of fields."""
-        return {Method: from_json, TrainingSettings: cls.read_training}
-
-    @classmethod
-    def read_training(cls, given: object) -> TrainingSettings:
-        """`[training]`: the defaults of the task, and what is said."""
-        if not isinstance(given, Mapping):
-            raise InputError(f"training must be a table, not {given!r}")
-        return overridden(cls.default_training(), dict(given), "training")
-
-    @classmethod
-    def default_training(cls) -> TrainingSettings:
-        """How models of this task are trained unless a recipe says more."""
-        return TrainingSettings()
-
-    @classmethod
-    def sections(cls) -> tuple[str, ...]:
-        """Names of the sections."""
-        return tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
-
-    @classmethod
-    def read(cls, given: Json, where: str) -> Self:
-        """The task of these sections, as TOML or JSON have them; errors begin with `where`."""
-        return settings.make(cls, given, where, cls.readers())
-
-    def to_json(self) -> Json:
-        """The sections as plain JSON values."""
-        return {name: settings.plain(getattr(self, name)) for name in self.sections()}
-
-    def changed(self, section: str, changes: Json, where: str | None = None) -> Self:
-        """The task with other fields in a section; errors begin with `where`, by default the name of the section."""
-        if section not in self.sections():
-            raise unknown("section of a recipe", section, self.sections())
-        if not changes:
-            return self
-        return self.having(section, overridden(getattr(self, section), changes, where or section))
-
-    def having(self, section: str, value: object) -> Self:
-        """The task with another section."""
-        return replace(self, **{section: value})  # type: ignore[type-var]
 
     @classmethod
     def score(cls) -> Metric:
@@ -130,11 +87,11 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @classmethod
     def claims(cls, subject: str, columns: Json, schema: str | None) -> bool:
-        """Whether data of this name or at this place are of this task, where nobody says of which they are.
+        """Whether data of this name or at this place are of this task, where the user names no task.
 
         Args:
-            columns: that were named, of a file of rows.
-            schema: of a log, if one was named.
+            columns: the columns of a file of rows that the user named.
+            schema: the schema of a log, if the user named one.
         """
         return False
 
@@ -143,10 +100,11 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """The `[data]` of data of this name or at this place.
 
         Args:
-            model: that was named; `[model]` gets it.
+            columns, schema: as for `claims`.
+            model: the name of the model, if the user named one; `[model]` gets it.
 
         Raises:
-            InputError: there are none, or something was named that does not go with them.
+            InputError: there are no such data, or an argument does not go with them.
         """
         return {"source": subject, **columns, **({} if schema is None else {"schema": schema})}
 
@@ -154,8 +112,8 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def load(self, beside: Path, progress: Progress | None = None) -> DataT:
-        """The data; where they must be made ready on disk first, that is done in a folder below `beside`, and
-        `progress` is told."""
+        """The data. A task that must prepare them on disk first does so in a folder below `beside`, and reports to
+        `progress`."""
 
     @abstractmethod
     def fingerprint(self, data: DataT) -> Json:
@@ -163,7 +121,7 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def anywhere(self) -> Self:
-        """The task without a word on where the data lie."""
+        """The task without the place of its data."""
 
     def at(self, source: str) -> Self:
         """The task on the same data, which were moved to `source`."""
@@ -175,23 +133,36 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def rows(self, encoded: EncodedT) -> Mapping[str, int]:
-        """Rows by part."""
+        """Numbers of rows by part."""
 
     @abstractmethod
     def part(self, encoded: EncodedT, name: PartName) -> Part[BatchT]:
-        """The rows that train, or those that validate."""
+        """The training rows, or the validation rows."""
 
     def check(self, encoded: EncodedT) -> None:
         """Raise an `InputError` where there is nothing to learn."""
 
     @abstractmethod
     def facts(self, data: DataT, encoded: EncodedT) -> Json:
-        """What results say of data and protocol: `dataset`, `synthetic`, `noise_floor`, `split` and `protocol`."""
+        """What results record of data and protocol: `dataset`, `synthetic`, `noise_floor`, `split` and `protocol`."""
+
+    def inspected(self, data: DataT) -> Inspection:
+        """What `coset inspect` shows of the data: by default, their size and the tables of a model with seed 0."""
+        encoded = self.encoded(data, 0)
+        facts, rows = self.facts(data, encoded), self.rows(encoded)
+        return Inspection(
+            facts["dataset"],
+            sum(rows.values()),
+            summary_of(rows),
+            self.tables(encoded),
+            synthetic=facts["synthetic"],
+            noise_floor=facts["noise_floor"],
+        )
 
     @abstractmethod
     def trial(self, data: DataT, beside: Path, seed: int) -> tuple[Self, DataT]:
-        """A cheaper experiment that foretells this one and its data, which are all of the training part; what has to be
-        written for it is written below `beside`."""
+        """A cheaper experiment that predicts this one, and its data, all of them from the training part. A task that
+        must write files for it writes them below `beside`."""
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -201,14 +172,14 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def dims(self) -> Sequence[int]:
-        """What a plan may make of the dim of the model."""
+        """The dims of the model that a plan may choose from."""
 
     @abstractmethod
     def components(self, methods: Mapping[str, Method], encoded: EncodedT) -> list[Component]:
         """What counts as the bytes of the model, with nothing allocated.
 
         Raises:
-            InputError: a method that does not fit its table.
+            InputError: a method does not fit its table.
         """
 
     @abstractmethod
@@ -216,10 +187,10 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """The model, its weights drawn from torch's generator.
 
         Args:
-            methods: by table; `full` for those that are not named.
+            methods: by table; `full` for tables that are not named.
 
         Raises:
-            InputError: a method that does not fit its table, or for a table that is not there.
+            InputError: a method does not fit its table, or its table does not exist.
         """
 
     @abstractmethod
@@ -229,55 +200,56 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     # -- training ----------------------------------------------------------------------------------------------------
 
     def running(self) -> Running:
-        """Sums of nothing yet."""
+        """Fresh sums, over no rows yet."""
         return Running()
 
     @abstractmethod
     def loss(self, model: ModelT, batch: BatchT, running: Running) -> Tensor:
-        """What a step makes smaller: a mean over the batch, which is also added to `running`."""
+        """The loss of a batch: a scalar, a mean over the rows, which is also added to `running`."""
 
     @abstractmethod
     def evaluate(self, model: ModelT, *parts: Part[BatchT]) -> Scores:
-        """The metrics of a model on these rows, together.
+        """The metrics of a model on all rows of these parts together.
 
         Raises:
             InputError: there are no rows.
         """
 
     def fast_steps(self, model: ModelT, training: Part[BatchT]) -> FastSteps | None:
-        """What trains many batches of this model in one call, where something does."""
+        """A loop that trains many batches of this model in one call; None where there is none for it."""
         return None
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def described(self, data: DataT) -> Json:
-        """What a run says of its data: by default, what tells them from others."""
+        """What a run records of its data: by default, their fingerprint."""
         return self.fingerprint(data)
 
     def keep(self, folder: Path, encoded: EncodedT) -> None:
-        """Write what numbers the ids into the folder of a run, as `files`."""
+        """Write what maps raw values to ids into the folder of a run, as `files`."""
 
     def header(self, encoded: EncodedT) -> Json:
-        """What `restored` needs to know besides what a run says of itself."""
+        """What `restored` needs to know besides what `run.json` holds."""
         return {}
 
     def notes(self, encoded: EncodedT) -> Json:
-        """What `metrics.json` says of the data: `vocabulary_bytes`, and where they are, if not where `[data]` says."""
+        """What `metrics.json` records of the data: `vocabulary_bytes`, and where the data are, if not where `[data]`
+        says."""
         return {"vocabulary_bytes": 0}
 
     @abstractmethod
     def restored(self, methods: Mapping[str, Method], folder: Path, about: Json, header: Json) -> ModelT:
-        """A fresh model of the shape of that of the finished run in a folder, without its data."""
+        """A fresh model with the shapes of that of the finished run in a folder, made without its data."""
 
     @abstractmethod
     def own_data(self, run: Trained[ModelT], moved: str | None = None) -> DataT:
-        """The data that a run was made of.
+        """The data that a run was trained on.
 
         Args:
-            moved: where they are now, if not where they were.
+            moved: where the data are now, if not where they were.
 
         Raises:
-            InputError: they are not there, or are others.
+            InputError: the data are not there, or have changed.
         """
 
     @abstractmethod
@@ -287,23 +259,12 @@ class Task(ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def predictions(self, run: Trained[ModelT], asked: Scored) -> Iterator[polars.DataFrame]:
-        """Predictions of a finished run for all rows or those of a part: what names a row, its rating or label if it
-        has one, and `prediction`."""
-
-
-S = TypeVar("S")
-
-
-def overridden(base: S, changes: Json, where: str) -> S:
-    """`base` with `changes`, each checked as the field it replaces."""
-    if hasattr(base, "changed"):
-        changed: S = base.changed(changes, where)
-        return changed
-    return settings.make(type(base), {**settings.plain(base), **changes}, where)
+        """Predictions of a finished run for all rows or those of a part: columns that identify a row, its rating or
+        label if it has one, and `prediction`."""
 
 
 def measures(task: type[Task[DataT, EncodedT, ModelT, BatchT]]) -> Json:
-    """What results of a task say of its metrics."""
+    """What results of a task record of its metrics."""
     score = task.score()
     return {
         "task": task.name,

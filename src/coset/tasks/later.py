@@ -1,4 +1,4 @@
-"""A finished run as its task sees it, and which rows it is to be scored on."""
+"""A finished run as its task sees it, and the rows to score it on."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def part_named(name: str | None) -> PartOrAll | None:
 
 @dataclass(frozen=True)
 class Scored:
-    """Which rows a finished run is to be scored on.
+    """The rows to score a finished run on.
 
     Args:
         source: the data; those of the run by default.
-        columns: names of columns, and the separator, that differ from those of the run.
+        columns: names of columns and the separator, where they differ from those of the run.
         part: `"validation"`, the default for the data of the run; `"training"`; or `"all"`, the default for others.
         data: where the data of the run are now, if they were moved.
     """
@@ -47,7 +47,7 @@ class Scored:
     data: str | None = None
 
     def __post_init__(self) -> None:
-        part_named(self.part)  # raises for another
+        part_named(self.part)  # raises for an unknown one
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Trained(Generic[ModelT]):
     Args:
         folder: of the run.
         model: as it was trained.
-        about: what `run.json` says.
-        header: what the task kept beside the model.
-        metrics: what `metrics.json` says.
+        about: the contents of `run.json`.
+        header: what the task saved beside the model.
+        metrics: the contents of `metrics.json`.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""What a model is judged by."""
+"""Metrics of models."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Literal
 from coset import settings
 
 Scores = Mapping[str, float | None]
-"""Metrics by name; None for one that these rows do not have, such as the AUC of rows that are all clicks."""
+"""Metrics by name; None for one that is undefined for these rows, such as the AUC of rows that are all clicks."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that a model is judged by.
+    """A metric of a model.
 
     Args:
-        name: in the metrics of an evaluation, where `val_` or `train_` stands before it.
-        better: which values are better; None where that cannot be said, as of a calibration, whose best is 1.
+        name: its name in the metrics of an evaluation, after `val_` or `train_`.
+        better: which values are better; None for neither, as of a calibration, whose best is 1.
         label: in tables and pictures.
         long: in sentences; the label by default.
         article: before the label.
         shown: whether the table of a comparison has a column of it beside that of the score.
-        spread: whether that column tells how sure its mean is.
+        spread: whether that column shows the interval of the mean.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Metric:
         object.__setattr__(self, "long", self.long or self.label)
 
     def gain(self, value: float, over: float) -> float:
-        """By how much a value is better than another one.
+        """By how much `value` is better than `over`.
 
         Example:
             >>> Metric("auc", better="higher").gain(0.75, over=0.5)

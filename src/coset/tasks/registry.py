@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from coset.tasks.metric import Metric
 
     AnyTask = Task[Any, Any, Any, Any]
-    """A task of types that only it knows: what is found by a name."""
+    """A task of unknown types, as it is found by its name."""
 
 TASKS: Registry[AnyTask] = Registry("task", "coset.tasks")
 T = TypeVar("T", bound="type[AnyTask]")

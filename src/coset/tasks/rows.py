@@ -1,4 +1,4 @@
-"""The rows that a trainer asks for in batches, sums over those that it has seen, and loops that take many at once."""
+"""The contracts of the rows that a trainer reads in batches, of sums over them, and of loops that take many at once."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Part(Protocol[BatchT_co]):
 
         Args:
             order: of the rows; None for that of the file.
-            start: how many batches to leave out, at no cost: to go on in the middle of an epoch.
+            start: how many batches to skip, at no cost, to continue in the middle of an epoch.
         """
         ...
 
 
 @dataclass
 class Running:
-    """Sums over the rows that a model learned from since the last evaluation; a checkpoint holds its fields.
+    """Sums over the training rows since the last evaluation; a checkpoint holds its fields.
 
     Args:
-        rows: how many.
-        loss: sum over them of what is made small, or of the part of it that the data have.
+        rows: number of rows.
+        loss: sum of the loss over them, without penalties.
     """
 
     rows: int = 0
@@ -61,12 +61,12 @@ class FastSteps(Protocol):
     def run(self, order: Order | None, first: int, paces: Sequence[float], running: Running) -> None:
         """Take a step for each of `paces`, with the batches of an epoch from number `first` on.
 
-        However the batches of an epoch are shared among calls, the results are the same bits.
+        Results are the same bits however the batches of an epoch are divided into calls.
         """
         ...
 
     def settle(self) -> None:
-        """Bring all that waits in a model up to date, so that it may be evaluated."""
+        """Bring the model up to date, so that it may be evaluated."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -77,6 +77,6 @@ class FastSteps(Protocol):
         """Go back to a `state`, whose tensors `tensor_of` gives by name.
 
         Raises:
-            InputError: it is of another way to train.
+            InputError: it is of another optimizer or of other tables.
         """
         ...

@@ -1,4 +1,4 @@
-"""How a model is trained: the choices, and what of them depends on the step."""
+"""How a model is trained: the choices, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Order:
 
     Args:
         seed, epoch: the same pair gives the same order.
-        buffer: rows are drawn, one at a time and uniformly, from a buffer of so many that is filled in file order (as
-            `tf.data.Dataset.shuffle` does), so that they stay near it; None for any order at all.
+        buffer: rows are drawn, one at a time and uniformly, from a buffer of this size that is filled in file order (as
+            `tf.data.Dataset.shuffle` does), so they stay near their place; None for a uniform permutation.
     """
 
     seed: int
@@ -48,8 +48,8 @@ class TrainingSettings:
         eps: of the tables' optimizer; its own by default.
         projection_rate: learning rate of projections relative to that of rows. Every step moves a projection, and
             most steps miss a given row, so under Adam an equal rate carries projections away while rows learn.
-        dense_optimizer: of all else, and of tables that are not composed of rows: any class of `torch.optim`, by name;
-            by default torch's own of the tables' optimizer.
+        dense_optimizer: of all other parameters, and of tables that are not composed of rows: any class of
+            `torch.optim`, by name; by default torch's counterpart of `optimizer`.
         dense_learning_rate: of it, once warm; by default that of the tables.
         dense_options: further arguments of it, such as `{ amsgrad = true }`.
         batch_size: rows a step.
@@ -61,13 +61,12 @@ class TrainingSettings:
             DLRM's own), or `"cosine"`.
         decay_from: share of all steps after which they begin to fall; never before they are warm.
         max_norm: longest allowed norm of all gradients together, tables' and others'; no limit by default.
-        l2: weight of the mean, over a batch, of the sum of squares of all that was looked up for a row, beside the
-            loss of the task.
-        evaluate_every: steps from one evaluation to the next; by default there is one at the end of each epoch. There
-            always is one there.
+        l2: weight of an L2 penalty on looked-up vectors: the sum of their squares for a row, averaged over the batch.
+        evaluate_every: steps from one evaluation to the next; there always is one at the end of each epoch, and by
+            default no other.
         patience: stop after this many evaluations in a row whose validation score is not better than the best before
             them, and keep the model of the best. Without it all epochs are trained, and the last model is kept.
-        min_gain: by how much it must be better.
+        min_gain: by how much a score must be better to count.
     """
 
     optimizer: TableOptimizerName = "adam"
@@ -107,8 +106,8 @@ class TrainingSettings:
         if wrong := sorted({"lr", "params"} & self.dense_options.keys()):
             raise InputError(f"training: dense_options cannot hold {wrong[0]!r}; the rate is dense_learning_rate")
         if self.dense_options and self.dense_optimizer is None:
-            raise InputError("training: dense_options are of a dense_optimizer; name it")
-        self.order(0, 0)  # raises for a word that is no shuffle
+            raise InputError("training: dense_options need a dense_optimizer; name it")
+        self.order(0, 0)  # raises for an unknown shuffle
 
     def order(self, seed: int, epoch: int) -> Order | None:
         """The order of an epoch; None for that of the file."""
@@ -125,7 +124,7 @@ class TrainingSettings:
 
     @property
     def dense_rate(self) -> float:
-        """Learning rate of all that is not a table, once warm."""
+        """Learning rate of all parameters but tables, once warm."""
         return self.learning_rate if self.dense_learning_rate is None else self.dense_learning_rate
 
     def pace(self, step: int, steps: int) -> float:

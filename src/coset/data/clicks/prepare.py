@@ -97,7 +97,7 @@ def prepare(
             kept, and `resume` goes on from there.
     """
     begin = time.perf_counter()
-    given_settings = settings is not None
+    given_settings = settings not in (None, PrepareSettings())
     out = path_of(out)
     settings = fields.of_kind("settings", settings or PrepareSettings(), PrepareSettings, "PrepareSettings")
     missing = fields.checked(tuple[str, ...], missing, "missing")

@@ -1,4 +1,4 @@
-"""Which click model, and the model that it makes of the columns of some data."""
+"""The choice of a click model and its settings, and the model for the columns of some data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ModelChoice:
 
     @staticmethod
     def from_json(value: object) -> ModelChoice:
-        """What `to_json` wrote, or a person; settings that are not given have their defaults.
+        """The choice that `to_json` or a person wrote; settings that are not given have their defaults.
 
         Raises:
             InputError: no such model, or settings that it does not have.
@@ -65,7 +65,7 @@ class ModelChoice:
         return ModelChoice(name, make_settings(name, given), pooling)
 
     def changed(self, changes: Mapping[str, object], where: str) -> ModelChoice:
-        """The choice with other fields; of another model, what all models have is kept.
+        """The choice with other fields; a change of the model keeps the fields that all models have.
 
         Raises:
             InputError: fields that the model does not have.
@@ -89,7 +89,7 @@ class ModelChoice:
             methods: by feature; `full` for those that are not named.
 
         Raises:
-            InputError: a method that does not fit its table, or for a feature that is not there.
+            InputError: a method does not fit its table, or its feature does not exist.
         """
         self._check(features, methods)
         tables = [(table, methods.get(table.name, Full())) for table in self.tables(features)]

@@ -13,10 +13,10 @@ _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(
 
 
 def known_rows(rows: Sequence[ClickPart], trained: ClickPart) -> int:
-    """How many of the rows are in every column, as a model sees them and with the label, what a row of `trained` is.
+    """How many of the rows equal a row of `trained` in every column, as a model sees them, and in the label.
 
-    Both have the same columns. Compared are digests of 64 bits, of which those of `rows` are in memory at once;
-    `trained` is read once."""
+    Both have the same columns. It compares digests of 64 bits, keeps those of `rows` in memory, and reads `trained`
+    once."""
     digests = np.concatenate([np.zeros(0, dtype=np.uint64), *(found for part in rows for found in _digests(part))])
     distinct, counts = np.unique(digests, return_counts=True)
     met = np.zeros(len(distinct), dtype=np.bool_)
@@ -46,7 +46,7 @@ def _of_rows(batch: ClickBatch) -> np.ndarray:
 
 
 def _mixed(words: np.ndarray) -> np.ndarray:
-    """Every bit in every bit, as SplitMix64 does it."""
+    """The finaliser of SplitMix64: every output bit depends on every input bit."""
     words = words + _ODD[0]
     words = (words ^ (words >> np.uint64(30))) * _ODD[1]
     words = (words ^ (words >> np.uint64(27))) * _ODD[2]

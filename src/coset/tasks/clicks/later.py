@@ -1,4 +1,4 @@
-"""What a finished run says of rows: its own, or those of any log that its vocabularies prepare."""
+"""Metrics and predictions of a finished run for rows: its own, or those of a log prepared with its vocabularies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ROWS = 4096  # predicted at once
 
 
 class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
-    """What a task on clicks knows of finished runs."""
+    """The part of the task on clicks that is about finished runs."""
 
     def own_data(self, run: Trained[ClickModel], moved: str | None = None) -> ClickData:
         """The prepared data."""
@@ -48,7 +48,7 @@ class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
         def is_prepared(place: str) -> bool:
             return (path_of(place) / PREPARED).exists()
 
-        besides = " and numbers ids by its vocabularies"
+        besides = "  and maps values to ids by its vocabularies"
         data = ClickData.open(place_of(run.folder, run.metrics["prepared"], moved, is_prepared, besides))
         check_own(described(data) == run.about["data"], data.folder, run.folder, moved)
         return data
@@ -72,8 +72,8 @@ class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
                 "rows": rows, "trained_on": run.metrics["rows"]["training"], "known": known, **metrics}  # fmt: skip
 
     def predictions(self, run: Run, asked: Scored) -> Iterator[polars.DataFrame]:
-        """Probabilities of clicks, beside the label if there is one, and the number of the row: in a log, whose rows
-        come in their order; or in the part of prepared data that stands before it."""
+        """Probabilities of clicks, with the label if there is one and the number of the row: in the log, or in the part
+        of prepared data that the first column names."""
         import polars
 
         _refuse_columns(run, asked)
@@ -115,8 +115,7 @@ class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
         return found
 
     def _known(self, run: Run, asked: Scored, data: ClickData, part: str) -> int | None:
-        """How many of the rows that were scored are equal to rows that the run was trained on; None where these are not
-        at hand."""
+        """How many of the scored rows equal rows that the run was trained on; None where its data are missing."""
         try:
             trained = self.own_data(run, asked.data)
         except InputError:
@@ -127,9 +126,9 @@ class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
     def _read_like(
         self, run: Run, asked: Scored, folder: Path, *, unlabelled: bool = False, own: bool = True
     ) -> tuple[ClickData, bool]:
-        """Prepared data as they are; a log, by the vocabularies of the data that the run was trained with, prepared in
-        `folder`. Where that shows that the rows are those that the run was trained with, its `own` data, which have
-        parts. And whether the rows have labels, as they must unless `unlabelled`."""
+        """The data to score, and whether their rows have labels, as they must unless `unlabelled`. Prepared data are
+        opened; a log is prepared in `folder` with the vocabularies of the run. Where the rows turn out to be those of
+        the run, its `own` data are returned, which have parts."""
         if asked.source is None:
             return self.own_data(run, asked.data), True
         labelled = True
@@ -148,15 +147,15 @@ class LaterClicks(Task[ClickData, ClickData, ClickModel, ClickBatch]):
 
 
 def described(data: ClickData) -> Json:
-    """What a run must know of its data: what they are, and what a model needs of their columns to be built again."""
+    """What a run records of its data: their fingerprint, and the columns that a model is rebuilt for."""
     features = [[of.name, of.num_embeddings, of.multi_hot] for of in data.features]
     content = data.facts.get("content")  # of the log, if there was one
     return {**data.fingerprint, "content": content, "numeric": list(data.numeric), "features": features}
 
 
 def is_own(run: Run, data: ClickData) -> bool:
-    """Whether data are those that it was trained with, or all of their rows, in order, prepared once more by their
-    vocabularies, out of whatever files."""
+    """Whether data are those that the run was trained on, or all of their rows, in order, prepared again with their
+    vocabularies from any files."""
     trained = run.about["data"]
     if data.fingerprint["digest"] == trained["digest"]:
         return True
@@ -172,13 +171,13 @@ def refuse_other_columns(run: Run, data: ClickData) -> None:
             stray = next((x for x in given[what] if x not in trained[what]), given[what])
             raise InputError(
                 f"{data.where}: other {what} than this run was trained with ({stray} among them); prepare these data "
-                f"by coset prepare --like, with those that it was trained with"
+                f"by coset prepare --like, with the data that it was trained on"
             )
-    # Made-up data have no vocabularies: an id is itself in all of them.
+    # Synthetic data have no vocabularies: their ids are the same in all of them.
     if "schema" in data.facts and trained["digest"] not in (given["digest"], data.facts.get("like")):
         raise InputError(
             f"{data.where}: prepared with other vocabularies than those of this run; prepare these data by coset "
-            f"prepare --like, with those that it was trained with"
+            f"prepare --like, with the data that it was trained on"
         )
 
 

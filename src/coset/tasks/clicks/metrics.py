@@ -1,7 +1,7 @@
 """How well clicks are predicted: log-loss, normalised entropy, calibration and AUC, over any number of rows.
 
 Sums are of float64 and in a fixed order. The AUC is exact: scores are kept as float32, 4 bytes a row, those of clicks
-at one end of one array and all others at the other end, so that labels take no room.
+at one end of one array and all others at the other end, so that labels take no memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Losses(Running):
         """The same from float64 arrays."""
         # ln(1 + exp(z)) - y z, so that no probability is rounded to 0 or 1. numpy sums on one thread, pairwise, in an
         # order that depends on the length alone.
-        with np.errstate(invalid="ignore", over="ignore"):  # a training that diverged is told of by its log-loss
+        with np.errstate(invalid="ignore", over="ignore"):  # the log-loss shows that a training diverged
             bent = np.logaddexp(0.0, logits)
             self.rows += len(labels)
             self.clicks += int(np.count_nonzero(labels))
@@ -50,7 +50,7 @@ class Losses(Running):
 
     @property
     def logloss(self) -> float:
-        """Mean of -ln of the probability that was given to what happened."""
+        """Mean of -ln of the predicted probability of the label."""
         return self.loss / self.rows
 
     @property
@@ -59,7 +59,7 @@ class Losses(Running):
         return self.predicted / self.clicks if self.clicks else None
 
     def report(self) -> dict[str, float | None]:
-        """What is told of rows that a model learns from."""
+        """The metrics of the training part."""
         return {"logloss": self.logloss, "calibration": self.calibration}
 
     @property
@@ -73,10 +73,10 @@ class Losses(Running):
 
 
 class ClickScores:
-    """All that is reported of a part of the data.
+    """The metrics of a part of the data.
 
     Args:
-        rows: how many there will be, at most; 4 bytes are kept for each.
+        rows: most rows that will be added; 4 bytes are kept for each.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Where clicks come from, and how what is not prepared yet is prepared beside the runs."""
+"""The source of clicks; a log that is not prepared yet is prepared beside the runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coset.data.clicks.source import LogFile
 from coset.data.clicks.ways import FOR_A_RUN
 from coset.documents import Json
 from coset.errors import InputError
-from coset.files import path_of
+from coset.files import check_writable, path_of
 from coset.progress import Progress
 
 
@@ -31,9 +31,9 @@ class ClickSource:
     """Where clicks come from.
 
     Args:
-        source: a prepared folder; or what is prepared first, in a folder beside the runs: a log, `criteo-kaggle`, or
-            `synthetic-clicks`.
-        schema: of a log: the name or the file of one (see `coset.data.clicks.load_schema`).
+        source: a prepared folder; or a log, `criteo-kaggle` or `synthetic-clicks`, which is prepared first, in a folder
+            beside the runs.
+        schema: of a log: a name or a file (see `coset.data.clicks.load_schema`).
         prepare: how a log is prepared; see `PrepareSettings`.
         rows, cardinalities, skew, seed: of the synthetic twin.
     """
@@ -48,27 +48,39 @@ class ClickSource:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether there is a prepared folder, if perhaps not a whole one."""
+        """Whether the source is a prepared folder, even if its preparation did not end."""
         return any((path_of(self.source) / name).exists() for name in (PREPARED, CHOICES))
 
     def load(self, beside: Path, progress: Progress | None = None) -> ClickData:
-        """The prepared data; what has to be prepared is put below `beside`, in a folder named by all choices, where
-        the next run finds it.
+        """The prepared data. A log is prepared below `beside`, in a folder named by all choices, where the next run
+        finds it.
 
         Raises:
             InputError: there are no such data, or they cannot be prepared.
         """
         if self.is_prepared:
-            return ClickData.open(self.source)  # which says so where the preparation did not end
-        # Of what is in the schema and the log as well, so that after a change of either it is another folder.
+            return ClickData.open(self.source)  # raises where the preparation did not end
+        # With the contents of the schema and the log, so that a change of either leads to another folder.
         choices = settings.plain(self) | self._contents()
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
         folder = beside / "prepared" / f"{Path(self.source).name.partition('.')[0]}-{digest}"
-        if (folder / PREPARED).exists() and self.source == TWIN:
-            return ClickData.open(folder)
+        if (folder / PREPARED).exists():
+            if self.source == TWIN:
+                return ClickData.open(folder)
+        else:
+            self._check_writable(folder, beside)
         if self.source == TWIN:
             return write_synthetic(folder, self.rows, self.cardinalities, self.seed, skew=self.skew)
         return self._prepared(folder, progress)
+
+    def _check_writable(self, folder: Path, beside: Path) -> None:
+        try:
+            check_writable(folder / PREPARED)
+        except InputError as error:
+            raise InputError(
+                f"{self.source}: coset prepares a log below {beside} first, but {error}; start coset where you may "
+                "write, or name what `coset prepare` made of the log"
+            ) from None
 
     def _contents(self) -> Json:
         if self.source == TWIN:
@@ -80,7 +92,7 @@ class ClickSource:
             if self.source == CRITEO:
                 raise InputError(f"{error}; or take its synthetic twin, by --set data.source={TWIN}") from None
             raise
-        # The time of its last change, too: a large log is not read for it, and may have changed in the middle alone.
+        # With the time of the last change: large logs are not read whole here, and may differ only in the middle.
         found = [LogFile(shard).fingerprint() | {"changed": shard.path.stat().st_mtime_ns} for shard in files]
         return {"schema": schema, "files": found}
 

@@ -31,6 +31,7 @@ from coset.tasks.clicks.later import LaterClicks, described
 from coset.tasks.clicks.metrics import ClickScores, Losses
 from coset.tasks.clicks.rows import ClickRows
 from coset.tasks.clicks.source import ClickSource
+from coset.tasks.inspection import Inspection, summary_of
 from coset.tasks.metric import Metric
 from coset.tasks.registry import register_task
 from coset.tasks.rows import PARTS, Part, PartName, Running
@@ -67,12 +68,14 @@ class ClicksTask(LaterClicks):
     )
     costs: ClassVar[bool] = True
     # Chosen on a synthetic twin of 150,000 rows, at 4, 10 and 33 times fewer bytes: at a fifth and more, large tables
-    # learn by heart the rows that they have seen before.
+    # memorise the rows that they have seen before.
     finetune_share: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
         if self.training.l2:
-            raise InputError("training: l2 is of ratings; a dense_optimizer such as AdamW decays weights of layers")
+            raise InputError(
+                "training: l2 is for ratings; a dense_optimizer such as AdamW decays the weights of layers"
+            )
         if self.training.shuffle not in ("full", "none"):
             raise InputError(f"training: shuffle of clicks must be 'full' or 'none', not {self.training.shuffle!r}")
 
@@ -88,8 +91,8 @@ class ClicksTask(LaterClicks):
 
     @classmethod
     def claims(cls, subject: str, columns: Json, schema: str | None) -> bool:
-        """A built-in set, a folder that `coset prepare` made, or a log whose schema is named or whose content says so,
-        unless columns of ratings are named."""
+        """A built-in set, a folder that `coset prepare` made, or a log, if a schema is named or the content is that of
+        a log and no columns of ratings are named."""
         if schema is not None or subject in built_in(cls.name):
             return True
         folder = path_of(subject)
@@ -135,7 +138,7 @@ class ClicksTask(LaterClicks):
         return ClickRows(encoded.part(name))
 
     def check(self, encoded: ClickData) -> None:
-        """Columns must be what was written, and labels of both kinds."""
+        """Columns must match their checksums, and both labels must occur."""
         for name in PARTS:
             encoded.part(name).check()
         labels = encoded.part("training").column("label")
@@ -169,6 +172,19 @@ class ClicksTask(LaterClicks):
                 "training": settings.plain(self.training),
             },
         }
+
+    def inspected(self, data: ClickData) -> Inspection:
+        """The size of both parts, the numeric columns, and every feature."""
+        return Inspection(
+            data.name,
+            sum(data.parts.values()),
+            f"{summary_of(data.parts)}, {len(data.numeric)} numbers a row",
+            self.tables(data),
+            [of.name for of in data.features if of.multi_hot],
+            synthetic=data.synthetic,
+            noise_floor=data.facts.get("best_log_loss"),
+            details={"parts": dict(data.parts), "numeric": list(data.numeric)},
+        )
 
     def trial(self, data: ClickData, beside: Path, seed: int) -> tuple[ClicksTask, ClickData]:
         """One epoch on the first rows of the training part, 200,000 at most, the last 5 % of which validate."""
@@ -226,7 +242,7 @@ class ClicksTask(LaterClicks):
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def described(self, data: ClickData) -> Json:
-        """What they are, and what a model needs of their columns to be built again."""
+        """Their fingerprint, and the columns that a model is rebuilt for."""
         return described(data)
 
     def notes(self, encoded: ClickData) -> Json:

@@ -21,7 +21,7 @@ from coset.tasks.rows import Running
 from coset.tasks.settings import Order, TrainingSettings
 
 _SETTLED = 1000
-"""Rows that have missed steps of dense Adam wait no longer than so many batches of an epoch."""
+"""All rows that missed steps of dense Adam are brought up after this many batches of an epoch."""
 _KINDS = {
     "sgd": (layout.SGD, (), 0.0),
     "adagrad": (layout.ADAGRAD, ("sum",), 1e-10),
@@ -32,7 +32,7 @@ _BETAS = 0.9, 0.999
 
 
 def unfit(model: DotModel, settings: TrainingSettings) -> str | None:
-    """What the loop needs and this training lacks; None where it can train it."""
+    """What the loop needs and this model or training lacks; None where the loop can train it."""
     for name, module in _tables(model).items():
         if not fusable(module):
             return f"tables composed of rows, trained, on the CPU, in float32 or float64, which {name!r} is not"
@@ -44,20 +44,25 @@ def unfit(model: DotModel, settings: TrainingSettings) -> str | None:
     if settings.optimizer not in _KINDS:
         return f"one of the optimizers {', '.join(_KINDS)}, not {settings.optimizer}"
     others = settings.dense_optimizer, settings.dense_learning_rate, settings.max_norm
-    return None if others == (None, None, None) else "no max_norm, and no optimizer of its own for what is no table"
+    return (
+        None
+        if others == (None, None, None)
+        else "no max_norm, and no separate optimizer for parameters other than tables"
+    )
 
 
 class FastDot:
     """Trains a dot model batch by batch inside one compiled loop.
 
-    Between calls the state is that of torch's optimizer of the same name, under its names, so that it can go on where
-    this stops. Dense Adam's rows that miss steps make up for them when they are next read, or when they are settled:
-    at every evaluation, and every 1,000 batches of an epoch. So results are the same bits however calls cut it.
+    Between calls the state is that of torch's optimizer of the same name, under its names, so that plain torch can
+    continue from it. Rows that miss steps of dense Adam are brought up when they are next read, or by `settle`: at
+    every evaluation, and every 1,000 batches of an epoch. So results are the same bits however the batches are divided
+    into calls.
 
     Args:
         model: trained in place.
-        settings: how.
-        training: what it learns from.
+        settings: of the training.
+        training: the training part.
     """
 
     def __init__(self, model: DotModel, settings: TrainingSettings, training: RatingsPart) -> None:
@@ -84,7 +89,7 @@ class FastDot:
         """Train on the batches of an epoch from number `first` on, one for each of `paces`.
 
         Raises:
-            IndexError: an id out of range; nothing has changed then.
+            IndexError: an id is out of range; nothing has changed.
         """
         assert isinstance(running, Errors)
         ratings, size = self.training.ordered(order), self.settings.batch_size
@@ -139,7 +144,8 @@ class FastDot:
     # -- resuming --------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """That of torch's optimizer by its names; how many steps were taken; where rows are behind, how far each is."""
+        """The state of torch's optimizer, by its names; the number of steps; and where rows are behind, the step of
+        each row."""
         found = {f"{key}.{name}": value for key, of in zip(self._keys, self._state, strict=True)
                  for name, value in of.items()}  # fmt: skip
         if self.names:
@@ -161,7 +167,7 @@ class FastDot:
         own = {name: value for name, value in self.state().items() if not name.startswith("fast.")}
         given = {name for name in state if not name.startswith("fast.")}
         if own.keys() != given or any(state[name].shape != value.shape for name, value in own.items()):
-            raise InputError("the state to go on from is of another optimizer, or of other tables")
+            raise InputError("the state to continue from is of another optimizer, or of other tables")
         for key, of in zip(self._keys, self._state, strict=True):
             for name, value in of.items():
                 value.copy_(state[f"{key}.{name}"])
@@ -192,7 +198,7 @@ class FastDot:
         return np.array([model.low, model.high, model.unit, settings.l2, sigmoid, width], np.float64)
 
     def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """One task an array: a single thread works through them."""
+        """One task for each array, as a single thread works through them."""
         number = len(self.program.features)
         shape = self.program.frame(tuple(range(number)), (batch,) * number).shape
         tasks = shape.tasks[shape.tasks[:, layout.REMAINDER] == 0]
@@ -200,7 +206,7 @@ class FastDot:
         return tasks, shape.uses
 
     def _states(self) -> np.ndarray:
-        """Where the states are."""
+        """The addresses of the states."""
         lines = np.zeros((len(self.parameters), layout.STATE_COLUMNS), np.int64)
         for number, state in enumerate(self._state):
             for column, name in zip((layout.STATE, layout.OTHER), self.names, strict=False):
@@ -216,14 +222,15 @@ class FastDot:
         return numbers_of(self._eps, *_BETAS, float(np.finfo(self.program.dtype).eps))
 
     def _schedule(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of the steps since all rows were up to date: rates and paces by group and step, roots by step, no decay."""
+        """For the steps since all rows were up to date: rates and paces by group and step, roots by step, and decays of
+        1."""
         rates = self._scales * [self.settings.learning_rate * pace for pace in self._paces]
         number = np.arange(self._begun + 1, self._begun + len(self._paces) + 1)
         return rates, rates / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, np.ones_like(rates)
 
 
 def _tables(model: DotModel) -> dict[str, TableModule]:
-    """The tables that kernels read, in the order in which they want them: vectors of both sides, then biases."""
+    """The tables that kernels read, in their order: vectors of both sides, then biases."""
     sides = model.user.name, model.item.name
     return {
         f"{what}.{side}": collection.tables[side]

@@ -12,7 +12,7 @@ from coset.documents import Json
 
 
 def fingerprint(ratings: Ratings) -> Json:
-    """What tells one data set from another: its size, a hash of its columns and, where it has attributes, of those."""
+    """What tells one data set from another: its size, and hashes of its columns, its times and its attributes."""
     found = hashlib.sha256()
     for column in (ratings.users, ratings.items, ratings.ratings):
         found.update(_bytes(column))

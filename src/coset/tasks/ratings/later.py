@@ -1,4 +1,4 @@
-"""What a finished run says of rows: its own, those of any file of the same form, with a rating or without."""
+"""Metrics and predictions of a finished run for rows: its own, or those of another file with the same columns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COLUMNS = ("user", "item", "rating", "separator")
 
 
 class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
-    """What a task on ratings knows of finished runs."""
+    """The part of the task on ratings that is about finished runs."""
 
     data: DataSettings
     split: SplitSettings
@@ -51,14 +51,14 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
         except InputError as error:
             if moved is None and Path(where).exists() and not (Path(where).is_file() or Path(where).is_dir()):
                 raise InputError(
-                    f"{error}; {run.folder} was trained on what came by it: say where that is by --data"
+                    f"{error}; {run.folder} was trained on what came through it: name a file with the same by --data"
                 ) from None
             raise error from None
         check_own(fingerprint(ratings) == run.about["data"], where, run.folder, moved)
         return ratings
 
     def scored(self, run: Run, asked: Scored) -> Json:
-        """Errors."""
+        """Mean squared and mean absolute error."""
         ratings = self.own_data(run, asked.data) if asked.source is None else self._read_like(asked.source, asked)
         own = _is_own(run, ratings)
         part = asked.part or ("validation" if own else "all")
@@ -98,7 +98,7 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
                     ids.append(torch.from_numpy(vocabulary.lookup(raw, convert=True, first=first)))
                 except InputError as error:
                     raise InputError(f"{source}: {error}") from None
-                text = are_text(vocabulary.values) or vocabulary.unseen == "shared"  # any text may come then
+                text = are_text(vocabulary.values) or vocabulary.unseen == "shared"  # it may hold any text then
                 columns[vocabulary.name] = list(map(str, raw.tolist())) if text else raw.astype(np.int64)
             if block.ratings is not None:
                 columns["rating"] = block.ratings
@@ -107,8 +107,7 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
             yield polars.DataFrame(columns)
 
     def _known(self, run: Run, asked: Scored, rows: Ratings) -> int | None:
-        """How many rows equal one that the run was trained on, wherever they lie in their file; `None` where its data
-        are not at hand."""
+        """How many rows equal a row that the run was trained on, in any order; None where its data are missing."""
         try:
             encoded = self.encoded(self.own_data(run, asked.data), run.about["spec"]["seed"])
         except InputError:
@@ -116,10 +115,10 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
         return rows.equal_to(encoded.ratings.select(encoded.split.training))
 
     def _part_of(self, run: Run, ratings: Ratings, part: str, source: str | None) -> Ratings:
-        """The rows of a part of the data that a run was made of, or all rows of any.
+        """The rows of a part of the data that the run was trained on, or all rows of any data.
 
         Raises:
-            InputError: other data, of which no rows are that part.
+            InputError: other data, which have no such part.
         """
         if part == "all":
             return ratings
@@ -136,7 +135,7 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
     def _read_like(self, source: str, asked: Scored) -> Ratings:
         """The ratings of a file, by the columns and the separator of the run where it has them and none are given.
 
-        No attributes: those that the run was trained with are in its vocabularies.
+        Without attributes: those that the run was trained on are in its vocabularies.
         """
         given = {name: of for name, of in asked.columns.items() if of is not None}
         own = {name: getattr(self.data, name) for name in _COLUMNS}
@@ -146,23 +145,23 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
         try:
             return DataSettings(source, **(own | given)).load(to_learn=False)
         except InputError as error:
-            if not given:  # a file of another form, whose columns may be found by themselves
+            if not given:  # a file of another format, whose columns may be recognised
                 with suppress(InputError):
                     return plain.load(to_learn=False)
             raise error from None
 
 
 def vocabularies(folder: Path) -> tuple[Vocabulary, Vocabulary]:
-    """Those of users and of items in the folder of a run."""
+    """The vocabularies of users and of items in the folder of a run."""
     user, item = (Vocabulary.load(folder / name) for name in VOCABULARIES)
     return user, item
 
 
 def own_source(was: str, folder: Path, moved: str | None = None) -> str:
-    """Where the ratings are that a run was made of: `moved`, or else where they were (`was`).
+    """Where the ratings are that a run was trained on: `moved`, or else where they were (`was`).
 
     Raises:
-        InputError: nothing is there any more; names the `folder` of the run.
+        InputError: the ratings are no longer there; the message names the `folder` of the run.
     """
 
     def is_there(source: str) -> bool:
@@ -172,7 +171,7 @@ def own_source(was: str, folder: Path, moved: str | None = None) -> str:
 
 
 def _is_own(run: Run, ratings: Ratings) -> bool:
-    """Whether these are the ratings that the run was made of, whatever is known of users and items besides."""
+    """Whether these are the ratings that the run was trained on, whatever their attributes."""
     found, own = fingerprint(ratings), run.about["data"]
     return bool((found["rows"], found["sha256"]) == (own["rows"], own["sha256"]))
 

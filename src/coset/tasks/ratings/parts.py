@@ -1,4 +1,4 @@
-"""Ratings by table id, in memory, and in which order an epoch visits them."""
+"""Ratings by table id, in memory, and the order in which an epoch visits them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RatingsPart:
         return len(self.ratings)
 
     def ordered(self, order: Order | None) -> Interactions:
-        """All of them, in this order; that of the last call is kept."""
+        """All ratings in this order; keeps the result of the last call."""
         if order is None:
             return self.ratings
         if self._last is None or self._last[0] != order:
@@ -71,7 +71,7 @@ def permutation(n: int, order: Order) -> Tensor:
 
 
 def _sorting(raw: np.ndarray) -> np.ndarray:
-    """The permutation that sorts `raw`, ties in file order: by the faster sort where there are none."""
+    """The permutation that sorts `raw`, ties in file order; uses the faster unstable sort where there are no ties."""
     order = np.argsort(raw)
     drawn = raw[order]
     return np.argsort(raw, kind="stable") if bool((drawn[1:] == drawn[:-1]).any()) else order

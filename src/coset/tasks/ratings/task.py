@@ -25,9 +25,11 @@ from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings
 from coset.progress import Progress
 from coset.schema import Component, Table
+from coset.tasks.inspection import Inspection
 from coset.tasks.metric import Metric
 from coset.tasks.ratings.fast import FastDot, unfit
 from coset.tasks.ratings.fingerprint import fingerprint
+from coset.tasks.ratings.inspection import inspected
 from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
@@ -121,7 +123,7 @@ class RatingsTask(LaterRatings):
         return RatingsPart(Interactions(encoded.users, encoded.items, encoded.targets).take(rows))
 
     def check(self, encoded: Encoded) -> None:
-        """Ratings that are all alike teach nothing, unless the model knows their range."""
+        """Equal ratings teach nothing, unless the model knows their range."""
         low, high, _ = _scale(encoded).values()
         if not low < high and (self.model.low is None or self.model.high is None):
             raise InputError(f"{encoded.ratings.name}: all training ratings are {low:g}, so there is nothing to learn")
@@ -149,6 +151,10 @@ class RatingsTask(LaterRatings):
             },
         }
 
+    def inspected(self, data: Ratings) -> Inspection:
+        """All ratings, their users and their items."""
+        return inspected(data)
+
     def trial(self, data: Ratings, beside: Path, seed: int) -> tuple[RatingsTask, Ratings]:
         """A quarter of the epochs on the training part, of a million ratings at most, 5 % of which validate."""
         parts = self.split.split(data, seed)
@@ -168,13 +174,13 @@ class RatingsTask(LaterRatings):
         return _tables(self.model, encoded.user, encoded.item) if self.model.embedding_dim else ()
 
     def dims(self) -> Sequence[int]:
-        """All up to 16, and some 16 more up to that of the model: nothing but its tables has a dim."""
+        """All dims up to 16, and some 16 more up to that of the model, of which only tables depend on the dim."""
         widest = self.model.embedding_dim
         return sorted({*range(1, min(widest, 16) + 1), *range(widest, 16, -max(1, widest // 16))})
 
     def components(self, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
         """Those of tables, biases and the mean."""
-        # Any range will do.
+        # The range does not matter here.
         low = self.model.low if self.model.low is not None else (self.model.high or 0.0) - 1.0
         with torch.device("meta"):
             return self._built(methods, encoded.user, encoded.item, low, low + 1.0, low).components()
@@ -204,7 +210,7 @@ class RatingsTask(LaterRatings):
         return Errors()
 
     def loss(self, model: DotModel, batch: Interactions, running: Running) -> Tensor:
-        """The mean squared error in the unit of the model, with L2 on all that was looked up."""
+        """The mean squared error in the unit of the model, with L2 on all looked-up vectors."""
         assert isinstance(running, Errors)
         scores = model(batch.users, batch.items)
         gap: Tensor = scores.prediction - batch.targets
@@ -225,7 +231,7 @@ class RatingsTask(LaterRatings):
         return found.report()
 
     def fast_steps(self, model: DotModel, training: Part[Interactions]) -> FastSteps | None:
-        """Kernels for all of an epoch, where every table is composed of rows."""
+        """The kernels' loop, where every table is composed of rows."""
         if not isinstance(training, RatingsPart) or unfit(model, self.training) is not None:
             return None
         return FastDot(model, self.training, training)
