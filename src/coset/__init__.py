@@ -1,7 +1,7 @@
 """coset: memory-efficient embedding tables for recommender models, on PyTorch.
 
 `Embedding` and `EmbeddingBag` are drop-ins for torch's own; a method, such as `QuotientRemainder`, says how their
-table is stored. Every method is here by its class name; all names are handed on lazily.
+table is stored. Every method is here by its class name; all names load lazily.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""JSON and TOML that somebody else may have written, read so that whatever is in them ends as a value or as one
-sentence.
+"""JSON and TOML from anywhere, read so that any text gives either a value or an error of one sentence.
 
-The parsers of the standard library leave some texts to whoever comes after them: nesting as deep as Python's stack,
-names that are there twice, NaN, numbers of thousands of digits, halves of characters. Nothing that coset reads needs
-those, so they are refused here, once, and all later code may walk a document, print it and write it again.
+The parsers of the standard library accept texts that later code fails on: nesting as deep as Python's stack, a name
+twice in one table, NaN, numbers of thousands of digits, halves of characters. coset needs none of those, so this module
+refuses them, and all later code may walk a document, print it and write it again.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from coset.errors import InputError, brief
 Json = dict[str, Any]
 """A table of JSON or TOML, whose values no type checker can know."""
 DEEPEST = 64
-"""How many tables and lists may lie within each other."""
+"""How deep tables and lists may be nested."""
 LARGEST = 1 << 64
-"""No whole number is as large."""
+"""Whole numbers are smaller than this."""
 
 _WORD = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _DOTS = re.compile(rf"(?<![\w-])(?:{_WORD}){{{DEEPEST}}}", re.ASCII)
@@ -40,12 +39,12 @@ def parse_json(text: str, where: object) -> Any:
 
     Raises:
         Malformed: it is not JSON.
-        InputError: a name is there twice in one table, or as `parse_toml`.
+        InputError: a name occurs twice in one table, or as `parse_toml`.
 
     Example:
         >>> parse_json('{"a": 1, "a": 2}', "plan.json")
         Traceback (most recent call last):
-        coset.errors.InputError: plan.json: 'a' is there twice in one table; leave one of them
+        coset.errors.InputError: plan.json: 'a' occurs twice in one table; remove one
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def parse_json(text: str, where: object) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in found if names.count(name) > 1)
-            raise InputError(f"{where}: {brief(twice)} is there twice in one table; leave one of them")
+            raise InputError(f"{where}: {brief(twice)} occurs twice in one table; remove one")
         return found
 
     try:
@@ -76,7 +75,7 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
 
     Raises:
         Malformed: it is not TOML.
-        InputError: tables and lists lie deeper in each other than 64; a number is NaN, infinite or larger than 64 bits
+        InputError: tables and lists are nested more than 64 deep; a number is NaN, infinite or larger than 64 bits
             hold; a text has half a character (a lone surrogate); or a value is a date.
 
     Example:
@@ -102,11 +101,11 @@ def _whole(digits: str) -> int | float:
 
 
 def _too_deep(where: object) -> InputError:
-    return InputError(f"{where}: tables and lists lie more than {DEEPEST} deep in each other; nothing needs as many")
+    return InputError(f"{where}: tables and lists are nested more than {DEEPEST} deep; nest them less")
 
 
 def _check(value: Any, where: object) -> None:
-    """Raise an `InputError` for what no document needs; without recursion, however deep it is."""
+    """Raise an `InputError` for what no document needs; without recursion, however deep the nesting."""
     waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
     while waiting:
         found, name, depth = waiting.pop()

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST = 800
-"""Characters of a message: what a person reads, however much was handed in."""
+"""Most characters of a message, however long the input is."""
 
 
 class InputError(ValueError):
-    """Something that was handed in is wrong; the message is one sentence for the person who did.
+    """Wrong input; the message is one sentence for the user who gave it.
 
-    A message that quotes more than a person reads (a file without line ends, thousands of columns) loses its middle:
+    A message longer than `LONGEST`, such as one that quotes a file without line ends, loses its middle:
     it begins with where the fault is and ends with what would be right.
 
     Example:
@@ -41,7 +41,7 @@ def bounded(message: str) -> str:
 
 
 class Diverged(InputError):
-    """A training whose loss is no number any more, so that nothing of it is of use."""
+    """A training whose loss is NaN or infinite, so that its model is useless."""
 
 
 class Unsuitable(InputError):
@@ -53,7 +53,7 @@ class Unsuitable(InputError):
 
 
 class MissingAttributes(Unsuitable):
-    """A method that needs attributes, and a table that has none; who knows where they come from may say so."""
+    """A method that needs attributes, for a table without any; a caller that knows where users name them adds that."""
 
 
 class InfeasibleBudget(Unsuitable):

@@ -27,7 +27,7 @@ _NAME = "x" * 64  # as long as the names that coset's own files have
 
 
 def path_of(given: Any) -> Path:
-    r"""A path that somebody gave, as one that can be looked for, whether there is something or not.
+    r"""The path that a user gave, if the system can look for it; nothing need exist there.
 
     Raises:
         InputError: it is no path, or the system cannot look there: it is too long, even if only for the files in it,
@@ -36,7 +36,7 @@ def path_of(given: Any) -> Path:
     Example:
         >>> path_of("a\0b")
         Traceback (most recent call last):
-        coset.errors.InputError: 'a\x00b': no path that can be looked for (embedded null byte)
+        coset.errors.InputError: 'a\x00b': not a usable path (embedded null byte)
     """
     try:
         os.stat(Path(given) / _NAME)
@@ -46,12 +46,12 @@ def path_of(given: Any) -> Path:
         raise InputError(f"a path is a text or a pathlib.Path, not {brief(given)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{brief(str(given))}: no path that can be looked for ({reason})") from None
+        raise InputError(f"{brief(str(given))}: not a usable path ({reason})") from None
     return Path(given)
 
 
 def expanded(given: Any) -> Path:
-    """`path_of` what somebody gave, in which `~` is their home and `~name` another's, as in a shell.
+    """`path_of` what a user gave, where `~` is their home and `~name` another's, as in a shell.
 
     Raises:
         InputError: as `path_of`, or there is nobody of this name.
@@ -60,22 +60,22 @@ def expanded(given: Any) -> Path:
         return path_of(path_of(given).expanduser())
     except RuntimeError:
         reason = "there is no user of this name"
-        raise InputError(f"{brief(str(given))}: no path that can be looked for ({reason})") from None
+        raise InputError(f"{brief(str(given))}: not a usable path ({reason})") from None
 
 
 @contextmanager
 def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
     """Yield a new path beside `path`; when the block ends well, flush it to disk and rename it to `path`.
 
-    A block that raises leaves `path` as it was. The folder is flushed too, so the rename survives a power cut; who
-    writes many files at once does that for all of them, with `flush_below`.
+    A block that raises leaves `path` as it was. The folder is flushed too, so the rename survives a power cut; a caller
+    that writes many files flushes them together, with `flush_below`.
     """
     path = path_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A part of the name, as one that the system allows may be too long with more around it.
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=_ASIDE, dir=path.parent)
-    except OSError as error:  # which names a file that nobody asked for
+    except OSError as error:  # its message names the temporary file
         raise OSError(error.errno, f"cannot be written ({error.strerror})", str(path)) from None
     os.close(handle)
     aside = Path(name)
@@ -93,8 +93,8 @@ def replacing(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def replacing_tensors(path: Path, *, flush_folder: bool = True) -> Iterator[Path]:
-    """As `replacing`, for a block that writes with safetensors: what the system refuses it is an `OSError` here, too,
-    so that a full disk is one however the file is written."""
+    """As `replacing`, for a block that writes with safetensors, whose errors of the system become `OSError`, so that a
+    full disk raises the same error however a file is written."""
     from safetensors import SafetensorError
 
     with replacing(path, flush_folder=flush_folder) as aside:
@@ -114,8 +114,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise an `InputError` where no file can be written at `path`, so that long work is not for nothing; folders on
-    the way may be missing."""
+    """Raise an `InputError` where no file can be written at `path`, before long work begins; its folders may be
+    missing."""
     path = path_of(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
@@ -123,14 +123,14 @@ def check_writable(path: Path) -> None:
     if not above.is_dir():
         raise InputError(f"{path}: cannot be written, as {above} is no folder")
     try:
-        with tempfile.TemporaryFile(dir=above):  # only this tells of every sort of folder
+        with tempfile.TemporaryFile(dir=above):  # the only test that works for every kind of folder
             pass
     except OSError as error:
         raise InputError(f"{path}: cannot be written, as {above} takes no new file ({error.strerror})") from None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace the file at `path` by `value` as JSON; a value that JSON has no word for (NaN) is refused."""
+    """Replace the file at `path` by `value` as JSON; a value that JSON does not have (NaN) is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -146,7 +146,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path, form: str) -> str:
-    """The text of a file in UTF-8, which is to be read as `form`; an `InputError` names the file that cannot be."""
+    """The text of a file in UTF-8; an `InputError` names a file that cannot be read as `form`."""
     try:
         return path_of(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -159,14 +159,14 @@ def read_text(path: Path, form: str) -> str:
 
 @contextmanager
 def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
-    """Hold `folder` for this process alone, to write in it or to go on with what an earlier process wrote.
+    """Lock `folder` for this process, to write in it or to continue what an earlier process wrote.
 
     Args:
         folder: made if it is not there.
-        mark: the file that tells a folder of this kind; its writer writes it before anything else.
+        mark: the file that marks a folder of this kind; its writer writes it before anything else.
         resume: go on; without it the folder must be empty or missing.
 
-    What a killed process left half-written is cleared away.
+    Files that a killed process left half-written are removed.
 
     Raises:
         InputError: the folder holds something and `resume` is false, or something that is not of this kind, such as a
@@ -185,8 +185,8 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{folder}: no folder can be made there ({error.strerror}); choose another place") from None
     for path in folder.iterdir():
-        if path.exists() and not path.is_file() and not path.is_dir():  # which would be waited for without end
-            raise InputError(f"{path}: a pipe or a device, where files of coset's lie; remove it")
+        if path.exists() and not path.is_file() and not path.is_dir():  # to open it would wait for ever
+            raise InputError(f"{path}: a pipe or a device in a folder of coset; remove it")
     with locked(folder):
         for path in folder.iterdir():
             if path.name.endswith(_ASIDE):
@@ -195,7 +195,8 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
 
 
 def holding(folder: Path) -> set[str]:
-    """Names of what `folder` holds, if it is there, but for traces of processes that were killed at their beginning."""
+    """Names of what `folder` holds, without traces of processes that were killed before they wrote anything; none where
+    it does not exist."""
     folder = path_of(folder)
     return {path.name for path in folder.iterdir() if not _is_scrap(path)} if folder.is_dir() else set()
 
@@ -209,10 +210,10 @@ def clear(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process alone."""
+    """Lock `folder` for this process."""
     path = Path(folder) / _LOCK
     if path.is_symlink():  # opening it would empty the file that it leads to
-        raise InputError(f"{path}: a link, where coset keeps a file of its own to hold this folder; remove it")
+        raise InputError(f"{path}: a link, where coset keeps the file that locks this folder; remove it")
     try:
         file = path.open("w")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Names that a package hands on without loading the modules that have them until one is asked for."""
+"""Names that a package exports without loading their modules until one is used."""
 
 from __future__ import annotations
 

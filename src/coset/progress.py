@@ -1,4 +1,4 @@
-"""What long work tells of itself while it runs."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Who is told how far the work is."""
+    """Receives how far long work is."""
 
     def begin(self, steps: int) -> None:
-        """There will be this many steps in all."""
+        """Set the number of steps in all."""
 
     def advance(self, steps: int, what: str) -> None:
-        """So many more are done; `what` is being worked on."""
+        """Add steps that are done; `what` is the current work."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that nothing shows."""
 
     def begin(self, steps: int) -> None:
         """Nothing."""
@@ -29,7 +29,7 @@ class Silent:
 
 @contextmanager
 def counted(progress: Progress, what: str, steps: int) -> Iterator[Callable[[int], None]]:
-    """A callback for the steps of one run; steps that an earlier process did are told of at the end."""
+    """A callback for the steps of one run; adds the steps that an earlier process did at the end."""
     told = 0
 
     def on_step(done: int) -> None:

@@ -16,12 +16,12 @@ COMPUTED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that vectors may have: float8 and narrower ones are for storage, and torch has no arithmetic for them."""
 Kind = Literal["parameter", "index"]
 EXTRA = "_extra_state"
-"""How torch ends the names of what a state holds beside arrays."""
+"""How torch ends the keys of what a state holds beside arrays."""
 CHOICE = f"choice.{EXTRA}"
-"""The name, within those of a table, under which a state says what the table is."""
+"""The key, below that of a table, of its method and sizes in a state."""
 
 LARGEST_STD = 1e4
-"""Of fresh vectors: what float16 holds, six deviations out."""
+"""Largest deviation of fresh vectors: float16 holds values of six deviations."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Table:
         dtype: of the vectors and of what is stored.
         frequencies: how often each id occurs in the training data, shape `(num_embeddings,)`, finite and not
             negative; a list or a tensor becomes a numpy array.
-        attributes: columns of integer codes, one code an id, for partitions given by the user; likewise.
+        attributes: columns of integer codes, one code an id, for partitions given by the user; lists and tensors
+            likewise.
 
     Example:
         >>> Table("movie", 3706, 64).full_bytes
@@ -132,9 +133,9 @@ class Table:
         return block
 
     def _unchecked(self) -> Table:
-        """A copy, past the checks of columns: they have been looked through, and once is enough."""
+        """A copy that does not check the columns again."""
         table = object.__new__(Table)
-        table.__dict__.update(self.__dict__)  # `copy` takes longer by an order, and planners cut tables by the thousand
+        table.__dict__.update(self.__dict__)  # `copy` takes ten times as long, and planners cut tables by the thousand
         return table
 
 
@@ -165,7 +166,7 @@ class Component:
         dtype: of its elements.
         kind: `"parameter"`, trained; or `"index"`, whole numbers that say where to look.
         shared: the name by which tables of one collection hold this array in common; None for a table's own.
-        computed: the type that its numbers are computed with, where it is another than `dtype`, or may be.
+        computed: the type that kernels compute its numbers in, where it may differ from `dtype`.
     """
 
     key: str
@@ -197,12 +198,12 @@ class Component:
 
 
 class LookupBytes(NamedTuple):
-    """What a lookup in plain torch takes for each id, in bytes, at most.
+    """Upper bounds on what a lookup in plain torch takes for each id, in bytes.
 
     Args:
         kept: from the lookup until its backward pass is done, beside the vector.
-        forward: for a while in the lookup, beside what is kept; the vector counts, which a bag does without later.
-        backward: for a while in the backward pass, beside what is kept; the gradient of the vector counts.
+        forward: during the lookup only, beside `kept`; with the vector, which a bag drops later.
+        backward: during the backward pass only, beside `kept`; with the gradient of the vector.
     """
 
     kept: int

@@ -15,7 +15,7 @@ from coset.errors import InputError, brief, unknown
 
 S = TypeVar("S")
 Readers = Mapping[Any, Callable[[Any], Any]]
-"""How to read fields of types of one's own, by type."""
+"""Functions that read fields of other types, by type."""
 
 
 @cache
@@ -69,16 +69,16 @@ def _required(cls: type[Any]) -> list[str]:
 
 
 def check(instance: Any, what: str, readers: Readers | None = None) -> None:
-    """Bring the fields of a dataclass instance to their declared types, or raise an `InputError` for one that is of
-    another; it begins with `what`."""
+    """Convert the fields of a dataclass instance to their declared types, or raise an `InputError` that begins with
+    `what` for a field of another type."""
     for name, hint in fields(typing.cast("Any", type(instance))).items():
         if not fits(hint, value := getattr(instance, name)):
             object.__setattr__(instance, name, checked(hint, value, f"{what}: {name}", readers))
 
 
 def fits(hint: Any, value: Any) -> bool:
-    """Whether `value` is of the type `hint` already, as nearly all are, told without a word about it: sizes of methods
-    are made by the thousand. What `checked` has to look at is not, nor is any number that could not be read again."""
+    """Whether `value` has the type `hint` beyond doubt: a fast test, since planners make methods by the thousand. False
+    for what `checked` must look at, and for numbers that JSON could not read again."""
     return _test(hint)(value)
 
 
@@ -139,16 +139,16 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {brief(value)}")
     if not anything and isinstance(value, float) and not isfinite(value):
         raise InputError(f"{where} must be finite, not {brief(value)}")
-    if isinstance(value, int) and not -LARGEST < value < LARGEST:  # which could be written down, and not read again
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:  # JSON could write it, and not read it again
         raise InputError(f"{where} must be a whole number of at most 64 bits, not {brief(value)}")
     return value
 
 
 MOST_EPOCHS = 1_000_000_000
-"""More than any training sees the end of."""
+"""Most epochs of a training: more than any ends."""
 
 LARGEST_SEED = (1 << 63) - 1
-"""What torch and numpy both take."""
+"""Largest seed that torch and numpy both take."""
 LARGEST_SIZE = (1 << 63) - 1
 """Of what arrays count."""
 
@@ -214,7 +214,7 @@ def truth(what: str, value: Any) -> bool:
 
 
 def one_of(what: str, value: Any, known: Sequence[str]) -> str:
-    """An argument that is one of a few words; errors begin with `what`.
+    """An argument that is one of a few strings; errors begin with `what`.
 
     Example:
         >>> one_of("mode", "median", ("sum", "mean", "max"))
@@ -228,14 +228,14 @@ def one_of(what: str, value: Any, known: Sequence[str]) -> str:
 
 
 def of_kind(what: str, value: Any, kind: type[S] | tuple[type[Any], ...], called: str) -> Any:
-    """An argument of a class, or of some; errors begin with `what` and say that it must be `called` so."""
+    """An argument of one of these classes, `called` so in the error, which begins with `what`."""
     if not isinstance(value, kind):
         raise InputError(f"{what} must be {called}, not {brief(value)}")
     return value
 
 
 def plain(value: Any) -> Any:
-    """`value` in the words of JSON; dataclasses become tables of their fields, or what their `to_json` says."""
+    """`value` as plain JSON values; dataclasses become tables of their fields, or what their `to_json` returns."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,6 +1,6 @@
-"""Ratings out of files, MovieLens or a synthetic twin; vocabularies and splits that make table ids of them.
+"""Ratings from files, MovieLens or a synthetic twin; vocabularies that map raw ids to table ids; splits.
 
-The names below are handed on lazily, so `import coset.data` itself costs nothing.
+The names below load lazily, so `import coset.data` itself costs nothing.
 """
 
 from __future__ import annotations

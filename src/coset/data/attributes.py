@@ -1,4 +1,4 @@
-"""`Attributes`: what is known of ids besides who rated what, as columns such as a movie's year and genres."""
+"""`Attributes`: columns that describe ids, such as a movie's year and genres."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Attributes:
         ids: raw ids, distinct; int64 or text, shape `(m,)`. Ids without ratings may be among them, and ids with
             ratings may be missing.
         columns: name → values, whole numbers or text, shape `(m,)`; an empty text is a value like any other.
-        source: where they came from; begins every error about them.
+        source: where they came from, for errors.
 
     Raises:
-        InputError: no ids or no columns, an id that is there twice, or a column that is of another length or of
+        InputError: no ids or no columns, an id that occurs twice, or a column that is of another length or of
             neither sort.
 
     Example:
@@ -60,7 +60,7 @@ class Attributes:
 
     @classmethod
     def of_rows(cls, ids: np.ndarray, columns: Mapping[str, np.ndarray], source: str, name: str) -> Attributes:
-        """The attributes that stand beside the ids in data of many rows an id.
+        """The attributes in columns of data that have many rows for each id.
 
         Args:
             ids: raw id of every row, shape `(rows,)`.
@@ -76,7 +76,7 @@ class Attributes:
             if (differs := values[first[place]] != values).any():
                 row = int(differs.argmax())
                 before = int(first[place[row]])
-                raw_id = ids.tolist()[row]  # plain Python, so that its repr is what the file says
+                raw_id = ids.tolist()[row]  # a Python value, whose repr is the text of the file
                 one, other = values[[before, row]].tolist()
                 raise InputError(
                     f"{source}, column {column!r}: the {name} {raw_id!r} has {other!r} in row {row + 1} of the data "
@@ -89,12 +89,12 @@ class Attributes:
 
         The values that its raw ids have are numbered 0, 1, … in ascending order, so codes depend on which ids are
         known and not on their order. Raw ids that are not listed share the next code, and the row of unseen ids
-        has one of its own after that: neither is taken for an id that is known to have some value.
+        has one of its own after that: neither shares a code with ids of a known value.
 
         Returns:
             name → codes, int64, shape `(vocabulary.num_embeddings,)`; each of 0 … the largest occurs.
         """
-        # Unseen by this vocabulary of the listed ids are those that are not listed: they get the place after all.
+        # Ids that are not listed are unseen by the vocabulary of listed ids, and so get the place after all of these.
         listed = Vocabulary(self.source, self.ids, np.zeros(len(self.ids) + 1, dtype=np.int64), unseen="shared")
         place = listed.lookup(vocabulary.values, convert=True)
         known = place < len(self.ids)
@@ -109,7 +109,7 @@ class Attributes:
 
 
 def rows_by_id(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every row the number of its id among the distinct ones, and for each of those its first row."""
+    """The number of each row's id among the distinct ids, and the first row of each distinct id."""
     if not are_text(ids):
         _, first, place = np.unique(ids, return_index=True, return_inverse=True)
         return place, first

@@ -1,4 +1,4 @@
-"""The built-in data sets: the one list of what they are called, and of which task they are."""
+"""The built-in data sets: the one list of their names and tasks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BUILT_IN: Mapping[str, str] = {
     CRITEO: "clicks",
     TWIN: "clicks",
 }
-"""Name → task. Those of MovieLens are downloaded; `criteo-kaggle` is looked for in `$COSET_DATA` and in the cache, as
-`criteo-kaggle/train.txt`; the synthetic ones are made, `synthetic-clicks` as columns, so that there is no log of it."""
+"""Name → task. coset downloads those of MovieLens; it looks for `criteo-kaggle/train.txt` in `$COSET_DATA` and in the
+cache; it makes the synthetic ones, `synthetic-clicks` directly as prepared columns."""
 
 
 def built_in(task: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Which columns of a file hold the user, the item and the rating: named by the caller, or guessed.
+"""Finds the columns of a file with the user, the item and the rating: named by the caller, or guessed.
 
-Attributes of users and of items are only named.
+Attributes of users and of items must be named.
 """
 
 from __future__ import annotations
@@ -42,15 +42,13 @@ _GUESSES = {
 _LABELS = {"label", "click", "clicks", "clicked", "isclick"}
 _CRITEO = 40  # columns of Criteo's click logs, which have no header
 
-_NO_RATING = (
-    "interactions without a rating need such a column to be learned from, as 1 for what was chosen and 0 for the rest"
-)
+_NO_RATING = "interactions without a rating need one to learn from, such as 1 for what was chosen and 0 for the rest"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns as the caller gave them; `None` means: guess. `time` is `True` for a column of times
-    that is to be guessed, and `False` where none is wanted.
+    """The names of the columns as the caller gave them; `None` means: guess. `time` is `True` to guess the column of
+    times, and `False` for none.
 
     Example:
         >>> Columns(rating="stars").find(["user_id", "item_id", "rating", "stars"], "reviews.csv")
@@ -93,13 +91,13 @@ class Columns:
             if found is None:
                 raise InputError(
                     f"{where}: no column looks like the {role}; the columns are {listed(names)}: "
-                    f"say which one with {role}=… (on the command line --{role}){_hint(role, names, plain)}"
+                    f"name it with {role}=… (on the command line --{role}){_hint(role, names, plain)}"
                 )
             alike = [name for name, other in zip(names, plain, strict=True) if other == plain[found]]
             if len(set(alike)) > 1:
                 raise InputError(
-                    f"{where}: {len(alike)} columns look like the {role}: {listed(alike)}; "
-                    f"say which one with {role}=… (on the command line --{role})"
+                    f"{where}: {len(alike)} columns look like the {role}: {listed(alike)}; name one with {role}=… (on "
+                    f"the command line --{role})"
                 )
             _check_single(role, names[found], names, where)
             return found
@@ -107,7 +105,7 @@ class Columns:
 
 
 def looks_like(role: str, name: str) -> bool:
-    """Whether a column of this name is taken for the user, item, rating or time where nobody says which one is.
+    """Whether a column of this name counts as the user, item, rating or time where the caller names none.
 
     Example:
         >>> looks_like("time", "Time-stamp"), looks_like("time", "rating")
@@ -121,10 +119,10 @@ def _plain(name: str) -> str:
 
 
 def _hint(role: str, names: Sequence[str], plain: Sequence[str]) -> str:
-    """What else a file may be in which no column looks like the one that is wanted."""
+    """A hint on what a file without such a column may be."""
     sparse = len(names) > 1 and all(re.fullmatch(r"[0-9]+(:[0-9]+)?:[^:\s]+", name) for name in names[1:])
     if sparse or _LABELS & set(plain) or (len(names) == _CRITEO and names[0] in ("0", "1")):
-        return "; if it is a click log, make it ready with coset prepare"
+        return "; if it is a click log, prepare it with coset prepare"
     if any(re.fullmatch(r"[+-]?[0-9]+([.][0-9]*)?", name) for name in names):
         return "; if the first line holds values, put one above it that names the columns, such as user,item,rating"
     return f"; {_NO_RATING}" if role == "rating" else ""
@@ -132,7 +130,7 @@ def _hint(role: str, names: Sequence[str], plain: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """Columns that are asked for by name alone, whatever they hold.
+    """Columns by name, whatever they hold.
 
     Example:
         >>> Named(("b", "a")).find(["a", "b"], "small.csv")
@@ -142,7 +140,7 @@ class Named:
     names: tuple[str, ...]
 
     def find(self, names: Sequence[str], where: str) -> tuple[int, ...]:
-        """Positions of the columns among `names`; an `InputError` for one that is not there, or there twice."""
+        """Positions of the columns among `names`; an `InputError` for one that is missing or occurs twice."""
         return tuple(_find_named("data", name, names, where) for name in self.names)
 
 
@@ -184,15 +182,14 @@ def import_polars(what: str) -> Any:
 def reading(polars: Any, where: str, form: str) -> Iterator[None]:
     """One sentence about the file `where` for whatever polars raises while it reads it as `form`.
 
-    A panic of its is no `Exception`. It also writes to stderr by itself, past Python, so the descriptor leads nowhere
-    meanwhile.
+    A panic of polars is no `Exception`, and writes to stderr directly, so that descriptor is closed off meanwhile.
     """
     try:
         with _silent():
             try:
                 yield
             except polars.exceptions.PanicException:
-                time.sleep(0.1)  # other threads of its may be about to panic as well
+                time.sleep(0.1)  # other threads of polars may be about to panic as well
                 raise
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
         raise unreadable(where, form, error) from None

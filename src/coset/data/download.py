@@ -22,7 +22,7 @@ _CHUNK = 1 << 16
 
 
 class DownloadFailed(InputError):
-    """A file could not be fetched, or what came is not the published file; nothing was kept."""
+    """A file could not be fetched, or differs from the published one; nothing was kept."""
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Numbers drawn for the synthetic twins: raw 64-bit words of generators, and what is made of them."""
+"""Random numbers of the synthetic twins, made from raw 64-bit words of generators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 
 
 def stream(key: Sequence[int]) -> np.random.PCG64:
-    """Raw 64-bit numbers of their own for every key. numpy promises never to change them, unlike what its
-    distributions make of them."""
+    """A generator of raw 64-bit numbers for every key. numpy guarantees these for ever, but not its distributions."""
     return np.random.PCG64(np.random.SeedSequence(list(key)))
 
 

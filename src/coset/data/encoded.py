@@ -1,4 +1,4 @@
-"""From raw ratings and a split to what a model trains on: ids, targets and the two vocabularies."""
+"""From raw ratings and a split to the input of a model: ids, targets and the two vocabularies."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def encode(
         split: of its rows.
         user_order: what user ids are ordered by (see `Vocabulary.build`).
         item_order: what item ids are ordered by.
-        frequencies: rows that frequencies are counted on; `"all"` lets validation rows steer the tables, and
-            is there to repeat work that did.
-        known: rows that ids are taken from. By default `"all"` for a random split, whose validation rows stand
-            for more rows of the same ids; `"training"` for others, whose validation rows are the future.
-        unseen: what becomes of other ids. By default `"error"` for a random split and `"shared"` for others.
+        frequencies: rows that frequencies are counted on; `"all"`, which lets validation rows influence the tables, is
+            for repeating work that did so.
+        known: rows that ids are taken from. By default `"all"` for a random split, whose validation rows are of the
+            same ids; `"training"` for others, whose validation rows are the future.
+        unseen: the treatment of other ids, by default `"error"` for a random split and `"shared"` for others.
 
     Raises:
-        InputError: the split is of another number of rows, or an id is unseen and to be refused.
+        InputError: the split is of another number of rows, or an id is unseen under `"error"`.
 
     Example:
         >>> from coset.data import ordered_split

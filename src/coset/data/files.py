@@ -1,6 +1,6 @@
-"""Files of data as readers see them: unpacked and in UTF-8, whether they lie on disk, in an archive or in a pipe.
+"""Files of data as readers see them: unpacked and in UTF-8, whether on disk, in an archive or from a pipe.
 
-What a file is, is told by its first bytes, never by its name.
+The first bytes of a file, not its name, tell its format.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from coset.data.packed import Readable, Stream, packing_of, unpacked
 from coset.errors import InputError, brief
 
 LARGEST = 4 << 30
-"""Bytes that a file in an archive may have unpacked; a small archive can announce, and hold, far more."""
+"""Most bytes of an unpacked file in an archive; a small archive can hold far more."""
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_PIPES: dict[tuple[int, int], bytes] = {}  # what came by pipes, which give it once
+_PIPES: dict[tuple[int, int], bytes] = {}  # the contents of pipes, which can be read once
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class DataFile:
 
     Args:
         where: its name in errors.
-        opener: opens it as it lies.
-        path: where it lies on disk, if it does.
-        keys: what its folders say of all its rows: values of columns, as text.
+        opener: opens its stored bytes.
+        path: its place on disk, if it has one.
+        keys: values of columns for all its rows, from the names of its folders, as text.
     """
 
     where: str
@@ -46,8 +46,8 @@ class DataFile:
 
     @contextmanager
     def open(self, offset: int = 0, through: Callable[[Any], Readable] = lambda file: file) -> Iterator[Stream]:
-        """Its bytes from an offset on, unpacked; those of a text in UTF-8 whatever it is kept in. `through` gets the
-        file as it lies, and gives what is read in its place."""
+        """Its bytes from an offset on, unpacked; text in another encoding becomes UTF-8. `through` wraps the stored
+        file."""
         file = self.opener()
         try:
             if offset and self.on_disk is not None and isinstance(file, io.BufferedReader):
@@ -71,7 +71,7 @@ class DataFile:
 
     @cached_property
     def on_disk(self) -> Path | None:
-        """Where its bytes lie on disk as `open` gives them, if they do."""
+        """The path of the file on disk with the bytes that `open` gives, if there is one."""
         if self.path is None:
             return None
         with self.path.open("rb") as file:
@@ -84,7 +84,7 @@ class DataFile:
             return stream.all()
 
     def check_known(self) -> None:
-        """Raise an `InputError` if the file is of a format that coset knows and does not read, or empty."""
+        """Raise an `InputError` if the file is empty, or of a format that coset recognises but does not read."""
         if not self.head:
             raise empty(self.where)
         if (found := foreign(self.head)) is not None:
@@ -97,7 +97,7 @@ def empty(where: str) -> InputError:
 
 
 def data_file(path: Path) -> DataFile:
-    """The file at `path`. What comes by a pipe is kept, so that it can be read again.
+    """The file at `path`. The contents of a pipe are kept, so that they can be read again.
 
     Raises:
         InputError: it is a device, which may give bytes for ever.
@@ -114,8 +114,8 @@ def data_file(path: Path) -> DataFile:
 
 
 def begins(file: DataFile, marks: tuple[bytes, ...], endings: tuple[str, ...]) -> bool:
-    """Whether a file begins with one of these marks. Its name counts only where so little is there, after a copy that
-    was cut off, that it may be the beginning of a mark."""
+    """Whether a file begins with one of these marks. Its name counts only for a truncated file that is shorter than a
+    mark and begins like one."""
     if file.head.startswith(marks):
         return True
     return file.where.lower().endswith(endings) and any(mark.startswith(file.head) for mark in marks)
@@ -130,7 +130,7 @@ class Archive:
     """The files in a zip archive, by name.
 
     Raises:
-        InputError: it is damaged, or what something else keeps in zip archives: a workbook, arrays, a model.
+        InputError: it is damaged, or a zip archive of another kind: a workbook, arrays, a model.
     """
 
     def __init__(self, file: DataFile) -> None:
@@ -149,15 +149,15 @@ class Archive:
                 raise InputError(f"{file.where}: {what}, which coset does not read; {way}")
 
     def member(self, name: str) -> DataFile:
-        """One of them."""
+        """The file of that name."""
         return DataFile(f"{self._file.where}/{name}", lambda: self._open(name))
 
     def size(self, name: str) -> int:
-        """Bytes that one of them has unpacked."""
+        """Bytes of a file when unpacked."""
         return self._sizes[name]
 
     def listed(self) -> str:
-        """Their names, as many as fit an error."""
+        """The names of the files, as many as fit an error."""
         names = ", ".join(brief(name, 60, quoted=False) for name in self.names[:6])
         return f"{names} and {len(self.names) - 6} more" if len(self.names) > 6 else names
 
@@ -175,14 +175,14 @@ class Archive:
         if size > LARGEST:
             archive.close()
             raise InputError(
-                f"{self._file.where}/{name}: {size:,} bytes when unpacked, but at most {LARGEST:,} are read out of an "
+                f"{self._file.where}/{name}: {size:,} bytes when unpacked, but coset reads at most {LARGEST:,} from an "
                 "archive; unpack it and load the file by its path"
             )
         return _Member(archive, name, size, self._file.where)
 
 
 class _Member:
-    """The bytes of a file in an archive, which must be as many as are announced."""
+    """The bytes of a file in an archive, whose number must be the announced one."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str, size: int, where: str) -> None:
         self._archive, self._name, self._size, self._where = archive, name, size, where
@@ -235,13 +235,13 @@ class _Recoded:
                 self._ready = self._decoder.decode(packed, final=self._ended).encode("utf-8")
             except UnicodeError:
                 raise InputError(
-                    f"{self._where}: begins as {self._name} text and goes on as something else; save it as UTF-8"
+                    f"{self._where}: begins as {self._name} text and continues as something else; save it as UTF-8"
                 ) from None
         data, self._ready = self._ready[:size], self._ready[size:]
         return data
 
 
 def visible(name: str) -> bool:
-    """Whether a file in an archive is there for its reader, and not for some system."""
+    """Whether a file in an archive is for readers, and not for a system."""
     parts = PurePosixPath(name).parts
     return not any(part.startswith((".", "__MACOSX")) for part in parts) and os.path.basename(name) != ""

@@ -1,4 +1,4 @@
-"""Which files hold the ratings of a path, and which files beside them say something of users and items."""
+"""Finds the files of ratings at a path, and the files beside them that describe users and items."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from coset.errors import InputError
 from coset.files import path_of
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", *PACKINGS, recbole.ENDING)
-"""Ends of the names of files that are taken out of a folder."""
+"""Endings of the names of files that are read from a folder."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a path stands for.
+    """The files at a path.
 
     Args:
         files: of ratings, in the order in which they are read.
-        names: what these are called below the path.
-        beside: by `"user"` and `"item"`, what reads the attributes in a file that lies beside GroupLens' or RecBole's
-            ratings; it may find none.
+        names: the names of these below the path.
+        beside: by `"user"` and `"item"`, a function that reads the attributes in a file beside GroupLens' or RecBole's
+            ratings, if it has any.
     """
 
     files: tuple[DataFile, ...]
@@ -37,7 +37,7 @@ class Found:
 
     @property
     def layout(self) -> str | None:
-        """The separator that goes with the name of GroupLens' files of ratings without a header; else `None`."""
+        """The separator of GroupLens' files without a header, by their name; `None` for others."""
         return MEMBERS.get(_plain_name(self.names[0])) if len(self.names) == 1 else None
 
 
@@ -45,8 +45,8 @@ def find(path: Path) -> Found:
     """The files of ratings at `path`: a file, a pipe, a zip archive, a folder, or a pattern of names (`*`, `?`, `[…]`).
 
     In an archive or folder GroupLens' files are looked for first (in a folder in it or one level down), then RecBole's,
-    which may be in parts, then any: the only one of an archive, or the only one that says `rating` in its name; all of
-    a folder, in the order of the numbers in their names.
+    which may be in parts, then any: the only one of an archive, or the only one with `rating` in its name; all of a
+    folder, in the order of the numbers in their names.
 
     Raises:
         InputError: there are none, or it is not clear which.
@@ -93,7 +93,7 @@ def _found(member: str, file: Callable[[str], DataFile], is_there: Callable[[str
 def _parts(
     path: Path, parts: Sequence[Shard], file: Callable[[str], DataFile], is_there: Callable[[str], bool]
 ) -> Found:
-    """Several files, and what lies beside RecBole's interactions, which are of one data set then."""
+    """Several files, and those beside RecBole's interactions, which must be of one data set."""
     beside: dict[str, str] = {}
     for part in parts:
         for role, name in _recbole_beside(PurePosixPath(part.path.as_posix()), is_there).items():
@@ -108,7 +108,7 @@ def _parts(
 
 
 def _recbole_beside(at: PurePosixPath, is_there: Callable[[str], bool]) -> dict[str, str]:
-    """By role, the file that says something of the users or items of RecBole's interactions."""
+    """By role, the file that describes the users or items of RecBole's interactions."""
     if not recbole.is_interactions(at.name):
         return {}
     named = {role: _first(recbole.listings(at.name, role), at, is_there) for role in ("user", "item")}
@@ -165,5 +165,5 @@ def _grouplens_in(folder: Path) -> list[str]:
     below = [name for name in os.listdir(folder) if os.path.isdir(folder / name)]
     members = [f"{member}{end}" for member in MEMBERS for end in ("", *PACKINGS)]
     candidates = [*members, *(f"{name}/{member}" for name in below for member in members)]
-    # Unlike those of pathlib, these checks say no where access is denied, as in a folder of somebody else.
+    # Unlike those of pathlib, these checks return False where access is denied.
     return [name for name in candidates if os.path.isfile(folder / name)]

@@ -1,4 +1,4 @@
-"""What a file is that coset does not read, by its first bytes, and what to do about it."""
+"""Recognises formats that coset does not read by their first bytes, and says what to do about them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 HEAD = 1 << 12
-"""Bytes at the beginning that tell formats from each other."""
+"""Bytes at the beginning that distinguish formats."""
 
 _TABLE = "write the table as CSV or Parquet"
 _BY_PANDAS = f"{_TABLE} (pandas.read_{{}}(…).to_csv(…, index=False))"
@@ -35,7 +35,7 @@ _MARKS: Mapping[bytes, tuple[str, str]] = {
 
 
 def foreign(head: bytes) -> tuple[str, str] | None:
-    """What a file is that begins so, and what to do, where it is of a format that coset does not read; else `None`.
+    """The format of a file with these first bytes, and what to do about it, if coset does not read it; else `None`.
 
     Example:
         >>> foreign(b"ORC...")[0]
@@ -61,7 +61,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
 
 
 def encoding(head: bytes) -> str | None:
-    """The name, for iconv, of the encoding of two or four bytes a character that a text begins in; else `None`.
+    """The name, for iconv, of the encoding of a text in two or four bytes a character; else `None`.
 
     Example:
         >>> encoding("user".encode("utf-16-le"))

@@ -1,7 +1,7 @@
-"""What GroupLens says of users and movies, in the files beside its ratings: one line an id, no header.
+"""GroupLens' files of users and movies, beside its ratings: one line an id, no header.
 
-Of `users.dat` and `u.user`: gender, age and occupation. The postal code is left out: more than half as many values as
-users, it would be another id rather than a partition of them, and it tells who somebody is.
+Of `users.dat` and `u.user`: gender, age and occupation. The postal code is left out: with more than half as many values
+as users it would be another id rather than a partition of them, and it identifies people.
 
 Of `movies.dat` and `u.item`: the `year` at the end of the title (empty where there is none), the `genres` as the one
 combination that they are, such as `Action|Crime`, and the `first_genre` of them.
@@ -24,13 +24,13 @@ Line = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Listing:
-    """How a file of users or of movies is laid out.
+    """The layout of a file of users or of movies.
 
     Args:
         name: of the file.
         separator: between the fields of a line.
         fields: their names; the first is the id.
-        columns: name of an attribute → what makes it of a line; a `ValueError` says what is wrong with the line.
+        columns: name of an attribute → the function that makes it from a line, or raises a `ValueError` about the line.
     """
 
     name: str
@@ -96,7 +96,7 @@ def _whole(field: str) -> Callable[[Line], str]:
 
 
 def _year(of: Line) -> str:
-    years = re.findall(r"\(([0-9]{4})\)", of["title"])  # the last, as a name or a remark may stand in brackets too
+    years = re.findall(r"\(([0-9]{4})\)", of["title"])  # the last, as a name or a remark may be in brackets too
     return years[-1] if years else ""
 
 

@@ -4,10 +4,10 @@ The rule, the same for CSV, Parquet, ratings, click logs and arrays:
 
 * A value is its text, without blanks at its ends. A whole number that is written as a float, as programs write a
   column with a gap, is that number: `55.0` and `5.5e+01` are `55` (`plain`). Nothing else is changed: `055`, `+55`,
-  `-0` and `1e5` may be codes, and stay what they are.
+  `-0` and `1e5` may be codes, and stay as they are.
 * A column whose values all are whole numbers of 64 bits, with a sign, is numbers; any other one is text. As the text of
   a number is that number's plain form, `55` among texts and the number 55 are one id.
-* A column with a type gives what its text would give: numbers of any width, floats, decimals, bytes in UTF-8.
+* A typed column gives the same ids as its text would: numbers of any width, floats, decimals, bytes in UTF-8.
   Unsigned numbers beyond 64 bits with a sign are text. Floats are refused where ids fall together, beyond 2⁵³ (of 32
   bits beyond 2²⁴).
 * A missing value is no id: an empty one, null, NaN; nor is a word for it, such as `nan`, among numbers.
@@ -27,12 +27,12 @@ import numpy as np
 from coset.errors import InputError
 
 BLANKS = " \t\r"
-"""Not part of a value at its ends; named, because Python and polars know different others."""
+"""Stripped from the ends of a value; listed here, because Python and polars differ in others."""
 _EXACT = 1 << 53  # up to here a float64 holds every whole number
 MARKS = frozenset(
     {"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "nat", "inf", "infinity", "\\n", "?", "-"}
 )
-"""What stands for a missing value in columns of numbers, in lower case and without a sign before `inf`."""
+"""Marks of a missing value in columns of numbers, in lower case and without a sign before `inf`."""
 
 _FLOAT = r"-?(?:0|[1-9][0-9]*)\.0*|-?[1-9](?:\.[0-9]+)?e\+[0-9]{2}"
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -41,7 +41,7 @@ _IS_FLOAT = re.compile(_FLOAT)
 
 
 def plain(text: str) -> str:
-    """The text of an id as it is kept: a whole number that is written as a float loses its fraction, or exponent.
+    """The stored text of an id: a whole number that is written as a float loses its fraction or exponent.
 
     Exponents count where C, Python and R write them, with a sign and two digits, and up to 2⁵³.
 
@@ -65,8 +65,8 @@ def plain_texts(series: Any) -> Any:
 
 
 def texts_of(series: Any, where: str) -> Any:
-    """The text of every value of a polars column of any type: what a text file would hold, blanks stripped, in `plain`
-    form; null where a value is missing.
+    """The text of every value of a polars column of any type, as a text file would hold it, stripped, in `plain` form;
+    null where a value is missing.
 
     Raises:
         InputError: the column holds lists or records, bytes that are no UTF-8, or floats beyond 2⁵³.
@@ -122,7 +122,7 @@ def ids_from_text(series: Any) -> np.ndarray:
         (array([ 7, 55]), array(['07', '55'], dtype=object))
     """
     numbers = plain_numbers(series)
-    return ids_from_plain(plain_texts(series)) if numbers is None else numbers  # which are not looked at twice
+    return ids_from_plain(plain_texts(series)) if numbers is None else numbers  # which are not checked twice
 
 
 def ids_from_plain(series: Any) -> np.ndarray:
@@ -148,8 +148,8 @@ def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
         values: array, list or tensor of whole numbers, or of text; not both. Floats count as the whole numbers that
             they are, bytes as the text in UTF-8 that they are, and whole numbers as text where one of them needs more
             than 64 bits with a sign.
-        where: what the ids are, for the error: `"vocabulary 'user'"`.
-        what: a single one is called in the error; values of attributes are of the same sorts.
+        where: the name of the ids in errors, such as `"vocabulary 'user'"`.
+        what: the name of a single value in errors; values of attributes follow the same rule.
 
     Raises:
         InputError: a value is neither, or the sorts are mixed.
@@ -158,10 +158,10 @@ def as_ids(values: Any, where: str, what: str = "id") -> np.ndarray:
         >>> as_ids(["b", "a"], "feature 'user'"), as_ids([7.0, 55.0], "feature 'item'")
         (array(['b', 'a'], dtype=object), array([ 7, 55]))
     """
-    # Of a list, numpy by itself would turn ["a", 1] into text, and 2**63 into a float.
+    # numpy alone would turn the list ["a", 1] into text, and 2**63 into a float.
     try:
         array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
-    except (TypeError, ValueError, RuntimeError):  # a tensor that numpy has no array of
+    except (TypeError, ValueError, RuntimeError):  # a tensor that numpy cannot convert
         raise InputError(f"{where}: ids are a column of whole numbers or text, not {type(values).__name__}") from None
     if array.dtype.kind == "i":
         return array.astype(np.int64, copy=False)
@@ -209,7 +209,7 @@ def _texts(numbers: np.ndarray) -> np.ndarray:
 
 
 def _exact(kind: np.dtype) -> int:
-    """Up to here a float of this type holds every whole number."""
+    """The number up to which a float of this type holds every whole number."""
     return int(1 << (np.finfo(kind).nmant + 1))
 
 
@@ -241,7 +241,7 @@ def _decoded(flat: list[bytes], where: str, what: str) -> np.ndarray:
 
 
 def _stranger(flat: list[Any]) -> tuple[int, Any]:
-    """Position and value of the first entry that does not go with the first one."""
+    """Position and value of the first entry whose sort differs from that of the first one."""
     first_is_text = isinstance(flat[0], str)
     for position, value in enumerate(flat):
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

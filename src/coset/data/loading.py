@@ -1,4 +1,4 @@
-"""`load_ratings`, which finds ratings by the name of a built-in data set or in a file."""
+"""`load_ratings`: ratings by the name of a built-in data set, or from files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _synthetic(timed: bool = False) -> Ratings:
 DATASETS: Mapping[str, Callable[[bool], Ratings]] = {
     name: _movielens(name) if name.startswith("movielens") else _synthetic for name in built_in("ratings")
 }
-"""The built-in data sets of ratings: name → loader, which is told whether times are wanted."""
+"""The built-in data sets of ratings: name → loader, whose argument tells whether to load times."""
 
 
 def load_ratings(
@@ -57,19 +57,20 @@ def load_ratings(
         data: a key of `DATASETS`; or the path of a file, pipe, zip archive or folder of CSV, TSV or Parquet (see
             docs/data.md), or a pattern of such files; GroupLens' own files too. A built-in name always means the
             built-in set; write `./movielens-1m` for a file of that name.
-        user: column of the user ids; a usual name such as `userId` or `user_id` is found by itself.
+        user: column of the user ids; by default one with a usual name, such as `userId` or `user_id`.
         item: column of the item ids, likewise (`movieId`, `item_id`, …).
         rating: column of the ratings, likewise.
-        separator: between the values of a line: one character or `::`; found by itself.
-        reader: the source that reads the files, one of `coset.data.sources.registered_sources()`; found by itself.
-        user_attributes: columns that say something about the user of a row, the same in all of his rows.
-        item_attributes: columns that say something about the item of a row, likewise.
+        separator: between the values of a line: one character or `::`; by default found in the file.
+        reader: the source that reads the files, one of `coset.data.sources.registered_sources()`; by default found by
+            the first bytes.
+        user_attributes: columns that describe the user of a row, the same in all rows of a user.
+        item_attributes: columns that describe the item of a row, likewise.
         time: column of the times of rows: whole numbers, numbers, or ISO 8601 dates; `True` for a usual name such as
             `timestamp`. Not read by default.
         to_learn: refuse data from which nothing can be learned.
 
-    GroupLens' own files of users and movies, where they lie beside the ratings, give their attributes by themselves
-    (see `coset.data.grouplens`); columns that are named take their place.
+    GroupLens' own files of users and movies beside the ratings give their attributes (see `coset.data.grouplens`),
+    unless columns are named.
 
     Ids are int64 when every one is written as a whole number of 64 bits, and text otherwise (see `coset.data.ids`).
     Attributes are read as ids are, and an empty value is a value like any other.
@@ -78,7 +79,7 @@ def load_ratings(
         InputError: the name is unknown, or the file is missing, unreadable or has a wrong row, or two rows of one id
             disagree in one of its attributes. With `to_learn`, also one user only, one item only, or all ratings
             equal.
-        DataNotFound: a built-in set is neither on this machine nor to be downloaded.
+        DataNotFound: a built-in set is neither on this machine nor can be downloaded.
 
     Example:
         >>> load_ratings("synthetic-ratings").range

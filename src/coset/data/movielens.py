@@ -20,7 +20,7 @@ from coset.files import expanded
 
 
 class DataNotFound(InputError):
-    """A built-in set is neither on this machine nor to be downloaded; a caller may take a synthetic twin."""
+    """A built-in set is neither on this machine nor can be downloaded; a caller may use its synthetic twin."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ PUBLISHED: dict[str, Published] = {
 def load_movielens(name: str, timed: bool = False) -> Ratings:
     """The built-in set `name`, `"movielens-1m"` or `"movielens-100k"`.
 
-    It is looked for in `$COSET_DATA`, then in the user cache (see `cache_folder`), then downloaded from
-    GroupLens into the cache. A local copy is recognised by what it holds, not by a checksum: repacked
-    archives and extracted folders are welcome. The files of users and movies beside the ratings, where they are there,
-    give the attributes (see `coset.data.grouplens`). `timed` asks for the times of ratings, too.
+    coset looks in `$COSET_DATA`, then in the user cache (see `cache_folder`), and else downloads it from GroupLens into
+    the cache. It recognises a local copy by its contents, not by a checksum, so it takes repacked archives and
+    extracted folders. Files of users and movies beside the ratings give the attributes (see `coset.data.grouplens`).
+    With `timed`, ratings have their times.
 
     Raises:
         DataNotFound: it is in none of these places.

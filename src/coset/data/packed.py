@@ -1,4 +1,4 @@
-"""Bytes out of what they are packed in, found by the first bytes and not by a name: gzip, zstd, bzip2 and xz."""
+"""Unpacks gzip, zstd, bzip2 and xz, recognised by the first bytes and not by a name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from coset.errors import InputError
 
 CHUNK = 1 << 20
-"""Bytes that are asked for at once where all are wanted."""
-_DEEPEST = 3  # packings around one another; what is packed by accident is packed twice
+"""Bytes that are read at once where all are read."""
+_DEEPEST = 3  # most nested packings; a file packed by accident is packed twice
 
 
 class Readable(Protocol):
-    """What has bytes to read, one after the other."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the end."""
@@ -25,12 +25,12 @@ class Readable(Protocol):
 
 
 class Stream:
-    """Bytes to read, of which the first ones can be seen beforehand.
+    """A stream of bytes that allows a look ahead.
 
     Args:
-        file: what has them.
-        where: its name in errors; what is cut off or damaged is an `InputError`.
-        packing: what unpacks it, if anything does.
+        file: the stored bytes.
+        where: its name in errors; truncated or damaged bytes raise an `InputError`.
+        packing: the name of its packing, if it has one.
     """
 
     def __init__(self, file: Readable, where: str, packing: str = "") -> None:
@@ -40,7 +40,7 @@ class Stream:
         self._ahead = b""
 
     def peek(self, size: int) -> bytes:
-        """The next `size` bytes, or as many as there are, which stay to be read."""
+        """The next `size` bytes, or as many as there are, without reading them."""
         while len(self._ahead) < size and (data := self._more(size - len(self._ahead))):
             self._ahead += data
         return self._ahead[:size]
@@ -64,7 +64,7 @@ class Stream:
             size -= len(data)
 
     def all(self) -> bytes:
-        """All that is left."""
+        """All remaining bytes."""
         pieces = []
         while data := self.read(CHUNK):
             pieces.append(data)
@@ -86,7 +86,7 @@ class Stream:
 
 
 def unpacked(file: Readable, where: str) -> Stream:
-    """The bytes of `file` as they were before somebody packed them, however often.
+    """The bytes of `file`, unpacked, also where they are packed several times.
 
     Raises:
         InputError: when it is read: packed bytes are cut off or damaged; or zstd is not installed.
@@ -105,12 +105,12 @@ def unpacked(file: Readable, where: str) -> Stream:
 
 
 def packing_of(head: bytes) -> bytes:
-    """The key in `PACKINGS` of what bytes that begin so are packed in; the empty one if they are not."""
+    """The key in `PACKINGS` of the packing of bytes that begin so; empty if they are not packed."""
     return next((mark for mark in PACKINGS if head.startswith(mark)), b"")
 
 
 def opened(file: Readable, mark: bytes, where: str) -> Stream:
-    """What is in `file`, by the key of its packing; see `unpacked`."""
+    """The contents of `file`, by the key of its packing; see `unpacked`."""
     name, opener = PACKINGS[mark]
     return Stream(opener(file, where), where, name)
 
@@ -128,7 +128,7 @@ def _xz(stream: Readable, where: str) -> Readable:
 
 
 class Zstd:
-    """A reader of zstd of any number of frames, which tells when the last one is cut off."""
+    """A reader of zstd with any number of frames, which raises where the last one is cut off."""
 
     def __init__(self, raw: Readable, where: str) -> None:
         try:
@@ -154,7 +154,7 @@ class Zstd:
         return b"".join(pieces)
 
     def _unpack(self) -> bool:
-        """Make more bytes ready, if there are more."""
+        """Unpack more bytes, if there are more."""
         while not self._ready:
             packed = self._packed or self._raw.read(1 << 18)
             self._packed = b""
@@ -179,4 +179,4 @@ PACKINGS: Mapping[bytes, tuple[str, Callable[[Readable, str], Readable]]] = {
     b"BZh": ("bzip2", _bzip2),
     b"\xfd7zXZ": ("xz", _xz),
 }
-"""First bytes → the name of a packing, and what unpacks it."""
+"""First bytes → the name of a packing, and the function that unpacks it."""

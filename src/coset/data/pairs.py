@@ -1,4 +1,4 @@
-"""Rows of a user and an item, with a rating or without: what predictions are asked for."""
+"""Rows of a user and an item, with or without a rating, to predict."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def read_pairs(
     path: Path, user: str | None = None, item: str | None = None, rating: str | None = None,
     separator: str | None = None, rated: bool = False,
 ) -> Iterator[Pairs]:  # fmt: skip
-    """The rows in the files at `path`, block by block, so that their number does not matter; empty ones are left out.
+    """The rows in the files at `path`, block by block, in constant memory; leaves out empty ones.
 
     Args:
-        path: as of `coset.data.load_ratings`.
-        user, item, rating: names of the columns; a usual name is found by itself, and there may be no rating.
-        separator: between the values of a line; found by itself.
+        path: as for `coset.data.load_ratings`.
+        user, item, rating: names of the columns; by default those with a usual name; there may be no rating.
+        separator: between the values of a line; by default found in the file.
         rated: whether the column that is called `rating` must be there.
 
     Raises:
-        InputError: the file is not there or not readable, an id is missing, or one of several files has a column of
-            ratings and another has none: names the file and the row.
+        InputError: the file is missing or not readable, an id is missing, or one of several files has a column of
+            ratings and another has none; the message names the file and the row.
     """
     with readable(path):
         found = find(path)

@@ -1,4 +1,4 @@
-"""`Ratings`, who rated what and how much, and how they are read from files."""
+"""`Ratings`, and how they are read from files."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from coset.settings import of_kind
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
-    """Who rated what and how much: three columns of equal length, rows in file order.
+    """Ratings of items by users: three columns of equal length, rows in file order.
 
     Args:
         name: of the data set.
         users: raw user ids, int64 or text (object array of `str`), shape `(rows,)`.
         items: raw item ids, likewise.
         ratings: finite numbers, float32, shape `(rows,)`.
-        user_name: what a user is called: the name of its feature and table.
-        item_name: what an item is called, likewise.
+        user_name: the name of the feature and table of users.
+        item_name: that of items.
         synthetic: whether a generator made the data; shown wherever results are.
         noise_floor: mean squared error of the best possible predictor, where it is known.
-        source: where the data came from; begins every error about it.
-        user_attributes: what is known of users besides, where anything is.
-        item_attributes: what is known of items, likewise.
-        times: when each row was, whole numbers, int64, shape `(rows,)`, where that is known; splits by time go by their
-            order alone.
+        source: where the data came from, for errors.
+        user_attributes: columns that describe users, if any.
+        item_attributes: columns that describe items, if any.
+        times: the time of each row, whole numbers, int64, shape `(rows,)`, if known; splits by time use only their
+            order.
         files: the files of a folder that they were read from, in that order.
-        left_out: how many rows of those held nothing, and were left out.
+        left_out: the number of empty rows in these files, which were left out.
 
     Raises:
         InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
@@ -117,7 +117,7 @@ class Ratings:
         return 0 if self.pairs is None else len(self) - int(self.pairs.max()) - 1
 
     def equal_to(self, others: Ratings) -> int:
-        """How many rows have the user, the item and the rating of one of the rows of `others`.
+        """How many rows have the same user, item and rating as a row of `others`.
 
         Example:
             >>> one = Ratings("one", [1, 2, 3], [7, 7, 8], [1.0, 2.0, 3.0])
@@ -151,7 +151,7 @@ def _numbers(ratings: Any, where: str) -> np.ndarray:
     """Ratings as float32."""
     try:
         given = np.asarray(ratings)
-        if given.dtype.kind not in "cmM":  # complex numbers and times have a float in numpy, which says nothing
+        if given.dtype.kind not in "cmM":  # numpy would convert complex numbers and times to meaningless floats
             with np.errstate(over="ignore"):
                 return np.asarray(given, dtype=np.float32)
         reason = f"not {given.dtype}"
@@ -172,9 +172,9 @@ def read_ratings(
     Args:
         path: a file, a pipe, an archive or a folder.
         columns: which columns are which.
-        separator: to be used instead of the one that goes with the file. The layout is then not quite GroupLens', and
-            the files beside the ratings are left alone.
-        name: what the data set is called; by default as its file.
+        separator: in place of that of the file's layout. Files beside the ratings are then ignored, as the layout is
+            not quite GroupLens'.
+        name: of the data set; by default that of its file.
         reader: the name of the source; by default found by the first bytes of each file.
     """
     from coset.data.finding import find
@@ -202,7 +202,7 @@ def read_ratings(
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """One sentence about `path` for what the system refuses while it is read."""
+    """Turns errors of the system while `path` is read into one sentence."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From the columns of files, in whatever format, to ids and ratings: what a rating must be, once for all formats."""
+"""From the columns of files, in any format, to ids and ratings: the rules for ratings, once for all formats."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Rows:
     Args:
         users, items: raw ids (see `coset.data.ids`).
         ratings: finite, float32.
-        attributes: a column for each attribute that was asked for; whole numbers or text, as ids are.
-        left_out: how many rows held neither user nor item nor rating.
-        times: when each row was, int64, where that was asked for.
+        attributes: a column for each named attribute, whole numbers or text, as ids are.
+        left_out: the number of rows without user, item and rating.
+        times: of each row, int64, if requested.
     """
 
     users: np.ndarray
@@ -40,13 +40,13 @@ class Rows:
 
 
 def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
-    """All rows of some files, as if they were one.
+    """All rows of some files, as if they were one file.
 
-    Rows that hold nothing of a rating are left out, as spreadsheets write them below their last one.
+    It leaves out rows without user, item and rating, as spreadsheets write them below their last one.
 
     Raises:
-        InputError: names the file, the row (a line of text, counted from 1 with the header, or the number of a row) and
-            the column, and what was expected.
+        InputError: the message names the file, the row (a line of text, counted from 1 with the header, or the number
+            of a row), the column, and what was expected.
     """
     columns = wanted.columns
     assert isinstance(columns, Columns)
@@ -72,7 +72,7 @@ def read_rows(files: Sequence[DataFile], wanted: Wanted) -> Rows:
 
 
 def without_empty(block: Block, columns: int = len(ROLES)) -> tuple[Block, int]:
-    """The block without rows of which the first `columns` hold nothing, and how many those were."""
+    """The block without rows whose first `columns` are empty, and the number of these."""
     import polars
 
     filled = [series.set(series == "", None) if series.dtype == polars.String else series for series in block.columns]
@@ -100,15 +100,15 @@ class _Values:
         self._keep(ids_from_plain(texts_of(series, block.where).fill_null("")) if numbers is None else numbers)
 
     def _keep(self, ids: np.ndarray) -> None:
-        if are_text(ids):  # one object for all rows of one text
+        if are_text(ids):  # one object for all rows with the same text
             texts = ids.tolist()
             ids = np.array(list(map(self._names.setdefault, texts, texts)), dtype=object)
         self._pieces.append(ids)
 
     def together(self) -> np.ndarray:
-        """Numbers if all are, else text, in which a number is its plain form."""
+        """Numbers if all values are, else text, with numbers in plain form."""
         pieces = [piece for piece in self._pieces if len(piece)]
-        self._pieces = []  # so that all rows are held twice for one column at a time
+        self._pieces = []  # so that only one column at a time is in memory twice
         if any(map(are_text, pieces)):
             pieces = [
                 piece if are_text(piece) else np.array(list(map(str, piece.tolist())), dtype=object) for piece in pieces
@@ -122,7 +122,7 @@ class _Ids(_Values):
     def __init__(self, role: str) -> None:
         super().__init__()
         self._role = role
-        self._mark = ""  # what is wrong with the first word for a missing value, if all else are numbers
+        self._mark = ""  # the error of the first mark of a missing value, if all other values are numbers
         self._numbers, self._only_numbers = False, True
 
     def add(self, series: Any, block: Block) -> None:
@@ -139,7 +139,7 @@ class _Ids(_Values):
         self._keep(ids)
 
     def _look_for_marks(self, text: Any, name: str, block: Block) -> None:
-        # Most columns of text are no numbers from their first rows on, so the rest need not be looked at.
+        # Most columns of text show it in their first rows, so the rest need not be checked.
         for some in (text.head(100), text):
             marks = are_marks(some)
             others = some.filter(~marks)
@@ -178,7 +178,7 @@ class _Ratings:
             series = texts_of(series, block.where)
             _check_filled("rating", series.is_null(), series.name, block)
             numbers = series.cast(polars.Float64, strict=False)
-        for row in numbers.is_null().arg_true():  # a number that polars knows not to read, or none
+        for row in numbers.is_null().arg_true():  # no number, or one that polars cannot read
             numbers[row] = _number(series[row], f"{block.spot(row)}, column {series.name!r}")
         with np.errstate(over="ignore"):
             values = numbers.to_numpy().astype(np.float32)
@@ -190,7 +190,7 @@ class _Ratings:
 
 
 def _joined(series: Any) -> Any:
-    """A column of lists as the one text that each is, such as `Action|Crime`; any other column as it is."""
+    """A column of lists as texts, such as `Action|Crime`; any other column unchanged."""
     import polars
 
     if not isinstance(series.dtype, polars.List | polars.Array) or series.dtype.inner.is_nested():

@@ -1,4 +1,4 @@
-"""What to read, how to split it and how to number its ids: the data part of a recipe, and what it makes."""
+"""What to read, how to split it and how to number its ids: the sections of a recipe on data."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from coset.errors import InputError
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where ratings come from.
+    """The source of ratings.
 
     Args:
         source: a built-in name or a path.
         user, item, rating: names of the columns of a file; guessed by default.
         separator: between the columns of a text file; guessed by default.
         reader: the source that reads the files (see `coset.data.sources`); found by their first bytes by default.
-        user_attributes, item_attributes: names of the columns of a file that say something about the user or the
-            item of a row; none by default.
+        user_attributes, item_attributes: names of the columns of a file that describe the user or the item of a row;
+            none by default.
         time: name of the column of times, for splits that go by them; guessed by default.
     """
 
@@ -37,13 +37,13 @@ class DataSettings:
     rating: str | None = None
     separator: str | None = None
     reader: str | None = None
-    # `None` rather than empty, so that what was written down before there were attributes still compares equal.
+    # `None` rather than empty, so that settings without attributes compare equal.
     user_attributes: tuple[str, ...] | None = None
     item_attributes: tuple[str, ...] | None = None
     time: str | None = None
 
     def load(self, to_learn: bool = True, timed: bool = False) -> Ratings:
-        """The ratings, with their times where these are wanted or their column is named; see `load_ratings`."""
+        """The ratings, with their times if `timed` or if their column is named; see `load_ratings`."""
         return load_ratings(
             self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator,
             reader=self.reader, user_attributes=self.user_attributes, item_attributes=self.item_attributes,
@@ -54,14 +54,14 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """What is held out.
+    """The rows that validate.
 
     Args:
         kind: `"random"`, any rows; `"ordered"`, the last rows of the file; `"time"`, the rows of the latest times; or
             `"last"`, the last row of every user, by time.
         validation: share of the rows that validate; without a meaning for `"last"`.
-        tuning: if positive, validation rows are left alone: this share of the training part is held out
-            instead and reported on, so that settings can be chosen without a look at the validation part.
+        tuning: if positive, this share of the training part is held out and reported on in place of the validation
+            part, so that settings can be chosen without a look at that.
     """
 
     kind: Literal["random", "ordered", "time", "last"] = "random"
@@ -77,14 +77,14 @@ class SplitSettings:
 
     @property
     def timed(self) -> bool:
-        """Whether the split goes by the times of rows."""
+        """Whether the split needs the times of rows."""
         return self.kind in ("time", "last")
 
     def split(self, ratings: Ratings, seed: int) -> Split:
         """The split of the rows of `ratings` for this seed, `tuning` left aside.
 
         Where a user rates an item more than once, a random split keeps these rows on one side: a model that has seen
-        one of them all but knows the others.
+        one of them almost knows the others.
         """
         if self.kind == "ordered":
             return ordered_split(len(ratings), self.validation)
@@ -106,10 +106,9 @@ class VocabularySettings:
 
     Args:
         user_order, item_order: `"frequency"`, `"first_appearance"` or `"random"`.
-        frequencies: the rows they are counted on: `"training"`, or `"all"` to repeat work that did so.
-        unseen: what becomes of ids that the vocabulary does not know: `"error"`, or `"shared"`, one more row for
-            all of them. By default an error after a random split, which knows all ids, and shared after any
-            other.
+        frequencies: the rows that they are counted on: `"training"`, or `"all"` to repeat work that did so.
+        unseen: the treatment of ids that the vocabulary lacks: `"error"`, or `"shared"`, one more row for all of them;
+            by default `"error"` for a random split, whose vocabulary has all ids, and `"shared"` for others.
     """
 
     user_order: Order = "frequency"
@@ -122,7 +121,7 @@ class VocabularySettings:
 
 
 def prepare(ratings: Ratings, split: SplitSettings, vocabulary: VocabularySettings, seed: int) -> Encoded:
-    """Split and number `ratings`. With `split.tuning`, the validation rows are gone from what is returned."""
+    """Split and number `ratings`. With `split.tuning`, the result has no validation rows."""
     parts = split.split(ratings, seed)
     if split.tuning:
         slices = parts.tuning(split.tuning, seed)

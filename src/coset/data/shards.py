@@ -1,8 +1,8 @@
-"""Data in many files: which files a folder or a pattern stands for, in which order, and what their folders say.
+"""Data in many files: the files of a folder or a pattern, their order, and the values in the names of their folders.
 
 Files come in the order of the numbers in their names, so `day_2` comes before `day_10`, and `part-00009` before
-`part-00010`. Of folders that are called `key=value`, as Hive and Spark write them, every file below has that value in a
-column of that name.
+`part-00010`. A folder named `key=value`, as Hive and Spark write them, gives every file below it a column of that name
+with that value.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from coset.errors import InputError
 from coset.files import path_of
 
 MOST_FOLDERS = 10_000
-"""How many folders are looked into: years of hours, but not a whole disk."""
+"""Most folders that are searched: years of hours, but not a whole disk."""
 
 PACKINGS = (".gz", ".zst", ".bz2", ".xz")
-"""What the names of packed files end with."""
+"""Endings of the names of packed files."""
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _KEY = re.compile(r"([^=]+)=(.*)", re.DOTALL)
@@ -35,8 +35,8 @@ class Shard:
 
     Args:
         path: where it is.
-        name: what it is called below the folder that was given.
-        keys: what its folders say: column → value, the empty text for a missing one.
+        name: its path below the given folder.
+        keys: column → value, from the names of its folders; empty text for a missing value.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Shard:
 
 
 def unpacked_name(name: str) -> str:
-    """The name of a file without what says how it is packed.
+    """The name of a file without the ending of its packing.
 
     Example:
         >>> unpacked_name("ratings.csv.gz"), unpacked_name("ratings.csv")
@@ -55,7 +55,7 @@ def unpacked_name(name: str) -> str:
 
 
 def is_given(data: str | Path) -> bool:
-    """Whether `data` is there, or a pattern, of which `shards` says whether files fit it.
+    """Whether `data` exists or is a pattern, which may match no file.
 
     Example:
         >>> is_given("day_*.csv"), is_given("no such file")
@@ -66,11 +66,11 @@ def is_given(data: str | Path) -> bool:
 
 def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
     """The files of data, in the order of the numbers in their names: a file itself; those of a folder and of folders in
-    it, at any depth; or those that a pattern with `*`, `?` or `[…]` fits (`**` for any folders), where there is no file
-    of that name.
+    it, at any depth; or those that match a pattern with `*`, `?` or `[…]` (`**` for any folders), where there is no
+    file of that name.
 
-    Of a folder, files of these `endings` are taken, and such without any whose name holds a number (`day_0`, as
-    Criteo's); files and folders that begin with `.` or `_` are left aside.
+    In a folder it takes files with these `endings`, and files without any ending whose name has a number (`day_0`, as
+    Criteo's), except files and folders whose name begins with `.` or `_`.
 
     Raises:
         InputError: a folder or pattern of no such file. A single file need not be there.
@@ -102,18 +102,18 @@ def shards(data: str | Path, endings: Sequence[str]) -> list[Shard]:
 
 
 def in_order(shard: Shard) -> Any:
-    """What shards are sorted by: numbers in names as numbers, folder by folder."""
+    """The sort key of shards: numbers in names as numbers, folder by folder."""
     parts = Path(shard.name).parts
     return [tuple(map(_pieces, part.partition("."))) for part in parts], parts
 
 
 def _pieces(text: str) -> list[Any]:
-    """Text and numbers in turns, so that no number is ever compared with a text."""
+    """Text and numbers in turns, so that a number is never compared with a text."""
     return [int(piece) if at % 2 else piece for at, piece in enumerate(re.split(r"([0-9]+)", text))]
 
 
 def _shard(path: Path, base: Path) -> Shard:
-    # Folders above the one that was given speak, too: that one may be a single day of a tree.
+    # Folders above the given one count, too: that may be a single day of a tree.
     found = [_KEY.fullmatch(part) for part in path.parent.parts]
     keys = {unquote(key[1]): "" if key[2] == _NO_VALUE else unquote(key[2]) for key in found if key}
     return Shard(path, path.relative_to(base).as_posix(), keys)

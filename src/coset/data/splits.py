@@ -1,4 +1,4 @@
-"""Which rows train and which validate: a function of the arguments alone, of no global generator."""
+"""The rows that train and those that validate: a function of the arguments alone, without a global generator."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Split:
 
     @property
     def future(self) -> bool:
-        """Whether validation comes after training, so that it may hold ids which training has not seen."""
+        """Whether the validation part comes after the training part, so that it may have ids that training has not
+        seen."""
         return self.kind != "random"
 
     def __len__(self) -> int:
@@ -49,7 +50,7 @@ class Split:
 
         Args:
             fraction: of the training rows, in (0, 1).
-            seed: of the draw; other splits than random ones need none.
+            seed: of the draw; only random splits use it.
 
         Returns:
             A split of the rows of `training`; its `validation` is the slice for tuning.
@@ -78,8 +79,8 @@ def random_split(n: int, validation: float, seed: int, together: np.ndarray | No
         n: number of rows.
         validation: share of the rows that validate, in (0, 1); their number is `round(n * validation)`.
         seed: a whole number from 0 on; the same arguments give the same split on every machine.
-        together: a number for every row, shape `(n,)`: rows of one number all train or all validate. The number of rows
-            that validate then comes as near from below as whole groups do; one group does in any case.
+        together: a number for every row, shape `(n,)`: rows of one number all train or all validate. The number of
+            validation rows is then the largest that whole groups reach, at most that; but one group always validates.
 
     Raises:
         InputError: the share is out of range, a part would be empty, or the seed is negative.
@@ -110,7 +111,7 @@ def time_split(times: np.ndarray, validation: float) -> Split:
     """A split by time: the latest rows validate, `round(n * validation)` of them and any more of the same time.
 
     Args:
-        times: when each row was, whole numbers, shape `(n,)`.
+        times: of each row, whole numbers, shape `(n,)`.
         validation: share of the rows that validate, in (0, 1).
 
     Raises:
@@ -134,12 +135,12 @@ def time_split(times: np.ndarray, validation: float) -> Split:
 
 
 def last_split(users: np.ndarray, times: np.ndarray) -> Split:
-    """A split that leaves out the last row of every user, of users with two rows or more: the latest, and of those of
-    one time the last in the order of rows.
+    """A split where the last row of every user with two rows or more validates: the latest one, and among equal times
+    the last in the order of rows.
 
     Args:
         users: a number for each row, equal for rows of one user, shape `(n,)`.
-        times: when each row was, whole numbers, likewise.
+        times: of each row, whole numbers, likewise.
 
     Raises:
         InputError: no user has two rows.
@@ -165,7 +166,7 @@ def last_split(users: np.ndarray, times: np.ndarray) -> Split:
 def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarray | None = None) -> Split:
     held = _count(n, fraction)
     seed = whole("the seed of a split", seed, most=1 << 128)
-    # Raw bits and a sort, not `Generator.permutation`: numpy promises the bits for ever, the permutation not.
+    # Raw bits and a sort, not `Generator.permutation`: numpy guarantees the bits for ever, but not the permutation.
     keys = np.random.PCG64(np.random.SeedSequence([seed, purpose])).random_raw(n)
     validates = np.zeros(n, dtype=np.bool_)
     if together is None:
@@ -186,7 +187,8 @@ def _random(n: int, fraction: float, seed: int, purpose: int, together: np.ndarr
 
 
 def _fitting(keys: np.ndarray, sizes: np.ndarray, held: int) -> np.ndarray:
-    """Which groups are taken: in the order of their keys, each that still fits into `held` rows; the first if none."""
+    """The groups that validate: in the order of their keys, each that still fits into `held` rows; the first if none
+    fits."""
     taken = np.zeros(len(keys), dtype=np.bool_)
     order = np.argsort(keys, kind="stable")
     count = int(np.searchsorted(np.cumsum(sizes[order]), held, side="right"))

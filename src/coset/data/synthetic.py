@@ -1,8 +1,8 @@
 """A synthetic twin of MovieLens-1M: its sizes, skew and histogram of ratings, with a known noise floor.
 
 A rating comes from a latent score, the sum of a user bias, an item bias and a short dot product, plus Gaussian
-noise; four thresholds cut the result into 1 … 5. As the generator knows the score, it knows how well the best
-possible predictor does, which no real data set can tell.
+noise; four thresholds cut the result into 1 … 5. The generator knows the score, and so the error of the best possible
+predictor, which is unknown for real data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NUM_USERS = 6_040
 NUM_ITEMS = 3_706
 NUM_RATINGS = 1_000_209
 HISTOGRAM = (56_174, 107_557, 261_197, 348_971, 226_310)
-"""How many ratings are 1, 2, 3, 4 and 5: those of MovieLens-1M."""
+"""Numbers of ratings of 1, 2, 3, 4 and 5, as in MovieLens-1M."""
 
 _HIGHEST_RAW_ITEM = 3_952  # raw movie ids of MovieLens-1M have gaps
 
@@ -65,7 +65,7 @@ _STREAMS = (
 
 
 def synthetic_ratings(seed: int = 0) -> Ratings:
-    """The synthetic twin of MovieLens-1M that `seed` stands for, the same on every machine.
+    """The synthetic twin of MovieLens-1M for this seed, the same on every machine.
 
     1,000,209 distinct pairs of 6,040 users and 3,706 movies; every user has at least 20 ratings and every movie
     at least one. Rows are sorted by user, and raw ids say nothing about popularity. `noise_floor` is the mean,
@@ -140,14 +140,14 @@ def _user_activity(seed: int) -> np.ndarray:
 
 
 def _weights(popularity: np.ndarray, activity: np.ndarray) -> np.ndarray:
-    """Weights with which items reach about their popularity when a user's rate goes with his activity."""
+    """Weights with which items reach about their popularity, where a user's rate is proportional to their activity."""
     weights = np.geomspace(1e-5, 100, 300)
     reached = -np.expm1(-weights[:, None] * (activity / activity.mean())).sum(axis=1)
     return np.asarray(np.interp(popularity, reached, weights))
 
 
 def _leave_no_item_out(items: np.ndarray) -> np.ndarray:
-    """`items` with every item in it: one that no user drew takes the place of a popular one with some user."""
+    """`items` with every item in it: one that no user drew replaces a popular one of some user."""
     items = items.copy()
     counts = np.bincount(items, minlength=NUM_ITEMS)
     most_popular = int(counts.argmax())
@@ -203,5 +203,5 @@ def _normals(seed: int, stream: str, n: int) -> np.ndarray:
 
 
 def _stream(seed: int, name: str) -> np.random.PCG64:
-    """Numbers of their own for every purpose."""
+    """A generator for each purpose."""
     return draws.stream([seed, _STREAMS.index(name)])

@@ -1,4 +1,4 @@
-"""Times of rows out of columns of any type, exactly: whole numbers, numbers with a fraction, dates of ISO 8601."""
+"""Exact times of rows from columns of any type: whole numbers, numbers with a fraction, dates of ISO 8601."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from coset.errors import InputError, brief
 class Times:
     """A column of times, as it grows.
 
-    Whole numbers are kept as they are, in whatever unit. Of others, of which a split needs the order alone, that is
-    kept: a float64 holds no more than 104 days in nanoseconds, and a float32, as RecBole keeps times in, no second.
+    Whole numbers are kept as they are, in any unit. Of other times only the order is kept, which is all that a split
+    needs: a float64 holds only 104 days in nanoseconds, and a float32, as RecBole uses for times, cannot tell seconds
+    apart.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class Times:
         self._dates: bool | None = None
 
     def add(self, series: Any, block: Block) -> None:
-        """Read on, in one more block."""
+        """Add the times of one more block."""
         from coset.kernels import parse
         from coset.kernels.instants import DATE
 
@@ -41,7 +42,7 @@ class Times:
             if states[row] == parse.OVERFLOW:
                 raise InputError(f"{spot}: the time {value} is beyond 64 bits")
             if states[row] == parse.BAD:
-                raise InputError(f"{spot}: the time {value} is neither a number nor a date as 2020-01-31T23:59:59")
+                raise InputError(f"{spot}: the time {value} is neither a number nor a date such as 2020-01-31T23:59:59")
             one, many = ("date", "numbers") if states[row] == DATE else ("number", "dates")
             raise InputError(f"{spot}: the time {value} is a {one} where others are {many}")
         self._pieces.append((units, steps))
@@ -63,14 +64,14 @@ def moments(series: Any, where: str, missing: Sequence[str] = ()) -> tuple[np.nd
 
     Args:
         where: the file, for errors.
-        missing: words for a missing value in columns of text.
+        missing: marks of a missing value in columns of text.
 
     Returns:
         Whole units (seconds since 1970 of dates, numbers as they are, rounded down) and the rest in steps of 10^-18,
         both int64; and what became of each, uint8 (see `coset.kernels.instants`).
 
     Raises:
-        InputError: the column holds something else than numbers, dates and texts.
+        InputError: the column holds other values than numbers, dates and texts.
     """
     import polars
 
@@ -102,7 +103,7 @@ def moments(series: Any, where: str, missing: Sequence[str] = ()) -> tuple[np.nd
         steps = ((values - units) * instants.STEPS).astype(np.int64)
     elif kind.is_nested() or kind in (polars.Boolean, polars.Binary):
         raise InputError(f"{where}, column {series.name!r}: times are expected, not {kind}")
-    else:  # text, and decimals as it writes them
+    else:  # text, and decimals as text
         data, bounds = fields_of(series.cast(polars.String).fill_null(""), where)
         units, steps = np.empty(len(series), dtype=np.int64), np.empty(len(series), dtype=np.int64)
         instants.instants(data, bounds, 0, False, parse.marks(missing), units, steps, states)

@@ -26,7 +26,7 @@ Known = Literal["all", "training"]
 Unseen = Literal["error", "shared"]
 
 _FORMAT, _VERSION = "coset.vocabulary", 2
-_ATTRIBUTE = "attribute."  # before the name of a column, among the names of stored arrays
+_ATTRIBUTE = "attribute."  # prefix of the names of stored columns of attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Vocabulary:
         values: raw ids in the order of their ids, distinct; int64 or text (object array of `str`), shape
             `(n,)`.
         frequencies: how often each id occurs in the training data, int64, shape `(num_embeddings,)`.
-        unseen: what becomes of a raw id that is not among `values`: `"error"` refuses it, `"shared"` gives it
+        unseen: the treatment of a raw id that is not among `values`: `"error"` refuses it, `"shared"` gives it
             the last id, n, whose row all unseen ids share and whose frequency is 0.
-        order: what the ids are ordered by.
+        order: the order of the ids.
         attributes: name → column of codes, whole numbers from 0 on, shape `(num_embeddings,)`, so that the shared id
             has codes too; becomes int64. `coset.data.Attributes` makes them of years, genres and the like.
 
@@ -80,7 +80,7 @@ class Vocabulary:
         if are_text(values):
             _check_unicode(values, where)
         if len(self._text_index if are_text(values) else np.unique(values)) < len(values):
-            raise InputError(f"{where}: a raw id is there twice")
+            raise InputError(f"{where}: a raw id occurs twice")
 
     @classmethod
     def build(
@@ -101,8 +101,8 @@ class Vocabulary:
             training: the rows that train, as row numbers or a boolean mask; `None` means all. Frequencies are
                 counted there.
             order: `"frequency"`, most frequent first, ties by raw value; `"first_appearance"`; or `"random"`, the same
-                for the same raw ids, to see what an order is worth.
-            known: rows whose ids get a place: `"all"`, where ids of no training row have frequency 0; or
+                for the same raw ids, to measure the worth of an order.
+            known: rows whose raw ids the vocabulary has: `"all"`, where those of no training row have frequency 0; or
                 `"training"`.
             unseen: see the class.
 
@@ -164,9 +164,9 @@ class Vocabulary:
 
         Args:
             raw: raw ids of any shape, of the sort that the vocabulary holds.
-            convert: take a whole number and its text, such as `"55"` or `"55.0"`, for the same raw id. For ids out of
-                another file, whose column may be of the other sort because of one single value. Unsigned numbers of
-                64 bits, which are text where they are large, are always taken so.
+            convert: treat a whole number and its text, such as `"55"` or `"55.0"`, as the same raw id. For ids of
+                another file, whose column may be of the other sort because of a single value. Unsigned numbers of 64
+                bits, which are text where they are large, are always treated so.
             first: number of the first of them among the rows of the data, for errors.
 
         Returns:
@@ -189,7 +189,7 @@ class Vocabulary:
         if unseen.any():
             if self.unseen == "error":
                 position = int(unseen.argmax())
-                raw_id = ids.ravel().tolist()[position]  # plain Python, so that its repr is what the file says
+                raw_id = ids.ravel().tolist()[position]  # a Python value, whose repr is the text of the file
                 raise InputError(
                     f"{where}: the raw id {raw_id!r} at row {position + first} of the data (counted from 1) is not in "
                     f"the vocabulary of {len(self.values)} ids; leave such rows out, train on data that holds them, "
@@ -214,7 +214,7 @@ class Vocabulary:
             "unseen": self.unseen,
             "order": self.order,
         }
-        if self.attributes:  # and only then of the version that older readers refuse
+        if self.attributes:  # only then of the version that older readers refuse
             head |= {"version": _VERSION, "attributes": list(self.attributes)}
         with replacing_tensors(path_of(path)) as aside:
             save_file(_arrays(self), str(aside), metadata={_FORMAT: json.dumps(head)})
@@ -240,7 +240,7 @@ class Vocabulary:
     def _lookup_numbers(self, ids: np.ndarray) -> np.ndarray:
         ascending, order = self._number_index
         place = np.searchsorted(ascending, ids)
-        place[place == len(ascending)] = 0  # beyond the largest: compared below, and not equal
+        place[place == len(ascending)] = 0  # beyond the largest, and found unequal below
         return np.where(ascending[place] == ids, order[place], -1)
 
     def _lookup_text(self, ids: np.ndarray) -> np.ndarray:
@@ -262,7 +262,7 @@ class Vocabulary:
         )
         return InputError(
             f"feature {self.name!r}: the vocabulary holds {holds} such as {self.values[0]!r}, but {came} came, "
-            f"such as {ids.ravel()[0]!r}; convert them with {way}(), or pass convert=True to take both for one id"
+            f"such as {ids.ravel()[0]!r}; convert them with {way}(), or pass convert=True to treat both as one id"
         )
 
 

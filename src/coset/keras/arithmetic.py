@@ -13,7 +13,7 @@ Ids = Any
 """An integer tensor of the backend, of 32 bits or more."""
 
 _ROUNDS = ((16, 0x85EBCA6B), (13, 0xC2B2AE35))
-"""By how much a word is shifted, and then multiplied."""
+"""Pairs of a shift and a factor, applied in turn."""
 
 
 def rows_of(partition: RowMap, num_embeddings: int) -> Callable[[Ids], Ids]:
@@ -26,7 +26,7 @@ def rows_of(partition: RowMap, num_embeddings: int) -> Callable[[Ids], Ids]:
     if isinstance(partition, MultiplyShift):
         return lambda ids: _hashed(partition, ids)
     if not isinstance(partition, Partition):
-        raise TypeError(f"a layer knows no rows of {partition!r}")
+        raise TypeError(f"layers have no arithmetic for {partition!r}")
     if partition.is_identity(num_embeddings):
         return lambda ids: ids
     # A divisor or modulus that no id reaches changes nothing, but may not fit 32 bits.
@@ -40,8 +40,8 @@ def rows_of(partition: RowMap, num_embeddings: int) -> Callable[[Ids], Ids]:
 
 
 def _hashed(hash: MultiplyShift, ids: Ids) -> Ids:
-    """`MultiplyShift` in the signed 32-bit arithmetic that every backend has: products wrap, and what a shift to the
-    right drags in from the sign is masked away. Ids have no upper half."""
+    """`MultiplyShift` in the signed 32-bit arithmetic that every backend has: products wrap, and the sign bits that a
+    right shift brings in are masked away. Ids have no upper half."""
     mixed = _mix(ops.bitwise_xor(ops.cast(ids, "int32"), _key(hash.seed ^ 0x9E3779B9)))
     rows = _shifted(_mix(ops.bitwise_xor(mixed, _key(hash.seed ^ 0x7F4A7C15))), 1)
     return rows if hash.modulus == 2**31 else rows % hash.modulus
@@ -54,17 +54,17 @@ def _mix(word: Ids) -> Ids:
 
 
 def _key(word: int) -> int:
-    """What `_mix` makes of a word of the seed, in Python's integers."""
+    """The result of `_mix` for a word of the seed, in Python integers."""
     for shift, factor in _ROUNDS:
         word = (word ^ (word >> shift)) * factor & 0xFFFFFFFF
     return _signed(word ^ (word >> 16))
 
 
 def _shifted(word: Ids, places: int) -> Ids:
-    """Shifted to the right, zeros coming in."""
+    """A logical right shift."""
     return ops.bitwise_and(ops.right_shift(word, places), (1 << (32 - places)) - 1)
 
 
 def _signed(word: int) -> int:
-    """The int32 that has the bits of a word of 32 bits."""
+    """The int32 with the bits of this 32-bit word."""
     return word - 2**32 if word >= 2**31 else word

@@ -1,4 +1,4 @@
-"""`TableLayer`: what all layers share, from words or ids in to vectors out."""
+"""`TableLayer`: the base of all layers, from words or ids to vectors."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "ui
 class TableLayer(keras.layers.Layer):
     """The table of one categorical feature: ids, or words of a vocabulary, of any shape `s` → vectors `(*s, dim)`.
 
-    A vocabulary of whole numbers is looked up inside the model on every backend, one of strings inside the model on
-    TensorFlow; there and elsewhere, integers given to a layer with a vocabulary of strings are ids already, as
-    `layer.vocabulary.lookup(strings)` gives them.
+    The model looks up a vocabulary of whole numbers on every backend, and one of strings on TensorFlow. On all
+    backends, integers given to a layer with a vocabulary of strings are ids, as `layer.vocabulary.lookup(strings)`
+    gives them.
 
-    An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. What TensorFlow and JAX
-    have compiled cannot look at ids and raise: there its vector is NaN, never that of another id. (TensorFlow's
-    lookup of strings can, and raises an error of its own.)
+    An id out of range, or an unseen word without a row, is a `ValueError` in eager calls. Functions compiled by
+    TensorFlow and JAX cannot raise: there the vector is NaN, never that of another id. (TensorFlow's lookup of strings
+    can, and raises an error of its own.)
 
     Ids or words of TensorFlow's ragged tensors have ragged vectors, as in `keras.layers.Embedding`.
 
     Args:
-        vocabulary, num_embeddings: the words, whose place is their id, or the number of ids; exactly one of them,
-            either may be given first.
+        vocabulary, num_embeddings: the words, whose position is their id, or the number of ids; exactly one of the two,
+            and either may come first.
         embedding_dim: elements of a vector.
         num_oov_indices: with a vocabulary: 0 refuses unseen words, 1 gives them one row together.
         std: standard deviation of the elements of fresh vectors, on average over the elements where rows are
             projected.
-        embeddings_initializer: for all stored rows, instead of the layer's own law.
+        embeddings_initializer: of all stored rows, instead of the layer's own.
         embeddings_regularizer: of all stored rows.
         mask_zero: whether id 0, the first word, is padding and masked in later layers.
         kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`.
@@ -76,7 +76,7 @@ class TableLayer(keras.layers.Layer):
 
     @abstractmethod
     def arrays(self) -> list[Array]:
-        """What is stored, in the order of the weights."""
+        """The stored arrays, in the order of the weights."""
 
     @abstractmethod
     def vectors(self, ids: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class TableLayer(keras.layers.Layer):
     def vectors_or_nan(self, ids: Tensor, inside: Tensor) -> Tensor:
         """Vectors of any ids; NaN for those that are not `inside` the range."""
         vectors = self.vectors(ops.where(inside, ids, 0))
-        # Chosen, not added: a sum would hand the gradient of the NaN on to the rows of id 0.
+        # Selected, not added: a sum would pass the gradient of the NaN on to the rows of id 0.
         return ops.where(ops.expand_dims(inside, -1), vectors, ops.cast(float("nan"), vectors.dtype))
 
     @abstractmethod
@@ -126,7 +126,7 @@ class TableLayer(keras.layers.Layer):
             return inputs.with_flat_values(self.call(inputs.flat_values))
         ids = self._ids(inputs)
         if _sort(inputs) == "string":
-            return self.vectors(ids)  # looked up, so they are in range
+            return self.vectors(ids)  # looked-up ids are in range
         inside = ops.logical_and(ids >= 0, ids < self.num_embeddings)
         if (all_inside := _known(ops.all(inside))) is not None:
             if not all_inside:
@@ -168,8 +168,8 @@ class TableLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TableLayer:
-        """The layer that `get_config` tells of, also out of an HDF5 file: as Keras reads one, it puts a function of
-        its own in the place of a word that is the name of one, such as "add"."""
+        """The layer of a `get_config`, also from an HDF5 file, where Keras replaces a string that names one of its
+        functions, such as "add", by the function."""
         own = ("embeddings_initializer", "embeddings_regularizer")  # these may be functions
         words = {k: v.__name__ for k, v in config.items() if inspect.isfunction(v) and k not in own}
         return cls(**(config | words))
@@ -181,8 +181,8 @@ class TableLayer(keras.layers.Layer):
         sort = _sort(inputs)
         if sort not in ("integer", "string"):
             raise ValueError(
-                f"{self._what}: expected whole numbers{' or strings' if self._strings else ''}, but values of type "
-                f"{sort} came; cast ids to int32, and write keras.Input(..., dtype='int32')"
+                f"{self._what}: expected whole numbers{' or strings' if self._strings else ''}, not values of type "
+                f"{sort}; cast ids to int32, and write keras.Input(..., dtype='int32')"
             )
         if sort == "string" and self._strings is None:
             expected = f"{self._what}: expected whole numbers, but strings came"
@@ -202,7 +202,7 @@ class TableLayer(keras.layers.Layer):
             raise ValueError(f"{self._what}: expected lists of one length, but their lengths differ{ragged}") from None
 
     def _check_width(self, inputs: np.ndarray) -> None:
-        """An error for numbers of more than 32 bits, which JAX would cut down to others without a word."""
+        """An error for numbers of more than 32 bits, which JAX would truncate silently."""
         if inputs.dtype.itemsize < 8 or not inputs.size:
             return
         for number in (inputs.min(), inputs.max()):
@@ -213,7 +213,7 @@ class TableLayer(keras.layers.Layer):
                 )
 
     def _ids(self, inputs: Tensor) -> Tensor:
-        """int32, or int64 where the input has 64 bits: cutting those down could turn a wrong id into a right one."""
+        """int32, or int64 where the input has 64 bits: truncation could turn a wrong id into a valid one."""
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype == "string":
             assert self.vocabulary is not None
@@ -256,7 +256,7 @@ class TableLayer(keras.layers.Layer):
 
     @property
     def _what(self) -> str:
-        """How errors call the layer."""
+        """The name of the layer in errors."""
         return f"{type(self).__name__} {self.name!r}"
 
     def _ids_or_words(self, one: Any, other: Any, num_oov_indices: int) -> tuple[int, WordVocabulary | None]:

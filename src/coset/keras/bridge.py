@@ -26,7 +26,7 @@ def from_torch(embedding: Embedding, **options: Any) -> TableLayer:
 
     Args:
         embedding: its method is one of those that a layer computes.
-        options: for the layer, such as `name` or `mask_zero`; its name is the table's by default.
+        options: of the layer, such as `name` or `mask_zero`; its name is by default that of the table.
 
     Raises:
         ValueError: there is no layer for the method, or the embedding has an `order` or a `padding_idx`.
@@ -93,7 +93,7 @@ def to_torch(layer: TableLayer) -> Embedding:
 def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> TableLayer:
     n, dim = table.num_embeddings, table.embedding_dim
     name, _ = method.pop("method"), method.pop("version")
-    method.pop("storage", None)  # layers hold numbers of their own type
+    method.pop("storage", None)  # the type of the layer's numbers
     if name == "mixed_dimension":
         sizes, widths = method.pop("block_sizes"), method.pop("block_dims")
         return MDEmbedding(sizes, widths, dim, **method, **options)

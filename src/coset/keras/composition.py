@@ -25,7 +25,7 @@ OPERATIONS = ("mult", "add", "concat")
 Law = Literal["normal", "keras", "waves", "glorot", "zeros"]
 
 _FACTOR_STD = 0.7
-"""Deviation of the factors of `mult` other than the largest: were all small, so would be every gradient."""
+"""Deviation of the factors of `mult` other than the largest: if all were small, every gradient would be too."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Array:
 
     @property
     def is_rows(self) -> bool:
-        """Whether its rows belong to ids, so that the embedding's initializer and regularizer are for it."""
+        """Whether its rows belong to ids, so that the embedding's initializer and regularizer apply to it."""
         return self.law in ("normal", "keras")
 
     def initializer(self) -> Any:
-        """What Keras fills the array with."""
+        """The initializer of Keras for the array."""
         if self.law == "normal":
             return keras.initializers.RandomNormal(stddev=self.std)
         if self.law == "keras":
@@ -76,7 +76,7 @@ class Composition:
     bias: Array | None = None
 
     def arrays(self) -> list[Array]:
-        """What is stored."""
+        """The stored arrays."""
         return [*(part.rows for part in self.parts), *(a for a in (self.projection, self.bias) if a is not None)]
 
     def under(self, prefix: str) -> Composition:

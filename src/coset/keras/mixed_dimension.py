@@ -142,10 +142,10 @@ class MDEmbedding(TableLayer):
         ids = ops.reshape(ids, (-1,))
         bounds = np.array([0, *(stop for _, stop in self._ranges)], dtype=np.int32)
         block_of = ops.searchsorted(ops.cast(bounds, ids.dtype), ids, side="right")  # blocks count from 1 here
-        block_of = ops.pad(block_of, ((0, 1),))  # XLA takes what it finds in a single element for one, found or not
+        block_of = ops.pad(block_of, ((0, 1),))  # XLA treats a single element as found, found or not
         places = [ops.nonzero(ops.equal(block_of, number + 1))[0] for number in range(len(self._ranges))]
         place = ops.concatenate(places)
-        ids_by_block = ops.take(ids, place, axis=0)  # one read: on TensorFlow, one a block would take longer than all
+        ids_by_block = ops.take(ids, place, axis=0)  # one read: on TensorFlow, one for each block would take longer
         stops = list(accumulate(ops.shape(block_places)[0] for block_places in places))
         parts = list(zip([0, *stops], stops, strict=False))
         found = [
@@ -166,11 +166,11 @@ class MDEmbedding(TableLayer):
 
 
 def _put_back(found: list[Tensor], parts: list[tuple[Tensor, Tensor]], back: Tensor, place: Tensor) -> Tensor:
-    """Row `back` of a row of NaN and, after it, the rows `found`; `parts` say where those of each block are among
-    all, `place` who reads them.
+    """Row `back` of a row of NaN and, after it, the rows `found`; `parts` are the places of those of each block among
+    all, and `place` the readers of each row.
 
-    So their gradient is one read like this one, where TensorFlow would add up rows one by one, and XLA would look for
-    the rows of a block after as many as there may be in the blocks before, not as there are.
+    Its gradient is a read like this one, where TensorFlow would add up rows one by one, and XLA would assume blocks of
+    their largest possible size.
     """
 
     @ops.custom_gradient

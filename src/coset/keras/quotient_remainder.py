@@ -34,7 +34,7 @@ class QREmbedding(RowLayer):
         options: see `TableLayer`.
 
     Raises:
-        ValueError: an argument is out of range, or strange to the others.
+        ValueError: an argument is out of range, or does not fit the others.
 
     Example:
         >>> layer = QREmbedding(vocabulary=["ann", "bob", "cid", "dan", "eve"], embedding_dim=4, num_buckets=2)

@@ -15,14 +15,14 @@ MAX_IDS = 2**31 - 1
 
 
 class WordVocabulary:
-    """The id of a word is its place, so order words by popularity where a layer cares for it.
+    """The id of a word is its position, so order words by popularity for layers that use that order.
 
     Args:
         words: all strings or all whole numbers below 2^31, each once, at least one: a list, an array or a tensor.
             Bytes are read as UTF-8, and floats without a fraction as whole numbers.
         num_oov_indices: 0: a word that is not in the vocabulary is an error; 1: all such words share one more id,
             the last.
-        where: what errors call it.
+        where: the name of the vocabulary in errors.
 
     Raises:
         ValueError: no words, a word twice, words of two sorts, words without an order (a set), or a number of
@@ -83,7 +83,7 @@ class WordVocabulary:
         """As `lookup`, for a tensor of whole numbers inside a model; an unseen number without a row gives -1."""
         words = np.array(self.words, dtype=np.int64)
         order = np.argsort(words)
-        dtype = numbers.dtype  # that of the numbers, so that none of 64 bits is cut down to one that is known
+        dtype = numbers.dtype  # that of the numbers, so that none of 64 bits is truncated to a known one
         ascending = ops.cast(words[order].astype(np.int32), dtype)
         flat = ops.reshape(numbers, (-1,))  # TensorFlow searches for one row of numbers only
         place = ops.minimum(ops.searchsorted(ascending, flat), len(words) - 1)
@@ -121,14 +121,14 @@ def checked_words(words: Any, where: str) -> tuple[str, ...] | tuple[int, ...]:
 
 
 def _array(words: Any) -> np.ndarray:
-    """Words of any shape as an array: a tensor's, or those of lists, of which numpy would make ["a", nan] strings."""
+    """Words of any shape as an array: of a tensor, or of lists, without numpy's conversion of ["a", nan] to strings."""
     if ops.is_tensor(words):
         return np.asarray(ops.convert_to_numpy(words))
     return np.asarray(words, dtype=None if hasattr(words, "__array__") else object)
 
 
 def _elements(words: np.ndarray) -> Iterable[Any]:
-    """Python's own values, which are read faster than numpy's; floats stay numpy's, which know their precision."""
+    """Python values, which are faster to read than numpy's; floats stay numpy's, which have a precision."""
     return words if words.dtype.kind in "fmM" else words.tolist()
 
 

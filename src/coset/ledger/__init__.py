@@ -3,11 +3,11 @@
 components   bytes of what methods and modules store
 optimizers   what each optimizer keeps of a parameter
 book         `Ledger`: all of it, by array and by purpose
-prediction   `predict`: the ledger of tables that are not there yet
+prediction   `predict`: the ledger of tables that are not built yet
 fused        what a step of the fused engine takes
 plain        what a step of plain torch takes
-asked        what the ledger asks of methods
-measuring    `measure`: the ledger of a model that is there
+asked        what the ledger reads from methods
+measuring    `measure`: the ledger of an existing model
 holding      which tensors a model holds
 memory       where tensors lie, so that no byte is counted twice
 """

@@ -1,4 +1,4 @@
-"""What the ledger asks of methods, and what a step asks of tables."""
+"""What the ledger reads from methods, and what a training step looks up."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Stored(Protocol):
     row_per_id: ClassVar[bool]
 
     def components(self, table: Table) -> list[Component]:
-        """What is stored, in closed form."""
+        """The stored arrays, in closed form."""
         ...
 
     def description(self, table: Table, ordered: bool) -> str:
-        """What a state says of a table that is stored so."""
+        """The text about the table that its state holds."""
         ...
 
     def descriptor(self, table: Table) -> Any:
@@ -32,18 +32,18 @@ class Stored(Protocol):
         ...
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """What a lookup in plain torch takes for each id."""
+        """Bytes that a lookup in plain torch takes for each id."""
         ...
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What one step asks of one feature.
+    """What one training step looks up for one feature.
 
     Args:
-        table, method: that it reads.
-        ids: how many.
-        bags: how many vectors come of them.
+        table, method: the table that the feature reads, and its method.
+        ids: number of ids.
+        bags: number of vectors that they are pooled to.
         pieces: the compositions of its blocks, for kernels; none where plain torch looks it up.
     """
 
@@ -70,7 +70,7 @@ class Asked:
 
 
 def pieces_of(composition: Any) -> Iterator[Any]:
-    """The compositions of all blocks, in order, of one that may have blocks within blocks."""
+    """The compositions of all blocks, in order, of a composition that may have blocks within blocks."""
     if composition is None:
         return
     blocks = getattr(composition, "blocks", None)

@@ -15,7 +15,7 @@ Purpose = Kind | Literal["held", "optimizer"]
 VERSION = 1
 _HEADER = 1 << 16
 _ENTRY = 128
-"""Bytes of a file's header, or less, for each array besides its name."""
+"""Most bytes of a file's header for each array, beside its name."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Line:
         shape: of the array.
         dtype: of its elements.
         kind: `"parameter"`; `"index"`, index state, and whatever else a model keeps in buffers; `"held"`, what modules
-            keep past both; `"optimizer"`, a parameter or buffer that is state of an optimizer.
+            keep in neither; `"optimizer"`, a parameter or buffer that is state of an optimizer.
         bytes: of its elements, in this process.
         optimizer: bytes of what an optimizer keeps beside it.
         saved: whether it is part of the state, and so of an artifact.
@@ -57,32 +57,31 @@ class Sums:
 
     @property
     def inference(self) -> int:
-        """What is there without an optimizer."""
+        """Bytes without those of an optimizer."""
         return self.parameters + self.index + self.held
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What tables, or any model, take in bytes. `predict` makes one of choices, `measure` of real tensors.
+    """The bytes of tables, or of any model. `predict` makes one from choices, `measure` from real tensors.
 
-    * `parameters` and `index` are what lookups need, `held` what the modules of other libraries keep past both, and
-      `inference` all of it together.
+    * `parameters` and `index` are what lookups need, `held` what the modules of other libraries keep outside of both,
+      and `inference` the sum.
     * `optimizer` is what the optimizer keeps from step to step, in tensors.
-    * `step` is what one training step takes beside these at its worst moment, by purpose; see `predict`. Measured, it
-      is what there is of it now: gradients, and arrays that an optimizer of coset keeps to use again.
-    * `training` is all of this together, to be compared with the memory that a process has resident more than it would
-      without tables. Memory that the system hands out counts there when it is first written to; the ledger counts it
-      from the beginning.
-    * `artifact` is what a saved model takes: the bytes of its tensors are exact, and `header` is the most that names,
-      choices and checksum in front of them take.
+    * `step` is what one training step takes beside these at its worst moment, by purpose; see `predict`. Where
+      measured, it is what exists of this now: gradients, and arrays that an optimizer of coset keeps to use again.
+    * `training` is the sum of all of this, comparable to the resident memory that the tables add to a process. The
+      system counts memory as resident when it is first written to; the ledger counts it from the beginning.
+    * `artifact` is what a saved model takes: exactly the bytes of its tensors; `header` is the most that the names,
+      choices and checksum before them take.
 
     Args:
-        lines: one for each array; shared and tied arrays are there once.
+        lines: one for each array; shared and tied arrays occur once.
         steps: bytes of a training step by purpose.
-        words: bytes of what a state holds beside arrays, by its name there: what modules say of themselves, such as the
-            method of a table.
+        words: bytes of what a state holds beside arrays, by its key: descriptions of modules, such as the method of a
+            table.
         kind: whether it was predicted or measured.
-        about: the optimizer, engine and batch that it holds for, as far as they are known.
+        about: the optimizer, engine and batch that it is for, as far as they are known.
     """
 
     lines: tuple[Line, ...]
@@ -103,12 +102,12 @@ class Ledger:
 
     @property
     def held(self) -> int:
-        """Bytes that modules keep past parameters and buffers, so that no state has them."""
+        """Bytes that modules keep outside of parameters and buffers, so that no state has them."""
         return _sums(self.lines).held
 
     @property
     def inference(self) -> int:
-        """Bytes that lookups need, and whatever else is there without an optimizer."""
+        """Bytes that lookups need, and all others without an optimizer."""
         return _sums(self.lines).inference
 
     @property
@@ -202,7 +201,7 @@ class Ledger:
 
 
 def owner_of(key: str) -> str:
-    """What an array of this name in the state of a collection belongs to.
+    """The table, shared array or module that an array of this name in the state of a collection belongs to.
 
     Example:
         >>> owner_of("tables.user.blocks.0.rows.weight"), owner_of("embeddings.shared.all.weight"), owner_of("0.bias")
@@ -224,7 +223,7 @@ def _sums(lines: Iterable[Line]) -> Sums:
 
 
 def _said(line: Line) -> str:
-    """What the table says of the kind of a line."""
+    """The kind of a line, as the table shows it."""
     part = f", of {line.whole:,}" if line.whole not in (None, line.bytes) else ""
     return f"{line.kind}{part}" + ("" if line.saved or line.kind == "held" else ", not saved")
 
@@ -241,7 +240,7 @@ def _size(size: int) -> str:
 
 
 def _columns(rows: Sequence[tuple[str, ...]], left: int) -> list[str]:
-    """The cells one below the other, the first `left` columns to the left and the others to the right."""
+    """The rows as aligned text: the first `left` columns aligned left, the others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(

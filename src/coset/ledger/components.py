@@ -1,4 +1,4 @@
-"""Bytes of components: what a method or a module stores, counted."""
+"""Bytes of components: of what a method or a module stores."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def inference_bytes(components: Iterable[Component]) -> int:
 
 
 def together(tables: Mapping[str, Iterable[Component]]) -> list[Component]:
-    """The components of the tables of one collection, under the names of its state; arrays that they share are there
-    once.
+    """The components of the tables of one collection, under the names of its state; arrays that they share occur once.
 
     Example:
         >>> array = Component("array.weight", 1000, 1, shared="all")
@@ -44,7 +43,7 @@ def together(tables: Mapping[str, Iterable[Component]]) -> list[Component]:
 
 
 def bytes_by_table(tables: Mapping[str, Iterable[Component]]) -> dict[str, int]:
-    """Bytes of each table of one collection; arrays that several share are counted at the first of them.
+    """Bytes of each table of one collection; arrays that several share count for the first of them.
 
     Example:
         >>> array = Component("array.weight", 1000, 1, shared="all")
@@ -68,12 +67,12 @@ def stored_key(table: str, component: Component) -> str:
 
 
 def components_of(module: nn.Module) -> list[Component]:
-    """The components that a module really holds, read off its state."""
+    """The components that a module holds, read off its state."""
     trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     return [
         Component(name, *sides(tuple(value.shape)), value.dtype, "parameter" if name in trained else "index")
         for name, value in module.state_dict().items()
-        if not name.endswith(EXTRA)  # what modules say of themselves, no array of theirs
+        if not name.endswith(EXTRA)  # descriptions of modules, which are no arrays
     ]
 
 

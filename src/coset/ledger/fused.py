@@ -14,12 +14,12 @@ from coset.ledger.asked import Asked
 
 _INT64, _INT32 = 8, 4
 _STEPS = 1 << 16
-"""Steps that dense Adam writes down at most before it brings all rows up."""
+"""Most steps that dense Adam records before it brings all rows up."""
 
 
 @dataclass
 class _Array:
-    """An array that rows are read of: its size, how often a step reads of it, and whether it is read as a whole."""
+    """An array of rows: its size, how often a step reads rows of it, and whether a step reads it as a whole."""
 
     rows: int
     width: int
@@ -32,11 +32,11 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
 
     Args:
         asked: features that kernels look up, all of tables of one dtype.
-        threads: that work side by side; each has a hash table of rows.
+        threads: number of threads; each has a hash table of rows.
         dense: whether the optimizer makes up for the steps that rows missed.
 
     Returns:
-        What there is in lookups; in the backward pass; and what of it stays, until the step and for the next.
+        Bytes during lookups; during the backward pass; and those that stay, until the step and for the next one.
     """
     if not asked:
         return [{}, {}, {}]
@@ -64,7 +64,7 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
     parts = max(len(piece.parts) for piece in pieces)
     several = any(len(of.pieces) > 1 for of in asked)
     passing = {
-        "gradients of vectors": vectors + sum(of.gradients for of in asked),  # side by side, and feature by feature
+        "gradients of vectors": vectors + sum(of.gradients for of in asked),  # as one matrix, and feature by feature
         "rows of ids": ids * (parts * _INT64 + several * _INT32) + sum(_offsets(of) for of in asked),
         "hash tables of rows": sum(sorted(places)[-threads:]),
     }
@@ -92,7 +92,7 @@ def _arrays(asked: Iterable[Asked]) -> list[_Array]:
 
 
 def _arrays_of(piece: Any) -> list[tuple[str, _Array]]:
-    """The arrays of a composition: one for each of its parts, though some may be the same."""
+    """The arrays of a composition: one for each of its parts, some of which may share an array."""
     found = [(part.name, _Array(part.rows, part.width)) for part in piece.parts]
     if piece.projection is not None:
         found.append((piece.projection.name, _Array(piece.width, piece.dim, whole=True)))

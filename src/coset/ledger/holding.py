@@ -1,4 +1,4 @@
-"""What a model holds: parameters and buffers, tensors that modules keep past these, and state of optimizers."""
+"""What a model holds: parameters and buffers, other tensors of modules, and state of optimizers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coset.ledger.memory import SEQUENCES, tensors
 
 OF_TORCH = frozenset(vars(nn.Module())) | {"_modules", "_parameters", "_buffers"}
 """What torch itself keeps on every module; none of it refers to a module but these children."""
-_DEPTH = 4  # of lists and dicts within an attribute that are looked through
+_DEPTH = 4  # nested lists and dicts that are searched within an attribute
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Held:
 
     Args:
         key: its name in the state of the model, or the way to it.
-        tensor: it.
-        kind: what it is there as.
-        saved: whether the state has it.
+        tensor: the tensor.
+        kind: as in `coset.ledger.book.Line`.
+        saved: whether it is part of the state.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Holding:
     """What a model holds.
 
     Args:
-        tensors: in the order of the state, under each of their names; then those that no state has.
+        tensors: in the order of the state, under each of their names; then those outside of the state.
         optimizers: that modules hold.
         state: of modules that are optimizers themselves.
     """
@@ -54,7 +54,7 @@ def holding(model: nn.Module) -> Holding:
     """All that a model holds.
 
     Parameters and buffers are its state. Beside it, modules keep tensors, other modules and optimizers as attributes,
-    or in lists and dicts there. `state_dict` itself is not asked: it brings tables of dense Adam to the last step, and
+    or in lists and dicts there. It does not call `state_dict`, which brings tables of dense Adam to the last step, and
     so changes them.
     """
     found = Holding()
@@ -66,14 +66,14 @@ def holding(model: nn.Module) -> Holding:
 
 
 class _Walk:
-    """The way through what modules hold; each module is met once."""
+    """A walk through what modules hold, each module once."""
 
     def __init__(self, found: Holding) -> None:
         self.found = found
         self.met: set[nn.Module] = set()
 
     def attributes(self, module: nn.Module, prefix: str) -> None:
-        """What a module holds past its parameters, buffers and children."""
+        """What a module holds beside its parameters, buffers and children."""
         if callable(own := getattr(module, "split_optimizer_states", None)):
             # What FBGEMM calls it; its tables train themselves as gradients come, some of them without a state.
             with suppress(NotImplementedError):
@@ -118,8 +118,8 @@ def state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _registered(model: nn.Module, walk: _Walk) -> Iterator[Held]:
-    """Parameters and buffers, and what quantized modules pack away. That is unpacked, and so is new each time: it comes
-    under its first name alone."""
+    """Parameters and buffers, and what quantized modules pack away. Unpacking makes new tensors each time, so these
+    occur under their first name alone."""
     for path, module in model.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
         for name, parameter in module._parameters.items():

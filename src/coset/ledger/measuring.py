@@ -1,4 +1,4 @@
-"""`measure`: the ledger of a model that is there, read off its tensors and those of its optimizers."""
+"""`measure`: the ledger of an existing model, read off its tensors and those of its optimizers."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ def measure(
 ) -> Ledger:
     """What a model of any kind takes in bytes now, in this process.
 
-    Counted is the memory that tensors lie in, once, under the first name that leads to it:
+    It counts the memory that tensors occupy, once, under the first name that leads to it:
 
-    * parameters and buffers; buffers that `state_dict` leaves out are marked, and no part of the artifact. What torch's
-      quantized modules pack away is counted by the tensors of their state.
-    * A tensor that is made of others, as a quantized or sharded one is, by these: what its `__tensor_flatten__` names,
-      and the shards of this process. Of a sharded one `Line.whole` says what all processes hold together.
+    * parameters and buffers; buffers that `state_dict` leaves out are marked, and no part of the artifact. For torch's
+      quantized modules, the tensors of their state are counted.
+    * For a tensor that is made of others, such as a quantized or sharded one, these: those that its
+      `__tensor_flatten__` names, and the shards of this process. `Line.whole` has the bytes of a sharded tensor in all
+      processes.
     * `"held"`: tensors that modules keep in attributes, in lists and dicts there, and in modules there. No state has
-      them. So is memory that no tensor uses and that torch keeps since some tensor is a view of a part of it.
-    * The state of optimizers: all tensors that it holds, counts of steps included; numbers of Python's are not counted.
+      them. Memory that no tensor uses is `"held"` too, where torch keeps it since a tensor is a view of a part of it.
+    * The state of optimizers: all tensors that it holds, counts of steps included, but no Python numbers.
       Torch makes the state of a parameter in the first step in which it has a gradient. Optimizers that modules hold
       count too, and so does the state of tables that train themselves, as those of FBGEMM do, where it is among their
       parameters.
-    * The step's part is what there is of it now: gradients, and what optimizers of coset keep to use again.
+    * `step` is what exists of it now: gradients, and arrays that optimizers of coset keep to use again.
 
     Args:
         model: any module.
-        optimizer: that trains it, or several; torch's or coset's. State of parameters that are not the model's is
+        optimizer: the optimizer of the model, or several; torch's or coset's. State of parameters of other models is
             counted as `(not of the model)`.
 
     Raises:
@@ -80,7 +81,7 @@ def measure(
 
 
 def _words(model: nn.Module) -> Iterator[tuple[str, int]]:
-    """Bytes of the extra state of all modules, under its names in the state, as far as it is tensors."""
+    """Bytes of the tensors in the extra state of all modules, under their names in the state."""
     for path, module in model.named_modules(remove_duplicate=False):
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             said = leaves_of(module.get_extra_state())
@@ -88,10 +89,10 @@ def _words(model: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 class _Book:
-    """The lines so far, and where what they are about lies.
+    """The lines so far, and the memory of their tensors.
 
     Args:
-        states: what optimizers keep; a parameter or buffer in it is their state, and no parameter.
+        states: the state of optimizers; a parameter or buffer in it counts as state.
     """
 
     def __init__(self, states: Memory) -> None:
@@ -102,7 +103,7 @@ class _Book:
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """All lines, also of what is only there since it is kept together with others."""
+        """All lines, also of memory that torch only keeps along with that of others."""
         rest = [
             Line(owner_of(key), f"{key} (rest of its memory)", (size,), torch.uint8, "held", size, saved=False)
             for key, size in self._memory.rest().items()
@@ -114,7 +115,7 @@ class _Book:
         return sum(self._memory.take(leaf, key) for leaf in leaves(tensor))
 
     def enter(self, held: Held) -> None:
-        """Write down a tensor of the model, unless it is there already under another name."""
+        """Add a line for a tensor of the model, unless it has one under another name."""
         tensor = held.tensor
         if is_lazy(tensor):
             raise InputError(f"{held.key!r} has no shape yet; run a batch through the model first")
@@ -134,7 +135,7 @@ class _Book:
         )
 
     def keep(self, parameter: Tensor, state: Any) -> None:
-        """Write down the state of a parameter beside it, as far as it is not there already."""
+        """Add the state of a parameter to its line, as far as it is not counted yet."""
         size = sum(map(self.new, tensors(state)))
         at = next((self._at[place] for place in _places(parameter) if place in self._at), None)
         if at is None and size:
@@ -146,7 +147,7 @@ class _Book:
 
 
 def _places(tensor: Tensor) -> list[Any]:
-    """What two tensors have in common that are one: the object, or all of their memory."""
+    """What identifies a tensor: the object, or all of its memory."""
     return [id(tensor), *filter(None, [tuple(map(extent_of, leaves(tensor)))])]
 
 
@@ -156,5 +157,5 @@ def _listed(optimizer: Any) -> list[torch.optim.Optimizer]:
     found = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
     for each in found:
         if not isinstance(each, torch.optim.Optimizer):
-            raise InputError(f"measure takes optimizers of torch's or coset's, not {type(each).__name__}")
+            raise InputError(f"measure takes optimizers of torch or coset, not {type(each).__name__}")
     return found

@@ -1,4 +1,4 @@
-"""The memory that tensors take: of which plain tensors others are made, and what several lie in, counted once."""
+"""The memory of tensors: the plain tensors that others are made of, and shared memory counted once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COMPRESSED = {
 }  # fmt: skip
 SEQUENCES = (list, tuple, set, frozenset, deque)
 Extent = tuple[Any, int, int]
-"""Where a tensor lies: a space of addresses, the first of its bytes and the one behind the last."""
+"""Where a tensor lies: an address space, the first of its bytes and the one after the last."""
 
 
 def leaves(tensor: Tensor) -> list[Tensor]:
-    """The plain tensors that a tensor is made of, itself for most.
+    """The plain tensors that a tensor is made of; for most, the tensor itself.
 
     A sharded one has the shards of this process. A subclass that wraps other tensors names them by torch's
-    `__tensor_flatten__`; where it does not, and has no memory of its own, they are those among its attributes. A sparse
-    tensor has its indices and values, and one that is quantized by row also scales and zeros.
+    `__tensor_flatten__`; where it does not, and has no memory of its own, they are the tensors among its attributes. A
+    sparse tensor has its indices and values, and one that is quantized by row also scales and zeros.
 
     Example:
         >>> [tuple(part.shape) for part in leaves(torch.eye(4).to_sparse())]
@@ -53,7 +53,8 @@ def tensor_bytes(tensor: Tensor) -> int:
 
 
 def whole_bytes(tensor: Tensor) -> int | None:
-    """Bytes of a tensor of which each process holds a part, of all parts together; None where this one holds it all."""
+    """Bytes of all parts together of a tensor that is sharded over processes; None where this process holds all of
+    it."""
     if not hasattr(type(tensor), "local_shards") and not hasattr(type(tensor), "to_local"):
         return None
     found = leaves(tensor)
@@ -77,11 +78,11 @@ class Memory:
         self._taken: dict[Any, list[tuple[int, int]]] = {}
         self._storages: dict[Any, _Storage] = {}
         self._known: set[Any] = set()
-        self._alive: list[Tensor] = []  # as another tensor could get the address of one that is gone
+        self._alive: list[Tensor] = []  # else another tensor could get the address of a freed one
 
     def take(self, leaf: Tensor, name: str = "") -> int:
-        """Bytes of the elements of a plain tensor that no tensor before it lies in; what else is in the memory that it
-        is a part of goes by its `name`."""
+        """Bytes of a plain tensor that were not counted before; the rest of the memory that it is a part of goes under
+        its `name`."""
         self._alive.append(leaf)
         size = _size(leaf)
         space, begin, end = extent = extent_of(leaf)
@@ -92,18 +93,18 @@ class Memory:
         storage = self._storages.setdefault(*_storage_of(leaf, extent, name))
         new = min(size, self._free(extent), storage.size - storage.taken)
         storage.taken += new
-        if size == end - begin:  # its elements lie side by side, so all that is there is taken
+        if size == end - begin:  # its elements are contiguous, so it covers all of its extent
             self._cover(space, begin, end)
         return new
 
     def has(self, leaf: Tensor) -> bool:
-        """Whether all of a plain tensor lies in what was counted."""
+        """Whether all of a plain tensor was counted."""
         extent = extent_of(leaf)
         return extent[1] < extent[2] and not self._free(extent)
 
     def rest(self) -> dict[str, int]:
-        """Bytes that no tensor was counted for, by the name of the first that keeps them from being freed: torch holds
-        on to all memory that it gave out in one piece as long as there is a view of any part."""
+        """Bytes that belong to no counted tensor, by the name of the first tensor that keeps them from being freed:
+        torch keeps a whole allocation as long as there is a view of any part."""
         found: dict[str, int] = {}
         for storage in self._storages.values():
             if storage.name and storage.size > storage.taken:
@@ -138,7 +139,7 @@ class Memory:
 
 @dataclass
 class _Storage:
-    """Memory that torch gives out and takes back in one piece."""
+    """Memory that torch allocates and frees in one piece."""
 
     size: int
     name: str
@@ -151,7 +152,7 @@ def extent_of(leaf: Tensor) -> Extent:
     try:
         storage = leaf.untyped_storage()
         address, place, offset = storage.data_ptr(), storage._cdata, int(leaf.storage_offset())
-    except (NotImplementedError, RuntimeError):  # it has no memory that torch could name
+    except (NotImplementedError, RuntimeError):  # it has no storage in torch
         return id(leaf), 0, size
     space = leaf.device if address else place
     if leaf.is_quantized:

@@ -22,16 +22,16 @@ class Keeps:
     """What an optimizer keeps of a parameter.
 
     Args:
-        arrays: of the size and type of the parameter.
-        scalars: float32 numbers a parameter, such as torch's count of steps.
+        arrays: number of arrays of the size and type of the parameter.
+        scalars: number of float32 scalars for each parameter, such as torch's count of steps.
         rows: numbers of the type of the parameter for each row; a parameter of one dimension is one row.
         steps: int32 numbers for each row.
-        factored: a number for each row and each column in place of an array, where there are rows.
+        factored: whether it keeps a number for each row and each column in place of an array, where there are rows.
         beside: arrays of the size of a dense parameter that a step makes and drops, one parameter after the other.
-        sparse: where it takes sparse gradients, how many arrays of the looked-up vectors, and how many bytes an id, a
-            step makes and drops again; None where it takes none.
-        only_sparse: whether it takes no others.
-        computed: whether arrays and numbers are of the type that a parameter is computed with, not of its own.
+        sparse: if it takes sparse gradients, how many arrays of the looked-up vectors and how many bytes for each id a
+            step makes and drops again; None if it takes none.
+        only_sparse: whether it takes no dense gradients.
+        computed: whether arrays and numbers have the type that a parameter is computed in, not its own.
     """
 
     arrays: int = 0
@@ -62,8 +62,8 @@ TORCH: Mapping[str, Keeps] = {
     "adam_amsgrad": Keeps(3, 1, beside=2),
     "adamw": Keeps(2, 1, beside=2),
     "adamw_amsgrad": Keeps(3, 1, beside=2),
-    "sparse_adam": Keeps(2, sparse=(6, 40), only_sparse=True),  # its count of steps is a number of Python's
-    "lazy_adam": Keeps(2, 1),  # of the dot model's own loop, which keeps what Adam does
+    "sparse_adam": Keeps(2, sparse=(6, 40), only_sparse=True),  # its count of steps is a Python number
+    "lazy_adam": Keeps(2, 1),  # in the kernels' loop for dot models, which keeps what Adam does
     "rmsprop": Keeps(1, 1, beside=1),
     "rmsprop_centered": Keeps(2, 1, beside=1),
     "rmsprop_momentum": Keeps(2, 1, beside=1),
@@ -75,7 +75,7 @@ TORCH: Mapping[str, Keeps] = {
     "rprop": Keeps(2, 1, beside=3),
     "adafactor": Keeps(scalars=1, factored=True, beside=2),
 }
-"""Torch's optimizers by name; a word behind the name is the option that is set."""
+"""Torch's optimizers by name; a word after the name is an option that is set."""
 
 TABLES: Mapping[str, Keeps] = {
     "sgd": Keeps(),
@@ -120,5 +120,5 @@ def _sum(components: Iterable[Component], kept: Keeps) -> int:
 
 
 def _scalar_bytes() -> int:
-    """Of a count of steps, which torch keeps in float32 unless float64 is its usual type."""
+    """Bytes of a count of steps, which torch keeps in float32, or in float64 where that is its default type."""
     return 8 if torch.get_default_dtype() == torch.float64 else 4

@@ -12,19 +12,20 @@ from coset.ledger.optimizers import Keeps
 from coset.schema import Component, LookupBytes
 
 _KEPT, _SORTED, _BAG = 16, 48, 24
-"""Bytes that pooling keeps of each id, that sorting takes on the way back, and that it keeps of each bag."""
+"""Bytes that pooling keeps for each id, that sorting takes in the backward pass, and that pooling keeps for each
+bag."""
 
 
 def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Keeps) -> list[dict[str, int]]:
     """Bytes by purpose, at most, with a dense gradient of every parameter.
 
     Args:
-        asked: features that plain torch looks up.
+        asked: the features that plain torch looks up.
         components: of the tables that they read, under their names in the state of the collection.
-        kept: the optimizer.
+        kept: what the optimizer keeps.
 
     Returns:
-        What there is in lookups, in the backward pass, and in the optimizer's step.
+        Bytes during lookups, during the backward pass, and during the optimizer's step.
     """
     if not asked:
         return [{}, {}, {}]
@@ -32,7 +33,7 @@ def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Ke
     each = [(of, _lookup_bytes(of)) for of in asked]
     trained = {component.key: component.bytes for component in components if component.kind == "parameter"}
     uses = _uses(asked)
-    # One more gradient is there while it is added to that of another use.
+    # One more gradient exists while it is added to that of another use.
     again = max((size for key, size in trained.items() if uses[key] > 1), default=0)
     gradients = sum(trained.values())
     there = {
@@ -51,8 +52,8 @@ def plain_step(asked: Sequence[Asked], components: Iterable[Component], kept: Ke
 
 
 def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dict[str, int]]:
-    """The same for `torch.nn.Embedding(sparse=True)`; with sgd `torch.nn.EmbeddingBag(sparse=True)` takes some 60 bytes
-    an id more at most, for what it keeps of bags, which is not counted.
+    """The same for `torch.nn.Embedding(sparse=True)`; with sgd `torch.nn.EmbeddingBag(sparse=True)` takes up to about
+    60 bytes an id more, for bags, which is not counted.
 
     Raises:
         InputError: the optimizer takes no sparse gradients, or a table is stored otherwise.
@@ -61,13 +62,13 @@ def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dic
         raise InputError(f"optimizer {optimizer!r} takes no sparse gradients; sgd, adagrad and sparse_adam do")
     for of in asked:
         if not of.method.row_per_id:
-            raise InputError(f"table {of.table.name!r}: sparse gradients are of full tables, not of {of.method}")
+            raise InputError(f"table {of.table.name!r}: only full tables have sparse gradients, not {of.method}")
     vectors = sum(of.vectors for of in asked)
     rows: dict[str, int] = {}
     steps: dict[str, int] = {}
     for of in asked:
         name, (arrays, each) = of.table.name, kept.sparse
-        again = name in rows  # gradients of several features are put behind one another
+        again = name in rows  # gradients of several features are concatenated
         rows[name] = rows.get(name, 0) + of.ids * (of.width + 8) * (2 if again else 1)
         steps[name] = steps.get(name, 0) + of.ids * (arrays * of.width + each)
     gradients = sum(rows.values())
@@ -76,8 +77,8 @@ def sparse_step(asked: Sequence[Asked], kept: Keeps, optimizer: str) -> list[dic
 
 
 def _lookup_bytes(of: Asked) -> LookupBytes:
-    """What a lookup takes for each id; where arrays are stored in another type than they are read in, rows are there in
-    both, in none more than twice their size."""
+    """What a lookup takes for each id; where arrays are stored in another type than they are read in, rows exist in
+    both types, neither more than twice the size of the other."""
     kept, forward, backward = of.method.lookup_bytes(of.table)
     stored = of.method.components(of.table)
     wide = max((c.dtype.itemsize for c in stored if c.computed not in (None, c.dtype)), default=0)

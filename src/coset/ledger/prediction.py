@@ -1,4 +1,4 @@
-"""`predict`: the ledger of tables that are not there yet, from their sizes and methods alone."""
+"""`predict`: the ledger of tables that are not built yet, from their sizes and methods alone."""
 
 from __future__ import annotations
 
@@ -36,23 +36,22 @@ def predict(
     orders: Collection[str] = (),
     threads: int | None = None,
 ) -> Ledger:
-    """What the tables of one collection take in bytes; nothing is built, so it takes microseconds.
+    """The bytes of the tables of one collection. It builds nothing, so it takes microseconds.
 
-    Parameters, index state, optimizer state and an artifact's tensors are exact. What a step takes is the most that it
-    can, for batches of this size: as if every id that is looked up were another one, as far as there are rows.
-    It counts the vectors and their gradients; what autograd keeps of lookups; gradients of parameters, dense or
-    sparse, or sums of gradients by row; the arrays in which lookups, sums and optimizers compute. Not counted are
-    ids and labels, the other layers of a model with all that they keep, a first batch of another size, and what torch,
-    numba and Python take by themselves.
+    Parameters, index state, optimizer state and an artifact's tensors are exact. What a step takes is an upper bound
+    for batches of this size: as if all looked-up ids were distinct, as far as there are rows. It counts the vectors and
+    their gradients; what autograd keeps of lookups; gradients of parameters, dense or sparse, or sums of gradients by
+    row; the arrays in which lookups, sums and optimizers compute. It does not count ids and labels, the other layers of
+    a model with all that they keep, a first batch of another size, or what torch, numba and Python take by themselves.
 
     Args:
         tables: each table with its method, an object such as `coset.Full()`.
         features: feature → table, as in a collection; by default every table is a feature.
-        optimizer: of the tables; by name. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`, `adam`,
-            `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation.
-            Engine `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`,
-            `adam`). Without one there is no state, and no step.
-        others: engine `"fused"`: torch's optimizer of the tables that are not composed of rows.
+        optimizer: name of the optimizer of the tables. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`,
+            `adam`, `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation.
+            Engine `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`, `adam`).
+            Without one there are no state and no step.
+        others: engine `"fused"`: name of torch's optimizer of the tables that are not composed of rows.
         engine: `"plain"` or `"fused"`.
         batch_size: bags of every feature in a step; without it, steps are not counted.
         ids_per_bag: how many ids a bag has on average, of all features or by name.
@@ -139,14 +138,14 @@ def _rest(
     given: list[tuple[Table, Stored]], pieces: Mapping[str, Any], others: str | None, chosen: Keeps | None,
     engine: Engine,
 ) -> Keeps | None:  # fmt: skip
-    """What keeps the state of tables that kernels cannot train."""
+    """What the optimizer of the tables that kernels cannot train keeps."""
     if others is not None:
         return keeps(others, "plain")
     left = [(table, method) for table, method in given if not pieces[table.name]]
     if engine == "fused" and chosen is not None and left:
         raise InputError(
             f"table {left[0][0].name!r}: kernels do not train {left[0][1]}, which is not composed of rows in float32 "
-            f"or float64; name torch's optimizer of such tables with others="
+            f"or float64; name torch's optimizer for such tables with others="
         )
     return None
 

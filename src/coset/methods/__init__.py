@@ -1,6 +1,6 @@
 """Methods: ways to store a table in fewer bytes, one file each.
 
-Every module of this folder is imported and its `@register`ed classes can be had from here by class name
+This package imports every module of its folder, and has the classes decorated with `@register` by class name
 (`coset.methods.LowRank`). Methods of other packages are found through the entry-point group `coset.methods`.
 """
 

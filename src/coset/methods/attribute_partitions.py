@@ -25,14 +25,14 @@ class AttributePartitions(RowMethod):
     """Partitions given by the user (Shi et al., 2019, arXiv 1909.02107): columns of `Table.attributes`,
     the row of id i in each component being its code there.
 
-    Ids that share a value, such as cars of one make, begin and stay alike in that component. The columns must be
-    complementary: together they tell all ids apart, or `number` must.
+    Ids that share a value, such as cars of one make, share a row of that component. The columns must be complementary,
+    so that no two ids have the same codes; with `number`, any columns are.
 
-    Bytes: `Σ_j c_j · dim · itemsize` (a k-th of it for `concat`), c_j being the codes of column j, and the columns
-    themselves, index state of 1 to 8 bytes an id and column. Operations: k codes and k rows read, `(k - 1) · dim`
-    multiplications or additions. Vectors are unique for `concat` (of distinct rows), almost surely for `mult` and
-    `add`. The fit to a trained table is alternating least squares. Prefer it where attributes say much about the ids,
-    above all about rare ones.
+    Bytes: `Σ_j c_j · dim · itemsize` (1/k of that for `concat`), where column j has c_j codes, and 1 to 8 bytes an id
+    for each column, which is stored as index state. Operations: k codes and k rows read, `(k - 1) · dim`
+    multiplications or additions. Vectors are unique for `concat` where stored rows differ, and almost surely for `mult`
+    and `add`. The fit to a trained table is alternating least squares. Prefer it where attributes say much about the
+    ids, above all about rare ones.
 
     Args:
         columns: names of the attributes; all that the table has by default.
@@ -74,15 +74,15 @@ class AttributePartitions(RowMethod):
         names = [codes.name for codes in chosen]
         if len({_stored_as(name) for name in names}) < len(names):
             raise InputError(
-                f"table {table.name!r}: of the attributes {', '.join(names)} two would be stored by one name, since a "
-                f"dot becomes an underscore; rename one"
+                f"table {table.name!r}: of the attributes {', '.join(names)} two have the same name once a dot becomes "
+                "an underscore; rename one"
             )
         if self.operation == "concat":
             concat_widths(table, len(chosen), self.widths)
         if not self.number and (pair := colliding_ids(chosen, table.num_embeddings)):
             raise InputError(
                 f"table {table.name!r}: the attributes {', '.join(names)} do not tell ids {pair[0]} and {pair[1]} "
-                f"apart; add a column that does, or take number = True"
+                f"apart; add a column that does, or set number = True"
             )
 
     def composition(self, table: Table) -> RowComposition:
@@ -95,7 +95,7 @@ class AttributePartitions(RowMethod):
         for name in self.columns:
             if name not in attributes:
                 raise unknown(f"attribute (of table {table.name!r})", name, attributes)
-        # Numbered anew, so that codes such as years, or those that a block of ids leaves out, take no rows.
+        # Renumbered, so that codes that no id has, such as most years, or those of other blocks, take no rows.
         columns = {
             name: np.unique(attributes[name], return_inverse=True)[1].reshape(-1) for name in self.columns or attributes
         }
@@ -105,7 +105,7 @@ class AttributePartitions(RowMethod):
 
     @classmethod
     def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
-        """The one size that the columns have; with the number where they need it."""
+        """The only size: that of the columns, with `number` where they need it."""
         if table.num_embeddings and "number" not in fixed:
             alone = make(cls, fixed)
             fixed["number"] = colliding_ids(alone._chosen(table), table.num_embeddings) is not None
@@ -126,8 +126,8 @@ class AttributePartitions(RowMethod):
 
 
 def _stored_as(column: str) -> str:
-    """The name of the part of a column: no dot, which a module cannot have in its name, and nothing that a module has
-    already, such as `type`."""
+    """The name of the submodule for a column: without dots, which torch forbids, and unlike the attributes of a module,
+    such as `type`."""
     return f"by_{column.replace('.', '_')}"
 
 

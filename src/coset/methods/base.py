@@ -39,19 +39,19 @@ class Method(ABC):
     row_per_id: ClassVar[bool] = False
     """Whether each id owns one bare row, so that torch's `max_norm` and `scale_grad_by_freq` make sense."""
     by_popularity: ClassVar[bool] = False
-    """Whether it takes ids to be in order of popularity, so that those of another order need an `order`."""
+    """Whether it assumes ids in order of popularity, so that ids in another order need an `order`."""
     needs_attributes: ClassVar[bool] = False
     """Whether it fits only tables that carry `attributes`."""
     facts: ClassVar[Facts | None] = None
-    """What `docs/methods.md` says of it; coset's own methods all have them."""
+    """What `docs/methods.md` shows of the method; every method of coset has facts."""
     planned: ClassVar[bool] = False
-    """Whether a planner tries it when nobody says which methods to try."""
+    """Whether a planner tries it when the user names no methods."""
     worth: ClassVar[float] = 0.2
-    """Of a method whose vectors are not composed of rows: how many bytes of a narrow table a byte of it is worth, as
-    far as measured; a planner has no other way to know."""
+    """For a method whose vectors are not composed of rows: how many bytes of a narrow table are worth as much as one
+    byte of it, as measured. A planner cannot predict the loss of such a method."""
 
     storage: Storage = dataclasses.field(default=DEFAULT, kw_only=True)
-    """How the arrays of a table are kept; numbers of the type of the table by default."""
+    """How the numbers of the arrays are stored; by default in the dtype of the table."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -83,7 +83,7 @@ class Method(ABC):
 
     @abstractmethod
     def components(self, table: Table) -> list[Component]:
-        """What is stored, in closed form; the keys are those of the module's state."""
+        """The stored arrays, in closed form; their keys are those of the module's state."""
 
     @abstractmethod
     def build(self, table: Table) -> TableModule:
@@ -94,10 +94,10 @@ class Method(ABC):
         return None
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """What a lookup in plain torch takes for each id; the ledger counts on it.
+        """Bytes that a lookup in plain torch takes for each id, for the ledger.
 
-        A method that does not say is taken to read a row of each of its components, to keep the rows with two numbers
-        of 8 bytes to find each, and to compute with as much again and with two vectors.
+        By default, a lookup reads one row of each component, keeps these rows with two numbers of 8 bytes each that
+        locate them, and needs as much again and two vectors while it computes.
         """
         components = self.components(table)
         rows = sum((component.width or 1) * component.dtype.itemsize for component in components)
@@ -105,8 +105,8 @@ class Method(ABC):
         return LookupBytes(rows + 16 * len(components), passing, passing)
 
     def check(self, table: Table) -> None:  # noqa: B027 - most methods fit every table
-        """Raise an `InputError` that names the table when these choices do not fit it; what would fit no table is
-        refused by `__post_init__` already."""
+        """Raise an `InputError` that names the table when these choices do not fit it; `__post_init__` refuses choices
+        that fit no table."""
 
     @classmethod
     @abstractmethod
@@ -150,17 +150,17 @@ class Method(ABC):
         """The method at so many collisions: its largest component has ⌈n / collisions⌉ rows; `fixed` sets other fields.
 
         Raises:
-            Unsuitable: its size is not said by a number of collisions.
+            Unsuitable: a number of collisions does not determine its size.
         """
         raise Unsuitable(f"{cls.name} is not sized by collisions; give it a budget")
 
     def stored(self, storage: Storage) -> Self:
-        """The same method, whose arrays are kept so, unless it says itself how."""
+        """The same method with this storage, unless it names one itself."""
         return self if self.storage != DEFAULT else dataclasses.replace(self, storage=storage)
 
     @classmethod
     def offered(cls, table: Table, *, storage: Any = DEFAULT, **fixed: Any) -> Sequence[Self]:
-        """`sizes` of a method whose arrays are kept so."""
+        """`sizes` of the method with this storage."""
         found, kept = cls.sizes(table, **fixed), storage_of(storage)
         return found if kept == DEFAULT else Sizes(range(len(found)), lambda at: found[at].stored(kept))
 
@@ -174,7 +174,7 @@ class Method(ABC):
         storage: Any = DEFAULT,
         **fixed: Any,
     ) -> Iterable[Method]:
-        """`candidates` whose arrays are kept so."""
+        """`candidates` with this storage."""
         kept = storage_of(storage)
         return (method.stored(kept) for method in cls.candidates(table, traffic, count, **fixed))
 
@@ -191,11 +191,11 @@ class Method(ABC):
         }
 
     def description(self, table: Table, ordered: bool = False) -> str:
-        """All that the vectors of a table depend on besides its arrays, as JSON; a state says it.
+        """All that the vectors of a table depend on besides its arrays, as JSON text; a state of the module holds it.
 
         Args:
-            table: that is stored so.
-            ordered: whether it has an `order`, which is an array of it then.
+            table: the table that is stored.
+            ordered: whether the table has an `order`, which is then one of its arrays.
         """
         told = {"method": self.to_json(), "num_embeddings": table.num_embeddings, "embedding_dim": table.embedding_dim}
         if self.hashes_name:
@@ -213,7 +213,7 @@ class Method(ABC):
         return f"method {getattr(self, 'name', type(self).__name__)!r}"
 
     def _at_least(self, least: int, *fields: str) -> None:
-        """Refuse numbers, or lists of them, that hold less."""
+        """Refuse fields, numbers or lists of numbers, with a value below `least`."""
         for field in fields:
             value = getattr(self, field)
             smallest = min(value, default=least) if isinstance(value, tuple) else value
@@ -257,7 +257,7 @@ def register(name: str, version: int = 1) -> Callable[[type[M]], type[M]]:
 
 
 def from_json(value: Mapping[str, Any]) -> Method:
-    """The method that `Method.to_json` wrote; `{"method": "full"}` and the like, written by hand, are fine too."""
+    """The method that `Method.to_json` wrote; also one written by hand, such as `{"method": "full"}`."""
     return METHODS.from_json(value, _READERS)
 
 

@@ -39,7 +39,7 @@ class BlockMethod(Method):
         """The table of each range, in order, and the method that stores it."""
 
     def _stored(self, table: Table) -> list[tuple[Table, Method]]:
-        """The blocks; those that do not say how their arrays are kept follow the whole."""
+        """The blocks; those without a storage of their own take that of the whole."""
         blocks = self.blocks(table)
         if self.storage == DEFAULT:
             return blocks
@@ -55,8 +55,8 @@ class BlockMethod(Method):
         ]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """As if all ids were of the block that takes most; beside it, which block each is of, and the vectors of all
-        blocks behind one another."""
+        """As if all ids were in the block that takes most; beside that, the block of each id, and the concatenated
+        vectors of all blocks."""
         self.check(table)
         each = [method.lookup_bytes(block) for block, method in self._stored(table)]
         if len(each) == 1:
@@ -124,7 +124,7 @@ class BlockModule(TableModule):
         return rows_at(torch.cat(found), back)  # its gradient sums in a fixed order, and fast
 
     def _masked(self, ids: Tensor) -> Tensor:
-        """The same vectors in shapes that do not depend on the ids, as graphs and the meta device want them."""
+        """The same vectors in shapes that do not depend on the ids, as graphs and the meta device need them."""
         vectors: Tensor | None = None
         for start, stop, block in self._ranges():
             found = block((ids - start).clamp(0, stop - start - 1))
@@ -183,11 +183,11 @@ class Blocks(BlockMethod):
                 f"but there are {len(self.methods)} methods"
             )
         if several := [method.name for method in self.methods if method.table_outputs > 1]:
-            raise InputError(f"{self._what}: {several[0]} gives several vectors an id, and a block gives one")
+            raise InputError(f"{self._what}: {several[0]} gives several vectors an id, and a block must give one")
 
     @property
     def hashes_name(self) -> bool:
-        """Where a block does."""
+        """Whether the vectors of a block do."""
         return any(method.hashes_name for method in self.methods)
 
     def check(self, table: Table) -> None:
@@ -221,7 +221,7 @@ class Blocks(BlockMethod):
         Args:
             table: to be stored.
             rest: the method of the others, by name or with its fixed fields; hashing by default.
-            fixed: fields of `Blocks` itself, which leave one size only.
+            fixed: fields of `Blocks` itself; with them there is one size.
         """
         if fixed:
             return [make(cls, fixed)]
@@ -261,7 +261,7 @@ class Blocks(BlockMethod):
             return
         yield cls((), (Hashing(1),))
         widths = sorted({max(1, dim // part) for part in (1, 2, 4)})
-        # Finer where little is left behind, as nine tenths of the traffic are often a tenth of the ids.
+        # Finer near all of the traffic, since nine tenths of it often fall on a tenth of the ids.
         shares = 1 - np.geomspace(1, 0.01, count // 2)
         for hot in sorted({traffic.hot(float(share)) for share in (*shares, 1.0)} - {0, n}):
             private = [Full() if width == dim else LowRank(width) for width in widths]
@@ -280,9 +280,11 @@ class Blocks(BlockMethod):
 
 
 def _class_of(given: dict[str, Any]) -> type[Method]:
-    """The class that `given` names; what is left there are its fields."""
+    """The class that `given` names; takes the name out, so that its fields remain."""
     if not isinstance(name := given.pop("method", None), str):
-        raise InputError(f"blocks: rest is the name of a method, or a table with its name under 'method', not {name!r}")
+        raise InputError(
+            f"blocks: rest must be the name of a method, or a table with its name under 'method', not {name!r}"
+        )
     from coset.methods.registry import method_class  # knows all methods, once this file and the others are loaded
 
     return method_class(name)

@@ -22,17 +22,17 @@ class Bloom(RowMethod):
     """Bloom embeddings (Serrà and Karatzoglou, 2017, arXiv 1706.03993): `Σ_j E[h_j(i)]` over k hash functions into one
     array, as a Bloom filter marks an item by k bits.
 
-    Two ids rarely share all k rows, so far fewer ids are confused than by one hash of the same bytes; but every row
-    serves k times as many ids.
+    Two ids rarely share all k rows, so it confuses far fewer ids than one hash of the same bytes; but every row serves
+    k times as many ids.
 
     Bytes: `num_buckets · dim · itemsize`. Operations: k hashes, k row reads, `(k - 1) · dim` additions. Vectors are
-    unique but for bad luck: m buckets have about m^k / k! sets of k rows. The fit to a trained table is least squares,
-    exact. Prefer it to hashing wherever that would do, and where no order of popularity is known.
+    unique with high probability: m buckets have about m^k / k! sets of k rows. The fit to a trained table is least
+    squares, exact. Prefer it to `hashing`, above all where the order of popularity is unknown.
 
     Args:
         num_buckets: rows of the array, 1 … n.
         num_hashes: k, rows an id; the paper finds 2 to 4 enough.
-        seed: of the first hash; the others take the next ones.
+        seed: of the first hash function; the others take the next integers.
 
     Example:
         >>> from coset.schema import Table

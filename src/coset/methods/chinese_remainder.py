@@ -23,9 +23,9 @@ class ChineseRemainder(ModuliMethod):
     With pairwise coprime moduli m_1 … m_k of product n or more, the row of id i in component j is `i % m_j`. By the
     Chinese remainder theorem no two ids share all remainders, so the partitions are complementary.
 
-    Bytes: `Σ m_j · dim · itemsize` (a k-th of it for `concat`), least at m_j ≈ n^(1/k). Operations: k remainders, k row
-    reads, `(k - 1) · dim` multiplications or additions. Vectors are unique for `concat` (of distinct rows), almost
-    surely for `mult` and `add`. The fit to a trained table is alternating least squares. Unlike quotients, every
+    Bytes: `Σ m_j · dim · itemsize` (1/k of that for `concat`), least at m_j ≈ n^(1/k). Operations: k remainders, k row
+    reads, `(k - 1) · dim` multiplications or additions. Vectors are unique for `concat` where stored rows differ, and
+    almost surely for `mult` and `add`. The fit to a trained table is alternating least squares. Unlike quotients, every
     component may have as many rows as the budget allows, and none of them merges runs of neighbouring ids: prefer it
     where components of equal size matter, as in `concat`, or where neighbours have nothing in common.
 

@@ -18,7 +18,8 @@ Operation = Literal["mult", "add", "concat"]
 Distribution = Literal["normal", "uniform", "nested"]
 """Law of initial values. `nested`, for projections, draws nothing: the first cosine waves of the discrete cosine
 transform, which are orthogonal and the same in every table and under every seed, so that narrow blocks begin in one
-common subspace and can meet each other. Few waves do not reach all elements alike; only their average is `std`."""
+common subspace and can meet each other. Few waves do not reach all elements equally; only their root mean square is
+`std`."""
 
 CHUNK = 32
 """Vectors that a projection widens in one product of matrices."""
@@ -31,14 +32,14 @@ class RowPart:
     """One stored array, the partition that picks its rows, and the law of its initial values.
 
     Args:
-        name: of the submodule that holds it; `key` is its key in the module's state. Parts of one name are the same
-            array, read by several partitions.
-        rows: number of rows; more than the partition reaches only when a published layout wants it.
+        name: of the submodule that holds it; `key` is its key in the module's state. Parts with the same name share one
+            array, which several partitions read.
+        rows: number of rows; more than the partition reaches only where a published layout has more.
         width: elements of a row.
         partition: id → row.
         std: standard deviation of the initial values, mean 0.
         distribution: their law.
-        storage: how it is kept.
+        storage: how its numbers are stored.
     """
 
     name: str
@@ -139,7 +140,7 @@ class RowComposition:
         return LookupBytes(kept, forward + vector, backward + vector)
 
     def stored(self, storage: Storage) -> RowComposition:
-        """The same composition, whose arrays are kept so, unless they say themselves how."""
+        """The same composition, with this storage for arrays that name none."""
         if storage == DEFAULT:
             return self
         parts = tuple(replace(part, storage=storage) if part.storage == DEFAULT else part for part in self.parts)
@@ -177,12 +178,12 @@ Composition = RowComposition | BlockedComposition
 def compose(
     table: Table, operation: Operation, partitions: Sequence[tuple[str, RowMap]], widths: Sequence[int] | None = None
 ) -> RowComposition:
-    """The composition with a reachable-rows part for each named partition.
+    """The composition with one part for each named partition, of as many rows as ids reach.
 
     Every element of a fresh composed vector has mean 0 and deviation `table.std` (a projection, see `projected`,
     keeps that on average over elements only). In `concat` every part has that deviation, in the sum of k parts
     std / √k. In a product the part with the most rows has a small deviation and the
-    others one near 1: were all of them small, so would be every gradient, and a little L2 would hold them at 0.
+    others one near 1: if all were small, every gradient would be too, and a little L2 would hold them at 0.
     """
     k, n, dim = len(partitions), table.num_embeddings, table.embedding_dim
     widths = concat_widths(table, k, widths) if operation == "concat" else [dim] * k
@@ -199,8 +200,8 @@ def compose(
 
 
 def projected(table: Table, width: int) -> RowComposition:
-    """Narrow rows of `width` elements, one an id, and a projection to `table.embedding_dim`; where the width is
-    the dim already, the rows alone.
+    """Narrow rows of `width` elements, one an id, and a projection to `table.embedding_dim`; where the width equals the
+    dim, the rows alone.
 
     The projection begins at fixed cosine waves, not at random values, so single elements of a fresh vector deviate
     by 0.7 to 1.4 times `table.std`; only the root mean square of these is `table.std`.

@@ -35,8 +35,8 @@ class DeepHash(Method):
     since with it the vector of an id would depend on the ids beside it.
 
     Bytes: `(k · h + (layers - 1) · h² + h · dim + layers · h + dim) · itemsize`, whatever the number of ids.
-    Operations: k hashes and as many multiplications as there are weights: far more than any row. Vectors are unique
-    but for bad luck. Prefer it only where ids are too many for any table and time is plenty.
+    Operations: k hashes and as many multiplications as there are weights, far more than any other method. Vectors are
+    unique with high probability. Prefer it only where there are more ids than a table can hold and lookups may be slow.
 
     Args:
         hidden: h, width of the hidden layers.
@@ -63,7 +63,7 @@ class DeepHash(Method):
         elements="k · h + (L - 1) · h² + h · D + L · h + D with L layers, whatever n",
         operations="k hashes, as many multiplications as weights",
         uniqueness="probable",
-        prefer="ids without number, time in plenty",
+        prefer="more ids than a table can hold; slow lookups must be acceptable",
     )
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class DeepHash(Method):
         return found
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """The encoding and, twice, what hidden layers give; the hashes that the encoding is made of."""
+        """The encoding, the outputs of hidden layers twice, and the hashes that the encoding is made of."""
         encoded, *hidden, out = (width * table.dtype.itemsize for width in self.widths(table))
         layers = 2 * max(hidden) + 2 * out
         return LookupBytes(encoded + 2 * sum(hidden), max(24 * self.num_hashes, layers), layers)
@@ -99,8 +99,8 @@ class DeepHash(Method):
 
     @classmethod
     def sizes(cls, table: Table, **fixed: Any) -> Sequence[Self]:
-        """Any width from 1 to the last that is no larger than the full table, at most 8192; four times as many hashes
-        as that, up to the paper's 1024."""
+        """Any width from 1 to the last that is no larger than the full table, at most 8192; with four times as many
+        hashes as the width, up to the paper's 1024."""
         if "hidden" in fixed:
             return [make(cls, fixed)]
         all_sizes = Sizes(
@@ -150,7 +150,7 @@ class DeepHashModule(TableModule):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Weights that keep the mean square from layer to layer, the last one bringing it to that of the table."""
+        """Weights that keep the mean square from layer to layer; the last layer brings it to that of the table."""
         power = 1.0
         layers = self._arrays(self.layers)
         for number, layer in enumerate(layers, start=1):

@@ -29,9 +29,9 @@ class FeatureGeneration(RowMethod):
     A lookup gives k vectors an id, shape `(*ids.shape, k, dim)`; a collection hands them on as `feature@0` …
     `feature@<k-1>`, and the dot model takes all of them into one sum of pairwise products.
 
-    Bytes: `Σ m_j · dim · itemsize`. Operations: k row reads; the model's interactions grow with k. The k vectors of
-    two ids are never the same rows. The fit to trained features takes a weight of shape `(n, k, dim)` and is the
-    weighted mean. Prefer it where layers behind the tables can learn the composition, as in DLRM and DCN.
+    Bytes: `Σ m_j · dim · itemsize`. Operations: k row reads; the model's interactions grow with k. No two ids have the
+    same k rows. The fit to trained features takes a weight of shape `(n, k, dim)` and is the weighted mean. Prefer it
+    where layers behind the tables can learn the composition, as in DLRM and DCN.
 
     Args:
         moduli: rows of each partition; see `GeneralizedQuotientRemainder` and `ChineseRemainder`.
@@ -73,7 +73,7 @@ class FeatureGeneration(RowMethod):
         check_moduli(table, self.name, self.moduli, self._composed.fewest, self._composed.family)
 
     def composition(self, table: Table) -> RowComposition:
-        """The concatenation of whole vectors, cut into them again."""
+        """The concatenation of k vectors, which the module cuts into k outputs."""
         joined = self._composed.composition(self._joined(table))
         return replace(joined, outputs=self.table_outputs)
 

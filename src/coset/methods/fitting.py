@@ -1,4 +1,4 @@
-"""Least squares: the small arrays whose rows, put together, come nearest to a trained table, ids weighted."""
+"""Weighted least squares: the small arrays whose composed rows come nearest to a trained table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 _AT_ONCE = 2**24
 _RESTARTS = 8
 _SOLVED_AT_ONCE = 256
-"""Rows of which the eigenvectors take less time than conjugate gradients."""
+"""Up to this many rows, eigenvectors take less time than conjugate gradients."""
 
 
 def columns_at_once(target: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The columns of a table in float64, a few at a time: where each column is a problem of its own, a large table need
-    not be there several times over."""
+    """The columns of a table in float64, a few at a time: columns are independent problems, so memory need not hold
+    several copies of a large table."""
     count = max(1, _AT_ONCE // len(target))
     for at in range(0, target.shape[1], count):
         columns = slice(at, min(at + count, target.shape[1]))
@@ -26,11 +26,11 @@ def columns_at_once(target: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def alternating(
     target: Tensor, share: Tensor, rows: Sequence[Tensor], stored: Sequence[int], mult: bool
 ) -> list[Tensor]:
-    """The arrays whose rows, one of each an id, have the sums, or the products, that come nearest to `target`.
+    """The arrays such that the sum (or product) of the rows of an id, one from each array, comes nearest to `target`.
 
-    By alternating least squares: each array in turn is solved exactly with the others held. Begins with those of fewest
-    rows at a constant, so that the first solved one is a weighted mean. Products of three and more have local minima;
-    each element is a problem of its own, so other beginnings are tried for the elements that are not found yet.
+    By alternating least squares: each array in turn is solved exactly with the others held. The arrays with the fewest
+    rows start as a constant, so that the first array to be solved is a weighted mean. Products of three and more have
+    local minima; elements are independent, so other starting values are tried for those that still have an error.
 
     Args:
         target: one row an id, shape `(n, width)`, float64.
@@ -111,13 +111,13 @@ def principal(target: Tensor, share: Tensor, rank: int, centred: bool = False) -
 
 
 def fitted_rows(target: Tensor, share: Tensor, rows: Tensor, stored: int, factors: Tensor | None = None) -> Tensor:
-    """The array of `stored` rows, several of them an id, whose weighted sums come nearest to `target`.
+    """The array of `stored` rows such that the weighted sums of the rows of each id come nearest to `target`.
 
     Args:
         target: one row an id, shape `(n, width)`, float64.
         share: how much each id counts, shape `(n,)`.
         rows: which rows of the array each id reads, shape `(n, k)`.
-        factors: how it weighs them, shape `(n, k)`; 1 by default.
+        factors: the weight of each of these rows, shape `(n, k)`; 1 by default.
 
     Returns:
         Shape `(stored, width)`; rows that no id reads are zeros.
@@ -140,8 +140,8 @@ def fitted_rows(target: Tensor, share: Tensor, rows: Tensor, stored: int, factor
 
 
 def _solved(moment: Tensor, share: Tensor, rows: Tensor, stored: int, times: Tensor) -> Tensor:
-    """The same of few rows: the normal equations are a small matrix then, and its eigenvectors tell the shortest
-    solution."""
+    """As `fitted_rows`, for few rows: the normal equations are a small matrix, and its eigenvectors give the
+    minimum-norm solution."""
     pairs = rows[:, :, None] * stored + rows[:, None, :]
     products = share[:, None, None] * times[:, :, None] * times[:, None, :]
     normal = sum_by(products.reshape(-1), pairs.reshape(-1), stored * stored).view(stored, stored)
@@ -149,12 +149,12 @@ def _solved(moment: Tensor, share: Tensor, rows: Tensor, stored: int, times: Ten
     seen = values > stored * torch.finfo(values.dtype).eps * values[-1]
     right = sum_by((moment[:, None] * times[:, :, None]).flatten(0, 1), rows.reshape(-1), stored)
     solution: Tensor = (vectors / torch.where(seen, values, torch.inf)) @ (vectors.t() @ right)
-    return solution * (normal.diagonal() > 0)[:, None]  # of rows that no id reads, rounding would leave a trace
+    return solution * (normal.diagonal() > 0)[:, None]  # rounding would leave small values in rows that no id reads
 
 
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps: int = 200) -> Tensor:
-    """`x` with `apply(x) = right` for a symmetric positive semidefinite `apply`, each column a problem of its own
-    (Hestenes and Stiefel, 1952); of several solutions the shortest."""
+    """`x` with `apply(x) = right` for a symmetric positive semidefinite `apply`, each column independent of the others
+    (Hestenes and Stiefel, 1952); of several solutions, the one of minimum norm."""
     found, left, way = torch.zeros_like(right), right, right
     size = left.square().sum(0)
     enough = 1e-20 * size
@@ -170,12 +170,12 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps:
 
 
 def sum_by(values: Tensor, place: Tensor, places: int) -> Tensor:
-    """Sums of the values that meet in each place, shape `(places, *values.shape[1:])`."""
+    """Sums of the values at each place, shape `(places, *values.shape[1:])`."""
     return values.new_zeros(places, *values.shape[1:]).index_add_(0, place, values)
 
 
 def _weighted_mean(values: Tensor, share: Tensor, row: Tensor, rows: int) -> Tensor:
-    """Mean of the values that meet in each row, weighted by `share`; rows of no weight take the plain mean."""
+    """Mean of the values of each row, weighted by `share`; rows without weight take the plain mean."""
     weight = share[:, None] + 1e-12 * share.max()
     total = sum_by(weight, row, rows)
     return sum_by(values * weight, row, rows) / total.clamp_min(1e-300)

@@ -20,13 +20,13 @@ class GeneralizedQuotientRemainder(ModuliMethod):
     """The generalised quotient-remainder trick (Shi et al., 2019, arXiv 1909.02107).
 
     With moduli m_1 … m_k of product n or more, the row of id i in component j is `i // (m_1 ⋯ m_(j-1)) % m_j`, digit j
-    of the id. Two ids that share every digit are one id, so the partitions are complementary. With k = 2 it is the
+    of the id. Two ids that share every digit are the same id, so the partitions are complementary. With k = 2 it is the
     quotient-remainder trick.
 
-    Bytes: `Σ m_j · dim · itemsize` (a k-th of it for `concat`), least at m_j ≈ n^(1/k). Operations: k divisions, k row
-    reads, `(k - 1) · dim` multiplications or additions. Vectors are unique for `concat` (of distinct rows), almost
-    surely for `mult` and `add`. The fit to a trained table is alternating least squares. Prefer it to two parts where
-    the budget is below 2√n rows; above that a single large modulus carries the vectors and the others add little.
+    Bytes: `Σ m_j · dim · itemsize` (1/k of that for `concat`), least at m_j ≈ n^(1/k). Operations: k divisions, k row
+    reads, `(k - 1) · dim` multiplications or additions. Vectors are unique for `concat` where stored rows differ, and
+    almost surely for `mult` and `add`. The fit to a trained table is alternating least squares. Prefer it to two parts
+    where the budget is below 2√n rows; above that a single large modulus carries the vectors and the others add little.
 
     Args:
         moduli: m_1 … m_k, the rows of each component, the least significant digit first.

@@ -1,4 +1,4 @@
-"""`hash_embedding`: hashed rows of one array, weighted by numbers that each id has for itself."""
+"""`hash_embedding`: hashed rows of one array, weighted by numbers of each id's own."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class HashEmbedding(Method):
     """Hash embeddings, a weighted multi-hash (Svenstrup, Hansen and Winther, 2017, arXiv 1709.03933):
     `Σ_j w_ij · E[h_j(i)]`, k hash functions into one array and k trained weights an id.
 
-    Each id weighs its rows, and so can turn to the one that it shares with rare ids only; two ids that share all rows
-    still differ by their weights.
+    Each id weights its rows, so it can favour one that it shares only with rare ids; two ids that share all rows still
+    differ by their weights.
 
     Bytes: `(num_buckets · dim + num_weights · k) · itemsize`. Operations: k hashes, k row reads, `k · dim`
-    multiplications. Vectors are unique but for bad luck (with `num_weights` = n), though those of ids with the same
-    rows lie in one subspace. Prefer it where the dim is large beside k, so that a weight costs little, and no order of
-    popularity is known. The dim must exceed k for the weights to be less than the table.
+    multiplications. Vectors are unique with high probability (with `num_weights` = n), though those of ids with the
+    same rows lie in one subspace. Prefer it where the dim is large beside k, so that a weight costs little, and the
+    order of popularity is unknown. The weights alone take more than the full table unless the dim exceeds k.
 
     Args:
         num_buckets: rows of the array, 1 … n.
         num_hashes: k, rows an id; 2 in the paper.
-        num_weights: rows of weights; by default one an id. Fewer are shared by a hash.
-        seed: of the first hash; the others take the next ones.
+        num_weights: rows of weights; by default one an id. Ids share fewer by a hash.
+        seed: of the first hash function; the others take the next integers.
 
     Example:
         >>> from coset.schema import Table
@@ -97,7 +97,7 @@ class HashEmbedding(Method):
         return self.num_weights or table.num_embeddings, self.num_hashes
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """The k rows and weights of an id, their products, and what hashes it."""
+        """The k rows and weights of an id, their products, and its hashes."""
         k, vector = self.num_hashes, vector_bytes(self, table)
         kept = k * (vector + table.dtype.itemsize + 8) + 8
         return LookupBytes(kept, k * (vector + 40) + vector, 2 * k * vector + vector)
@@ -162,7 +162,7 @@ class HashEmbeddingModule(TableModule):
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """Alternating least squares from a few beginnings, since it has local minima; the best is kept."""
+        """Alternating least squares from several starting points, as it has local minima; keeps the best."""
         target = weight.double()
         power = float((target.square().mean(-1) * share).sum())
         generator = torch.Generator().manual_seed(0)
@@ -179,7 +179,7 @@ class HashEmbeddingModule(TableModule):
             begun = torch.randn(begun.shape, generator=generator, dtype=begun.dtype).to(begun)
 
     def _alternate(self, target: Tensor, share: Tensor, factors: Tensor) -> tuple[Tensor, Tensor, float]:
-        """All rows at once with the weights held, then every row of weights for itself, and so on."""
+        """Solves for all rows with the weights held, then for each row of weights with the rows held, and so on."""
         ids = torch.arange(len(target), device=target.device)
         rows, places = self._rows(ids), self._weight_rows(ids)
         stored, k = self.method.num_buckets, factors.shape[1]
@@ -189,7 +189,7 @@ class HashEmbeddingModule(TableModule):
             read = array[rows]
             normal = sum_by(share[:, None, None] * (read @ read.transpose(1, 2)), places, len(factors))
             moment = sum_by(share[:, None] * (read @ target.unsqueeze(-1)).squeeze(-1), places, len(factors))
-            # Towards the weights that there are, where the rows leave them open or no id that counts reads them.
+            # Stay near the current weights where the rows leave them undetermined or no id of any weight reads them.
             ridge = 1e-9 * normal.diagonal(dim1=1, dim2=2).mean() + 1e-300
             eye = torch.eye(k, dtype=target.dtype, device=target.device) * ridge
             factors = torch.linalg.solve(normal + eye, moment + ridge * factors)

@@ -12,16 +12,17 @@ from coset.errors import InputError
 
 
 class Indexed(nn.Module):
-    """A module with index state in its buffers, which it can fill again with what was given.
+    """A module with index state in its buffers, which it can restore.
 
-    Parameters can be drawn anew; an order or a column of codes cannot. So it is kept as it was given, for buffers that
-    begin on the meta device or in memory that nobody has filled (`to_empty`). On the CPU both are one array.
+    Parameters can be drawn anew; an order or a column of codes cannot. So the module keeps it as it was given, for
+    buffers that begin on the meta device or in uninitialised memory (`to_empty`). On the CPU both are one array.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.given: dict[str, Tensor | None] = {}
-        """Index state by the name of its buffer, on the CPU; None where it was given on the meta device, unseen."""
+        """Index state by the name of its buffer, on the CPU; None where it was given on the meta device, without
+        values."""
 
     def give(self, name: str, values: Tensor, device: torch.device) -> None:
         """Keep `values` as index state, in a buffer of this name on `device`."""
@@ -41,14 +42,14 @@ class Indexed(nn.Module):
                 buffer.copy_(values)
             elif not buffer.is_meta:
                 raise InputError(
-                    f"{name!r} was given on the meta device, so nobody knows its values; load a state that has them, "
+                    f"{name!r} was given on the meta device, without values; load a state that has them, "
                     f"or give it as a numpy array"
                 )
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         lost = [name for name in self.given if self.get_buffer(name).is_meta]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name in lost:  # there was nothing on the meta device that could have come along
+        for name in lost:  # the meta device had no values to copy
             if (values := self.given[name]) is not None:
                 self._buffers[name] = values.to(self.get_buffer(name).device)
         return self

@@ -21,8 +21,8 @@ class LowRank(RowMethod):
     """A row of `rank` elements an id, times one `(rank, embedding_dim)` matrix that all ids share.
 
     The table becomes a product of two thin matrices, as in the factorised embeddings of ALBERT (Lan et al.,
-    2019, arXiv 1909.11942). In a model that only takes dot products it has the power of a narrow table; it earns
-    its matrix where layers behind it want the full dim.
+    2019, arXiv 1909.11942). In a model that only takes dot products it can express no more than a narrow table; the
+    matrix pays where layers after it need the full dim.
 
     Bytes: `(n · rank + [rank < dim] · rank · dim) · itemsize`. Operations: one row read and `rank · dim`
     multiplications. Every vector is unique. The fit to a trained table is the frequency-weighted truncated SVD.
@@ -33,8 +33,8 @@ class LowRank(RowMethod):
     across them begin weak. Fresh vectors deviate by `table.std` on average over their elements, not in each one.
 
     Args:
-        rank: elements of a row, 1 … embedding_dim; the one knob, no paper sets it for all. At embedding_dim there
-            is no projection and the table is the full one.
+        rank: elements of a row, 1 … embedding_dim; no published value suits all tables. At embedding_dim there is no
+            projection, and the table is the full one.
 
     Example:
         >>> from coset.schema import Table
@@ -52,7 +52,7 @@ class LowRank(RowMethod):
         elements="n · r + r · D",
         operations="1 row, r · D multiplications",
         uniqueness="guaranteed",
-        prefer="small ratios, with layers behind the tables that want the full dim",
+        prefer="small ratios, where layers after the tables need the full dim",
         combines="blocks (mixed dimension)",
     )
 

@@ -187,7 +187,7 @@ def _popularity_blocks(table: Table) -> list[int]:
 
 
 def _quantiles(traffic: Traffic) -> list[int]:
-    """The blocks of `_popularity_blocks`, off the curve."""
+    """The blocks of `_popularity_blocks`, read off the curve."""
     edges = sorted({0, *(edge for edge in map(traffic.hot, _SHARES) if 0 < edge < traffic.ids), traffic.ids})
     return [stop - start for start, stop in pairwise(edges)]
 

@@ -1,4 +1,4 @@
-"""`VectorModule`: what gives the vectors of a table, whatever the method."""
+"""`VectorModule`: gives the vectors of a table, whatever the method."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from coset.storage import StoredRows
 
 
 class VectorModule(Indexed, ABC):
-    """What gives a vector for every id of one table, and can be fitted to vectors that are given.
+    """Gives a vector for every id of one table, and can be fitted to given vectors.
 
     Lookups trust their ids; `coset.tables` checks them once for all methods. Fresh values are drawn from
     torch's global generator.
     """
 
     ids_at_once: int = 65536
-    """Ids that `materialize` looks up together; fewer where a lookup needs much room for each id."""
+    """Ids that `materialize` looks up together; fewer where a lookup needs much memory for each id."""
 
     def __init__(self, table: Table) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class VectorModule(Indexed, ABC):
     def projections(self) -> Iterable[nn.Parameter]:
         """The parameters that widen composed rows to the dim, matrices and biases alike; most methods have none.
 
-        All ids share them, so that they get far larger gradients than any row; training may want to take smaller
-        steps there.
+        All ids share them, so their gradients are far larger than those of a row; training may need smaller steps for
+        them.
         """
         return ()
 
@@ -78,11 +78,11 @@ class VectorModule(Indexed, ABC):
         return every_vector(self.lookup, n, step, device)
 
     def fit_(self, weight: Tensor, frequencies: Tensor | None = None) -> float:
-        """Change the parameters so that the table is as near to a full one as the method allows.
+        """Fit the parameters, so that the table comes as near to a full one as the method allows.
 
         Args:
             weight: the full table to approach, shape `(num_embeddings, *vector_shape)`.
-            frequencies: how much each id counts, shape `(num_embeddings,)`; all alike by default.
+            frequencies: the weight of each id, shape `(num_embeddings,)`; equal weights by default.
 
         Returns:
             Mean squared difference per element that remains, each id weighted by its frequency.
@@ -97,8 +97,8 @@ class VectorModule(Indexed, ABC):
         return self._error(weight, share)
 
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """By gradient, for methods that know no better: Adam on random ids, kept where it was best. In float32 at
-        least: types of 16 bits have no room for Adam's epsilon, nor for its small steps."""
+        """By gradient descent, for methods without a better way: Adam on random ids; keeps the best parameters.
+        Computes in float32 or wider, as 16 bits hold neither Adam's epsilon nor its small steps."""
         dtype = torch.promote_types(self.table.dtype, torch.float32)
         arrays = [inner for inner in self.modules() if isinstance(inner, StoredRows)]
         for array in arrays:
@@ -114,7 +114,7 @@ class VectorModule(Indexed, ABC):
         generator = torch.Generator().manual_seed(0)
         scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
         steps, batch = 400, min(n, 4096)
-        # A step in proportion to what is stored: rows are as small as the weight, layers of networks are not.
+        # A step in proportion to the parameter: rows are as small as the weight, layers of networks are not.
         sizes = [float(parameter.detach().double().pow(2).mean().sqrt()) for parameter in self.parameters()]
         rates = [0.05 * (size or scale) for size in sizes]
         groups = [{"params": [p], "lr": rate} for p, rate in zip(self.parameters(), rates, strict=True)]
@@ -163,7 +163,7 @@ class VectorModule(Indexed, ABC):
 
     @torch.no_grad()
     def _error(self, weight: Tensor, share: Tensor) -> float:
-        total, step = 0.0, self.ids_at_once  # a large table is not there twice in float64
+        total, step = 0.0, self.ids_at_once  # memory does not hold a large table twice in float64
         for at in range(0, len(weight), step):
             part = slice(at, min(at + step, len(weight)))
             gap = (
@@ -174,8 +174,8 @@ class VectorModule(Indexed, ABC):
 
 
 def every_vector(lookup: Callable[[Tensor], Tensor], n: int, step: int, device: torch.device) -> Tensor:
-    """What `lookup` gives for the ids 0 … n-1, asked for `step` at a time."""
-    whole: Tensor | None = None  # filled, as pieces put together at the end would be there twice
+    """What `lookup` gives for the ids 0 … n-1, `step` ids at a time."""
+    whole: Tensor | None = None  # filled in place: to concatenate pieces would take the memory twice
     for at in range(0, n, step):
         vectors = lookup(torch.arange(at, min(at + step, n), device=device))
         whole = vectors.new_empty(n, *vectors.shape[1:]) if whole is None else whole

@@ -1,4 +1,4 @@
-"""What the methods share whose partitions are given by a list of moduli."""
+"""Shared code of the methods whose partitions are given by a list of moduli."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`path_based`: a row of the first partition, led through a small function for each further one."""
+"""`path_based`: a row of the first partition, passed through a small function for each further one."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ class PathBased(Method):
     """Path-based compositional embeddings (Shi et al., 2019, arXiv 1909.02107).
 
     The row of id i in the first partition goes through one function for each further partition j, picked by the row of
-    i there: `x ← W₂ f(W₁ x + b₁) + b₂`, with one hidden layer; f is a leaky relu, so
-    that a narrow layer cannot die. The partitions are the digits of the id, so two ids
-    differ in the row or in a function on the way.
+    i there: `x ← W₂ f(W₁ x + b₁) + b₂`, with one hidden layer; f is a leaky relu, so that a narrow layer always has a
+    gradient. The partitions are the digits of the id, so two ids differ in the row or in a function on the way.
 
     Bytes: `(m_1 · dim + Σ_(j>1) m_j · (2 · dim · hidden + hidden + dim)) · itemsize`. Operations: one row read and, for
     each further partition, `2 · dim · hidden` multiplications and as many reads. Vectors are unique almost surely.
     Prefer it where few buckets share many rows (4 collisions: m_1 = ⌈n / 4⌉ and 4 functions) and the product of QR is
-    too poor; it is the slowest of the family.
+    not expressive enough; it is the slowest of the family.
 
     Args:
         moduli: m_1 … m_k of product n or more: the rows of the array, then the number of functions of each step.
@@ -59,7 +58,7 @@ class PathBased(Method):
         elements="m_1 · D + Σ_(j>1) m_j · (2 · D · h + h + D)",
         operations="1 row, (k - 1) · 2 · D · h multiplications",
         uniqueness="probable",
-        prefer="few collisions, where a product of rows is too poor",
+        prefer="few collisions, where a product of rows is not expressive enough",
     )
 
     def __post_init__(self) -> None:
@@ -90,7 +89,7 @@ class PathBased(Method):
         return [partition.rows(table.num_embeddings) for partition in mixed_radix(self.moduli)]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """Both layers of the functions of an id and what they give, for each step; the gradients of those of one."""
+        """For each step, both layers of the function of an id and their outputs; and the gradients of one step."""
         dim, hidden = table.embedding_dim, self.hidden
         step = (2 * dim * hidden + 3 * hidden + 3 * dim) * table.dtype.itemsize
         steps = len(self.moduli) - 1

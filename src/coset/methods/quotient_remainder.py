@@ -30,8 +30,8 @@ class QuotientRemainder(RowMethod):
     two partitions are complementary, so no two ids share both rows.
 
     Bytes: `(⌈n / m⌉ + m) · dim · itemsize` (half of it for `concat`), least at m = ⌈√n⌉: about 2√n rows.
-    Operations: one division, two row reads, `dim` multiplications or additions. Vectors are unique for `concat`
-    (of distinct rows), almost surely for `mult` and `add`. The fit to a trained table is alternating least squares.
+    Operations: one division, two row reads, `dim` multiplications or additions. Vectors are unique for `concat` where
+    stored rows differ, and almost surely for `mult` and `add`. The fit to a trained table is alternating least squares.
 
     Args:
         num_buckets: m, the number of remainder rows, 1 … n. At c collisions, m = ⌈n / c⌉.

@@ -1,4 +1,4 @@
-"""`robe`: vectors are put together from chunks at hashed places of one long array."""
+"""`robe`: vectors are concatenated from chunks at hashed offsets of one long array."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from coset.schema import Component, LookupBytes, Table
 @dataclass(frozen=True)
 class Robe(Method):
     """ROBE, random offset block embedding (Desai, Chou and Shrivastava, 2021, arXiv 2108.02191): the vector of an id is
-    cut into chunks; each is read from one array of `size` elements at a hashed offset, around its end.
+    cut into chunks; each is read from one array of `size` elements at a hashed offset, wrapping around its end.
 
-    Every element of the array serves all ids alike, so `size` may be anything, down to one number. Tables of one
+    All ids share every element of the array, so `size` may be anything, down to one number. Tables of one
     collection that name the same `array` read the same elements, by hashes of their own.
 
     Bytes: `size · itemsize`, once for all tables that share the array. Operations: `⌈dim / chunk⌉` hashes and reads of
-    `chunk` neighbouring elements. Vectors are unique but for bad luck if they have two chunks or more; with one it is
-    plain hashing. Prefer it at extreme ratios and for many tables
-    under one budget; where ids come in order of popularity, methods that mind it do better.
+    `chunk` neighbouring elements. Vectors are unique with high probability if they have two chunks or more; with one it
+    is plain hashing. Prefer it at extreme ratios and for many tables under one budget; where ids come in order of
+    popularity, methods that use it do better.
 
     Args:
         size: elements of the array.
         chunk: neighbouring elements that are read together, Z in the paper; larger is faster, smaller spreads more.
             `sizes` offers at most half of the dim.
         array: the name that tables share it by; None for an array of its own. Blocks of one table that share an array
-            need different seeds, or ids of both would have one vector, which a collection refuses.
-        seed: which hash functions, 0 … 2^32 - 1; with `array`, the table's name counts as well.
+            need different seeds, or ids of both would have the same vector, which a collection refuses.
+        seed: which hash functions, 0 … 2^32 - 1; with `array`, hashes depend on the table's name as well.
 
     Example:
         >>> from coset.schema import Table
@@ -74,7 +74,7 @@ class Robe(Method):
 
     @property
     def hashes_name(self) -> bool:
-        """Where tables share the array."""
+        """Whether tables share the array."""
         return self.array is not None
 
     def components(self, table: Table) -> list[Component]:
@@ -83,7 +83,7 @@ class Robe(Method):
         return [replace(component, shared=self.array) for component in stored]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
-        """The place of every element, and what hashes it; the elements and their gradient."""
+        """The place of every element and the hashes; the elements and their gradient."""
         chunk = min(self.chunk, table.embedding_dim)
         chunks = -(-table.embedding_dim // chunk)
         places, vector = 8 * chunks * chunk, vector_bytes(self, table)
@@ -102,7 +102,7 @@ class Robe(Method):
 
     @classmethod
     def examples(cls, table: Table) -> list[Self]:
-        """Chunks that divide the dim, that do not, single elements, and a named array, at 4 times fewer bytes."""
+        """Chunks that divide the dim, that do not, single elements, and a named array, at a quarter of the bytes."""
         size = -(-table.num_embeddings * table.embedding_dim // 4)
         return [cls(size), cls(size, 3, seed=9), cls(size, 1), cls(size, table.embedding_dim, "one")]
 

@@ -166,11 +166,11 @@ class RowModule(TableModule):
 def widen(vectors: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """`vectors @ matrix + bias`, shape `(*vectors.shape[:-1], dim)`, with a `matrix` of shape `(width, dim)` as in the
     papers and a `bias` of shape `(1, dim)`."""
-    if unseen(vectors):  # in a graph the order of sums is its compiler's, and a number of chunks would bind it
+    if unseen(vectors):  # in a graph the compiler orders the sums, and a number of chunks would fix the batch size
         widened = vectors @ matrix
     else:
         # In chunks of a fixed size, so that the gradient of the matrix is summed in a fixed order: a product over the
-        # whole batch is split among threads as the library likes, and its digits depend on their number.
+        # whole batch is split among threads by the library, so its digits depend on their number.
         flat = vectors.reshape(-1, vectors.shape[-1])
         chunks = F.pad(flat, (0, 0, 0, -len(flat) % CHUNK)).reshape(-1, CHUNK, flat.shape[1])
         widened = torch.bmm(chunks, matrix.expand(len(chunks), -1, -1)).reshape(-1, matrix.shape[1])
@@ -179,7 +179,7 @@ def widen(vectors: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def drawn(std: float, distribution: Distribution) -> Callable[[Tensor], Any]:
-    """What fills an array by this law, with mean 0 and this deviation."""
+    """The function that fills an array by this law, with mean 0 and this deviation."""
     if distribution == "normal":
         return lambda array: array.normal_(0.0, std)
     if distribution == "uniform":

@@ -13,11 +13,11 @@ from coset.schema import Table
 
 
 class Sized(Protocol):
-    """What sizes are told of: a method."""
+    """A method, as functions of sizes see it."""
 
     @property
     def name(self) -> str:
-        """That it is registered by."""
+        """Its registered name."""
 
     def bytes(self, table: Table) -> int:
         """Bytes of all that is stored for a table."""
@@ -51,7 +51,7 @@ def rows_at(table: Table, collisions: int) -> int:
 
 
 def thinned(sizes: Sequence[M], count: int) -> list[M]:
-    """At most `count` of `sizes`, the first and the last among them, at equal ratios of their places.
+    """At most `count` of `sizes`, the first and the last among them, at places in equal ratios.
 
     Example:
         >>> thinned(range(1, 1001), 4)

@@ -38,10 +38,10 @@ class TensorTrain(Method):
     Bytes: `(n_1 · d_1 · r + n_2 · r · d_2 · r + n_3 · r · d_3) · itemsize`. Operations: three rows read and
     `d_1 · d_2 · r² + dim · r` multiplications. Vectors are unique almost surely. The fit to a trained table is
     TT-SVD, then alternating least squares. Prefer it at ratios of hundreds, for tables of millions of ids and wide
-    vectors; at small ratios it costs more time than it saves bytes.
+    vectors; at small ratios it is slow for the bytes that it saves.
 
     Args:
-        rank: r, the width of the joints.
+        rank: r, the inner dimension of the matrix products.
         row_shape: n_1, n_2, n_3, of product n or more; by default the most equal, `balanced_moduli(n, 3)`.
         dim_shape: d_1, d_2, d_3, of product dim; by default the most equal.
 
@@ -160,8 +160,8 @@ class TrainModule(TableModule):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Cores that keep the deviation 1 along the train, and `table.std` in the last: were all of them small, so
-        would be every gradient."""
+        """Cores that keep the deviation 1 along the train, and `table.std` in the last: if all were small, every
+        gradient would be too."""
         rank = self.slices[0][2]
         for core, std in zip(self._cores, (1.0, rank**-0.5, self.table.std * rank**-0.5), strict=True):
             core.draw_(drawn(std, "normal"))
@@ -179,8 +179,8 @@ class TrainModule(TableModule):
 
     @torch.no_grad()
     def _fit(self, weight: Tensor, share: Tensor) -> None:
-        """TT-SVD, which knows no weights, and from there on alternating least squares: each core in turn solved
-        exactly, slice by slice, with the others held."""
+        """TT-SVD, which ignores weights, then alternating least squares: solves each core in turn exactly, slice by
+        slice, with the others held."""
         ids = torch.arange(len(weight), device=weight.device)
         digits = [partition(ids) for partition in self.partitions]
         target = weight.double().view(-1, *(elements for _, elements, _ in self.slices))
@@ -193,7 +193,7 @@ class TrainModule(TableModule):
                 super()._fit(weight, share)
 
     def _keep(self, cores: list[Tensor]) -> None:
-        """These cores, scaled among themselves as fresh ones are, so that training goes on as well."""
+        """Store these cores, scaled relative to each other as fresh ones are, so that training continues well."""
         rank = self.slices[0][2]
         first, second = cores[0].square().mean().sqrt(), cores[1].square().mean().sqrt() * rank**0.5
         scales = (1 / first, 1 / second, first * second) if bool(first * second > 0) else (1.0, 1.0, 1.0)
@@ -202,9 +202,9 @@ class TrainModule(TableModule):
 
 
 def _decomposed(target: Tensor, digits: list[Tensor], rows: list[int], rank: int) -> list[Tensor]:
-    """The cores by TT-SVD (Oseledets, 2011, SIAM J. Sci. Comput. 33): the table as an array of a digit and a piece of
-    the vector along each of three sides, of which one after another is split off by its leading singular vectors. Ids
-    that there are not count as zeros."""
+    """The cores by TT-SVD (Oseledets, 2011, SIAM J. Sci. Comput. 33): the table has three axes, each a digit with a
+    piece of the vector, and is split along one after another by its leading singular vectors. Ids beyond the table
+    count as zeros."""
     _, d_1, d_2, d_3 = target.shape
     n_1, n_2, n_3 = rows
     whole = target.new_zeros(*rows, d_1, d_2, d_3)
@@ -231,7 +231,7 @@ def _split(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def _alternate(cores: list[Tensor], target: Tensor, digits: list[Tensor], share: Tensor) -> None:
-    """Changes the cores until a sweep over all slices wins nothing more."""
+    """Changes the cores in place, until a sweep over all slices lowers the error no further."""
     error = float("inf")
     for _ in range(_SWEEPS):
         for number in (2, 1, 0):

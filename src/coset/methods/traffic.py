@@ -14,8 +14,8 @@ _ALONE = 24  # so many of the first ids are a segment each …
 _RATIO = 1.06  # … and then a segment ends where its ids number so many times those before it
 _MEMBERS = 8  # ids of a row that are looked up one by one; the rest of the row is its share of the traffic behind them
 _TIMES = 48  # points of the quadrature over random meetings
-_NEARLY = 0.25  # of the traffic: so much more may the hottest ids have than the first ones, and ids still be in order
-_MOST = 1e18  # lookups, which nobody has
+_NEARLY = 0.25  # of the traffic: how much more the hottest ids may have than the first ones where ids count as ordered
+_MOST = 1e18  # lookups: more than any data have
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -25,7 +25,7 @@ class Traffic:
     Segments grow with the rank of their ids, so 10 million ids are some 250 segments, and nothing but `of` looks at
     every id. Frequencies that only nearly fall, as counts of ids that are in order of another day's popularity do, are
     evened out within segments. Where ids are in no such order, the curve is that of the ids sorted by popularity, and
-    every partition and block is taken to meet them at random.
+    every partition and block is assumed to fall on them at random.
 
     Args:
         edges: first id of every segment and, last, the number of ids.
@@ -52,12 +52,14 @@ class Traffic:
         """
         if table.frequencies is None:
             raise InputError(
-                f"table {table.name!r}: it has no frequencies, and how much traffic meets in shared rows follows from "
-                f"them; give frequencies, counts of its ids in the training data"
+                f"table {table.name!r}: it has no frequencies, and a prediction needs them; give frequencies, counts "
+                "of its ids in the training data"
             )
         counts = table.frequencies
         if not counts.any():
-            raise InputError(f"table {table.name!r}: its frequencies are all zero, so nothing is known of its traffic")
+            raise InputError(
+                f"table {table.name!r}: its frequencies are all zero; give counts of its ids in the training data"
+            )
         with np.errstate(over="ignore"):
             total = float(counts.sum(dtype=np.float64))
         if total > _MOST or (counts.max() < 1 and total < 1 + 1e-6):
@@ -183,7 +185,7 @@ class Traffic:
 
     @cached_property
     def _samples(self) -> np.ndarray:
-        """An id of each segment, at places that no modulus has a part in."""
+        """An id of each segment, at places unrelated to any modulus."""
         place = (np.arange(1, len(self.lengths) + 1) * _GOLDEN) % 1.0
         return np.asarray(self.edges[:-1] + (place * self.lengths).astype(np.int64), dtype=np.int64)
 

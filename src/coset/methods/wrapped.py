@@ -36,5 +36,5 @@ def every_one(batch: Tensor) -> Tensor:
 
 
 def transforming() -> bool:
-    """Whether a transform of `torch.func` is at work."""
+    """Whether a transform of `torch.func` is active."""
     return _functorch.peek_interpreter_stack() is not None

@@ -18,7 +18,7 @@ from coset.tables import EmbeddingBagCollection
 from coset.tables.features import FeatureIds, read_features
 
 MAX_WIDTH = 65536
-"""Widest layers and vectors that are believed; wider ones are a slip of the keyboard."""
+"""Widest layers and vectors that are accepted; wider ones are probably a typing error."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class ClickSettings:
             raise InputError(f"model: std must be positive, not {self.std}")
 
     def table(self, name: str, num_embeddings: int, **options: Any) -> Table:
-        """The table of a feature as the model wants it; `options` are further arguments of `Table`."""
+        """The table of a feature for this model; `options` are further arguments of `Table`."""
         std = self.std if self.std is not None else 1 / sqrt(3 * num_embeddings)
         return Table(name, num_embeddings, self.embedding_dim, std, **options)
 
 
 def check_widths(what: str, widths: Sequence[int], least: int = 0) -> None:
-    """Raise an `InputError` unless these are widths of layers, `least` of them at least."""
+    """Raise an `InputError` unless these are at least `least` widths of layers."""
     if len(widths) < least:
         raise InputError(f"model: {what} must have {least} layer or more")
     for width in widths:
@@ -64,7 +64,7 @@ class ClickModel(nn.Module):
     """A model of clicks: numeric columns and features in, one logit a row out.
 
     Args:
-        tables: of all features; they stay what they are, whatever their methods and whoever trains them.
+        tables: of all features, by any methods.
         num_numeric: number of numeric columns; there may be none.
 
     Raises:
@@ -76,7 +76,7 @@ class ClickModel(nn.Module):
         if num_numeric < 0:
             raise InputError(f"a click model has 0 numeric columns or more, not {num_numeric}")
         if not tables.features:
-            raise InputError("a click model needs at least one feature; numeric columns alone are none")
+            raise InputError("a click model needs at least one feature beside its numeric columns")
         self.tables = tables
         self.num_numeric = num_numeric
 
@@ -85,7 +85,7 @@ class ClickModel(nn.Module):
         whatever the order in which they are given.
 
         Args:
-            numeric: the numeric columns, shape `(batch, num_numeric)`, of which only the shape counts here.
+            numeric: the numeric columns, shape `(batch, num_numeric)`; only the shape is checked here.
             features: as `EmbeddingBagCollection` takes them; one id of every feature as a matrix
                 `(features, batch)` is the fastest way.
 
@@ -123,7 +123,7 @@ class ClickModel(nn.Module):
         if stray := [name for name in given if name not in names]:
             raise unknown("feature", stray[0], names)
         if missing := [name for name in names if name not in given]:
-            raise InputError(f"a click model needs ids of every feature, and there are none of {missing[0]!r}")
+            raise InputError(f"a click model needs ids of every feature, and {missing[0]!r} is missing")
         return {name: given[name] for name in names}
 
     def _like_tables(self) -> None:
@@ -135,7 +135,7 @@ class ClickModel(nn.Module):
 
 
 def perceptron(inputs: int, widths: Iterable[int]) -> nn.Sequential:
-    """Linear layers with ReLU behind each, as deep as there are widths.
+    """Linear layers, one for each width, with a ReLU after each.
 
     Fresh weights are normal with variance 2 / (inputs + outputs), biases with variance 1 / outputs, as in DLRM's own
     code.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class VectorCross(nn.Module):
     """Cross layers of DCN (Wang et al., 2017, arXiv 1708.05123): `x' = x₀ (x · w) + b + x`.
 
-    By induction what layer l gives is `s x₀ + b₁ + … + b_l` with one number s a row. So all products `x₀ · w` are one
-    product of matrices, each layer is a step from one s to the next, and nothing of the width of x is written but the
-    result. It differs from computing layer by layer in rounding alone.
+    By induction the output of layer l is `s x₀ + b₁ + … + b_l` with one number s a row. So all products `x₀ · w` are
+    one product of matrices, each layer is a step from one s to the next, and only the result has the width of x. It
+    differs from computing layer by layer only in rounding.
 
     Args:
         width: elements of x.

@@ -16,7 +16,7 @@ from coset.tables import EmbeddingBagCollection
 from coset.tables.features import FeatureIds
 
 MAX_LAYERS = 100
-"""Most cross layers that are believed: x to the power of 101."""
+"""Most cross layers that are accepted: x to the power of 101."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class DCN(ClickModel):
         if self.num_numeric:
             x = torch.cat([x, numeric], 1)
         crossed, deep = self.head.weight[0].split([self.width, self.settings.deep[-1]])
-        # The two halves of the head by themselves, so that what both networks give need not be joined.
+        # The two halves of the head separately, so that the outputs of both networks need not be concatenated.
         logits: Tensor = torch.addmv(self.head.bias, self.cross(x), crossed) + self.deep(x) @ deep
         return logits
 

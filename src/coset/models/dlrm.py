@@ -22,7 +22,7 @@ class DLRMSettings(ClickSettings):
     Args:
         embedding_dim, std: see `ClickSettings`; every table has this dim.
         bottom: widths of the layers that numeric columns go through; one of `embedding_dim` follows.
-        top: widths of the layers behind the interactions; one of a single output, the logit, follows.
+        top: widths of the layers after the interactions; one with a single output, the logit, follows.
     """
 
     bottom: tuple[int, ...] = (512, 256, 64)
@@ -37,9 +37,9 @@ class DLRMSettings(ClickSettings):
 class DLRM(ClickModel):
     """`top(x, all pairs of dot products of x and the features' vectors)` with `x = bottom(numeric)`.
 
-    The deep learning recommendation model of Naumov et al., 2019 (arXiv 1906.00091): every layer but the last has a
-    ReLU behind it, pairs are of different vectors, and each pair counts once. A feature that its method gives several
-    vectors (feature generation) takes part with each of them.
+    The deep learning recommendation model of Naumov et al., 2019 (arXiv 1906.00091): every layer but the last is
+    followed by a ReLU, pairs are of different vectors, and each pair counts once. A feature with several vectors (by
+    feature generation) takes part with each of them.
 
     Args:
         tables: of all features, with vectors of `settings.embedding_dim` elements.
@@ -47,7 +47,7 @@ class DLRM(ClickModel):
         settings: see `DLRMSettings`.
 
     Raises:
-        InputError: a table of another dim; nothing to interact.
+        InputError: a table of another dim, or a single feature without numeric columns.
 
     Example:
         >>> from coset import Table
@@ -114,7 +114,7 @@ class PairwiseDots(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Products of the pairs of each row."""
-        if torch.compiler.is_compiling():  # which makes a backward pass of its own
+        if torch.compiler.is_compiling():  # which derives a backward pass of its own
             return _below_diagonal(vectors, self.place)
         found: Tensor = _Dots.apply(vectors, self.place, self.pair)  # type: ignore[no-untyped-call]
         return found
@@ -130,7 +130,7 @@ class _Dots(torch.autograd.Function):
     """Products below the diagonal, with one product of matrices in backward.
 
     Autograd would scatter the gradient of the pairs into a matrix, multiply it and its transpose with the vectors, and
-    add; the matrix that is their sum can be gathered at once, as the product of a pair stands in it twice.
+    add; this gathers the sum of both matrices at once, as the product of a pair is in it twice.
     """
 
     @staticmethod

@@ -17,7 +17,7 @@ from coset.schema import Component, Table
 from coset.tables import EmbeddingCollection
 
 MAX_DIM = 65536
-"""Widest vectors that are believed; wider ones are a slip of the keyboard."""
+"""Widest vectors that are accepted; wider ones are probably a typing error."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,16 @@ class DotSettings:
 
 
 class Scores(NamedTuple):
-    """What a model says of a batch: the prediction, and the sum of squares of all that was looked up for it,
-    each of shape `(batch,)`."""
+    """The outputs for a batch: the prediction, and the sum of squares of all looked-up vectors, each of shape
+    `(batch,)`."""
 
     prediction: Tensor
     squared_norm: Tensor
 
 
 class DotModel(nn.Module):
-    """`rating ≈ output(mean + user bias + item bias + user vector · item vector)`, or the parts of it in `settings`.
+    """`rating ≈ output(mean + user bias + item bias + user vector · item vector)`, or the terms of it that `settings`
+    keep.
 
     Matrix factorisation with biases (Koren, Bell and Volinsky, 2009, "Matrix factorization techniques for
     recommender systems"); without biases and with a sigmoid, the model of the Keras example "Memory-efficient
@@ -77,7 +78,7 @@ class DotModel(nn.Module):
 
     Args:
         user, item: the two tables; their `embedding_dim` is that of `settings`, or anything when that is 0.
-        methods: how each table is stored, by table name; `full` for those not named.
+        methods: the method of each table, by name; `full` for those not named.
         settings: see `DotSettings`; `low` and `high` must be given here.
         mean: of the training ratings; the start of the trained mean.
 

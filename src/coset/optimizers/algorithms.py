@@ -1,4 +1,4 @@
-"""The optimizers: what they keep of a row, and what they are called by."""
+"""The optimizers: their state of a row, and their names."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class SGD(TableOptimizer):
 
 
 class Adagrad(TableOptimizer):
-    """Adagrad (Duchi, Hazan and Singer, 2011): each element has a step of its own. `torch.optim.Adagrad` gives the
-    same. See `TableOptimizer` for the arguments.
+    """Adagrad (Duchi, Hazan and Singer, 2011): each element has a step size of its own, as in `torch.optim.Adagrad`.
+    See `TableOptimizer` for the arguments.
 
     Args:
         eps: added to the root of the sum of squares.
@@ -71,11 +71,11 @@ class Adam(TableOptimizer):
     """Adam (Kingma and Ba, 2014, arXiv 1412.6980), lazy or dense.
 
     * `mode="lazy"`: a step changes only the rows with a gradient, and their moments; the others wait.
-    * `mode="dense"`: what `torch.optim.Adam` (`AdamW` with `weight_decay`) gives on dense gradients, where moments of
-      the rows without a gradient decay and go on moving them. The steps that a row missed are computed when it is
-      next read, so that a step still costs as much as its batch. They are computed in closed form, and no further
-      than where a first moment has decayed to 1/1000 of the precision of the type; so results agree with
-      torch's to a few roundings: 1e-9 in float64.
+    * `mode="dense"`: what `torch.optim.Adam` (`AdamW` with `weight_decay`) gives on dense gradients, where the moments
+      of rows without a gradient decay and keep moving them. The steps that a row missed are computed when it is next
+      read, so that a step still costs as much as its batch. They are computed in closed form, and no further than where
+      a first moment has decayed to 1/1000 of the precision of the type; so results agree with torch's to a few
+      roundings: 1e-9 in float64.
 
     Args:
         betas: decay of the two moments.
@@ -108,6 +108,6 @@ class Adam(TableOptimizer):
 
 
 def _zeros(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, which rows at random are read of."""
+    """Zeros in large pages, as rows are read at random."""
     found = in_large_pages(torch.empty(shape, dtype=dtype, device=device))
     return found.zero_()

@@ -1,4 +1,4 @@
-"""What optimizers of tables are given, checked: numbers, and how many ranks train."""
+"""Checks of the arguments of optimizers: numbers, modules, and how many ranks train."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_options(
 
 
 def check_groups(groups: Sequence[Mapping[str, Any]], largest: float) -> None:
-    """Raise an `InputError` where a schedule, or a hand, has put a number into `param_groups` that would ruin rows.
+    """Raise an `InputError` where a scheduler or a user has put a number into `param_groups` that would ruin rows.
 
     Args:
         largest: number of the type of the tables.
@@ -47,7 +47,7 @@ def check_groups(groups: Sequence[Mapping[str, Any]], largest: float) -> None:
 
 
 def check_module(kind: str, module: Any) -> None:
-    """Raise an `InputError` unless this is what holds tables: the slip of all who know torch's optimizers."""
+    """Raise an `InputError` unless this is a module, and not parameters as torch's optimizers take them."""
     if not isinstance(module, nn.Module):
         raise InputError(
             f"{kind} of coset takes the model or collection that holds the tables, as {kind}(model), where torch's "
@@ -56,15 +56,15 @@ def check_module(kind: str, module: Any) -> None:
 
 
 def check_ranks(kind: str, replicas: Replicas) -> None:
-    """Raise an `InputError` where copies of the tables in other ranks would drift away from these."""
+    """Raise an `InputError` where the copies of the tables in several ranks would drift apart."""
     distributed = torch.distributed
     if replicas == "independent" or not distributed.is_available() or not distributed.is_initialized():
         return
     if (ranks := distributed.get_world_size()) > 1:
         raise InputError(
             f"{kind}: torch.distributed has {ranks} ranks, and coset exchanges no gradients of its tables, so their "
-            f"copies would drift apart, within DistributedDataParallel too; train them by an optimizer of torch's "
-            f"there, or say replicas='independent' where each rank trains a model of its own"
+            "copies would drift apart, within DistributedDataParallel too; train them by an optimizer of torch there, "
+            "or set replicas='independent' where each rank trains a model of its own"
         )
 
 
@@ -75,7 +75,7 @@ def _check_betas(betas: Any) -> None:
 
 
 def _number(what: str, value: Any) -> float:
-    """The value as a number; NaN where it is none that can be compared."""
+    """The value as a number; NaN for one that cannot be compared."""
     if isinstance(value, str | bytes | bool | complex):
         raise InputError(f"optimizer: {what} must be a number, not {brief(value)}")
     try:

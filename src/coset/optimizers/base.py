@@ -1,4 +1,4 @@
-"""`TableOptimizer`: what all optimizers of tables share, with a step that is done whole or not at all."""
+"""`TableOptimizer`: what all optimizers of tables share, with a step that happens whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class TableOptimizer(Owning):
     """Owns the row-composed tables of a model, and trains them by kernels.
 
     From then on the collections of the model look their tables up by kernels too, backward passes leave sums of
-    gradients by row with the optimizer, and the tables get no `.grad`: hand the other parameters, those of
-    `others(model)`, to an optimizer of torch's. A step checks, clips and applies all sums, or changes nothing.
-    Drive it like any optimizer of torch's: `param_groups`, schedulers and `state_dict` work as there. What a
-    step reads and writes follows the batch, not the number of ids. Copied or pickled together with its model, as
-    `copy.deepcopy((model, optimizer))`, it owns the copied tables. Copied alone, it has copies of its tables that no
-    model reads: `state_dict` gives its state, and a step raises.
+    gradients by row with the optimizer, and the tables get no `.grad`: give the other parameters, those of
+    `others(model)`, to an optimizer of torch. A step checks, clips and applies all sums, or changes nothing. Use it
+    like any optimizer of torch: `param_groups`, schedulers and `state_dict` work as there. What a step reads and writes
+    follows the batch, not the number of ids. Copied or pickled together with its model, as `copy.deepcopy((model,
+    optimizer))`, it owns the copied tables. Copied alone, it has copies of its tables that no model reads: `state_dict`
+    gives its state, and a step raises.
 
-    A step drops the gradients that it has applied, so that none add up from step to step. To drop them without a step,
-    call `zero_grad` of this optimizer: that of the model finds no `.grad` here, and leaves them waiting.
+    A step drops the gradients that it has applied, so they do not add up from step to step. To drop them without a
+    step, call `zero_grad` of this optimizer: that of the model finds no `.grad` of these tables, and drops nothing.
 
     `torch.nn.utils.clip_grad_norm_` sees no gradients of these tables: give `max_norm`, or clip them together with
     those of other parameters by `gradient_norm` and `scale_gradients`.
 
     Args:
-        module: a collection, or any model that holds some.
+        module: a collection, or any model that holds collections.
         lr: learning rate.
-        weight_decay: decoupled: with a step, a row loses this part of itself, times the learning rate. Rows without
+        weight_decay: decoupled: a step scales a row by 1 - lr · weight_decay. Rows without
             a gradient lose nothing, except by `Adam(mode="dense")`.
         max_norm: longest allowed norm of all gradients together; longer ones are scaled down to it.
-        nonfinite: `"error"`: a gradient that is NaN or infinite raises a `FloatingPointError`; `"skip"`: its step is
-            left out, and counted in `skipped`. No table changes in either case.
+        nonfinite: `"error"`: a gradient that is NaN or infinite raises a `FloatingPointError`; `"skip"`: such a step is
+            skipped, and counted in `skipped`. No table changes in either case.
         projection_scale: learning rate of projections, relative to that of rows.
         replicas: `"alike"`: where `torch.distributed` has several ranks, a step raises, since gradients of tables are
             not exchanged; `"independent"`: each rank trains a model of its own.
@@ -64,7 +64,7 @@ class TableOptimizer(Owning):
         InputError: no table in the module is composed of rows on the CPU, or another optimizer owns one.
 
     Warns:
-        UnownedTables: some tables cannot be owned; it names them, and says why.
+        UnownedTables: some tables cannot be owned; the warning names them and the reasons.
     """
 
     kind: ClassVar[int]
@@ -109,15 +109,15 @@ class TableOptimizer(Owning):
         computed = {id(p): engine.dtype for engine in engines for p in engine.program.parameters}
         for parameter in every:
             self.state[parameter] = self._fresh_state(parameter, computed[id(parameter)])
-            parameter.grad = None  # of the optimizer before
+            parameter.grad = None  # of a former optimizer
         self._own(holders, engines)
         announce()
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
 
     def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        """What is kept beside a parameter, in the type that it is computed with, under the names that torch's
-        optimizers use; at most two arrays, and `brought`, the step that each row is brought to."""
+        """Fresh state of a parameter, in the type that it is computed in, under the names that torch's optimizers use;
+        at most two arrays, and `brought`, the step that each row is brought to."""
         raise NotImplementedError
 
     # -- the interface of torch's optimizers -------------------------------------------------------------------
@@ -127,8 +127,8 @@ class TableOptimizer(Owning):
 
         Raises:
             FloatingPointError: a gradient is NaN, infinite or too large, and `nonfinite` is `"error"`.
-            InputError: tables were replaced, moved or frozen, the model is no longer there or this was copied without
-                it, a setting is no number to train with, or there are several ranks, see `replicas`.
+            InputError: tables were replaced, moved or frozen, the model was freed or this optimizer was copied without
+                it, a setting is no number to train with, or there are several ranks (see `replicas`).
         """
         check_ranks(type(self).__name__, self.replicas)
         self._check_holders()
@@ -145,15 +145,15 @@ class TableOptimizer(Owning):
                 raise InputError(
                     f"{type(self).__name__} cannot take this step: "
                     + ("a table has a .grad, from a use of its parameters outside of the collection (a penalty, say), "
-                       "of which kernels know nothing; leave that out, or train by an optimizer of torch's"
+                       "which kernels do not see; leave that out, or train by an optimizer of torch"
                        if wrong.requires_grad
-                       else "a table was frozen by requires_grad=False; call no step while it is")
+                       else "a table is frozen by requires_grad=False; unfreeze it before the step")
                 )  # fmt: skip
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, together(engine)) for engine in self.engines]
         norm = norm_of(found for _, found in waiting) * abs(self._factor)
         scale = self._factor * (1.0 if self.max_norm is None else min(1.0, self.max_norm / (norm + 1e-6)))
-        limit = inf if self.kind == layout.SGD else self._largest  # of squares, which the others keep sums of
+        limit = inf if self.kind == layout.SGD else self._largest  # of squares, of which the other optimizers keep sums
         longest = scale * (norm / abs(self._factor)) if norm else 0.0  # of what is applied
         if not (norm < inf and longest * longest < limit) or 0 < abs(scale) < self._smallest:
             names = [not_finite(engine, found, limit) for engine, found in waiting if found is not None]
@@ -162,7 +162,7 @@ class TableOptimizer(Owning):
                 self.skipped += 1
                 return loss
             named = (f"table {name!r}" for name in names if name is not None)
-            where = next(named, "all tables together")  # whose squares may overflow where those of none do
+            where = next(named, "all tables together")  # the sum may overflow where that of no table does
             raise FloatingPointError(
                 f"{where}: a gradient is NaN or infinite, or too large to be squared, so this step was not "
                 f"taken and nothing has changed; lower the learning rate, or leave such steps out with nonfinite='skip'"
@@ -195,32 +195,32 @@ class TableOptimizer(Owning):
     step.hooked = True  # type: ignore[attr-defined]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients that wait for a step, which `zero_grad` of the model does not."""
+        """Drop the gradients since the last step, which `zero_grad` of the model does not."""
         self._forget()
         for parameter in self._parameters:
             parameter.grad = None
 
     def gradient_norm(self) -> float:
-        """The norm of all gradients that wait for a step, before `max_norm`; NaN or infinite where one of them is."""
+        """The norm of all gradients since the last step, before `max_norm`; NaN or infinite where one of them is."""
         return norm_of(map(together, self.engines)) * abs(self._factor)
 
     def scale_gradients(self, factor: float) -> None:
-        """Multiply all gradients that wait for a step, as when they are clipped together with those of other
-        parameters, or as the scale of a `torch.amp.GradScaler` is taken off: `scale_gradients(1 / scaler.get_scale())`.
+        """Multiply all gradients since the last step by a factor: to clip them together with those of other parameters,
+        or to undo the scale of a `torch.amp.GradScaler` by `scale_gradients(1 / scaler.get_scale())`.
         """
         self._factor *= check_factor(factor)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """Asked for by `torch.amp.GradScaler.step`, which finds no gradients in `.grad` and would only fail later."""
+        """`torch.amp.GradScaler.step` reads this; it finds no gradients in `.grad` and would only fail later."""
         raise InputError(
             f"GradScaler sees no gradients of the tables that {type(self).__name__} owns: call "
             f"optimizer.scale_gradients(1 / scaler.get_scale()) and optimizer.step() in place of scaler.step(optimizer)"
         )
 
     def scratch_bytes(self) -> dict[str, int]:
-        """Bytes that are kept besides tables and state now, by purpose: to be used again, for a step that waits, and
-        for steps to be made up for."""
+        """Bytes that this optimizer keeps now beside tables and state, by purpose: for reuse, for the next step, and
+        for steps that rows have missed."""
         waiting = [found for engine in self.engines for found in engine.pending]
         history = sum(array.nbytes for array in self._history.arrays) if self.dense else 0
         return {
@@ -254,7 +254,7 @@ class TableOptimizer(Owning):
             alike = given == own and set(numbers) == set(states) and all("steps" in group for group in groups)
         except (AttributeError, IndexError, KeyError, TypeError):
             alike = False
-        if not alike:  # before torch puts it in place of ours
+        if not alike:  # before torch replaces the state here by it
             raise InputError("optimizer: the state to load is of another optimizer, or of other tables")
         old = {id(p): state for p, state in self.state.items()}
         super().load_state_dict(state_dict)
@@ -276,7 +276,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
 
 
 def _refuse_owned(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Tables have one optimizer."""
+    """Raise an `InputError` where another optimizer takes a table that is owned."""
     if isinstance(optimizer, TableOptimizer):
         return
     for group in optimizer.param_groups:

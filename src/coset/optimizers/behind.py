@@ -1,4 +1,4 @@
-"""Tables some of whose rows have missed steps, and how these are made up for."""
+"""Tables of which some rows have missed steps, and how rows are brought to the last step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from coset.kernels.compile import exclusively
 from coset.optimizers.history import History
 
 _LONGEST = 1 << 16
-"""Steps after which all rows are brought up, so that what steps did need not be kept for ever."""
+"""All rows are brought up after this many steps, so that the record of steps stays short."""
 
 
 class Behind(torch.optim.Optimizer):
-    """What brings rows to the last step, where the optimizer is dense; else no row is ever behind."""
+    """Brings rows to the last step, where the optimizer is dense; with others no row is ever behind."""
 
     dense: bool = False
     """Whether rows without a gradient change, too."""
@@ -27,9 +27,9 @@ class Behind(torch.optim.Optimizer):
     _begun: int
     """The step to which all rows are brought."""
     _history: History
-    """What the steps since then did."""
+    """The record of the steps since then."""
     _numbers: np.ndarray
-    """What kernels are told of them."""
+    """The same as kernels take it."""
     _precision: float
     _smallest: float
 
@@ -40,8 +40,8 @@ class Behind(torch.optim.Optimizer):
 
     @torch.no_grad()
     def synchronize(self) -> None:
-        """Bring every row to the last step. `state_dict` and `materialize` of the tables do it by themselves; call it
-        before reading a parameter directly."""
+        """Bring every row to the last step. `state_dict` and `materialize` of the tables call it; call it before you
+        read a parameter directly."""
         if not self.dense or self._begun == self.steps:
             return
         self._bring_all([engine.addresses() for engine in self.engines])
@@ -62,11 +62,11 @@ class Behind(torch.optim.Optimizer):
         return Steps(now, self._begun, self._numbers, *self._history.arrays)
 
     def _note(self, now: int, rates: Sequence[float]) -> None:
-        """Write down what step `now` does to rows, for those that are brought to it later."""
+        """Record what step `now` does to rows, for those that are brought to it later."""
         if not self.dense:
             self._begun = now - 1
         elif now - 1 - self._begun >= _LONGEST or self._numbers is not self._new_numbers():
-            self.synchronize()  # schedulers may change betas, by which the steps until now are made up for
+            self.synchronize()  # schedulers may change betas, which rows that missed earlier steps need
         self._numbers = self._new_numbers()
         first, second = self.param_groups[0]["betas"]
         self._history.put(
@@ -84,7 +84,7 @@ class Behind(torch.optim.Optimizer):
 
 
 def wholly(work: Callable[[], None]) -> None:
-    """Do all of `work`, of which doing some part twice does no more than once: an interrupt from the keyboard waits."""
+    """Do all of `work`, whose parts may be repeated without harm; an interrupt from the keyboard waits."""
     waits: KeyboardInterrupt | None = None
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What an optimizer finds in a model: collections whose tables it can own, and what it leaves out, in words."""
+"""What an optimizer finds in a model: collections whose tables it can own, and messages on what it leaves out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coset.methods.base import TableModule
 
 def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
     """The collections of a model with tables that can be owned; and its other tables by name, with the reasons."""
-    # Asked of the type, as wrappers (torch.compile's, say) answer for the module within.
+    # By the type, since wrappers such as torch.compile's pass attributes of the module within through.
     owners: dict[str, Any] = {path: inner for path, inner in module.named_modules() if hasattr(type(inner), "fuse")}
     left: dict[str, str] = {}
     seen = {id(each) for owner in owners.values() for each in owner.modules()}
@@ -29,7 +29,7 @@ def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
 
 
 def _is_torchs(module: nn.Module) -> bool:
-    """Whether this is a table of torch's that wants to be trained, and that one may take for one of coset."""
+    """Whether this is a trainable table of torch, which a user may take for one of coset."""
     return isinstance(module, nn.Embedding | nn.EmbeddingBag) and any(p.requires_grad for p in module.parameters())
 
 
@@ -40,7 +40,7 @@ def _listed(left: Mapping[str, str]) -> str:
 
 
 def left_out(kind: str, left: Mapping[str, str]) -> str:
-    """What is said of tables that an optimizer of this kind does not train."""
+    """The warning on tables that an optimizer of this kind does not train."""
     count = "1 table" if len(left) == 1 else f"{len(left)} tables"
     return (
         f"{kind} does not train {count} of this model: {_listed(left)}; give another optimizer the parameters of "
@@ -49,7 +49,7 @@ def left_out(kind: str, left: Mapping[str, str]) -> str:
 
 
 def none_to_own(kind: str, left: Mapping[str, str]) -> str:
-    """What is said where there is no other table."""
+    """The message of the error where the optimizer can own no table."""
     if left:
-        return f"optimizer: {kind} can own no table here: {_listed(left)}; train them by an optimizer of torch's"
+        return f"optimizer: {kind} can own no table here: {_listed(left)}; train them by an optimizer of torch"
     return f"optimizer: {kind} finds no table of coset here, such as coset.Embedding or a collection, that it could own"

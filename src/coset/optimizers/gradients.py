@@ -1,4 +1,4 @@
-"""Gradients that wait for a step: those of several backward passes as one, their norm, and which are not finite."""
+"""Gradients since the last step: those of several backward passes as one, their norm, and which are not finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coset.kernels import layout
 
 def together(engine: FusedEngine) -> Gradients | None:
     """The gradients of all backward passes since the last step, as one."""
-    filled = [found for found in engine.pending if len(found.tasks)]  # a call may ask for no ids at all
+    filled = [found for found in engine.pending if len(found.tasks)]  # a call may have no ids at all
     if len(filled) <= 1:
         return filled[0] if filled else None
     width = engine.program.arrays[:, layout.ARRAY_WIDTH]
@@ -31,7 +31,7 @@ def together(engine: FusedEngine) -> Gradients | None:
     for array, parts in rows.items():
         each, place = np.unique(np.concatenate(parts), return_inverse=True)
         total = np.zeros((len(each), width[array]), engine.program.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+        with np.errstate(over="ignore", invalid="ignore"):  # sums that are not finite are found below
             np.add.at(total, place, np.concatenate(values[array]))
         tasks.append([array, 0, 1, room, start, 0, 0])
         distinct.append(each)
@@ -45,12 +45,12 @@ def together(engine: FusedEngine) -> Gradients | None:
 
 
 def norm_of(parts: Iterable[Gradients | None]) -> float:
-    """The norm of all of them."""
+    """The norm of all these gradients together."""
     return sqrt(sum(found.square for found in parts if found is not None))
 
 
 def not_finite(engine: FusedEngine, found: Gradients, limit: float) -> str | None:
-    """A table with a gradient that is NaN or infinite, or whose squares are beyond a limit."""
+    """The name of a table with a gradient that is NaN or infinite, or whose squares exceed a limit."""
     for task, squares in zip(found.tasks, found.squares, strict=True):
         if not squares < limit:
             parameter = engine.program.parameters[task[layout.TASK_ARRAY]]

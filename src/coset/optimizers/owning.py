@@ -1,4 +1,4 @@
-"""Tables that an optimizer has taken over: which these are, who else may train them, copies, and giving them back."""
+"""The tables that an optimizer owns: taking them over, refusing other optimizers, copies, and giving them back."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from coset.storage import StoredRows
 
 
 class Owning(Behind):
-    """What owns the tables of collections."""
+    """An optimizer that owns the tables of collections."""
 
     version: int
-    """Changes with every step, so that gradients of vectors before it are known."""
+    """Changes with every step, so that gradients of vectors from before it are recognised."""
 
     def _own(self, holders: Sequence[Any], engines: Sequence[FusedEngine]) -> None:
-        """Take tables over whose rows are all brought to the last step."""
+        """Take over tables, all of whose rows are at the last step."""
         self.engines = list(engines)
         self._parameters = self._free(engines)
         self._begun = self.steps
@@ -35,7 +35,7 @@ class Owning(Behind):
         self._precision = float(numbers[0].eps)
         self._smallest, self._largest = (max(float(n.tiny) for n in numbers), min(float(n.max) for n in numbers))
         self._numbers = self._new_numbers()
-        """What kernels are told of the steps since the last synchronization."""
+        """The steps since the last synchronization, as kernels take them."""
         self._point()
         for parameter in self._parameters:
             take(parameter, self, lazily=self.dense)
@@ -44,7 +44,7 @@ class Owning(Behind):
         self._holders = [weakref.ref(holder) for holder in holders]  # they hold this
 
     def _check_holders(self) -> None:
-        """Raise an `InputError` where nobody can look up what would be trained."""
+        """Raise an `InputError` where no model reads the tables that would be trained."""
         for holder, engine in zip(self._holders, self.engines, strict=True):
             if holder() is None:
                 raise InputError(
@@ -55,10 +55,10 @@ class Owning(Behind):
                 )
 
     def _free(self, engines: Sequence[FusedEngine]) -> list[nn.Parameter]:
-        """The parameters of all engines, if nobody else trains one of them."""
+        """The parameters of all engines, unless another optimizer trains one of them."""
         every = {id(p): p for engine in engines for p in engine.program.parameters}
         if sum(len(engine.program.parameters) for engine in engines) > len(every):
-            raise InputError("optimizer: two collections hold one array, which kernels would train in each; use one")
+            raise InputError("optimizer: two collections hold the same array, which kernels would train twice; use one")
         if (other := next((o for p in every.values() if (o := owner_of(p)) is not None), None)) is not None:
             raise InputError(
                 f"optimizer: {type(other).__name__} owns a table of this model already; its release() gives them back"
@@ -66,7 +66,7 @@ class Owning(Behind):
         return list(every.values())
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of: the collections as well, since it is to own those that are copied with it."""
+        """The state of a copy, with the collections, since the copy owns those that are copied with it."""
         self.synchronize()
         holders = [holder() for holder in self._holders]
         if None in holders:
@@ -77,7 +77,7 @@ class Owning(Behind):
         return {name: getattr(self, name) for name in own} | {"owned": (holders, tables, pending)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Own the tables that were copied along; torch calls it for loaded states, too."""
+        """Own the tables that were copied along; torch also calls it for loaded states."""
         owned = state.pop("owned", None)
         super().__setstate__(state)
         if owned is None:
@@ -93,15 +93,15 @@ class Owning(Behind):
         """Only for torch's own constructor.
 
         Raises:
-            InputError: later; kernels would not know of the group.
+            InputError: called later, when kernels would not know of the group.
         """
         if hasattr(self, "_history"):
             raise InputError(f"{type(self).__name__} takes tables over when it is made; groups cannot be added later")
         super().add_param_group(param_group)
 
     def release(self) -> None:
-        """Give the tables back, brought to the last step: they are ordinary parameters again, for any optimizer."""
-        if self.dense and self._begun != self.steps:  # of tables that were replaced as well
+        """Bring the tables to the last step and give them up: they are ordinary parameters again, for any optimizer."""
+        if self.dense and self._begun != self.steps:  # also of tables that were replaced
             self._bring_all([engine.own_addresses() for engine in self.engines])
         self.zero_grad()
         for holder in self._holders:
@@ -114,9 +114,9 @@ class Owning(Behind):
             give_back(parameter)
 
     def others(self, *modules: nn.Module) -> list[nn.Parameter]:
-        """The parameters of these modules that no optimizer of coset owns, each once: those for one of torch's.
+        """The parameters of these modules that no optimizer of coset owns, each once: those for an optimizer of torch.
 
-        Tables that cannot be owned are among them, so name the collections as well as the layers.
+        They include tables that cannot be owned, so pass the collections as well as the layers.
 
         Raises:
             InputError: something that is no module.
@@ -130,7 +130,7 @@ class Owning(Behind):
         return [p for p in every.values() if owner_of(p) is None]
 
     def _engine(self, holder: Any, names: Iterable[str] | None = None) -> FusedEngine:
-        """Looks up the tables of a collection, or those of these names, which it still has to be fit to own."""
+        """The engine of a collection's tables, or of those of these names, which must still be `fusable`."""
         modules, features = holder.fusable()
         if names is not None:
             if not set(names) <= modules.keys():
@@ -144,9 +144,9 @@ class Owning(Behind):
         return FusedEngine(Program(modules, features, holder.tables._modules), self)
 
     def _point(self) -> None:
-        """Tell the kernels where the states are."""
+        """Pass the addresses of the states to the kernels."""
         group_of = {id(p): number for number, group in enumerate(self.param_groups) for p in group["params"]}
-        # What kernels write to must live, whatever is put in its place.
+        # Arrays that kernels write to must stay alive, even where others replace them.
         self._pointed = [dict(state) for state in self.state.values()]
         for engine in self.engines:
             for line, parameter in zip(engine.states, engine.program.parameters, strict=True):

@@ -1,8 +1,8 @@
 """The state of an optimizer of tables as it lies in memory, so that taking it changes nothing.
 
 `TableOptimizer.state_dict` brings every row to the last step first. Dense Adam then computes the steps that a row
-missed in two parts, where it would have computed them in one: the same but for rounding. A run that is to end at the
-same bits, however often it was saved or killed, keeps rows as they are instead, with what is needed to bring them up.
+missed in two parts, where it would have computed them in one: equal but for rounding. A run must end at the same bits
+however often it is saved or killed, so a snapshot keeps rows as they are, with what is needed to bring them up.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from coset.optimizers.base import TableOptimizer
 
 
 def snapshot(optimizer: TableOptimizer) -> dict[str, Tensor]:
-    """All that further steps depend on besides the parameters, by name: not copies, so save or copy them at once.
+    """All tensors that further steps depend on besides the parameters, by name: not copies, so save or copy them at
+    once.
 
-    The parameters belong to it as they lie, as `named_parameters` of a model gives them; `state_dict` brings rows up.
+    Save the parameters with it as they lie in memory, from `named_parameters` of the model; `state_dict` brings rows
+    up.
 
     Example:
         >>> from coset import EmbeddingBagCollection, Table
@@ -46,7 +48,7 @@ def restore(optimizer: TableOptimizer, names: Iterable[str], tensor_of: Callable
 
     Args:
         names: those of the snapshot.
-        tensor_of: name → value; asked for one at a time, and copied.
+        tensor_of: name → value; called for one at a time, whose value is copied.
 
     Raises:
         InputError: the snapshot is of another kind of optimizer or of other tables.

@@ -1,4 +1,4 @@
-"""Who meets whom: two ids that share every row, and how much traffic meets a shared row."""
+"""Collisions: two ids that share every row, and how much traffic falls on shared rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def colliding_ids(partitions: Sequence[RowMap], num_embeddings: int) -> tuple[in
 
 
 def _period(partitions: Sequence[Partition]) -> int:
-    """After how many ids the rows of a remainder or mixed-radix family come again; 0 for other families."""
+    """After how many ids the rows of a remainder or mixed-radix family repeat; 0 for other families."""
     ordered = sorted(partitions, key=lambda partition: (partition.divisor, partition.modulus))
     if all(partition.divisor == 1 for partition in ordered):
         return lcm(*(partition.modulus for partition in ordered))
@@ -86,7 +86,7 @@ def check_complementary(partitions: Sequence[RowMap], num_embeddings: int) -> No
 
 @dataclass(frozen=True)
 class Collisions:
-    """How many ids share a row with another, and the share of traffic, in 0 … 1, that meets a shared row."""
+    """How many ids share a row with another, and the share of traffic, in 0 … 1, that falls on a shared row."""
 
     ids: int
     traffic: float

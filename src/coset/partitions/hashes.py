@@ -16,7 +16,7 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class MultiplyShift:
-    """A hash: ids share rows as if thrown at random, and the same seed always throws alike.
+    """A hash: ids fall on rows as if at random; the same seed always gives the same rows.
 
     Both 32-bit halves of an id go through rounds of xor-shift and multiplication (the finaliser of MurmurHash3,
     Appleby, public domain), keyed by `seed`; the upper 31 bits of the result, modulo `modulus`, are the row.
@@ -40,7 +40,7 @@ class MultiplyShift:
 
     @property
     def keys(self) -> tuple[int, int]:
-        """What the two halves of an id are keyed by: 32-bit words."""
+        """The 32-bit words that key the two halves of an id."""
         return _keys(self.seed)
 
     def rows(self, num_embeddings: int) -> int:

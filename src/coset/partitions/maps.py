@@ -58,7 +58,7 @@ class Partition:
 
 
 def check_whole(ids: Ids) -> None:
-    """Refuse ids that are floating-point numbers, which far ids do not fit into.
+    """Refuse ids that are floating-point numbers, which cannot hold all large ids.
 
     Raises:
         TypeError: they are.

@@ -32,8 +32,8 @@ def alpha_dims(
 
     Args:
         popularity: positive numbers.
-        alpha: 0 makes all alike; 0.1 to 0.4 are usual, 0.3 is the default of DLRM.
-        base_dim: of the most popular.
+        alpha: 0 makes all widths equal; 0.1 to 0.4 are usual, and 0.3 is the default of DLRM.
+        base_dim: width of the most popular.
         widest: no width is more than this, nor less than 1.
         rounding: `"nearest"`, halves up; or `"power_of_two"`, the nearest one in the exponent, as DLRM does.
 
@@ -54,7 +54,8 @@ def alpha_rule(
 ) -> dict[str, Method]:
     """The rule by table: one width each, `d ∝ n ** -alpha`, in a model of the dim of the tables.
 
-    A table narrower than the dim is stored as `LowRank`, rows and projection, and as it is where that takes no more.
+    A table narrower than the dim is stored as `LowRank`, rows and projection, or as a full table where that takes no
+    more.
 
     Args:
         tables: all of one dim.
@@ -162,8 +163,7 @@ def _widths(
             f"{what}: rows of one element take {format_size(least)} ({least} bytes), and the budget is {limit} bytes",
             least,
         )
-    # Widths, and so bytes, only change at the scales where one of them is rounded up; between two all are alike. A hair
-    # above, so that it is.
+    # Widths, and so bytes, only change at scales where one of them is rounded up; slightly above these, so that it is.
     steps = np.arange(1, dim) + 0.5 if rounding == "nearest" else 2 ** (np.arange(0, log2(dim)) + 0.5)
     scales = np.unique(np.concatenate([[0.0], (steps / shape[:, None]).ravel() * (1 + 1e-12), [dim / shape.min()]]))
     last = bisect_right(scales, limit, key=lambda scale: bytes_of(at(scale))) - 1

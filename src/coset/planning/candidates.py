@@ -1,4 +1,4 @@
-"""What may be chosen for a table: methods and sizes, each with its bytes and with what it keeps."""
+"""The candidates for a table: methods and sizes, each with its bytes and what it keeps."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Candidate:
     """One way to store a table.
 
     Args:
-        method: that does.
+        method: that stores it so.
         bytes: of the table.
-        weight: that it takes of the budget: its bytes and, where that counts, those of the optimizer's state.
+        weight: bytes of the budget that it takes: its own and, where they count, those of the optimizer's state.
         composition: the descriptor of the method, if it has one.
-        table: that is stored.
-        judge: of the table.
+        table: the table.
+        judge: predicts what methods keep of the table.
     """
 
     method: Method
@@ -55,7 +55,7 @@ def classes(methods: Sequence[str | Mapping[str, Any]] | None) -> Allowed:
     """The methods that are allowed; those that plan by default where none are named.
 
     Raises:
-        InputError: an unknown name, a field that the method has not or of a wrong type, or fields without a name.
+        InputError: an unknown name, a field that the method lacks or of a wrong type, or fields without a name.
     """
     if methods is None:
         return [(cls, {}) for cls in registered().values() if cls.planned]
@@ -90,8 +90,8 @@ def candidates(
 ) -> list[Candidate]:
     """Everything that may be chosen for a table, whatever the budget.
 
-    Methods that no choice of fields makes fit for the table are left out, and those that give several vectors an id,
-    which is another model, and arrays that tables would share, whose one size no table can choose.
+    It leaves out methods that no choice of fields makes fit for the table; those that give several vectors an id, which
+    is another model; and shared arrays, whose size no single table can choose.
     """
     found: list[Candidate] = []
     for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed, count)]):
@@ -109,7 +109,7 @@ def candidates(
 
 
 def within(found: Sequence[Candidate], limit: int) -> list[Candidate]:
-    """Those within a limit, and the smallest of all even if it is over."""
+    """The candidates within a limit, and the smallest even if it is over."""
     least = min(one.weight for one in found)
     return [one for one in found if one.weight <= max(limit, least)]
 
@@ -125,7 +125,7 @@ def _methods(table: Table, traffic: Traffic, allowed: Allowed, count: int) -> It
         except Unsuitable:
             continue
         except InputError:
-            if fixed:  # what a person asked for fits other tables, but not this one
+            if fixed:  # fields that the user fixed fit other tables, but not this one
                 continue
             raise
         yield from found

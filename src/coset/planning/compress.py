@@ -1,4 +1,4 @@
-"""`compress_`: the tables of any torch model made smaller in place, and fitted to what it has learned."""
+"""`compress_`: makes the tables of any torch model smaller in place, fitted to their trained weights."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ def compress_(
     """Swap the `nn.Embedding` and `nn.EmbeddingBag` of a model for coset's, in place, fitted to their weights.
 
     Everything else stays: options, device, type, mode, frozen weights, hooks of modules, modules that several parents
-    share, and weights that several of these modules hold together. What cannot be kept is refused by the name of the
-    module, and then the model is as it was. Tables that are quantized or sharded already, and those of other libraries,
-    are left as they are, and the report tells of them (`left`). Make the optimizer afterwards: the parameters are new
-    ones.
+    share, and weights that several of these modules hold together. Where something cannot be kept, an error names the
+    module, and the model is as it was. Tables that are quantized or sharded already, and those of other libraries, are
+    left as they are, and listed in the report (`left`). Make the optimizer afterwards, since the parameters are new.
 
     Args:
         model: any model that holds such modules.
         plan: a `Plan`, whose tables have the names of the modules; rules, a mapping from names of modules and patterns
-            such as `"*.items"` to methods, of which an exact name counts first, and then the first pattern that matches
-            (`"*"` is the default; a module that none is about stays as it is); one method for all, or a function from
-            `Table` to `Method`; or a budget for all tables together, `"1MB"`, a number of bytes, `"25%"` or 0.25,
-            which is planned for (`planning.planner.methods_within`) or, without frequencies, gives each table the same
-            share by `low_rank`. What gets a bare row an id (`"full"`), and what a budget cannot make smaller, stays as
-            it is.
-        frequencies: how often each id occurs, by name of the module; a budget wants them of all tables or of none. For
-            a weight that several of them hold, the sum of what is given counts. The fit weighs ids by it. A method that
-            wants ids in order of popularity gets their order, 4 bytes an id, where they do not come in it; but not from
-            a plan or a budget, which is for ids as they come.
+            such as `"*.items"` to methods, where an exact name comes before patterns, and the first pattern that
+            matches counts (`"*"` is the default; a module that none matches stays as it is); one method for all, or a
+            function from `Table` to `Method`; or a budget for all tables together, `"1MB"`, a number of bytes, `"25%"`
+            or 0.25, which is planned for (`planning.planner.methods_within`) or, without frequencies, gives each table
+            the same share by `low_rank`. A table that gets a bare row an id (`"full"`), and one that a budget cannot
+            make smaller, stays as it is.
+        frequencies: how often each id occurs, by name of the module; a budget needs them for all tables or for none.
+            For a weight that several modules hold, they are summed. The fit weights ids by them. A method that needs
+            ids in order of popularity gets an `order`, 4 bytes an id, where ids are in another order; but not from a
+            plan or a budget, which are for ids as they are.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
-            the weights have. A saved state fits into a fresh model that was given the same methods (`report.methods`);
-            where rules put ids in another order, with the same frequencies; after a plan or a budget, without.
+            the weights have. A saved state fits into a fresh model that was compressed by the same methods
+            (`report.methods`): with the same frequencies where rules gave an `order`, and without any after a plan or a
+            budget.
         full_below: tables of fewer ids stay as they are; a budget counts them.
         leave: names or patterns of modules that stay as they are; a budget does not count them.
-        seed: of fresh values, which some fits begin with; a whole number of 0 … 2^64 - 1.
+        seed: of fresh values, from which some fits start; a whole number of 0 … 2^64 - 1.
 
     Returns:
-        What became of every table: bytes before and after, and the error that is left.
+        For every table its bytes before and after, and the error of the fit.
 
     Raises:
         InputError: a plan that does not fit the model, an option that a method cannot offer (`sparse`; `max_norm` and
@@ -121,7 +121,7 @@ def compress_(
 
 def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) -> list[Table]:
     """The tables of the `nn.Embedding` and `nn.EmbeddingBag` in a model, to plan for; each is named by its module, with
-    a slash for every dot. A weight that several of them hold is there once, under the first name.
+    a slash for every dot. A weight that several of them hold occurs once, under the first name.
 
     Args:
         model: any model that holds such modules.
@@ -140,7 +140,7 @@ def tables_of(model: nn.Module, frequencies: Mapping[str, Any] | None = None) ->
 
 
 def _refuse_naming(plan: PlanLike, model: nn.Module, otherwise: list[Site]) -> None:
-    """Raise an `InputError` where rules or a plan name a module that is left as it is whatever they say."""
+    """Raise an `InputError` where rules or a plan name a module that cannot be swapped."""
     if isinstance(plan, Plan):
         names = [name.replace("/", ".") for name in plan.tables]
     else:
@@ -148,8 +148,8 @@ def _refuse_naming(plan: PlanLike, model: nn.Module, otherwise: list[Site]) -> N
     for name in names:
         if site := named(model, otherwise, name):
             raise InputError(
-                f"module {name!r}: {site.stored_otherwise}, and no array of plain numbers that could be made smaller; "
-                f"leave it out, or give it such a weight first"
+                f"module {name!r}: {site.stored_otherwise}, not a plain array, so it cannot be made smaller; leave "
+                "it out, or give it a plain weight first"
             )
 
 
@@ -196,7 +196,7 @@ def _table(site: Site, frequencies: Any) -> Table:
 def _together(
     site: Site, going: Mapping[str, Method], tables: Mapping[str, tuple[Site, Table]], holders: Holders
 ) -> list[Site]:
-    """The sites that hold one weight with this one, this one included, after a check that they may all be swapped."""
+    """All sites that hold the same weight as this one, after a check that they may all be swapped."""
     of_module = {id(of.module): of for of, _ in tables.values()}
     check_plain(site, KINDS)
     weight = site.weight
@@ -226,7 +226,7 @@ def _check_options(site: Site, method: Method) -> None:
         raise InputError(f"{where}: coset's tables have no sparse gradients; set sparse=False first")
     for option in ("max_norm", "scale_grad_by_freq"):
         if getattr(module, option):
-            raise InputError(f"{where}: {option} needs a row for each id, which {method.name!r} has not; use 'full'")
+            raise InputError(f"{where}: {option} needs a row for each id, and {method.name!r} has none; use 'full'")
     padding, weight = module.padding_idx, module.weight.detach()
     if isinstance(module, nn.Embedding) and padding is not None and not weight.is_meta and bool(weight[padding].any()):
         raise InputError(
@@ -238,10 +238,10 @@ def _check_options(site: Site, method: Method) -> None:
 def _made(
     group: Sequence[Site], table: Table, method: Method, order: np.ndarray | None, fit: bool
 ) -> tuple[list[nn.Module], Fitted]:
-    """The new modules of a group that shares its weight, and what became of it."""
+    """The new modules of a group that shares a weight, and the report of that weight."""
     old: Any = group[0].module
     weight: Tensor = old.weight
-    if weight.is_inference():  # a copy, as autograd takes no tensor that was made under inference_mode
+    if weight.is_inference():  # a copy, as autograd refuses tensors made under inference_mode
         weight = weight.clone().requires_grad_(weight.requires_grad)
     if fit and weight.is_meta:
         raise InputError(f"module {group[0].name!r}: its weight is on the meta device, with no values; use fit=False")
@@ -280,7 +280,7 @@ def _built(old: Any, table: Table, method: Method, order: np.ndarray | None) -> 
 
 
 def _order(table: Table, method: Method) -> np.ndarray | None:
-    """Ranks by frequency, for a method that wants ids in that order where they are not."""
+    """Ranks by frequency, for a method that needs ids in that order, where they are not."""
     counts = table.frequencies
     if not method.by_popularity or counts is None or bool((counts[1:] <= counts[:-1]).all()):
         return None
@@ -290,7 +290,7 @@ def _order(table: Table, method: Method) -> np.ndarray | None:
 
 
 def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
-    """How much each id counts in the fit: not at all where it is padding, which is never read."""
+    """The weight of each id in the fit: 0 for padding, which is never read."""
     paddings = {getattr(site.module, "padding_idx", None) for site in group}
     share = frequency_weights(table.frequencies)
     if len(paddings) > 1 or None in paddings:
@@ -301,7 +301,7 @@ def _weighed(group: Sequence[Site], table: Table) -> Tensor | None:
 
 
 def _left(group: Sequence[Site]) -> Fitted:
-    """What is said of a weight that stays as it is, and of the modules that hold it."""
+    """The report of a weight that stays as it is."""
     (n, dim), size = group[0].weight.shape, group[0].weight.nbytes
     tied = tuple(site.name for site in group[1:])
     return Fitted(group[0].name, n, dim, Full(), size, size, 0.0, 0.0, "left as it is", tied)

@@ -1,4 +1,4 @@
-"""Measured loss curves: what short trainings say of each table, put in the place of the predicted loss."""
+"""Measured loss curves: short trainings measure what each table loses, in place of the prediction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coset import settings
 from coset.errors import InputError
 
 LEAST = 1e-9
-"""Predicted losses up to this are rounding errors of no loss."""
+"""Predicted losses up to this are rounding errors."""
 _POWERS = np.geomspace(0.25, 4, 33)
 
 
@@ -46,22 +46,22 @@ class Curve:
             raise InputError(f"curve: scale must be 0 or more and power positive, not {self.scale} and {self.power}")
 
     def __call__(self, predicted: float) -> float:
-        """The loss of a candidate whose predicted loss is given; none below 0."""
+        """The loss of a candidate with this predicted loss; at least 0."""
         return float(self.scale * max(0.0, predicted) ** self.power)
 
 
 def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
     """A curve for every table, by least squares: a power on a fixed grid, common to all tables, and a scale each.
 
-    A few trainings of a table are too few for a power of its own; all of them together tell one. A scale is never
-    negative; where all points of a table say less than nothing, which may be noise, it has a hundredth of the largest
-    scale, so that bytes which no other table needs more still go where the proxy wants them.
+    A few trainings of one table are too few to fit a power to, so all tables have one in common. A scale is never
+    negative; a table whose points are all below 0, which may be noise, gets a hundredth of the largest scale, so that
+    the proxy still ranks its candidates.
 
     Args:
-        points: by table name; a predicted loss of `LEAST` or less says nothing and is left out.
+        points: by table name; those with a predicted loss of `LEAST` or less are left out.
 
     Raises:
-        InputError: a table without a point that says something, or a point that is not finite.
+        InputError: a table without a point above `LEAST`, or a point that is not finite.
 
     Example:
         >>> fit_curves({"user": [Point(0.1, 0.02), Point(0.4, 0.08)]})
@@ -89,8 +89,8 @@ def fit_curves(points: Mapping[str, Iterable[Point]]) -> dict[str, Curve]:
             error += float(np.square(y - scales[name] * x).sum())
         return error, scales
 
-    # Of powers that fit alike the one nearest 1: the proxy is believed unless the points speak against it.
+    # Of powers that fit equally well, the one nearest 1: the proxy holds unless the points contradict it.
     power = min(_POWERS, key=lambda power: (round(fitted(power)[0], 15), abs(np.log(power))))
     scales = fitted(power)[1]
-    least = max(scales.values()) / 100 or 1e-6  # of nothing, too, so that the proxy decides
+    least = max(scales.values()) / 100 or 1e-6  # also where all are 0, so that the proxy decides
     return {name: Curve(float(f"{max(scale, least):.6g}"), float(f"{power:.6g}")) for name, scale in scales.items()}

@@ -1,4 +1,4 @@
-"""`expand_`: coset's tables in any torch model turned back into full ones of torch's own."""
+"""`expand_`: turns coset's tables in any torch model back into full ones of torch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ KINDS = (Embedding, EmbeddingBag)
 
 
 def expand_(model: nn.Module, *, leave: Sequence[str] = ()) -> Compression:
-    """Swap every `coset.Embedding` and `coset.EmbeddingBag` of a model for torch's, in place, with the vectors that
-    they give: what `compress_` does, the other way round. Options, device, type, mode, hooks and sharing stay.
+    """Swap every `coset.Embedding` and `coset.EmbeddingBag` of a model for torch's, in place, with the same vectors:
+    the reverse of `compress_`. Options, device, type, mode, hooks and sharing stay.
 
     Args:
         model: any model that holds such modules; collections stay as they are.
@@ -80,7 +80,7 @@ def _check(site: Site, going: Sequence[Site], holders: Holders) -> None:
     for parameter in old.parameters():
         for module, name in holders.of(parameter):
             if id(module) not in inside:
-                raise InputError(f"{where}: an array of it is held by {name!r} as well; leave this module as it is")
+                raise InputError(f"{where}: {name!r} holds one of its arrays as well; leave this module as it is")
     holders.refuse_hidden(site, dict(old.named_parameters()))
 
 

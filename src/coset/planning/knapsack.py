@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 GRID = 8192
-"""Steps that the bytes beyond the floor are counted in; finer steps find better plans, and take longer."""
+"""Number of steps that the bytes beyond the floor are divided into; more find better plans, and take longer."""
 
 
 class Group(NamedTuple):
@@ -27,8 +27,8 @@ def solve(groups: Sequence[Group], budget: int, grid: int = GRID) -> list[int] |
     """The candidate of each group.
 
     Dynamic programming over the bytes beyond the floor, in steps of a `grid`th of them and rounded up, so that a
-    choice is never over the budget; exact where bytes are that coarse. What rounding left over is then spent on the
-    exchange of single candidates, as long as one helps.
+    choice is never over the budget; exact where bytes are that coarse. Then single candidates are exchanged, as long as
+    one exchange within the bytes left over lowers the loss.
 
     Args:
         groups: of candidates, at least one each.
@@ -36,7 +36,7 @@ def solve(groups: Sequence[Group], budget: int, grid: int = GRID) -> list[int] |
         grid: number of steps.
 
     Returns:
-        Places in the groups; None where even the smallest candidates together are over the budget.
+        Indices in the groups; None where even the smallest candidates together are over the budget.
 
     Example:
         >>> one = Group(np.array([1, 5, 9]), np.array([1.0, 0.4, 0.1]))
@@ -75,7 +75,7 @@ def solve(groups: Sequence[Group], budget: int, grid: int = GRID) -> list[int] |
 
 
 def undominated(group: Group) -> np.ndarray:
-    """Places of the candidates that no other beats in loss with as few bytes, in order of bytes."""
+    """Indices of the candidates that no other beats in loss with as few bytes, in order of bytes."""
     order = np.lexsort((group.losses, group.bytes))
     falling = np.minimum.accumulate(group.losses[order])
     first = np.concatenate([[True], falling[1:] < falling[:-1]])
@@ -83,7 +83,7 @@ def undominated(group: Group) -> np.ndarray:
 
 
 def _improved(groups: Sequence[Group], picks: list[int], budget: int) -> list[int]:
-    """Single candidates exchanged for better ones that fit, the best exchange first."""
+    """The picks after exchanging single candidates for better ones that fit, the best exchange first."""
     picks = list(picks)
     spare = budget - sum(int(group.bytes[pick]) for group, pick in zip(groups, picks, strict=True))
     while True:

@@ -15,30 +15,30 @@ from coset.planning.plan import Alternative
 from coset.planning.proxy import DIMS, Judge, losses, partners
 from coset.schema import Table
 
-_ROUNDS = 5  # of choosing beside what the others have chosen; mostly the third changes nothing
-_BEGINNINGS = (64, 8, 6, 4, 3, 2, 1)  # dims that the others are first taken to keep
-_SMALL = 64  # tables that together take no more than this part of the budget stay full without a question
+_ROUNDS = 5  # of choosing given the other tables' choices; the third seldom changes anything
+_BEGINNINGS = (64, 8, 6, 4, 3, 2, 1)  # dims that the others are first assumed to keep
+_SMALL = 64  # tables that together take no more than this part of the budget stay full
 
 Chosen = Mapping[str, Candidate]
 """A candidate for every table."""
 
 
 def rounded(loss: float) -> float:
-    """Six digits, which is more than a prediction has, so that plans can be compared line by line."""
+    """The loss in six digits, more than a prediction is good for, so that plans can be compared line by line."""
     return float(f"{round(loss, 9):.6g}") + 0.0
 
 
 class Stock:
-    """The candidates of tables of one dim, each found when it is first asked for.
+    """The candidates of tables of one dim, computed when a table is first looked up.
 
     Args:
-        tables: of that dim.
-        traffic, judges: of every table.
-        allowed: methods.
-        optimizer: whose state counts, if any.
-        spectrum: what each dim matters.
-        sizes: how many of every method are tried.
-        together: whether the model multiplies their vectors; else every table is judged by itself.
+        tables: the tables, of that dim.
+        traffic, judges: those of every table.
+        allowed: classes of methods.
+        optimizer: name of the optimizer whose state counts, if any.
+        spectrum: the weight of each dim.
+        sizes: how many sizes of every method are tried.
+        together: whether the model multiplies the vectors of tables; else every table is judged by itself.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Stock:
 
 
 class Offer:
-    """What of a stock may be chosen within a limit.
+    """The choices from a stock within a limit.
 
     Args:
         stock: of candidates.
@@ -71,7 +71,7 @@ class Offer:
         self._every = cache(lambda name: within(stock.every(name), limit))
 
     def floors(self) -> dict[str, int]:
-        """What the smallest candidate of every table takes."""
+        """Bytes of the smallest candidate of every table."""
         return {name: min(one.weight for one in self._every(name)) for name in self._tables}
 
     def full_loss(self) -> float:
@@ -79,7 +79,7 @@ class Offer:
         return sum(self.losses(self._full).values())
 
     def choose(self) -> Chosen | None:
-        """The candidates of the least loss within the limit; None where even the smallest are over it."""
+        """The candidates with the least loss within the limit; None where even the smallest are over it."""
         if (small := self._small()) and (
             best := self._best({name: self._offered(name, small) for name in self._tables})
         ):
@@ -95,11 +95,11 @@ class Offer:
 
     @property
     def measured(self) -> bool:
-        """Whether losses are in units of a metric, as they were measured, or else shares of what tables are worth."""
+        """Whether losses are measured, in units of a metric, or predicted, as shares."""
         return self._curves is not None
 
     def instead(self, name: str, chosen: Chosen) -> Alternative | None:
-        """The best candidate of another method for a table, beside the same choice for the others and within the same
+        """The best candidate of another method for a table, with the same choice for the others and within the same
         limit; another size of the same method where there is no other method."""
         mine = chosen[name]
         room = self._limit - sum(one.weight for other, one in chosen.items() if other != name)
@@ -116,7 +116,7 @@ class Offer:
         return [self._full[name]] if name in small else self._every(name)
 
     def _small(self) -> frozenset[str]:
-        """The smallest tables, as many as take little of the limit even if they are full."""
+        """The smallest tables, as many as take little of the limit in full."""
         taken, small = 0, []
         for name, one in sorted(self._full.items(), key=lambda item: item[1].weight):
             taken += one.weight
@@ -126,8 +126,8 @@ class Offer:
         return frozenset(small)
 
     def _best(self, offered: Mapping[str, list[Candidate]]) -> Chosen | None:
-        """The best of what choosing leads to from several beginnings: that the others keep all dims, or only the first
-        few, as they will where the limit is low."""
+        """The best choice from several starting points: that the other tables keep all dims, or only the first few, as
+        under a low limit."""
         weights = {name: np.array([one.weight for one in found]) for name, found in offered.items()}
         dims = {name: np.stack([one.kept.dims for one in found]) for name, found in offered.items()}
 
@@ -137,7 +137,7 @@ class Offer:
             picks = solve(groups, self._limit)
             return None if picks is None else tuple(picks)
 
-        @cache  # as ways from several beginnings soon meet
+        @cache  # several starting points soon lead to the same choice
         def after(picks: tuple[int, ...]) -> tuple[int, ...] | None:
             return picked({name: dims[name][pick] for name, pick in zip(offered, picks, strict=True)})
 
@@ -159,13 +159,13 @@ class Offer:
 
     def _judged(self, name: str, dims: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Losses of candidates that keep `dims`, shape `(candidates, DIMS)`, where dims have this price."""
-        # In steps finer than any prediction, so that of candidates that lose alike the smallest is taken.
+        # In steps finer than any prediction, so that of candidates with equal losses the smallest is taken.
         found = np.round((self._reference[name] - dims) @ price * self._scale, 8)
         return found if self._curves is None else np.array([self._curves[name](float(loss)) for loss in found])
 
     @cached_property
     def _scale(self) -> float:
-        """What makes parts of the loss of the whole of them."""
+        """The factor from what tables lose to parts of the loss."""
         alike = self._prices(self._reference)
         whole = sum(float(self._reference[name] @ price) for name, price in alike.items())
         return (2 if self._together and len(self._tables) > 1 else 1) / max(whole, 1e-300)

@@ -22,11 +22,11 @@ PLAN_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Alternative:
-    """What a table would get if it did not get what the plan chose: the next best candidate.
+    """The next best candidate for a table.
 
     Args:
         method: of the table.
-        bytes: that it takes.
+        bytes: of the table.
         loss: predicted, in the units of `Choice.loss`.
     """
 
@@ -37,16 +37,16 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a plan says of one table.
+    """The choice of a plan for one table.
 
     Args:
-        num_embeddings: ids of the table that was planned for; 0 where a plan written by hand leaves it out.
+        num_embeddings: number of ids of the table; 0 where a plan written by hand leaves it out.
         method: that stores the table.
-        bytes: that it takes; an array shared with other tables is counted at the first of them.
+        bytes: of the table; an array shared with other tables counts for the first of them.
         loss: the table's part of the predicted loss of the plan; in units of the metric, where curves were measured;
-            None where the method was chosen by hand.
+            None where a person chose the method.
         why: one sentence with numbers.
-        instead: the next best, if there is one.
+        instead: the next best candidate, if there is one.
         digest: of the method that `loss`, `why` and `instead` are about; by default, of `method`.
     """
 
@@ -72,11 +72,11 @@ class Plan:
 
     Args:
         embedding_dim: elements of a vector, the same for all tables of the model.
-        budget: what `bytes` may reach; 0 for a plan that has none.
-        tables: what is said of every table, by name.
-        bytes: what the budget bounds: tables, `other_bytes`, and `optimizer_bytes` where there is an optimizer.
+        budget: most bytes; 0 for a plan without a budget.
+        tables: the choice for every table, by name.
+        bytes: of the tables, `other_bytes` and, where there is an optimizer, `optimizer_bytes`: what the budget bounds.
         other_bytes: what the model stores beside its tables, such as the biases per id of the dot model.
-        optimizer: of `coset.optimizers`, whose state is within the budget too; None leaves it out.
+        optimizer: name of the optimizer of `coset.optimizers` whose state counts within the budget; None for no state.
         optimizer_bytes: of the state that it keeps for the tables.
         loss: predicted for the whole model, the sum over its tables; None where that of one is not known.
         schema: version of the layout of the file.
@@ -120,11 +120,11 @@ class Plan:
         self.fitted(tables)
 
     def fitted(self, tables: Sequence[Table], other_bytes: int | None = None) -> Plan:
-        """The same choices for `tables`, with all sizes worked out anew; reasons of what was edited are dropped.
+        """The same choices for `tables`, with all sizes recomputed; drops the reasons of choices that a person edited.
 
         Args:
             tables: of the model, each with the dim of the plan.
-            other_bytes: what that model stores beside them; what the plan says by default.
+            other_bytes: what that model stores beside them; by default that of the plan.
 
         Raises:
             InputError: a table is missing or unknown, its size or dim is another, its method does not fit it, or all
@@ -164,7 +164,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, value: Any) -> Plan:
-        """The plan that `to_json` wrote or a person did; `budget` may have a unit, and a method be just a name."""
+        """The plan that `to_json` or a person wrote; `budget` may have a unit, and a method may be just a name."""
         if not isinstance(value, Mapping):
             raise InputError(f"plan: expected a table of fields, not {value!r}")
         given = dict(value)
@@ -232,7 +232,7 @@ _HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimi
 
 
 def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:
-    """Bytes of every table, and the components of all; a shared array is there once, at its first table."""
+    """Bytes of every table, and the components of all; a shared array occurs once, at its first table."""
     found = {table.name: methods[table.name].components(table) for table in tables}
     return bytes_by_table(found), together(found)
 
@@ -243,16 +243,15 @@ def state_bytes(components: Iterable[Component], optimizer: str | None) -> int:
 
 
 def untrained(table: Table, method: Method, optimizer: str) -> InputError:
-    """What to raise where the state of an optimizer is to be counted for a table without a descriptor, which it does
-    not train."""
+    """The error for counting the state of an optimizer for a table without a descriptor, which it does not train."""
     return InputError(
-        f"table {table.name!r}: {optimizer} trains what is composed of rows, which {method.name} is not, so its state "
-        f"cannot be counted; choose another method, or leave the optimizer out of the plan"
+        f"table {table.name!r}: {optimizer} only trains methods that compose rows, which {method.name} does not, so "
+        "its state cannot be counted; choose another method, or leave the optimizer out of the plan"
     )
 
 
 def _renewed(choice: Choice, num_embeddings: int, size: int) -> Choice:
-    """`choice` with these sizes; what it says of itself is believed only if it is about this method."""
+    """`choice` with these sizes; keeps its loss and reason only if they are about this method."""
     if choice.digest == _digest(choice.method):
         return replace(choice, num_embeddings=num_embeddings, bytes=size)
     return Choice(num_embeddings, choice.method, size, why="chosen by hand")
@@ -270,7 +269,7 @@ def _check_schema(schema: Any) -> None:
 
 
 def _choice(name: str, said: Any) -> Choice:
-    """What a plan says of table `name`; a bare method is enough."""
+    """The choice of a plan for table `name`; a bare method is enough."""
     where = f"plan: table {name!r}"
     given = dict(said) if isinstance(said, Mapping) else {}
     if "method" not in given:
@@ -282,5 +281,5 @@ def _choice(name: str, said: Any) -> Choice:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if given.get("digest") is None:
-        given["digest"] = ""  # reasons without one are about nobody knows what
+        given["digest"] = ""  # without it, nothing says which method the reason is about
     return settings.make(Choice, {"num_embeddings": 0} | given, where)

@@ -1,4 +1,4 @@
-"""The planner: an embedding dim and a method for every table, of the least predicted loss within a byte budget."""
+"""The planner: an embedding dim and a method for every table, with the least predicted loss within a byte budget."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from coset.schema import Table
 from coset.settings import of_kind, whole
 from coset.sizes import budget_bytes, format_size
 
-_NARROWEST = 4  # of the dims of the model that are tried unasked; narrower tables are low-rank ones
-_ALIKE = 1.01  # losses so near to each other are taken as one, and the narrower model chosen, whose layers are smaller
+_NARROWEST = 4  # of the dims of the model that are tried by default; narrower tables are low-rank ones
+_ALIKE = 1.01  # losses this close count as equal: the narrower model is chosen, as its layers are smaller
 
 
 def plan(
@@ -36,24 +36,24 @@ def plan(
     proxy: Proxy | None = None,
     sizes: int | None = None,
 ) -> Plan:
-    """A dim for the model and a method for every table, together within `budget` and of the least predicted loss.
+    """A dim for the model and a method for every table, together within `budget` and with the least predicted loss.
 
     For every dim, candidates of all methods are laid out along their bytes (`Method.candidates`), judged by `Proxy`
-    and chosen by `knapsack.solve`. What a dim of a table is worth depends on what the others keep of it, so choosing is
-    repeated beside the choice before, and the best one kept.
+    and chosen by `knapsack.solve`. The worth of a dim of a table depends on what the others keep of it, so it chooses
+    again given the choice before, and keeps the best.
 
     Args:
         tables: what to store, each with frequencies.
-        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state; text may have a unit, and
-            `"25%"` or 0.25 is a share of what all of it takes where every table is full.
-        methods: those allowed, by name or as a table of fixed fields, such as
+        budget: bytes of all tables, of `other_bytes` and, with an optimizer, of its state; text may have a unit;
+            `"25%"` or 0.25 is a share of their sum where every table is full.
+        methods: the allowed methods, by name or as a table of fixed fields, such as
             `{"method": "quotient_remainder", "operation": "add"}`; those that plan by default if None. Full tables are
             always allowed.
         embedding_dims: of the model, to choose among; by default that of the tables and its halves down to 4.
-        optimizer: of `coset.optimizers`, whose state is to be within the budget too.
+        optimizer: name of an optimizer of `coset.optimizers` whose state counts within the budget.
         other_bytes: what the model stores beside its tables, or a function that says how much at a dim.
         curves: measured ones, by table, in the place of the predicted loss (`fit_curves`); for all tables or none.
-        proxy: other constants of the prediction.
+        proxy: the constants of the prediction.
         sizes: about how many of every method are tried for a table, 4 or more; by default 32, and more where there are
             few tables.
 
@@ -61,7 +61,7 @@ def plan(
         A plan, whose bytes are exactly those of the tables built by it.
 
     Raises:
-        InfeasibleBudget: even the smallest candidates are over the budget; `floor` is what they take.
+        InfeasibleBudget: even the smallest candidates are over the budget; `floor` is their bytes.
         InputError: a table without frequencies, two of one name, an unknown method.
 
     Example:
@@ -72,7 +72,7 @@ def plan(
         >>> found.bytes <= 1_000_000, found.tables["age"].method
         (True, Full())
     """
-    _check(curves, names_of(tables))  # before the work of a planner
+    _check(curves, names_of(tables))  # checked before long work begins
     planner = Planner(
         tables, methods=methods, embedding_dims=embedding_dims, optimizer=optimizer, other_bytes=other_bytes,
         proxy=proxy, sizes=sizes,
@@ -81,7 +81,7 @@ def plan(
 
 
 class Planner:
-    """What plans of the same tables have in common, whatever their budgets; it is found once.
+    """Makes plans of the same tables within several budgets; it computes once what these have in common.
 
     Args:
         tables, methods, embedding_dims, optimizer, other_bytes, proxy, sizes: as for `plan`.
@@ -127,7 +127,7 @@ class Planner:
             stock = self._stock(dim)
             offer = Offer(stock, limit - other, curves)
             if best is not None and offer.full_loss() > best[0] * _ALIKE:
-                break  # as would be that of any narrower model
+                break  # and so would any narrower model
             chosen = offer.choose()
             if chosen is None:
                 smallest = offer.floors()
@@ -146,7 +146,7 @@ class Planner:
 def _stocks(
     tables: Sequence[Table], allowed: Allowed, optimizer: str | None, proxy: Proxy, sizes: int, together: bool = True
 ) -> Callable[[int | None], Stock]:
-    """What may be chosen for tables at a dim of the model, or where each has the one that it has."""
+    """The candidates for tables at a dim of the model, or at None, with each table at its own dim."""
     traffic = {table.name: Traffic.of(table) for table in tables}
     judges = {name: proxy.judge(found, len(tables)) for name, found in traffic.items()}
 
@@ -161,14 +161,14 @@ def _stocks(
 def methods_within(
     tables: Sequence[Table], budget: int, other_bytes: int = 0, together: bool = False
 ) -> dict[str, Method]:
-    """What `plan` would choose if every table kept the dim that it has, which may differ from table to table: for
-    models that are there already.
+    """What `plan` would choose if every table kept its own dim, which may differ from table to table: for existing
+    models.
 
     Args:
         tables: what to store, each with frequencies.
         budget: for all of them and `other_bytes`.
-        together: whether the model is known to multiply their vectors, as `plan` takes it, so that a dim is worth what
-            the others keep of it; else every table is judged by itself.
+        together: whether the model is known to multiply their vectors, as `plan` assumes, so that the worth of a dim
+            depends on what the others keep of it; else every table is judged by itself.
 
     Raises:
         InfeasibleBudget: as `plan`.
@@ -191,8 +191,8 @@ def methods_within(
 def predicted_losses(
     tables: Sequence[Table], methods: Mapping[str, Method], proxy: Proxy | None = None
 ) -> dict[str, float]:
-    """What every table loses, of full ones of unlimited dim: what plans go by, and what curves are fitted against
-    (`Point`).
+    """The predicted loss of every table against full ones of unlimited dim: plans minimise it, and curves are fitted to
+    it (`Point`).
 
     Args:
         tables: each with frequencies.
@@ -216,12 +216,12 @@ def predicted_losses(
 
 
 def _sizes(tables: Sequence[Table]) -> int:
-    """How many sizes of every method are tried unasked."""
+    """How many sizes of every method are tried by default."""
     return min(96, max(32, 400 // len(tables)))
 
 
 def _full_bytes(tables: Sequence[Table], other_bytes: int | Callable[[int], int], optimizer: str | None) -> int:
-    """What a budget is a share of."""
+    """The bytes that a budget may be a share of."""
     components = [component for table in tables for component in Full().components(table)]
     other = other_bytes(max(table.embedding_dim for table in tables)) if callable(other_bytes) else other_bytes
     return sum(table.full_bytes for table in tables) + state_bytes(components, optimizer) + other
@@ -265,7 +265,7 @@ def _planned(
     tables: Sequence[Table], offer: Offer, chosen: Mapping[str, Candidate], dim: int, limit: int, other: int,
     optimizer: str | None,
 ) -> Plan:  # fmt: skip
-    """The plan that writes a choice down."""
+    """The plan of a choice."""
     found = offer.losses(chosen)
     said = {}
     for table in tables:

@@ -1,9 +1,9 @@
 """Predicted loss: how much of what a table could tell the model a method keeps, from frequencies alone.
 
-Vectors are taken to have a spectrum: dim k = 1, 2 … matters by λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id with
-c training rows learns the share
+Vectors are assumed to have a spectrum: dim k = 1, 2 … has the weight λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id
+with c training rows learns the share
 
-    s_k(c) = c λ_k / (c λ_k + noise · T)        (T tables: the more there are, the less a row of data says of each)
+    s_k(c) = c λ_k / (c λ_k + noise · T)        (T tables: the more there are, the less a row of data tells about each)
 
 so that ids with few rows learn few dims, and width that they lose costs little. Where ids share a row, it becomes
 their mean weighted by traffic. Of vectors that have nothing to do with each other it keeps, on the traffic of an id,
@@ -23,8 +23,8 @@ The four constants were fitted to 48 rows of MovieLens-1M (`recipes/results/ml-1
 of three seeds: full, narrow, low-rank, mixed-dimension, hashing, hot ids, quotient-remainder in all its forms, at 2 to
 65 times fewer bytes. There, MSE ≈ 0.720 + 0.107 · loss, with a root mean square error of 0.0065 in a range of 0.107.
 
-A method says of itself what this needs: its composition (`Method.descriptor`). One that is not composed of rows is
-taken for a narrow table of `Method.worth` of its bytes.
+A method provides what this needs: its composition (`Method.descriptor`). One that is not composed of rows counts as a
+narrow table of `Method.worth` times its bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from coset.methods.traffic import Traffic
 from coset.schema import Table
 
 DIMS = 64
-"""Dims of the spectrum; wider vectors are taken to say no more."""
+"""Dims of the spectrum; wider vectors count as no better."""
 
 
 class Kept(NamedTuple):
@@ -63,7 +63,7 @@ class Proxy:
     """The constants of the predicted loss; see the formula above.
 
     Args:
-        decay, reach: of the spectrum: how fast dims matter less, and from which on.
+        decay, reach: of the spectrum: how fast the weight of dims falls, and from which dim on.
         noise: training rows, for each table of the model, with which an id learns half of the first dim.
         complement: how much a second array helps to tell apart the ids that share a row of the first; 0 not at all.
     """
@@ -87,12 +87,12 @@ class Proxy:
         return np.asarray((1 + np.arange(DIMS) / self.reach) ** -self.decay)
 
     def judge(self, traffic: Traffic, tables: int) -> Judge:
-        """What this predicts of methods for a table of such traffic, one of so many of a model."""
+        """The predictions for methods of a table with this traffic, in a model of so many tables."""
         return Judge(self, traffic, tables)
 
 
 class Judge:
-    """Predictions for one table; what candidates have in common is worked out once."""
+    """Predictions for one table; computes once what candidates have in common."""
 
     def __init__(self, proxy: Proxy, traffic: Traffic, tables: int) -> None:
         self._proxy, self._traffic, self._tables = proxy, traffic, tables
@@ -102,7 +102,7 @@ class Judge:
         """What the full table of unlimited dim keeps, shape `(DIMS,)`."""
 
     def kept(self, method: Method, table: Table, composition: Composition | None) -> Kept:
-        """What `method`, whose descriptor is given, keeps of `table`."""
+        """What `method`, with this descriptor, keeps of `table`."""
         if composition is None:
             return self._as_narrow(method, table)
         dims, alone = self._composed(self._traffic, composition)
@@ -172,8 +172,8 @@ def losses(
 
 
 def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: bool = True) -> dict[str, np.ndarray]:
-    """What a dim of each table is worth beside the others: λ_k times the mean of what they keep of it; λ_k where the
-    tables are not `together`, which is to say that nothing is known of a model that multiplies their vectors."""
+    """The worth of each dim of each table given the others: λ_k times the mean of what they keep of it; λ_k where the
+    tables are not `together`, that is, where no model is known to multiply their vectors."""
     if len(kept) == 1 or not together:
         return dict.fromkeys(kept, spectrum)
     total = np.sum(list(kept.values()), axis=0)
@@ -181,7 +181,7 @@ def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: boo
 
 
 def names_of(tables: Sequence[Table]) -> list[str]:
-    """The names of tables, no two alike."""
+    """The names of tables, which must be distinct."""
     if not isinstance(tables, Sequence) or not all(isinstance(table, Table) for table in tables):
         raise InputError(f"tables must be a list of coset.Table, not {brief(tables)}")
     names = [table.name for table in tables]

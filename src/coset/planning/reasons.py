@@ -1,4 +1,5 @@
-"""Why a plan stores a table as it does: one sentence of what it saves, what ids share, and what else would cost."""
+"""Why a plan stores a table as it does: one sentence on what it saves, which ids share rows, and what the next best
+choice would cost."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from coset.sizes import format_size
 
 
 def saving(table: Table, size: int) -> str:
-    """What a table of so many bytes saves.
+    """The bytes of a table against those of a full one.
 
     Example:
         >>> saving(Table("user", 1000, 16), 16_000)
@@ -25,7 +26,7 @@ def saving(table: Table, size: int) -> str:
 
 
 def sharing(table: Table, composition: Composition | None) -> str:
-    """How many ids share rows, and how many these are; empty for a method without rows of ids.
+    """How many ids share how many rows; empty for a method without rows of ids.
 
     Example:
         >>> from coset.methods import Blocks, Full, Hashing
@@ -52,9 +53,9 @@ def next_best(loss: float, instead: Alternative | None, measured: bool) -> str:
     """What the next best choice would cost.
 
     Args:
-        loss: that is predicted of the choice.
+        loss: predicted for the choice.
         instead: the next best, if anything else fits.
-        measured: whether losses are in units of a metric, as short trainings measured them, or else shares.
+        measured: whether short trainings measured losses, in units of a metric; else they are shares.
     """
     if instead is None:
         return "nothing else fits into the budget"
@@ -71,7 +72,7 @@ def reason(
 
     Args:
         table: with the dim of the plan.
-        method, size, loss: of the choice: its bytes, and what is predicted that it loses.
+        method, size, loss: of the choice: its bytes and its predicted loss.
         instead, measured: as for `next_best`.
     """
     parts = saving(table, size), sharing(table, method.descriptor(table)), next_best(loss, instead, measured)

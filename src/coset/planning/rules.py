@@ -1,4 +1,4 @@
-"""What a plan may be for any model: a `Plan`, rules by name and pattern, one method, or a byte budget."""
+"""The forms of a plan for any model: a `Plan`, rules by name and pattern, one method, or a byte budget."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ PlanLike = Plan | Mapping[str, Any] | Method | str | int | float | Callable[[Tab
 def methods_of(
     plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site]
 ) -> dict[str, Method]:
-    """The method of each table, by the name of its module; tables of which nothing is said are left out.
+    """The method of each table, by the name of its module; tables that the plan does not name are left out.
 
     Args:
         plan: see `coset.compress_`.
         tables: the modules that may be made smaller, and their tables, by name of the module.
-        small: those of them that stay full.
-        left: modules that are left as they are, whatever is said of them.
+        small: the modules that stay full.
+        left: modules that are left as they are.
 
     Raises:
-        InputError: names that are no modules, sizes that are not theirs, methods that do not fit them.
+        InputError: a name that is no module, a size that is not its table's, or a method that does not fit it.
     """
     if isinstance(plan, Plan):
         return _of_plan(plan, tables, small, left)
@@ -48,8 +48,8 @@ def methods_of(
 
 
 def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together: bool = False) -> dict[str, Method]:
-    """Methods for tables of a model that is there already, so that their dims stay: those of the planner; where it has
-    no frequencies to go by, low rank that gives every table the same share.
+    """Methods for the tables of an existing model, which keep their dims: those of the planner, or without frequencies,
+    low rank that gives every table the same share.
 
     Args:
         tables: what to store.
@@ -67,7 +67,7 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together:
         without = next(table.name for table in tables if table not in known)
         raise InputError(
             f"table {without.replace('/', '.')!r}: a budget is planned by frequencies, which {known[0].name!r} has and "
-            f"this one has not; give them for every table, or for none to give every table the same share"
+            "this table does not; give them for every table, or for none to give every table the same share"
         )
     try:
         return uniform(tables, LowRank, max(0, budget - other_bytes))
@@ -76,7 +76,7 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together:
 
 
 def is_budget(plan: Any) -> bool:
-    """Whether this is a number of bytes or a share, or text that begins like one."""
+    """Whether this is a number of bytes or a share, or text that begins with a digit."""
     found = scalar(plan)
     return (isinstance(found, int | float) and not isinstance(found, bool)) or (
         isinstance(found, str) and found.strip()[:1] in set("0123456789.-+")
@@ -86,7 +86,7 @@ def is_budget(plan: Any) -> bool:
 def _of_plan(
     plan: Plan, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site]
 ) -> dict[str, Method]:
-    """A plan knows tables by the names of modules, with their dots or with a slash for each."""
+    """A plan names tables by their modules, with dots or with slashes."""
     alone = {site.table_name for site in left}
     given = {name.replace(".", "/"): choice for name, choice in plan.tables.items()}
     given = {name: choice for name, choice in given.items() if name not in alone}
@@ -115,7 +115,7 @@ def _of_rules(
     small: Set[str],
     left: Sequence[Site],
 ) -> dict[str, Method]:
-    """An exact name counts before patterns, and of these the first that matches."""
+    """An exact name comes before patterns; of these, the first that matches counts."""
     sites = [site for site, _ in tables.values()]
     exact: dict[str, Any] = {}
     patterns: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _of_rules(
 
 
 def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str]) -> dict[str, Method]:
-    """What `within` finds; small tables take their bytes first, and a tied weight is counted once."""
+    """The methods of `within`; small tables take their bytes first, and a tied weight counts once."""
     first = first_of_weights([site for site, _ in tables.values()])
     whole = {name: tables[name][1] for name in tables if first[name] == name}
     full = sum(table.full_bytes for table in whole.values())
@@ -176,10 +176,10 @@ def _made(rule: Any, name: str, table: Table) -> Method:
 
 
 def apart(every: Sequence[Site], leave: Sequence[str]) -> tuple[list[Site], list[Site]]:
-    """The sites that may be swapped, and those that names or patterns in `leave` are about.
+    """The sites that may be swapped, and those that names or patterns in `leave` match.
 
     Raises:
-        InputError: a name or pattern that is about none.
+        InputError: a name or pattern that matches none.
     """
     if isinstance(leave, str) or not isinstance(leave, Sequence) or not all(isinstance(name, str) for name in leave):
         raise InputError(f"leave must be a list of names or patterns of modules, not {brief(leave)}")

@@ -1,4 +1,4 @@
-"""Where modules of some kinds stand in a model, and what else holds on to them or to their weights."""
+"""Where modules of some kinds are in a model, and what else refers to them or to their weights."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from coset.ledger.holding import OF_TORCH
 from coset.ledger.memory import storages
 from coset.settings import of_kind
 
-_DEPTH = 3  # of lists and dicts within an attribute that are looked through
+_DEPTH = 3  # nested lists and dicts that are searched within an attribute
 
 
 @dataclass(frozen=True)
 class Place:
-    """One place where a module stands: `parent._modules[key]`, called `name` in the model."""
+    """One place of a module: `parent._modules[key]`, called `name` in the model."""
 
     parent: nn.Module
     key: str
@@ -31,24 +31,24 @@ class Place:
 
 @dataclass(frozen=True)
 class Site:
-    """A module of a model, and all its places, of which several are there where parents share it."""
+    """A module of a model, and all its places: several where parents share it."""
 
     module: nn.Module
     places: tuple[Place, ...]
 
     @property
     def name(self) -> str:
-        """Of the first place; what errors and reports call it."""
+        """That of the first place, for errors and reports."""
         return self.places[0].name
 
     @property
     def weight(self) -> nn.Parameter:
-        """What the module holds."""
+        """The weight of the module."""
         return cast("nn.Parameter", self.module.weight)
 
     @property
     def stored_otherwise(self) -> str:
-        """Why its weight is no array of plain numbers; nothing where it is one, or is made of others when asked for."""
+        """Why its weight is no plain array; empty where it is one, or is computed from others."""
         weight = self.module._parameters.get("weight")
         if weight is None or (type(weight) in (nn.Parameter, Tensor) and weight.layout == torch.strided):
             return ""
@@ -58,13 +58,13 @@ class Site:
 
     @property
     def table_name(self) -> str:
-        """The name without dots, which tables do not have."""
+        """The name with slashes for dots, which names of tables lack."""
         return self.name.replace(".", "/")
 
 
 def first_of_weights(sites: Sequence[Site]) -> dict[str, str]:
-    """By the name of each site, that of the first one which holds the same weight: its own, but for tied ones. One that
-    computes its weight makes it anew each time, so it is alone."""
+    """By the name of each site, that of the first one which holds the same weight: its own unless the weight is tied. A
+    module that computes its weight makes a new one each time, so it is alone."""
     first: dict[int, str] = {}
     held = {site.name: id(site.module._parameters.get("weight", site.module)) for site in sites}
     return {name: first.setdefault(key, name) for name, key in held.items()}
@@ -74,29 +74,29 @@ def sites(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
     """The modules of these kinds in `model`, in the order of their first places.
 
     Raises:
-        InputError: the model itself is of such a kind, so that nothing holds it in which it could be swapped.
+        InputError: the model itself is of such a kind, so that it has no parent to swap it in.
     """
     of_kind("the model", model, nn.Module, "a module of torch")
     if isinstance(model, kinds):
         raise InputError(
-            f"the model is itself a {type(model).__name__}, which nothing holds; put it into one, such as nn.Sequential"
+            f"the model is itself a {type(model).__name__} without a parent; put it into a module such as nn.Sequential"
         )
     every = dict(model.named_modules())
     found: dict[int, tuple[nn.Module, list[Place]]] = {id(of): (of, []) for of in every.values()}
     for name, parent in every.items():
         if isinstance(parent, kinds):
-            continue  # what is inside belongs to it
+            continue  # modules inside belong to it
         for key, child in parent._modules.items():
             if isinstance(child, kinds):
                 place = Place(parent, key, f"{name}.{key}".lstrip("."))
-                # The name by which torch calls a module is that of its first place.
+                # Torch names a module by its first place.
                 found[id(child)][1].insert(0 if every.get(place.name) is child else len(found[id(child)][1]), place)
     return [Site(module, tuple(places)) for module, places in found.values() if places]
 
 
 def foreign(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
-    """The outermost modules that are called embeddings, by name, and are none of these kinds and have none within:
-    tables of other libraries, sharded, fused or quantized."""
+    """The outermost modules whose class name says embedding, by name, that are none of these kinds and have none
+    within: tables of other libraries, sharded, fused or quantized."""
     known = {id(of) for of in model.modules() if isinstance(of, kinds)}
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
@@ -108,7 +108,7 @@ def foreign(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, n
 
 
 def named(model: nn.Module, found: list[Site], name: str) -> Site | None:
-    """The site that `name` leads to, by whatever way; None where there is none."""
+    """The site that `name` leads to, by any of its places; None where there is none."""
     try:
         module = model.get_submodule(name)
     except AttributeError:
@@ -117,7 +117,7 @@ def named(model: nn.Module, found: list[Site], name: str) -> Site | None:
 
 
 class Holders:
-    """Who holds which tensors and modules of a model."""
+    """Which modules of a model hold which tensors and modules."""
 
     def __init__(self, model: nn.Module) -> None:
         self._of_tensor: dict[int, list[tuple[nn.Module, str]]] = {}
@@ -140,7 +140,7 @@ class Holders:
         return self._of_tensor.get(id(tensor), [])
 
     def refuse_hidden(self, site: Site, tensors: Mapping[str, Tensor]) -> None:
-        """Raise an `InputError` where something would go on using the old module, or the memory of its tensors."""
+        """Raise an `InputError` where something would keep using the old module, or the memory of its tensors."""
         for held in (site.module, *tensors.values()):
             for module, where in self._of_object.get(id(held), []):
                 if module is not site.module:
@@ -170,7 +170,7 @@ def _held(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
 
 
 def _bound(function: Any) -> Iterator[Any]:
-    """What a function goes on using, whatever is put in its place: as `torch.compile(module)` does of the module."""
+    """What a function keeps using after a swap, such as the module of `torch.compile(module)`."""
     if isinstance(function, MethodType):
         yield function.__self__
     elif isinstance(function, partial):

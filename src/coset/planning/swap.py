@@ -1,4 +1,4 @@
-"""Putting other modules into a model in place of its own: all of them or none."""
+"""Swaps modules of a model for others: all of them or none."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TENSOR_HOOKS = "_backward_hooks", "_post_accumulate_grad_hooks"
 
 
 def check_plain(site: Site, kinds: Collection[type[nn.Module]]) -> None:
-    """Raise an `InputError` where the module is none of `kinds` itself, or does something of its own that another one
-    would not do."""
+    """Raise an `InputError` unless the class of the module is one of `kinds` and the module has no behaviour of its
+    own."""
     module, where = site.module, f"module {site.name!r}"
     own = any(type(p) is not nn.Parameter for p in module.parameters(recurse=False))
     if type(module) not in kinds or own or module._buffers:
@@ -42,8 +42,8 @@ def check_plain(site: Site, kinds: Collection[type[nn.Module]]) -> None:
 
 
 def take_over(new: nn.Module, old: nn.Module) -> None:
-    """Give `new` the hooks, the mode and the attributes of `old` that somebody has added to it."""
-    for name in _HOOKS:  # the same dicts, so that handles which were given out still remove what they added
+    """Give `new` the mode of `old`, and the hooks and attributes that a user added to `old`."""
+    for name in _HOOKS:  # the same dicts, so that handles still remove their hooks
         object.__setattr__(new, name, getattr(old, name))
     new.train(old.training)
     known = {*vars(_plain_of(old)), *dir(type(old))}
@@ -53,7 +53,7 @@ def take_over(new: nn.Module, old: nn.Module) -> None:
 
 
 def swap_all(pairs: Iterable[tuple[Site, nn.Module]]) -> None:
-    """Put every new module into all places of the old one; whatever is raised, nothing has changed then."""
+    """Put every new module into all places of the old one; on an error, nothing has changed."""
     undo: list[tuple[nn.Module, str, nn.Module | None]] = []
     try:
         for site, new in pairs:
@@ -67,5 +67,5 @@ def swap_all(pairs: Iterable[tuple[Site, nn.Module]]) -> None:
 
 
 def _plain_of(module: nn.Module) -> Any:
-    """A small module of the same class, to tell by it what somebody has added."""
+    """A small module of the same class, to find by it what a user has added."""
     return type(module)(1, 1)

@@ -1,4 +1,4 @@
-"""The simplest plan: the same method for every table, all compressed alike."""
+"""The simplest plan: the same method and the same share of bytes for every table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
     """One size of the method `cls` for each table, together at most `max_bytes`.
 
     Every table gets the same share of its full size, as nearly as the sizes of the method allow; a table whose
-    floor is above that share gets its floor, and what rounding leaves over goes to the tables in turn. What a method
-    cannot make smaller stays full.
+    floor is above that share gets its floor, and bytes that rounding leaves over go to the tables in turn. A table that
+    the method cannot make smaller stays full.
 
     Args:
         tables: what to store.
@@ -69,7 +69,7 @@ def uniform(tables: Sequence[Table], cls: type[Method], max_bytes: int, **fixed:
 
 
 class _Sizes:
-    """What a table may be stored as, from the smallest to the largest; each is weighed once."""
+    """The sizes of a table, from the smallest to the largest; computes the bytes of each once."""
 
     def __init__(self, table: Table, sizes: Sequence[Method]) -> None:
         self._table = table
@@ -77,9 +77,9 @@ class _Sizes:
         self.bytes = cache(lambda place: self._sizes[place].bytes(table))
 
     def within(self, max_bytes: int) -> int:
-        """The place of the last that takes at most so much."""
+        """The index of the last size that takes at most so many bytes."""
         return bisect_right(range(len(self._sizes)), max_bytes, key=self.bytes) - 1
 
     def method(self, place: int) -> Method:
-        """The method at a place, or full rows that take as much."""
+        """The method at an index, or full where that takes no more."""
         return self._sizes[place] if self.bytes(place) < self._table.full_bytes else Full()

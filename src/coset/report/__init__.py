@@ -1,1 +1,1 @@
-"""What is shown: results, plans, runs and data in words, tables and pictures."""
+"""What coset shows: results, plans, runs and data as sentences, tables and pictures."""

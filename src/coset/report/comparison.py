@@ -1,4 +1,4 @@
-"""The results of a comparison in words: a table for the terminal or in Markdown, the best within a budget.
+"""The results of a comparison as text: tables for the terminal and in Markdown, and sentences on the best rows.
 
 Everything here is a pure function of the results that `coset compare` writes as `results.json`.
 """
@@ -23,15 +23,15 @@ Row = Mapping[str, Any]
 
 
 def measures(results: Results) -> Mapping[str, Any]:
-    """What is reported of these results: the score that rows are compared by, its words, further columns."""
+    """The metrics of these results: the score that rows are compared by, its names, further columns."""
     found: Mapping[str, Any] = results["measures"]
     return found
 
 
 def table(results: Results) -> Table:
-    """The rows of a comparison as a rich table; below stand the notes, one a line.
+    """The rows of a comparison as a rich table, with the notes below, one a line.
 
-    It is drawn for 80 columns and more: a name that is too long for its column goes on in the next line.
+    It is drawn for 80 columns and more: a name that is too long for its column wraps.
     """
     shown = Table(
         title=Text(title(results), style="bold"),
@@ -40,7 +40,7 @@ def table(results: Results) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        min_width=79,  # where there is room, so that few notes need a second line
+        min_width=79,  # where the terminal is wide, so that few notes wrap
     )
     for heading in _headings(results):
         if heading == "name":
@@ -57,14 +57,14 @@ def table(results: Results) -> Table:
 
 
 def markdown(results: Results) -> str:
-    """The same table and notes in Markdown, and a line that says how the numbers came about."""
+    """The same table and notes in Markdown, and a line on how the numbers were made."""
     headings = _headings(results)
     alignment = ["---" if heading == "name" else "---:" for heading in headings]
     lines = [_line(headings), _line(alignment), *map(_line, _cells(results)), ""]
     lines += [f"- {_escape(note)}" for note in _notes(results)]
     lines += ["", _escape(provenance(results))]
     if results["synthetic"]:
-        lines = ["**SYNTHETIC DATA**: made by a program, so no statement about real users.", "", *lines]
+        lines = ["**SYNTHETIC DATA**: made by a program, so it says nothing about real users.", "", *lines]
     return "\n".join(lines) + "\n"
 
 
@@ -79,7 +79,7 @@ class Contest:
             `bias` where none of them fits.
         difference: mean over the common seeds of `compressed` minus `plain`.
         spread: half the 95 % interval of that mean; None for fewer than two common seeds.
-        seeds: that both rows were trained with.
+        seeds: the seeds of both rows.
     """
 
     budget: int
@@ -113,7 +113,7 @@ def best_compressed(results: Results, budgets: Iterable[int]) -> str:
 
 
 def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
-    """The `contests` of a comparison in words, one sentence a budget."""
+    """The `contests` of a comparison as sentences, one a budget."""
     return [
         f"Within {format_size(contest.budget)}: the best compressed row, {contest.compressed['name']}, "
         f"{_scored(contest.compressed, results)}, against {contest.plain['name']}, "
@@ -124,8 +124,7 @@ def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
 
 
 def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
-    """The difference of two rows in words, one sentence a pair of names; pairs of which a row is missing are left
-    out."""
+    """The differences of pairs of rows as sentences, one a pair of names; leaves out pairs with a missing row."""
     rows, said = {row["name"]: row for row in results["rows"]}, measures(results)
     return [
         f"{name}, {_scored(rows[name], results)}, against {other}, {_scored(rows[other], results)}: difference "
@@ -136,14 +135,14 @@ def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
 
 
 def title(results: Results) -> str:
-    """What was compared on which data, and that the data is synthetic if it is."""
+    """The title of the comparison and its data, marked where the data are synthetic."""
     marker = "SYNTHETIC DATA · " if results["synthetic"] else ""
     name, dataset = str(results["title"]), str(results["dataset"])
     return f"{marker}{name}" if dataset in name else f"{marker}{name} · {dataset}"
 
 
 def seeds(results: Results) -> str:
-    """The seeds of all rows in words: `seed 0`, `seeds 0, 1, 2`, or `seeds 0–9` where many follow each other."""
+    """The seeds of all rows as text: `seed 0`, `seeds 0, 1, 2`, or `seeds 0–9` for many consecutive ones."""
     known = sorted({seed for row in results["rows"] for seed in row["seeds"]})
     if len(known) > 3 and known == list(range(known[0], known[-1] + 1)):
         return f"seeds {known[0]}–{known[-1]}"
@@ -151,7 +150,7 @@ def seeds(results: Results) -> str:
 
 
 def epochs(results: Results) -> str:
-    """The epochs of all rows in words: `15 epochs`, or `3–15 epochs` where they differ."""
+    """The epochs of all rows as text: `15 epochs`, or `3–15 epochs` where they differ."""
     known = sorted({row["epochs"] for row in results["rows"]})
     if not known:
         return "no epochs"
@@ -160,7 +159,7 @@ def epochs(results: Results) -> str:
 
 
 def provenance(results: Results) -> str:
-    """One line that says how the numbers came about: data, split, seeds, epochs, host, versions."""
+    """One line on how the numbers were made: data, split, seeds, epochs, host, versions."""
     parts = [f"Dataset {results['dataset']}{' (synthetic)' if results['synthetic'] else ''}"]
     parts += [f"{what}: {_pairs(results[what])}" for what in ("split", "protocol") if results.get(what)]
     parts += [f"{seeds(results)}; {epochs(results)}"]
@@ -169,13 +168,13 @@ def provenance(results: Results) -> str:
 
 
 def metric(row: Row, name: str) -> tuple[float | None, float | None]:
-    """Mean and standard deviation of a row's metric over its seeds; None for what is not known."""
+    """Mean and standard deviation of a row's metric over its seeds; None where unknown."""
     entry = row["metrics"].get(name) or {}
     return entry.get("mean"), entry.get("std")
 
 
 def half_width(row: Row, name: str) -> float | None:
-    """What stands behind the ± of a row's metric: half the 95 % interval of its mean, if it is known."""
+    """The number after the ± of a row's metric: half the 95 % interval of its mean, if known."""
     found: float | None = (row["metrics"].get(name) or {}).get("interval")
     return found
 
@@ -183,7 +182,7 @@ def half_width(row: Row, name: str) -> float | None:
 def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Contest:
     score = said["score"]
     full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
-    smaller = [row for row in rows if full is None or row["bytes"] < full]  # others compress nothing
+    smaller = [row for row in rows if full is None or row["bytes"] < full]  # the other groups compress nothing
     higher = said["better"] == "higher"
     compressed = _best(smaller, ("compressed",), budget, score, higher)
     plain = _best(rows, ("narrow", "full"), budget, score, higher) or _best(rows, ("bias",), budget, score, higher)
@@ -193,7 +192,7 @@ def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Conte
 
 
 def _difference(row: Row, other: Row, said: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[int, ...]]:
-    """Mean and spread of `row` minus `other` over the seeds that both have, and these."""
+    """Mean and spread of `row` minus `other` over the seeds that both have, and these seeds."""
     mine, its = _by_seed(row, said["score"]), _by_seed(other, said["score"])
     common = tuple(sorted(mine.keys() & its.keys()))
     differences = [mine[seed] - its[seed] for seed in common]
@@ -233,7 +232,7 @@ def _verdict(contest: Contest) -> str:
 
 
 def _told(mean: float | None, std: float | None, common: Sequence[int]) -> str:
-    """A difference in words."""
+    """A difference as text."""
     if mean is None:
         return "no common seed"
     spread = "" if std is None else f" ± {std:.4f}"

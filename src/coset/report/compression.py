@@ -1,4 +1,4 @@
-"""What became of a run that was made smaller, as tables for the terminal."""
+"""The result of a compression, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coset.sizes import format_size
 
 
 def compression_tables(found: dict[str, Any]) -> Any:
-    """What became of a run, as tables for the terminal."""
+    """The result of `coset compress`, as tables for the terminal."""
     return Group(_tables(found), _quality(found))
 
 

@@ -1,4 +1,4 @@
-"""How all pictures look and are saved; no global state of pyplot is touched."""
+"""The style and the saving of all pictures; touches no global state of pyplot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SETTINGS: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Everything drawn within looks alike."""
+    """All drawing within uses coset's style."""
     with matplotlib.rc_context(_SETTINGS):
         yield
 

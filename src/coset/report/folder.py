@@ -1,4 +1,4 @@
-"""What the folder of a comparison shows beside its results."""
+"""The table and the pictures in the folder of a comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write(results: Results, out: Path) -> None:
     """Write a comparison as a table in Markdown and as pictures.
 
     Args:
-        results: what `coset.experiments.compare.compare` gave, or the `results.json` that it wrote.
+        results: those of `coset.experiments.compare.compare`, or the `results.json` that it wrote.
         out: the folder that gets the files `WRITTEN`.
     """
     plots.losses(results, out / "losses.png")

@@ -24,7 +24,7 @@ def place_labels(points: Array, sizes: Array, obstacles: Array, lines: Array, fr
     again, in turn, until none finds a better place; so the same points always get the same boxes.
 
     Args:
-        points: `(n, 2)`, x and y of what is named.
+        points: `(n, 2)`, x and y of the named points.
         sizes: `(n, 2)`, width and height of each label.
         obstacles: `(m, 4)` boxes that no label should cover: x0, y0, x1, y1.
         lines: `(k, 4)` segments that no label should lie on: from x0, y0 to x1, y1.
@@ -63,7 +63,7 @@ def _candidates(point: Array, size: Array, gap: float) -> Array:
 
 
 def _distances() -> Array:
-    """What the distance and direction of each candidate cost."""
+    """The cost of the distance and direction of each candidate."""
     turns = np.full(_TURNS, _ASLANT)
     turns[[0, _TURNS // 4, _TURNS // 2, 3 * _TURNS // 4]] = _RIGHT, _ABOVE_OR_BELOW, _LEFT, _ABOVE_OR_BELOW
     cost: Array = (_STEP * np.arange(_RINGS)[:, None] + turns).ravel()
@@ -71,7 +71,7 @@ def _distances() -> Array:
 
 
 def _fixed_cost(boxes: Array, obstacles: Array, lines: Array, frame: Array) -> Array:
-    """What each box costs whatever the other labels do."""
+    """The cost of each box apart from other labels."""
     outside = np.maximum(frame[:2] - boxes[:, :2], 0).sum(1) + np.maximum(boxes[:, 2:] - frame[2:], 0).sum(1)
     cost: Array = (
         _distances()
@@ -83,7 +83,7 @@ def _fixed_cost(boxes: Array, obstacles: Array, lines: Array, frame: Array) -> A
 
 
 def _mutual_cost(boxes: Array, point: Array, placed: Array, points: Array) -> Array:
-    """What each box costs because of the labels that are already there, and of the lines to their points."""
+    """The cost of each box from the labels that are placed already, and from the lines to their points."""
     mine = np.hstack([np.broadcast_to(point, (len(boxes), 2)), np.clip(point, boxes[:, :2], boxes[:, 2:])])
     theirs = np.hstack([points, np.clip(points, placed[:, :2], placed[:, 2:])])
     through = _meet(mine, placed).sum(1) + _meet(theirs, boxes).sum(0)

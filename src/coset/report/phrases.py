@@ -1,4 +1,4 @@
-"""How several tables name metrics and methods."""
+"""Shared phrases of tables: names of metrics and methods."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from coset.methods import method_class
 from coset.tasks import metrics
 
 NOTHING = "–"
-"""Stands where nothing is known."""
+"""Shown for an unknown value."""
 
 
 def headings() -> dict[str, str]:
-    """What the metrics of all tasks are called, by name."""
+    """The labels of the metrics of all tasks, by name."""
     return {name: metric.label for name, metric in metrics().items()}
 
 
 def number(value: float | None, form: str = ".4f") -> str:
-    """A number, or a dash where it is not known."""
+    """A number, or a dash where it is unknown."""
     return NOTHING if value is None else format(value, form)
 
 
 def titled(title: str, found: Mapping[str, Any]) -> str:
-    """A title; one about synthetic data says so."""
+    """A title, marked where the data are synthetic."""
     return f"SYNTHETIC DATA: {title}" if found["synthetic"] else title
 
 
 def method_words(method: Mapping[str, Any]) -> str:
-    """A method with its size, as its JSON says them; what is so by default is left out, and long lists are cut.
+    """A method with its size, from its JSON, without default values, and with long lists cut.
 
     Example:
         >>> method_words({"method": "hashing", "version": 1, "num_buckets": 100, "hash": "remainder", "seed": 7})

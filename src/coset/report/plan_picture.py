@@ -21,9 +21,9 @@ from coset.report.phrases import method_words
 from coset.sizes import format_size
 
 _BEFORE, _AFTER, _WARNING = "#BBBBBB", "#D55E00", "#B00020"
-_LINEAR = 40  # up to so many times the smallest size, bytes are drawn to a linear scale
+_LINEAR = 40  # up to this many times the smallest size, bytes have a linear scale
 _WIDEST = 40  # characters of a method
-_NAMED = 10  # so many curves get a name; of more tables, those with the most bytes
+_NAMED = 10  # most curves that get a name: those of the tables with the most bytes
 
 
 def picture(found: Mapping[str, Any], path: Path) -> None:
@@ -49,7 +49,7 @@ def _figure(found: Mapping[str, Any]) -> Figure:
         drawn.text(1 - 0.15 / width, 1 - 0.15 / height, "SYNTHETIC DATA", va="top", ha="right", color=_WARNING,
                    size=12, weight="bold")  # fmt: skip
     room = {"bottom": 0.6 / height, "top": 1 - 0.95 / height}
-    # The column between the two is for the words of `_bars`.
+    # The column between the two is for the text of `_bars`.
     grid = drawn.add_gridspec(1, 3, left=0.09, right=0.97, wspace=0, width_ratios=(4.6, 3.7, 3.8), **room)
     _bars(drawn.add_subplot(grid[0]), found)
     _curves(drawn.add_subplot(grid[2]), found)
@@ -92,7 +92,7 @@ def _beside(axes: Axes, place: float, size: str, words: str) -> None:
 
 
 def _curves(axes: Axes, found: Mapping[str, Any]) -> None:
-    """The share of traffic of the most frequent ids; on a straight line all ids would be alike."""
+    """The share of traffic of the most frequent ids; a straight line means equally frequent ids."""
     known = {name: np.array(of["traffic"]) for name, of in found[ABOUT]["features"].items() if of["traffic"]}
     largest = sorted(known, key=lambda name: -found[ABOUT]["features"][name]["full_bytes"])[:_NAMED]
     for number, (name, curve) in enumerate(known.items()):

@@ -1,4 +1,4 @@
-"""A plan in words: what it chose for each table, why, and what full tables would cost.
+"""A plan as text: what it chose for each table, why, and what full tables would cost.
 
 A pure function of what `coset plan --json` prints.
 """
@@ -21,7 +21,7 @@ _BAR = 24
 
 
 def plan_table(found: Mapping[str, Any]) -> Group:
-    """What `coset.experiments.plan.described` gave, for the terminal."""
+    """The JSON of `coset.experiments.plan.described`, for the terminal."""
     about = found[ABOUT]
     label = "SYNTHETIC DATA: " if about["synthetic"] else ""
     grid = Grid(
@@ -52,7 +52,7 @@ def _instead(instead: Mapping[str, Any] | None) -> str:
 
 
 def _bars(found: Mapping[str, Any]) -> Grid:
-    """Bytes of every table, drawn to one scale: those that are planned, and those that full ones take beyond them."""
+    """Bytes of every table, drawn to one scale: those of the plan, and the further ones of full tables."""
     features = found[ABOUT]["features"]
     most = max(of["full_bytes"] for of in features.values())
     grid = Grid(
@@ -78,7 +78,7 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
     tables = sum(choice["bytes"] for choice in found["tables"].values())
     parts = [f"tables {format_size(tables)}"]
     if found["other_bytes"]:
-        parts.append(f"biases and the like {format_size(found['other_bytes'])}")
+        parts.append(f"biases and others {format_size(found['other_bytes'])}")
     if found["optimizer"] is not None:
         parts.append(f"state of {found['optimizer']} {format_size(found['optimizer_bytes'])}")
     full = found[ABOUT]["full"]

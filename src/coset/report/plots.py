@@ -28,7 +28,8 @@ from coset.sizes import format_size
 
 @dataclass(frozen=True)
 class Style:
-    """How the rows of one group look; the colours are Okabe and Ito's, which colour-blind readers can tell apart."""
+    """The style of the rows of one group; the colours are Okabe and Ito's, which colour-blind readers can tell
+    apart."""
 
     label: str
     colour: str
@@ -68,7 +69,7 @@ def losses_figure(results: Results) -> Figure:
 
 
 def _head(figure: Figure, results: Results, reading: str) -> None:
-    """The title, what it was made of, and the warning on synthetic data, at fixed distances from the top."""
+    """The title, the data behind it, and the warning on synthetic data, at fixed distances from the top."""
     height, width = figure.get_figheight(), figure.get_figwidth()
     room = int(width * 8.5) - (20 if results["synthetic"] else 0)
     heading = textwrap.shorten(str(results["title"]), room, placeholder=" …")
@@ -177,7 +178,8 @@ def _range(means: Array, spreads: Array, floor: float | None, higher: bool = Fal
 
 
 def _highest_in_place(means: Array) -> float:
-    """The highest mean that is not far off: up to a fifth of the rows may be, if they stretch the range 2.5 times."""
+    """The highest mean that is not an outlier: up to a fifth of the rows may be outliers, if they stretch the range 2.5
+    times."""
     ordered = np.sort(means)
     for off in range(len(ordered) // 5, 0, -1):
         kept, next_up = ordered[-off - 1] - ordered[0], ordered[-off] - ordered[0]
@@ -275,7 +277,7 @@ def _label(
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    point = figure.dpi / 72  # all that follows is in pixels
+    point = figure.dpi / 72  # from here on in pixels
     style: dict[str, Any] = {"size": 8, "linespacing": 0.95, "zorder": 5, "gid": "label"}
     style |= {"ha": "center", "va": "center", "multialignment": "center"}
     texts = [axes.text(0, 0, text, color=colour, **style) for text, colour in zip(labels, colours, strict=True)]
@@ -367,7 +369,7 @@ def _losses(results: Results) -> Figure:
         if reference is not None and reference != place:
             full = validation[reference]
             dotted: dict[str, Any] = {"color": REFERENCE, "lw": 1.2, "ls": (0, (1, 1)), "gid": "reference"}
-            if full.epoch.size == 1:  # which makes no line of its own
+            if full.epoch.size == 1:  # a single point, which makes no line
                 axes.axhline(full.mean[0], **dotted)
             else:
                 axes.plot(full.epoch, full.mean, **dotted)

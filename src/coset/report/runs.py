@@ -1,4 +1,4 @@
-"""What was trained, scored and predicted, as tables for the terminal."""
+"""Results of training, evaluation and prediction, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def evaluation_table(found: dict[str, Any]) -> Group:
 
 
 def _scored(found: Mapping[str, Any]) -> str:
-    """Which rows were scored, in words."""
+    """A sentence on which rows were scored."""
     own = "the run's own data" if found["own"] else "data that are not those of the run"
     count = f"{found['rows']:,} {'row' if found['rows'] == 1 else 'rows'}"
     whole = "the only row" if found["rows"] == 1 else f"all {count}"
@@ -62,7 +62,7 @@ def _part(key: str) -> tuple[str, str]:
 
 
 def prediction_table(found: dict[str, Any]) -> Table:
-    """What was written, for the terminal."""
+    """The result of `coset predict`, for the terminal."""
     table = Table(title=Text(f"predictions of {found['run']}"), title_justify="left")
     for heading in ("rows", "mean prediction", "written to"):
         table.add_column(heading, justify="right" if heading != "written to" else "left")

@@ -36,7 +36,7 @@ def registered_storages() -> Mapping[str, type[Storage]]:
 
 
 def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
-    """The storage that is meant: one as it is, its JSON, its name, or the type of dense numbers.
+    """The storage that `given` names: a storage itself, its JSON, its name, or the dtype of dense numbers.
 
     Raises:
         InputError: an unknown name, wrong fields, or something else.

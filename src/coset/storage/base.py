@@ -26,7 +26,7 @@ class KernelView(NamedTuple):
     """How kernels see an array.
 
     Args:
-        form: how the array is laid out; a name that an engine knows, or does not.
+        form: the name of the array's layout; an engine that does not know it leaves the table to plain torch.
         array: the name of the parameter with the rows.
     """
 
@@ -69,7 +69,7 @@ class StoredRows(nn.Module, ABC):
 
     @abstractmethod
     def draw_(self, law: Callable[[Tensor], Any]) -> None:
-        """Store what `law` fills an array of shape `(rows, width)` with, in place."""
+        """Store the values that `law` writes into an array of shape `(rows, width)`."""
 
     def renorm_(self, row_ids: Tensor, max_norm: float, norm_type: float) -> None:
         """Shorten these rows to `max_norm` where their norm is longer, as `torch.embedding_renorm_` does."""
@@ -111,7 +111,7 @@ class Storage(ABC):
 
     @abstractmethod
     def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
-        """What is stored of an array, in closed form; the keys are those of the state of what `build` makes, below
+        """The stored arrays, in closed form; their keys are those of the state of the module that `build` makes, below
         `name`.
 
         Args:

@@ -23,7 +23,7 @@ DType = Literal["float64", "float32", "bfloat16", "float16"]
 @register_storage("dense")
 @dataclass(frozen=True)
 class Dense(Storage):
-    """Numbers of one floating-point type, an element each.
+    """Numbers of one floating-point type.
 
     bfloat16 and float16 take half the bytes of float32, and are computed with in the type of the table, float32 unless
     it says otherwise: rows are widened when they are read. Kernels keep the state of optimizers in that type, too, and
@@ -88,7 +88,7 @@ class DenseRows(StoredRows):
         return found if self._stored is None else found.to(self.dtype)
 
     def whole(self) -> Tensor:
-        """All rows: the parameter itself, or what its numbers are in the type that is read."""
+        """All rows: the parameter itself, or its numbers converted to `dtype`."""
         return self.weight if self._stored is None else self.weight.to(self.dtype)
 
     @torch.no_grad()
@@ -114,7 +114,7 @@ class DenseRows(StoredRows):
 
     @torch.no_grad()
     def renorm_(self, row_ids: Tensor, max_norm: float, norm_type: float) -> None:
-        """By torch's own, where the numbers are read as they are stored."""
+        """By torch's own function, where the numbers are read as they are stored."""
         if self._stored is None:
             torch.embedding_renorm_(self.weight, row_ids.contiguous(), max_norm, norm_type)
         else:
@@ -141,7 +141,7 @@ class DenseRows(StoredRows):
         return super().extra_repr() + (f", stored={str(self._stored)[6:]}" if self._stored else "")
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        """A type that was chosen is kept; what is read becomes of the type that everything else becomes of."""
+        """Keeps a storage dtype that the user chose; the dtype that is read follows the rest of the model."""
         self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
         if self._stored is None:
             return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]

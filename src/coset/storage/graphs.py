@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def unseen(values: Tensor) -> bool:
-    """Whether nobody can look at these values now: a graph is being made of the call, or they are on the meta device.
+    """Whether these values cannot be read now: torch is making a graph of the call, or they are on the meta device.
 
-    What is computed may then depend on how many there are, not on which; and no number of them may become a constant
-    of the graph, as `len` makes it.
+    The computation may then depend on how many there are, not on their values, and may not make their number a constant
+    of the graph, as `len` does.
     """
     return torch.compiler.is_compiling() or _traced() or values.is_meta
 
 
 def exporting() -> bool:
-    """Whether a graph is being made that may leave this process, and so may hold nothing but torch's own operators."""
+    """Whether torch is making a graph that may leave this process, and so may hold only torch's own operators."""
     told = getattr(torch.compiler, "is_exporting", None)  # newer than torch.export
     return bool(told is not None and told()) or _traced()
 

@@ -17,7 +17,7 @@ _HUGEPAGE = 14
 
 
 def in_large_pages(tensor: Tensor) -> Tensor:
-    """The same tensor, fresh and not yet written to; on Linux, memory for it will come in large pages, if there are."""
+    """The same tensor, which must be fresh and not yet written to; Linux backs it with large pages where it has any."""
     if sys.platform == "linux" and type(tensor) is Tensor and tensor.is_cpu:  # others may have no memory at all
         begin = -(-tensor.data_ptr() // _PAGE) * _PAGE
         end = (tensor.data_ptr() + tensor.numel() * tensor.element_size()) // _PAGE * _PAGE

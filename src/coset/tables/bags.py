@@ -28,7 +28,7 @@ class Bags(NamedTuple):
 
 
 def checked_mode(mode: Any) -> Mode:
-    """`mode`, if it is one."""
+    """`mode`, if it is a known one."""
     chosen: Any = one_of("mode", mode, ("sum", "mean", "max"))
     found: Mode = chosen
     return found
@@ -77,7 +77,7 @@ def check_offsets(table: Table, ids: Tensor, offsets: Tensor, include_last: bool
     if len(offsets) == 0:
         if include_last:
             raise InputError(f"table {name!r}: include_last_offset needs offsets to end with {len(ids)}, not none")
-        if len(ids):  # torch's kernel would read memory that is not there
+        if len(ids):  # torch's kernel would read beyond its memory
             raise InputError(f"table {name!r}: offsets are empty, so {len(ids)} ids are in no bag; begin with 0")
         return
     for each in every_one(offsets) if batched(offsets) else [values_of(offsets)]:

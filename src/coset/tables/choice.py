@@ -1,6 +1,6 @@
-"""What a table is, as a part of its state: so that no state is loaded into a table of another kind.
+"""The description of a table as a part of its state, so that no state is loaded into a table of another kind.
 
-Equal arrays give other vectors under another operation, seed or number of ids, and nothing in their shapes need say so.
+Equal arrays give other vectors under another operation, seed or number of ids, and their shapes need not differ.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from coset.methods.index import Indexed
 from coset.schema import CHOICE
 
 SUBMODULE = CHOICE.partition(".")[0]
-"""The name of the submodule of a table that says what the table is."""
+"""The name of the submodule of a table that holds its description."""
 _LONGEST = 60
 
 
 class Choice(nn.Module):
-    """Says by torch's extra state what a table is (`Method.description`), and refuses what another one says.
+    """Keeps the description of a table (`Method.description`) as torch's extra state, and refuses that of another
+    table.
 
-    The words are a tensor of bytes, JSON in UTF-8, since files of tensors hold nothing else.
+    The description is JSON in UTF-8, as a tensor of bytes, since files of tensors hold nothing else.
     """
 
     def __init__(self, table: str, description: str) -> None:
@@ -35,14 +36,14 @@ class Choice(nn.Module):
         self.table, self.description = table, description
 
     def get_extra_state(self) -> Tensor:
-        """The words, on the CPU."""
+        """The description, a tensor of bytes on the CPU."""
         return torch.from_numpy(np.frombuffer(self.description.encode(), np.uint8).copy())
 
     def set_extra_state(self, state: Any) -> None:
-        """Check the words of a state that is being loaded.
+        """Check the description in a state that is being loaded.
 
         Raises:
-            InputError: they are of another table; it names the first difference.
+            InputError: it is of another table; the message names the first difference.
         """
         if isinstance(state, Tensor) and state.is_meta:
             return
@@ -50,7 +51,7 @@ class Choice(nn.Module):
             there = json.loads(bytes(state.cpu().numpy()))
             found = _difference("", there, json.loads(self.description))
         except (AttributeError, TypeError, ValueError, RecursionError):
-            found = "it does not say of which, in words that this coset knows"
+            found = "this version of coset cannot read which"
         if found is not None:
             raise InputError(
                 f"table {self.table!r}: the state to load is of another table: {found}; build the table as it was "
@@ -59,19 +60,19 @@ class Choice(nn.Module):
 
 
 def check_state(module: TableModule, state: Mapping[str, Any], prefix: str) -> None:
-    """Raise an `InputError` where a state is of another table than `module`, before anything of it is loaded.
+    """Raise an `InputError` where a state is of another table than `module`, before anything is loaded.
 
     Args:
         module: a table.
         state: the state of a model.
-        prefix: with which the names of the table begin in it.
+        prefix: of the keys of the table in it.
     """
     choice: Choice = module.get_submodule(SUBMODULE)  # type: ignore[assignment]
     if (words := state.get(f"{prefix}{CHOICE}")) is not None:
         choice.set_extra_state(words)
     if f"{prefix}order" in state and not hasattr(module, "order"):
         raise InputError(
-            f"table {choice.table!r}: the state to load is of a table with an order, which this one has not; give "
+            f"table {choice.table!r}: the state to load is of a table with an order, and this one has none; give "
             f"order={prefix}order of that state"
         )
     for path, inner in module.named_modules():
@@ -97,7 +98,7 @@ def _check_index(table: str, key: str, values: Tensor, own: Tensor) -> None:
 
 
 def _difference(where: str, there: Any, here: Any) -> str | None:
-    """The first choice of two that differs, in words."""
+    """The first difference of two descriptions, as a sentence."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         kinds = there.get("method"), here.get("method")
         if kinds[0] != kinds[1] and not all(isinstance(kind, Mapping) for kind in kinds):

@@ -66,8 +66,8 @@ class _Collection(Tables):
 
     @property
     def output_dims(self) -> dict[str, int]:
-        """What `forward` returns: `embedding_dim` by name, in order; `feature@0`, `feature@1` … where a method gives
-        several vectors."""
+        """`embedding_dim` of each output of `forward` by name, in order; `feature@0`, `feature@1` … where a method
+        gives several vectors."""
         return {
             output: self.tables[table].table.embedding_dim
             for feature, table in self.features.items()
@@ -86,7 +86,7 @@ class _Collection(Tables):
         flat = engine.look_up(list(lookups.values()), joined=False)
         dims = [prod(self._vector_shape(feature)) for feature in lookups]
         sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
-        # Parts that do not overlap, so what is done to one in place is no matter of the others.
+        # Slices that do not overlap, so changing one in place does not affect the others.
         for (feature, lookup), vectors in zip(lookups.items(), flat.unsafe_split_with_sizes(sizes), strict=True):
             yield feature, vectors.view(lookup.bags, *self._vector_shape(feature))
 
@@ -95,7 +95,7 @@ class _Collection(Tables):
         return module.vector_shape
 
     def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
-        """What kernels are asked for these ids, one a bag; None where they do not look up this feature."""
+        """The lookup of these ids, one a bag, for kernels; None where they do not look up this feature."""
         if (engine := self._kernels) is None or (number := engine.numbers.get(feature)) is None:
             return None
         check_type(self._table(feature), ids)
@@ -116,8 +116,8 @@ class _Collection(Tables):
         return {feature: vectors} if len(names) == 1 else dict(zip(names, vectors.unbind(-2), strict=True))
 
     def outputs(self, feature: str) -> list[str]:
-        """What `forward` calls the vectors of a feature: its name, or `feature@0`, `feature@1` … where its method gives
-        several an id."""
+        """The names of a feature's vectors in what `forward` returns: its name, or `feature@0`, `feature@1` … where its
+        method gives several an id."""
         count = self.tables[self.features[feature]].method.table_outputs
         return [feature] if count == 1 else [f"{feature}@{number}" for number in range(count)]
 
@@ -177,10 +177,10 @@ class EmbeddingBagCollection(_Collection):
     * one id a bag of all features at once: a tensor `(features, bags)` in place of the mapping, its rows in the order
       of `features`;
     * a TorchRec `JaggedTensor`, as `to_dict()` of a `KeyedJaggedTensor` has them;
-    * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be there).
-      Features of other collections in it are left alone, and vectors come in the order of `features`, whatever the
-      order of its keys. Bags that it holds once (`inverse_indices`) are given out as often as it says. Its weights
-      count wherever it has them, and mode `"sum"` only takes them, where TorchRec wants `is_weighted`.
+    * all features at once as a TorchRec `KeyedJaggedTensor` (recognised by its methods; TorchRec need not be
+      installed). It may hold features of other collections, and vectors come in the order of `features`, whatever the
+      order of its keys. Bags that it holds once (`inverse_indices`) are repeated as it says. Its weights count wherever
+      it has them, without TorchRec's `is_weighted`; only mode `"sum"` takes weights.
 
     Args:
         tables, features, full_below, orders, device: as for `EmbeddingCollection`.
@@ -259,7 +259,7 @@ class EmbeddingBagCollection(_Collection):
             raise InputError("there are no features to concatenate")
         if alone or inverse:
             found = list(self(features).values())
-            if not torch.compiler.is_compiling():  # which `len` would make a graph of one size
+            if not torch.compiler.is_compiling():  # `len` would make it a constant of the graph
                 _check_bags(map(len, found))
             return torch.cat(found, dim=-1)
         _check_bags(lookup.bags for lookup in lookups.values())
@@ -280,7 +280,7 @@ class EmbeddingBagCollection(_Collection):
     def _asked(
         self, features: Mapping[str, FeatureIds] | Any
     ) -> tuple[dict[str, Lookup], dict[str, tuple[Bags, Tensor | None]], dict[str, Tensor], list[str]]:
-        """What kernels look up and pool, the bags and weights of the other features, which bag is given out where, and
+        """What kernels look up and pool; the bags and weights of the other features; the inverse indices of bags; and
         all features in order."""
         lookups: dict[str, Lookup] = {}
         inverse: dict[str, Tensor] = {}
@@ -312,7 +312,7 @@ class EmbeddingBagCollection(_Collection):
     def _lookup(self, feature: str, bags: Bags, weights: Tensor | None) -> Lookup:
         engine = self._kernels
         assert engine is not None
-        # A copy, as of the weights: backward reads both again, when their owner may have filled them anew.
+        # A copy, as of the weights: backward reads both again, and the caller may have changed them by then.
         bounds = closed(bags.offsets, bags.ids.shape[0], bags.include_last)
         if weights is not None:
             weights = weights.detach().reshape(-1).to(engine.dtype, copy=True).contiguous()
@@ -321,14 +321,14 @@ class EmbeddingBagCollection(_Collection):
 
 
 def _check_bags(counts: Iterable[int]) -> None:
-    """Raise unless these numbers of bags are one."""
+    """Raise unless these numbers of bags are equal."""
     if len(distinct := set(counts)) > 1:
         raise InputError(f"features to concatenate have the same number of bags, not {sorted(distinct)}")
 
 
 def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
-    """The arrays that several tables hold in common, by name, taken out of the modules, which keep a reference that
-    is no part of their state; so the array is counted, saved and trained once."""
+    """The arrays that several tables hold in common, by name. Takes them out of the modules, which keep a reference
+    outside of their state, so that each array is counted, saved and trained once."""
     pool: dict[str, nn.Module] = {}
     first: dict[str, TableModule] = {}
     seen: set[tuple[str, Method]] = set()
@@ -353,5 +353,5 @@ def _shared(modules: Iterable[TableModule]) -> dict[str, nn.Module]:
                     f"tables {other.table.name!r} and {module.table.name!r} share the array {name!r}, but differ in "
                     f"its size, std, dtype or storage: {sides[0]} and {sides[1]}"
                 )
-            object.__setattr__(module, attribute, kept)  # past nn.Module, which would make it a part of the state
+            object.__setattr__(module, attribute, kept)  # not by nn.Module, which would make it a part of the state
     return pool

@@ -1,4 +1,4 @@
-"""What collections are given: the ids of many features, in the forms of torch and of TorchRec."""
+"""The inputs of collections: the ids of many features, in the forms of torch and of TorchRec."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def read_features(
     which may carry features of other collections as well, those `wanted`, in that order.
 
     Raises:
-        InputError: neither of the two, a `KeyedJaggedTensor` with no feature that is wanted, or inverse indices without
-            one that it has.
+        InputError: neither of the two, a `KeyedJaggedTensor` without any wanted feature, or inverse indices that lack a
+            feature.
     """
     if isinstance(features, Mapping):
         return {name: read_feature(name, given, include_last) for name, given in features.items()}
@@ -48,7 +48,7 @@ def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> Id
     """The ids of one feature.
 
     Raises:
-        InputError: they have none of the forms.
+        InputError: they have none of these forms.
     """
     if isinstance(given, Tensor):
         return Ids(given)
@@ -82,7 +82,7 @@ def expanded(feature: str, vectors: Tensor, inverse: Tensor | None) -> Tensor:
     """The vectors of bags that are held once, at every place of the batch, shape `(places, *vector_shape)`.
 
     Raises:
-        InputError: a place wants a bag that is not there.
+        InputError: an index is beyond the number of bags.
     """
     if inverse is None:
         return vectors
@@ -118,7 +118,7 @@ def _inverse(features: Any) -> dict[str, Tensor] | None:
 
 def _of(name: str, inverse: dict[str, Tensor] | None) -> Tensor | None:
     if inverse is not None and name not in inverse:
-        raise InputError(f"feature {name!r}: the KeyedJaggedTensor has inverse indices, and none of this feature")
+        raise InputError(f"feature {name!r}: the KeyedJaggedTensor has inverse indices, but none for this feature")
     return None if inverse is None else inverse[name]
 
 

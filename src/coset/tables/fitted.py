@@ -1,4 +1,4 @@
-"""What became of tables that were made smaller: the bytes before and after, and what the fit left over."""
+"""The report of a compression: bytes of tables before and after, and the errors of the fit."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from coset.tables.owner import Tables
 
 @dataclass(frozen=True)
 class Fitted:
-    """One table that was made smaller, or left as it is.
+    """One table that was compressed, or left as it is.
 
     Args:
         name: of the table, or of the module of the model.
         num_embeddings: number of its ids.
         embedding_dim: elements of a vector.
-        method: that stores it now.
+        method: the method that stores it now.
         bytes_before, bytes_after: of what is stored.
         error: root mean square difference of an element from what it was, each id weighted by its frequency; None where
             nothing was fitted.
-        relative: `error` over the root mean square of the elements as they were; None where these are all zero as well.
-        note: a word about it, such as why it is left as it is.
+        relative: `error` over the root mean square of the elements before; None where these are all zero as well.
+        note: a remark, such as why it is left as it is.
         tied: names of other modules that hold the same weight; its bytes are counted here.
     """
 
@@ -56,7 +56,7 @@ class Left:
         name: of the module of the model.
         kind: of the module.
         bytes: of what it holds, in this process.
-        why: it was left.
+        why: the reason.
     """
 
     name: str
@@ -67,11 +67,12 @@ class Left:
 
 @dataclass(frozen=True)
 class Compression:
-    """What became of all tables of a model; printed, it is a table.
+    """What a compression did to all tables of a model; `print` shows a table.
 
     Args:
         tables: one by one, in the order of the model.
-        left: tables of other libraries, and those that are quantized or sharded already; none of the bytes above.
+        left: tables of other libraries, and those that are quantized or sharded already; `bytes_before` and
+            `bytes_after` do not count them.
 
     Example:
         >>> from coset import Full
@@ -96,7 +97,8 @@ class Compression:
 
     @property
     def methods(self) -> dict[str, Method]:
-        """The method of every table, by name; as rules they give a fresh model of the same kind the same tables."""
+        """The method of every table, by name; as rules of `compress_`, they give a fresh model of the same kind the
+        same tables."""
         return {name: of.method for of in self.tables for name in (of.name, *of.tied)}
 
     def to_json(self) -> dict[str, Any]:
@@ -127,8 +129,8 @@ class Compression:
 
 
 def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
-    """Fit the tables of a collection to those of another one, of the same names; each id counts by the frequencies
-    that its new table has.
+    """Fit the tables of a collection to those of another one, of the same names; ids are weighted by the frequencies of
+    the new table.
 
     A table that keeps its method keeps its values to the bit.
 
@@ -161,9 +163,9 @@ def fit_tables_(new: Tables, old: Tables) -> tuple[Fitted, ...]:
 
 
 def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float, float | None]:
-    """Fit a table to `weight`, and say what is left: `Fitted.error` and `Fitted.relative`."""
+    """Fit a table to `weight`, and return `Fitted.error` and `Fitted.relative`."""
     error = float(module.fit_(weight, frequencies)) ** 0.5
-    pieces = weight.detach().split(65536)  # a large table is not there once more in float64
+    pieces = weight.detach().split(65536)  # memory does not hold a large table once more in float64
     power = torch.cat([piece.double().square().flatten(1).mean(-1) for piece in pieces]).cpu()
     share = torch.ones_like(power) if frequencies is None else frequencies.double().cpu()
     scale = float((power * share).sum() / share.sum()) ** 0.5
@@ -171,10 +173,10 @@ def fit_(module: Any, weight: Tensor, frequencies: Tensor | None) -> tuple[float
 
 
 def frequency_weights(frequencies: np.ndarray | None) -> Tensor | None:
-    """Frequencies as a tensor; None where no id has any, so that all count alike."""
+    """Frequencies as a tensor; None where no id has any, so that all weights are equal."""
     if frequencies is None:
         return None
-    # A copy, as those of prepared data may not be written to, and others may be views that run backwards.
+    # A copy, since those of prepared data are read-only, and others may be views with negative strides.
     found = torch.from_numpy(np.array(frequencies, dtype=np.float64))
     return found if bool(found.any()) else None
 

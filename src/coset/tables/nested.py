@@ -18,7 +18,7 @@ def is_nested(ids: Any) -> bool:
 
 
 def values_within(table: Table, ids: Tensor, what: str = "ids") -> Tensor:
-    """The ids (or `what` they are) of all lists, one list behind the other.
+    """The ids (or `what` they are) of all lists, concatenated.
 
     Raises:
         InputError: the tensor is of torch's older, strided layout.
@@ -42,7 +42,7 @@ def bags_within(table: Table, ids: Tensor, what: str = "ids") -> tuple[Tensor, T
     """The ids (or `what` they are) of all bags, and where each begins, and, last, their number.
 
     Raises:
-        InputError: not one list a bag, or lists with room between them.
+        InputError: not one list a bag, or lists with gaps between them.
     """
     values, nested = values_within(table, ids, what), ids
     if ids.dim() != 2 or nested.lengths() is not None:  # type: ignore[attr-defined]
@@ -52,8 +52,8 @@ def bags_within(table: Table, ids: Tensor, what: str = "ids") -> tuple[Tensor, T
 
 
 def weights_within(table: Table, weights: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The weights of the ids of all bags, which begin at `offsets`, and None; or, where nobody can see whether every
-    list is as long as that of the ids, which are so.
+    """The weights of the ids of all bags, which begin at `offsets`, and None; or, in graphs, where lengths are unknown,
+    which lists are as long as those of the ids.
 
     Raises:
         InputError: as `bags_within`; or lists of other lengths, so that a weight would meet the id of another bag.

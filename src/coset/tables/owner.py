@@ -1,4 +1,4 @@
-"""What all that users put in a model has in common: tables owned, named, shared, and read by checked ids."""
+"""The base of all modules that users put in a model: it owns and names tables, and reads them by checked ids."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def check_ids(table: Table, ids: Tensor) -> None:
 
 
 def checked(table: Table, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Ids that may be looked up, and None; or, where nobody can see whether they are in range, the nearest that are,
-    and which of them were so: `or_nan` makes the vectors of the others NaN.
+    """Checked ids and None; or, in graphs, whose ids cannot be checked, the nearest ids in range, and which ids were in
+    range: `or_nan` makes the vectors of the others NaN.
 
     Raises:
         TypeError, IndexError: as `check_ids`.
@@ -60,7 +60,7 @@ def checked(table: Table, ids: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def or_nan(vectors: Tensor, inside: Tensor | None) -> Tensor:
-    """`vectors`, of which those that are not `inside` are NaN and get no gradient."""
+    """`vectors`, where those that are not `inside` become NaN and get no gradient."""
     if inside is None:
         return vectors
     return torch.where(inside.reshape(*inside.shape, *[1] * (vectors.dim() - inside.dim())), vectors, torch.nan)
@@ -82,7 +82,7 @@ def check_type(table: Table, ids: Tensor) -> None:
 
 
 class NamedModules(nn.Module):
-    """Modules by name. Unlike `nn.ModuleDict` it has room for tables called `items` or `type`."""
+    """Modules by name. Unlike `nn.ModuleDict` it allows names such as `items` or `type`."""
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Tables(nn.Module):
     """Owns table modules, their state named `tables.<table>.<component>`, and reads checked ids from them.
 
     Args:
-        methods: the tables and how each is stored.
+        methods: the tables, each with its method.
         orders: id → popularity rank, a permutation, by table name; see `Embedding`.
         device: of the parameters.
     """
@@ -133,7 +133,7 @@ class Tables(nn.Module):
             module.add_module(SUBMODULE, Choice(module.table.name, description))
 
     engine: Engine | None = None
-    """What looks up the tables that an optimizer of coset owns."""
+    """The engine of the tables that an optimizer of coset owns."""
     _optimizer: Any = None
 
     @property
@@ -147,13 +147,13 @@ class Tables(nn.Module):
             return None
         if not torch.compiler.is_compiling() and transforming():
             raise InputError(
-                f"tables {list(self._names)[:3]} belong to {type(self._optimizer).__name__}, whose kernels know no "
-                f"transforms of torch.func; call its release() first"
+                f"tables {list(self._names)[:3]} belong to {type(self._optimizer).__name__}, whose kernels do not work "
+                "within transforms of torch.func; call its release() first"
             )
         return self.engine
 
     def unfit(self) -> dict[str, str]:
-        """Why an optimizer of coset cannot take a table over, by its name; tables that it can are not there."""
+        """For each table that an optimizer of coset cannot take over, the reason."""
         return {name: why for name in self._names if (why := unfit(self.tables[name])) is not None}
 
     def fusable(self) -> tuple[dict[str, TableModule], dict[str, str]]:
@@ -169,14 +169,15 @@ class Tables(nn.Module):
     def fuse(self, engine: Engine | None) -> None:
         """Look tables up by `engine` from now on; by plain torch where it is None."""
         self.engine = engine
-        self._optimizer = None if engine is None else engine.optimizer  # which lives as long as its tables do
+        self._optimizer = None if engine is None else engine.optimizer  # the optimizer lives as long as its tables do
 
     def _save_to_state_dict(self, *given: Any) -> None:
         bring_up_to_date(self.parameters())
         super()._save_to_state_dict(*given)
 
     def _load_from_state_dict(self, *given: Any) -> None:
-        bring_up_to_date(self.parameters())  # or the steps that a row missed would be made up for in what is loaded
+        # Else the loaded rows would be brought through the steps that the old ones missed.
+        bring_up_to_date(self.parameters())
         if self.engine is not None:
             if given[2].get("assign_to_params_buffers"):
                 raise InputError("an optimizer of coset trains the arrays of these tables: load without assign=True")
@@ -187,7 +188,7 @@ class Tables(nn.Module):
         super()._load_from_state_dict(*given)
 
     def _apply(self, *given: Any, **options: Any) -> Self:
-        bring_up_to_date(self.parameters())  # kernels cannot, once the arrays are of another type or elsewhere
+        bring_up_to_date(self.parameters())  # kernels cannot read arrays of another type or on another device
         super()._apply(*given, **options)  # type: ignore[no-untyped-call]
         if self.engine is not None:
             self.engine.forget_checks()
@@ -199,17 +200,17 @@ class Tables(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy belongs to no optimizer, so nothing could make up for missed steps in it later."""
+        """A copy belongs to no optimizer, so its rows must be brought to the last step now."""
         bring_up_to_date(self.parameters())
         return {**self.__dict__, "engine": None, "_optimizer": None}
 
     def components(self) -> list[Component]:
-        """What is stored, index state included, under the names of the state: read off the tensors, so that it
-        stays true after `.half()`. What will be stored, `Method.components` tells in advance."""
+        """The stored arrays, index state included, under their names in the state: read off the tensors, so it is right
+        after `.half()`. `Method.components` gives them in advance."""
         return components_of(self)
 
     def reset_parameters(self) -> None:
-        """Draw fresh values in every table, and fill index state, such as orders, with what was given."""
+        """Draw fresh values in every table, and restore index state, such as orders."""
         bring_up_to_date(self.parameters())
         for name in self._names:
             self.tables[name].reset_parameters()
@@ -218,7 +219,7 @@ class Tables(nn.Module):
     def _rows_of(self, name: str, ids: Tensor) -> Tensor:
         """Ids of a table, or their ranks, as its method numbers them."""
         module = self.tables[name]
-        if not ids.is_cpu and ids.device != module.device:  # torch would read vectors of ids that have no values
+        if not ids.is_cpu and ids.device != module.device:  # torch would look up ids without values
             raise InputError(f"table {name!r}: ids are on {ids.device}, and the table is on {module.device}; move one")
         order = getattr(module, "order", None)
         return ids.long() if order is None else order[ids.long()].long()
@@ -233,10 +234,10 @@ def _device(device: Any) -> torch.device:
 
 
 def _built(table: Table, how: Method) -> TableModule:
-    """A fresh module; an `InputError` where there is no memory for it."""
+    """A fresh module; an `InputError` where memory does not suffice."""
     try:
         return how.build(table)
-    except (RuntimeError, MemoryError) as error:  # torch has no error of its own for memory of the CPU
+    except (RuntimeError, MemoryError) as error:  # torch has no error class for a lack of CPU memory
         if not isinstance(error, MemoryError) and not any(word in str(error) for word in ("allocate", "overflow")):
             raise
         raise InputError(
@@ -250,7 +251,7 @@ def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:
     if order is None:
         return None
     n, name = table.num_embeddings, table.name
-    # A device that is chosen for new tensors is not for this one, least of all one without values.
+    # Not on torch's default device, which may be the meta device.
     ranks = order if isinstance(order, Tensor) else _tensor(order)
     if ranks is None or ranks.layout != torch.strided or ranks.is_nested or not _is_whole(ranks.dtype):
         found = brief(order) if ranks is None else f"of {str(ranks.dtype)[6:]}, {str(ranks.layout)[6:]}"
@@ -260,7 +261,7 @@ def _ranks(table: Table, order: np.ndarray | Tensor | None) -> Tensor | None:
                          f"{tuple(ranks.shape)}")  # fmt: skip
     if not ranks.is_meta and not torch.equal(ranks.long().sort().values, torch.arange(n, device=ranks.device)):
         raise InputError(f"table {name!r}: order must hold every rank 0 … {n - 1} once")
-    return ranks.to(torch.int32, copy=True)  # what is done to the one that was given does not reach the table
+    return ranks.to(torch.int32, copy=True)  # changes of the caller's array do not reach the table
 
 
 def _tensor(order: Any) -> Tensor | None:
@@ -277,7 +278,7 @@ def _is_whole(dtype: torch.dtype) -> bool:
 
 
 def _by_rank(table: Table, ranks: Tensor | None) -> Table:
-    """The table as its method sees it: what is known of ids stands in order of their ranks."""
+    """The table as its method sees it: frequencies and attributes in order of the ranks of ids."""
     if ranks is None or ranks.is_meta or (table.frequencies is None and table.attributes is None):
         return table
     place = np.argsort(ranks.cpu().numpy())

@@ -14,7 +14,7 @@ from coset.tables.bags import Bags, Mode
 from coset.tables.owner import or_nan
 
 _NUMBERS: dict[Mode, int] = {"sum": 0, "mean": 1, "max": 2}
-"""What torch's kernel calls the modes."""
+"""The numbers of the modes in torch's kernel."""
 
 
 def pool(
@@ -33,8 +33,8 @@ def pool(
         bags: of the ids.
         mode: `"sum"`, `"mean"` or `"max"`.
         weights: a factor for each id.
-        left_out: the ids that belong to no bag, a boolean an id.
-        inside: the ids that are in range, a boolean an id; a bag of any other is NaN.
+        left_out: whether each id is left out of its bag, boolean.
+        inside: whether each id is in range, boolean; a bag with any other becomes NaN.
 
     Returns:
         Shape `(bags, *shape)`; zeros for an empty bag.
@@ -44,7 +44,7 @@ def pool(
     rectangular = bags.length is not None and (unseen(bags.ids) or batched(flat) or batched(bags.ids))
     how = _rows if rectangular else _ragged
     pooled = how(flat, bags, mode, weights, left_out)
-    if inside is not None and mode == "max":  # of which NaN is none where it is not the first of its bag
+    if inside is not None and mode == "max":  # torch's maximum ignores NaN unless it is the first of its bag
         marks = or_nan(flat.new_zeros(flat.shape[0], 1), inside)
         pooled = pooled + how(marks, bags, "sum", None, None)
     return pooled.reshape(pooled.shape[0], *shape) if len(shape) > 1 else pooled
@@ -60,26 +60,26 @@ def _ragged(flat: Tensor, bags: Bags, mode: Mode, weights: Tensor | None, left_o
 def _kernel(
     flat: Tensor, weights: Tensor | None, offsets: Tensor, left_out: Tensor | None, mode: Mode, include_last: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What torch's kernel makes of bags: their vectors, their sizes, and, in mode `"max"`, which id each element is
-    of, -1 for none."""
+    """The outputs of torch's kernel: vectors of bags, their sizes, and, in mode `"max"`, the id that each element comes
+    from, -1 for none."""
     count, padding = flat.shape[0], -1
     places = torch.arange(count, device=flat.device)
     if left_out is not None or unseen(offsets) or count == 0:
-        # All that is left out reads one more row, which torch's kernel skips; and with no ids at all, the kernel
-        # still wants a row to exist. It is the first, as graphs would take the number of ids for a constant.
+        # Ids that are left out read one more row, which torch's kernel skips; and with no ids at all, the kernel
+        # still needs a row. It is the first, as a last one would make the number of ids a constant of a graph.
         padding = 0
         places = places + 1 if left_out is None else torch.where(left_out, 0, places + 1)
         flat = torch.cat([flat.new_zeros(1, flat.shape[1]), flat])
     pooled, _, sizes, highest = torch.ops.aten._embedding_bag(
         flat, places, offsets, False, _NUMBERS[mode], False, weights, include_last, padding
     )
-    if mode == "max":  # an empty bag has any number there
+    if mode == "max":  # arbitrary for an empty bag
         highest = torch.where((sizes > 0).unsqueeze(-1), highest - (padding + 1), -1)
     return pooled, sizes, highest
 
 
 class _Pool(torch.autograd.Function):
-    """`_kernel`; torch's own gradient of it has no gradient and no forward mode.
+    """`_kernel` with second derivatives and forward mode, which torch's own lacks.
 
     An id is in one bag, so the gradient of its vector is that of its bag, times its weight.
     """

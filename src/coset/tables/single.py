@@ -67,13 +67,13 @@ class _SingleTable(Tables):
         if not self.method.row_per_id and (max_norm is not None or scale_grad_by_freq):
             option = "scale_grad_by_freq" if max_norm is None else "max_norm"
             raise InputError(
-                f"table {name!r}: {option} needs a row for each id, which {self.method.name!r} has not; use 'full'"
+                f"table {name!r}: {option} needs a row for each id, and {self.method.name!r} has none; use 'full'"
             )
         self._zero_padding()
 
     @classmethod
     def from_table(cls, table: Table, method: MethodLike = "full", **options: Any) -> Self:
-        """The same from a `Table`, whose name, sizes, std, dtype, frequencies and attributes are taken."""
+        """The same from a `Table`, with its name, sizes, std, dtype, frequencies and attributes."""
         of_kind("table", table, Table, "a coset.Table")
         return cls(
             table.num_embeddings, table.embedding_dim, method, name=table.name, std=table.std, dtype=table.dtype,
@@ -91,14 +91,14 @@ class _SingleTable(Tables):
         return self.table.embedding_dim
 
     def unfit(self) -> dict[str, str]:
-        """As of all tables; and options that kernels do not know."""
+        """As for all tables; also the options that kernels lack."""
         options = {
             "padding_idx": self.padding_idx is not None,
             "max_norm": self.max_norm is not None,
             "scale_grad_by_freq": self.scale_grad_by_freq,
         }
         given = " and ".join(name for name, is_given in options.items() if is_given)
-        return {self.table.name: f"kernels know no {given}"} if given else super().unfit()
+        return {self.table.name: f"kernels do not have {given}"} if given else super().unfit()
 
     def reset_parameters(self) -> None:
         """Draw fresh values; the padding row of a full table is zero."""
@@ -109,7 +109,7 @@ class _SingleTable(Tables):
     def materialize(self, chunk: int | None = None) -> Tensor:
         """The whole table by id, shape `(num_embeddings, embedding_dim)`, detached; `chunk` ids at a time.
 
-        It reads what is stored and changes nothing; with `max_norm`, rows that no lookup has scaled yet are longer.
+        It changes nothing; with `max_norm`, rows that no lookup has shortened yet are longer.
         """
         n, device = self.num_embeddings, self._module.device
         step = self._module.ids_at_once if chunk is None else whole(f"table {self.table.name!r}: chunk", chunk, 1)
@@ -120,7 +120,7 @@ class _SingleTable(Tables):
         bring_up_to_date(self.parameters())
         if isinstance(order := self._order, Tensor):
             self._module.check_fit(weight, frequencies)
-            place = torch.argsort(order.long()).cpu()  # the weight may be on any device, and so may be indexed
+            place = torch.argsort(order.long()).cpu()  # the weight may be on any device
             weight = weight[place]
             frequencies = None if frequencies is None else torch.as_tensor(frequencies)[place]
         return self._module.fit_(weight, frequencies)
@@ -147,7 +147,7 @@ class _SingleTable(Tables):
         return self._rows_of(self.table.name, ids)
 
     def _vectors(self, ids: Tensor) -> Tensor:
-        """Vectors of ids that are checked already, after a renorm where `max_norm` wants it."""
+        """Vectors of checked ids, shortened first where there is a `max_norm`."""
         if self.max_norm is not None:
             self._stored.renorm_(self._rows(ids), self.max_norm, self.norm_type)
         return self._read(ids)
@@ -168,7 +168,7 @@ class _SingleTable(Tables):
         if self.padding_idx is None or self._order is None:
             found: Tensor = stored(rows, self.padding_idx, self.scale_grad_by_freq)
             return found
-        # Which row is the padding's stands in a tensor, which must not be asked in every step: mask the ids instead.
+        # The padding's row is in a tensor, and reading that in every step would take time: mask the ids instead.
         found = stored(rows, None, self.scale_grad_by_freq)
         return torch.where((ids == self.padding_idx).unsqueeze(-1), found.detach(), found)
 
@@ -206,8 +206,8 @@ class Embedding(_SingleTable):
         name: of the table, for state keys and errors.
         std: deviation of the elements of fresh vectors; see `Table`.
         frequencies, attributes: see `Table`.
-        order: id → popularity rank, a permutation, for ids that do not come in order of popularity and a
-            method that wants it; stored as int32 and counted.
+        order: id → popularity rank, a permutation, for ids that are not in order of popularity, under a method that
+            needs it; stored as int32 and counted.
         device, dtype: of the parameters.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The contract suite: every promise that a method makes, as checks to run over one's own.
+"""The contract suite: every promise that a method makes, as checks to run over a method of your own.
 
 from coset.testing import check_method
 

@@ -1,4 +1,4 @@
-"""What the suite runs over: a method with its choices made, on a table they fit."""
+"""The cases of the suite: a method with its choices made, on a table that they fit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SMALL = (
 
 
 def named(*names: str) -> tuple[Table, ...]:
-    """Those of `SMALL` with these names."""
+    """The tables of `SMALL` with these names."""
     return tuple(table for table in SMALL if table.name in names)
 
 
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def own_deviation(self) -> bool:
-        """Whether the variant brings initial values of its own: a layout that copies Keras, at any depth."""
+        """Whether the variant has initial values of its own: a layout that copies Keras, at any depth."""
         return '"layout": "keras"' in json.dumps(self.method.to_json())
 
     def seeded(self, seed: int) -> TableModule:
@@ -131,7 +131,7 @@ def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def stored(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a module without what it says of itself: what is counted as stored."""
+    """The state of a module without its description: the arrays that count as stored."""
     return {key: value for key, value in module.state_dict().items() if not key.endswith(EXTRA)}
 
 

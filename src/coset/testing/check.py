@@ -1,4 +1,4 @@
-"""What a check is: a promise in one sentence, the tables to try it on, and a function that raises when it is broken."""
+"""A check: a promise in one sentence, the tables to try it on, and a function that raises when it is broken."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Check:
     Args:
         name: in `CHECKS` and at the start of every failure.
         promise: what must hold, in one sentence.
-        tables: what it is tried on; a method's `examples` say with which choices.
+        tables: the tables to try it on; a method's `examples` give the choices.
         run: raises when the promise is broken; takes one case, or all of a table where they are tried `together`.
-        of_variants: whether only the class of a method and the fields that name a variant change what it tries; of
-            examples that are alike in these, it tries one.
+        of_variants: whether only the class of a method and the fields that name a variant matter to it; of examples
+            that agree in these, it tries one.
         together: whether it takes all cases of a table at once, where that spares much of its time.
     """
 
@@ -52,7 +52,7 @@ class Check:
                 self.run(*some)
             except Exception as error:
                 for one in some if len(some) > 1 else ():
-                    self(one)  # so that the sentence names the one that is wrong
+                    self(one)  # so that the message names the failing case
                 what = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
                 where = "; ".join(map(str, some))
                 raise AssertionError(f"{self.name}: {where}: {what} (promised: {self.promise})") from error

@@ -1,6 +1,6 @@
-"""An independent reading of a descriptor: vectors from plain arrays, in numpy and Python integers.
+"""An independent implementation of descriptors: vectors from plain arrays, in numpy and Python integers.
 
-Kernels, exports and other engines evaluate the same descriptor; this is the slow one that they are held to.
+Kernels, exports and other engines evaluate the same descriptor; this slow one checks them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks on what is stored: components and bytes told in advance, budgets, JSON, saving, exact rows at any size."""
+"""Checks on what is stored: predicted components and bytes, budgets, JSON, saving, exact rows at any size."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def components_are_the_stored_tensors(case: Case) -> None:
 def components_are_closed_form(case: Case) -> None:
     """sizes, components and bytes are computed without allocating or counting through the ids"""
     if case.method.needs_attributes:
-        return  # nobody has a column of 2^40 codes
+        return  # a column of 2^40 codes would be too large
     began = time.monotonic()
     sizes = case.method.sizes(ENDLESS, **case.fixed)
     for method in (sizes[0], sizes[len(sizes) // 2], sizes[-1]):

@@ -22,13 +22,13 @@ from coset.testing.suite import CHECKS
 ROWS, WIDTH = 37, 6
 _FLOAT = torch.float32
 IN_FULL = "full", "quotient_remainder"
-"""Methods that are held to the whole contract with each storage; the others to the checks that a storage can break."""
+"""Methods that run the whole contract with each storage; the others run the checks that a storage can break."""
 BREAKABLE = (
     "shapes", "lookup_follows_the_descriptor", "materialize_is_every_lookup", "gradient_reaches_every_parameter",
     "components_are_the_stored_tensors", "json_is_the_method", "state_saves_and_reloads",
 )  # fmt: skip
 DIFFERENTIATED = "gradients_are_those_of_the_values", "bag_gradients_are_those_of_the_values"
-"""Checks by differences of values, which want parameters of float64."""
+"""Checks by finite differences, which need parameters of float64."""
 
 StorageCheck = Callable[[Storage], None]
 STORAGE_CHECKS: dict[str, StorageCheck] = {}
@@ -172,7 +172,7 @@ def _near(left: Tensor, right: Tensor) -> bool:
 
 
 def cases_of(storage: Storage) -> Iterator[tuple[str, list[Case]]]:
-    """What of the contract of methods a storage is held to: the name of a check, and cases of one table."""
+    """The checks of methods to run with a storage: the name of a check, and cases of one table."""
     for name, kind in sorted(registered().items()):
         for check in CHECKS.values():
             if name in IN_FULL:

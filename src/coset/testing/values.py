@@ -87,7 +87,7 @@ def fit_of_the_only_id_that_is_read(case: Case) -> None:
     power = float(weight[wanted].pow(2).mean())
     without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
     left = minding.fit_(weight, alone) / power
-    allowed = max(0.05, without)  # some methods cannot hold just any vector, not even a single one
+    allowed = max(0.05, without)  # some methods cannot hold an arbitrary vector, not even a single one
     expect(left <= allowed, f"{left:.1%} of the only vector that is ever read is left as error")
     again.fit_(weight, alone)
     expect(equal(minding.materialize(), again.materialize()), "two fits from one seed differ")

@@ -19,9 +19,9 @@ from coset.testing.reference import compose
 MODES = ("sum", "mean", "max")
 OFFSETS = (0, 0, 3, 4, 4, 9, 12)  # of 12 ids: empty bags first, in the middle and last, and a bag of one
 TINY = named("odd", "wider_than_long")
-"""For differences of values, which take long for many elements."""
+"""For finite differences, which take long for many elements."""
 FEW = named("one", "prime")
-"""For what the size of a table has no part in: what is done with the vectors of any method."""
+"""For checks that do not depend on the size of a table: what is done with the vectors of any method."""
 
 
 @check(*named("one", "odd", "wider_than_long", "round"))

@@ -18,8 +18,8 @@ class Board:
     of every evaluation.
 
     Args:
-        folder: where the event files go.
-        step: how many steps are done; a curve that an earlier process drew beyond is cut off there.
+        folder: of the event files.
+        step: how many steps are done; curves that an earlier process drew further are cut off there.
 
     Raises:
         InputError: tensorboard is not installed.
@@ -33,7 +33,7 @@ class Board:
         self._loss, self._rows = 0.0, 0
 
     def tell(self, step: Step) -> None:
-        """Draw what a step was like."""
+        """Add a step to the curves."""
         self._loss, self._rows = self._loss + step.loss, self._rows + step.rows
         if step.number % EVERY == 0 or step.evaluation is not None:
             self._point("train/loss", self._loss / self._rows, step.number)

@@ -1,7 +1,7 @@
-"""Tensors and what is to be known of them in one file: safetensors, with JSON in its metadata.
+"""Tensors and facts about them in one file: safetensors, with JSON in its metadata.
 
-A file is written aside and renamed, so there is never half of one, and carries a checksum, so that damage is
-found when it is read and not when the model has gone astray. A `Rotation` keeps the last few of a run.
+A file is written aside and renamed, so there is never half of one, and has a checksum, so that reading finds damage. A
+`Rotation` keeps the last few of a run.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _VERSION = 1
 
 
 class Damaged(InputError):
-    """A file that cannot be what was once written."""
+    """A file that differs from what was written."""
 
 
 def save(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, object]) -> str:
     """Write `tensors` and `header` (plain JSON values) to `path`, wholly or not at all, and return the digest of all.
 
     Args:
-        kind: what the file is, such as `"model"`; `load` insists on it.
+        kind: what the file is, such as `"model"`; `load` checks it.
 
     Raises:
-        OSError: the disk is full, or refuses for another reason; a file that was there is there still.
+        OSError: the disk is full, or another error of the system; an earlier file stays.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about: Json = {"kind": kind, "version": _VERSION, "header": dict(header)}
@@ -60,7 +60,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Tensor], Json]:
 
 @dataclass(frozen=True)
 class Saved:
-    """A file that `save` wrote, found whole: its header, its tensors, to be read one at a time, and their digest."""
+    """A checked file that `save` wrote: its header, its tensors, read one at a time, and their digest."""
 
     path: Path
     header: Json
@@ -71,7 +71,7 @@ class Saved:
 
 @contextmanager
 def opened(path: Path, kind: str) -> Iterator[Saved]:
-    """The file that `save` wrote, checked from end to end before it is handed out, with one tensor in memory at a time.
+    """The file that `save` wrote, checked whole first, with one tensor in memory at a time.
 
     Raises:
         InputError: as `load`.
@@ -110,7 +110,7 @@ class Rotation:
 
     Args:
         folder: made when the first is written.
-        keep: how many are kept; older ones are removed once a newer one is safely there.
+        keep: how many are kept; older ones are removed once a newer one is written.
     """
 
     folder: Path
@@ -128,7 +128,7 @@ class Rotation:
     def latest(self) -> Iterator[Saved | None]:
         """The newest checkpoint that is whole, or None where there is none.
 
-        A damaged one is set aside under another name, with a warning, and the one before it is taken.
+        A damaged one is renamed, with a warning, and the one before it is used.
         """
         sweep(self.folder)
         with ExitStack() as stack:

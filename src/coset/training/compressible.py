@@ -1,4 +1,4 @@
-"""A finished run, opened with its data to be made smaller."""
+"""A finished run, opened with its data for compression."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         synthetic: whether they are made up.
 
     Raises:
-        InputError: a run without tables, or its data are no longer what they were.
+        InputError: a run without tables, or whose data have changed.
     """
 
     def __init__(self, run: FinishedRun[DataT, EncodedT, ModelT, BatchT], moved: str | None = None) -> None:
@@ -51,7 +51,7 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         )
         self.tables = task.tables(self._encoded)
         if not self.tables:
-            raise InputError(f"{run.trained.folder}: a model of biases alone has no tables to make smaller")
+            raise InputError(f"{run.trained.folder}: a model of biases alone has no tables to compress")
         self.other_bytes = self.bytes - ledger.inference_bytes(self._collection(run.model).components())
         facts = task.facts(data, self._encoded)
         self.dataset, self.synthetic = str(facts["dataset"]), bool(facts["synthetic"])
@@ -64,15 +64,15 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         return ledger.inference_bytes(self._spec.task.stored(self._model)[0])
 
     def steps(self, epochs: int) -> int:
-        """Of so many epochs of training."""
+        """Number of steps of so many epochs."""
         return replace(self._spec, task=self._finetuning(epochs)).steps(self._encoded)
 
     def compress(self, methods: Mapping[str, Method]) -> tuple[Fitted, ...]:
-        """Give the model these tables, by name (`full` for those that are not named), fitted to those that it has; all
-        else of it is kept.
+        """Replace the tables of the model by ones of these methods, by name (`full` for those not named), fitted to
+        them; keeps all other parameters.
 
         Raises:
-            InputError: a method that does not fit its table, or for a table that is not there.
+            InputError: a method does not fit its table, or its table does not exist.
         """
         self._spec = replace(self._spec, methods=dict(methods))
         model = self._spec.build(self._encoded)
@@ -90,7 +90,8 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         return {f"val_{name}": value for name, value in found.items()}
 
     def finetune(self, epochs: int, engine: Engine, on_step: Callable[[int], None]) -> list[Evaluation]:
-        """Train on, with the settings of the run but for the learning rates, and return the metrics of every epoch."""
+        """Train further, with the settings of the run but for the learning rates, and return the metrics of every
+        epoch."""
         task = self._finetuning(epochs)
         training, validation = (task.part(self._encoded, name) for name in PARTS)
         trainer = Trainer(task, self._model, training, validation, self._spec.seed, engine)
@@ -106,8 +107,8 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         """Write the model as it is now as a finished run.
 
         Args:
-            folder: there already, and empty.
-            how: it was made smaller; kept in `run.json`.
+            folder: an existing, empty folder.
+            how: how it was compressed, for `run.json`.
             history: metrics of the fitted model and of every epoch since.
         """
         about = {**self._run.about, "spec": self._spec.to_json(), "compressed": dict(how)}

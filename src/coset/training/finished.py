@@ -1,4 +1,4 @@
-"""A finished run: its model, and all that was chosen and found out."""
+"""A finished run: its model, its choices and its metrics."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def fill(model: nn.Module, saved: checkpoint.Saved) -> None:
     Raises:
         InputError: it was saved from another model.
     """
-    state = model.state_dict()  # which brings tables up to date that an optimizer owns
+    state = model.state_dict()  # brings tables that an optimizer owns up to date
     if state.keys() != set(saved.names):
         raise InputError(f"{saved.path}: not of the model that its choices describe")
     told = [name for name in state if name.endswith(EXTRA)]
-    model.load_state_dict({name: saved.tensor(name) for name in told}, strict=False)  # which checks what tables are
+    model.load_state_dict(
+        {name: saved.tensor(name) for name in told}, strict=False
+    )  # checks the descriptions of tables
     for name, value in state.items():
         if name not in told:
             value.copy_(saved.tensor(name))
@@ -39,7 +41,7 @@ def fill(model: nn.Module, saved: checkpoint.Saved) -> None:
 
 @dataclass(frozen=True)
 class FinishedRun(Generic[DataT, EncodedT, ModelT, BatchT]):
-    """A trained model with its choices, and what its task sees of it."""
+    """A trained model with its choices, and the view of its task."""
 
     spec: RunSpec[DataT, EncodedT, ModelT, BatchT]
     trained: Trained[ModelT]
@@ -51,12 +53,12 @@ class FinishedRun(Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @property
     def metrics(self) -> Json:
-        """What `metrics.json` says."""
+        """The contents of `metrics.json`."""
         return self.trained.metrics
 
     @property
     def about(self) -> Json:
-        """What `run.json` says."""
+        """The contents of `run.json`."""
         return self.trained.about
 
     @staticmethod
@@ -76,10 +78,10 @@ class FinishedRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         return FinishedRun(spec, Trained(folder, model.eval(), finished.about, header, finished.metrics))
 
     def own_data(self, moved: str | None = None) -> DataT:
-        """The data that it was made of, which may have been moved since.
+        """The data that it was trained on, which may have been moved since.
 
         Raises:
-            InputError: they are not there, or are others.
+            InputError: they are not there, or have changed.
         """
         return self.spec.task.own_data(self.trained, moved)
 

@@ -1,4 +1,4 @@
-"""What the folders of all runs share: the machine and versions noted, work of other choices refused."""
+"""Shared code for the folders of runs: the machine and versions, peak memory, and the refusal of other choices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def host() -> Json:
 
 
 def versions() -> dict[str, str]:
-    """What numbers are made with."""
+    """Versions of Python and of the libraries that compute."""
     return {
         "coset": coset.__version__,
         "torch": torch.__version__,
@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def forget_peak() -> None:
-    """Count the most memory from now on, where the system can: on Linux."""
+    """Count peak memory from now on, where the system can: on Linux."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -70,8 +70,8 @@ def _cpu() -> str:
 
 @contextmanager
 def nothing_kept_of_divergence(folder: Path, begun: bool) -> Iterator[None]:
-    """Leave nothing in the folder of a training that diverges, so that it can be trained there with other choices; but
-    what lay there before, if it was `begun`, stays."""
+    """Empty the folder of a training that diverges, so that other choices can be trained there; but where it was
+    `begun` before, keep what it held."""
     try:
         yield
     except Diverged:
@@ -83,11 +83,13 @@ def nothing_kept_of_divergence(folder: Path, begun: bool) -> Iterator[None]:
 def refuse_others(where_found: Path, there: object, here: Mapping[str, object]) -> None:
     """Raise an `InputError` if what a folder or file holds was made by other choices or from other data.
 
-    Not compared is where the data lay: their fingerprint says whether they are the same.
+    It does not compare where the data are: their fingerprint tells whether they are the same.
     """
     for where, old, new in _differences(there, here):
         if not where.startswith("spec.data."):
-            more = ", or train it on, once it is finished, by --continue" if where == "spec.training.epochs" else ""
+            more = (
+                ", or train it further, once it is finished, by --continue" if where == "spec.training.epochs" else ""
+            )
             raise InputError(
                 f"{where_found}: holds work of other choices or data ({where or 'all'} is {brief(old)} there and "
                 f"{brief(new)} now); choose another --out{more}"
@@ -95,7 +97,7 @@ def refuse_others(where_found: Path, there: object, here: Mapping[str, object]) 
 
 
 def first_difference(there: object, here: object) -> str | None:
-    """Where two JSON values differ first, in words; None where they are equal.
+    """Where two JSON values differ first, as a sentence; None where they are equal.
 
     Example:
         >>> first_difference({"seed": 1}, {"seed": 2})

@@ -1,4 +1,4 @@
-"""Where the training of a finished run goes on: the run that a further one begins with."""
+"""The run that a further training begins with."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from coset.training.seal import Finished
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a run that goes on with another one says of it, in its `run.json` as `continued`.
+    """What a run that continues another one records of it, as `continued` in its `run.json`.
 
     Args:
         run: name of the folder of the other run.
         model: digest of its model.
-        epochs: that it was trained for, those before it included.
-        state: whether the state of its optimizers is gone on with; otherwise they begin anew.
+        epochs: that its model was trained for, those of earlier runs included.
+        state: whether the state of its optimizers is continued; otherwise it begins anew.
     """
 
     run: str
@@ -32,6 +32,6 @@ class Beginning:
 
 
 def epochs_of(metrics: Json) -> int:
-    """Epochs that the model of a run was trained for; one that it ended in the midst of counts as a whole one."""
+    """Epochs that the model of a run was trained for; an unfinished last one counts as whole."""
     last = metrics["history"][metrics["reported"]]["epoch"]
     return -int(-float(last) // 1)

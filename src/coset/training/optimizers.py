@@ -1,4 +1,4 @@
-"""`Optimizers`: kernels for the tables, an optimizer of torch's for all else, stepped, clipped and saved as one."""
+"""`Optimizers`: kernels for the tables and an optimizer of torch for all else, stepped, clipped and saved as one."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _TABLES: dict[str, Callable[..., TableOptimizer]] = {
     "adam": lambda *given, **options: Adam(*given, mode="dense", **options),
 }
 _PLAIN = {"adagrad": "Adagrad", "sgd": "SGD", "adam": "Adam"}
-"""What gives in torch what an optimizer of tables gives."""
+"""The counterpart in torch of each optimizer of tables."""
 _NEAREST = {**_PLAIN, "row_wise_adagrad": "Adagrad", "lazy_adam": "Adam"}
-"""What trains all else where no other is named."""
+"""The optimizer of all other parameters by default."""
 _UNFIT = {"LBFGS": "calls the model several times a step", "SparseAdam": "takes sparse gradients only"}
 
 
 class Optimizers:
-    """What trains a model step by step.
+    """The optimizers that train a model step by step.
 
-    Tables that are composed of rows go to an optimizer of coset's; those that are not (tensor trains, networks) go with
-    all other parameters to one of torch's, at its learning rate. A model without any of the first kind is fine.
+    An optimizer of coset trains the tables that are composed of rows; one of torch trains the others (tensor trains,
+    networks) and all other parameters, at its own learning rate. A model may have no tables of the first kind.
 
     Args:
-        model: whose parameters they train.
-        settings: which they are.
-        fused: whether kernels train tables; otherwise the optimizer of torch's does that gives the same.
+        model: the model to train.
+        settings: the choice of optimizers.
+        fused: whether kernels train tables; otherwise torch's counterpart does.
 
     Raises:
-        InputError: options that the optimizer of torch's does not know, or plain torch has no such optimizer of tables.
+        InputError: torch's optimizer has no such options, or torch has no counterpart of the optimizer of tables.
     """
 
     def __init__(self, model: nn.Module, settings: TrainingSettings, fused: bool = True) -> None:
@@ -72,7 +72,7 @@ class Optimizers:
         """One step at this share of the learning rates.
 
         Returns:
-            The norm of all gradients before they were clipped; None where they are not to be clipped.
+            The norm of all gradients before they were clipped; None where they are not clipped.
 
         Raises:
             FloatingPointError: a gradient is NaN or infinite.
@@ -81,7 +81,7 @@ class Optimizers:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * pace * group.get("scale", 1.0)
         norm = None if self.settings.max_norm is None else self._clip(self.settings.max_norm)
-        for optimizer in self._all:  # tables first: their gradients are checked before anything changes
+        for optimizer in self._all:  # tables first, which check their gradients before anything changes
             optimizer.step()
         for optimizer in self._all:
             optimizer.zero_grad()
@@ -120,12 +120,12 @@ class Optimizers:
         """Go back to a `state`; `tensor_of` gives its tensors by name.
 
         Raises:
-            InputError: it is of other optimizers, or of a loop of kernels that stopped where rows were behind.
+            InputError: it is of other optimizers, or of a loop of kernels that stopped with rows behind.
         """
         given = set(names)
         own = {name.removeprefix("tables.") for name in given if name.startswith("tables.")}
         if bool(own) != (self.tables is not None) or "fast.paces" in given:
-            raise InputError("the state to go on from is of another optimizer, or of other tables")
+            raise InputError("the state to continue from is of another optimizer, or of other tables")
         if self.tables:
             restore(self.tables, own, lambda name: tensor_of(f"tables.{name}"))
         for place, optimizer in enumerate(self.others):
@@ -140,7 +140,7 @@ class Optimizers:
 
 
 def _parted(parameters: Iterable[nn.Parameter], own: set[int]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Those of composed tables, which plain torch trains, and all others."""
+    """The parameters of composed tables, which plain torch trains here, and all others."""
     given = list(parameters)
     return [p for p in given if id(p) in own], [p for p in given if id(p) not in own]
 
@@ -156,7 +156,7 @@ def _of_kernels_alone(settings: TrainingSettings) -> InputError:
 def _of_tables(model: nn.Module, settings: TrainingSettings) -> TableOptimizer:
     eps = {} if settings.eps is None or settings.optimizer == "sgd" else {"eps": settings.eps}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnownedTables)  # `others` are trained beside
+        warnings.simplefilter("ignore", UnownedTables)  # `others` are trained separately
         return _TABLES[settings.optimizer](
             model, settings.learning_rate, projection_scale=settings.projection_rate, **eps
         )
@@ -165,7 +165,7 @@ def _of_tables(model: nn.Module, settings: TrainingSettings) -> TableOptimizer:
 def of_tables_in_torch(
     parameters: Sequence[nn.Parameter], slow: set[int], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """The optimizer of torch's that gives what kernels give, or the nearest there is.
+    """Torch's counterpart of the kernels' optimizer, or the nearest one.
 
     Args:
         slow: ids of parameters that are projections.
@@ -186,7 +186,7 @@ def of_tables_in_torch(
 
 
 def of_torch(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of torch's that `settings` name for all that is no table, with their options.
+    """The optimizer of torch that `settings` name for all parameters but tables, with their options.
 
     Raises:
         InputError: torch has no such optimizer, or it has no such options.

@@ -1,14 +1,14 @@
-"""A run: one model trained on one data set with one seed, in a folder that any later moment can continue from, at the
-next sample.
+"""A run: one model trained on one data set with one seed, in a folder from which it can be continued at the next
+sample.
 
 run.json                      all choices, and a fingerprint of the data
-…                             what the task keeps, such as vocabularies
-checkpoints/                  the last few, gone when the run is done
+…                             files of the task, such as vocabularies
+checkpoints/                  the last few, removed when the run is done
 best.safetensors              the model of the best evaluation, while training may end early
 model.safetensors             the artifact: the trained model
-optimizer.safetensors         the state of the optimizers, if it is kept, so that training may go on from it
+optimizer.safetensors         the state of the optimizers, if it is kept, for further training
 metrics.json                  written last; a run that has it is done (`seal.py` ties them together)
-tensorboard/                  event files, if they are wanted
+tensorboard/                  event files, if requested
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_stat
 from coset.training.spec import RunSpec
 from coset.training.trainer import Engine, Evaluation, Trainer
 
-_TELL = 20  # steps from one word about progress to the next
+_TELL = 20  # steps from one report of progress to the next
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class Saving:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is driven; results do not depend on it, but for rounding by the engine.
+    """How a run is executed; results do not depend on it, but for the rounding of the engine.
 
     Args:
         resume: continue what the folder holds; without it, it must not hold a run.
         engine: see `Trainer`.
         saving: when checkpoints are taken; there always is one after an evaluation.
         tensorboard: write event files.
-        keep_state: keep the state of the optimizers in `optimizer.safetensors`, so that the run may be trained on from
-            there; not where the model that is kept is not the last.
+        keep_state: keep the state of the optimizers in `optimizer.safetensors` for further training; not where the
+            model that is kept is not the last.
     """
 
     resume: bool = False
@@ -102,20 +102,20 @@ def execute(
     after: Path | None = None,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> Json:
-    """Train `spec` in `folder`, or go on where an earlier process stopped, and return the metrics.
+    """Train `spec` in `folder`, or continue where an earlier process stopped, and return the metrics.
 
     Args:
         data: already loaded.
-        options: how.
+        options: how the run is executed.
         encoded: `spec.task.encoded(data, spec.seed)`, where the caller has it.
-        after: the folder of a finished run of the same data and model, which training goes on with: its epochs come
-            before those of `spec`, whose schedule and warmup are for its own epochs alone. The state of its optimizers
-            is gone on with where it was kept and they are the same. That folder stays as it is.
+        after: the folder of a finished run of the same data and model to continue: its epochs come before those of
+            `spec`, whose schedule and warmup are for its own epochs alone. The state of its optimizers is continued
+            where it was kept and they are the same. That folder stays as it is.
         on_step: told the number of steps done, for progress.
 
     Raises:
-        InputError: the folder holds a run and is not to be resumed, or a run of other choices or other data.
-        Diverged: the training did; of one that was begun here nothing is kept.
+        InputError: the folder holds a run and `resume` is false, or a run of other choices or data.
+        Diverged: the training diverged; nothing of a run that began in this call is kept.
     """
     folder, options = Path(folder), options or Options()
     if options.tensorboard:
@@ -136,7 +136,7 @@ def execute(
             encoded = spec.task.encoded(data, spec.seed)
         spec.task.check(encoded)
         run = _Run(spec, folder, encoded, about, options, before)
-        if not begun:  # not before it is sure that there can be a run of these choices
+        if not begun:  # only once the choices are known to be valid
             write_json(folder / RUN, about)
         spec.task.keep(folder, encoded)
         with nothing_kept_of_divergence(folder, begun):
@@ -217,8 +217,8 @@ class _Run(Generic[DataT, EncodedT, ModelT, BatchT]):
             threads, layers = saved.header["threads"], self.spec.task.stored(trainer.model)[1]
             if layers and threads != torch.get_num_threads():
                 warnings.warn(
-                    f"{self.folder}: this run was begun with --threads {threads}, and layers round otherwise with "
-                    f"{torch.get_num_threads()}; for the same digits go on with as many",
+                    f"{self.folder}: this run was begun with --threads {threads}, and layers round differently with "
+                    f"{torch.get_num_threads()}; for the same digits continue with as many",
                     stacklevel=4,
                 )
             trainer.restore(saved.names, saved.tensor, saved.header)
@@ -229,7 +229,7 @@ class _Run(Generic[DataT, EncodedT, ModelT, BatchT]):
         checkpoint.save(self.best, "model", trainer.model.state_dict(), header)
 
     def _best_is_there(self, trainer: Trainer[ModelT, BatchT]) -> bool:
-        """Whether the best model until now, or one that will be the best once again, is there."""
+        """Whether the best model until now, or one that becomes the best again, is on disk."""
         if not self.may_end_early or (trainer.best is None and self.before is None):
             return True
         try:
@@ -260,7 +260,7 @@ class _Run(Generic[DataT, EncodedT, ModelT, BatchT]):
         if self.may_end_early and (trainer.best is not None or self.before is not None):
             if trainer.best is not None:
                 reported = len(earlier) + trainer.best
-            elif self.before is not None:  # nothing was better than what it went on with
+            elif self.before is not None:  # nothing was better than the model it continued
                 reported = self.before.reported
             with checkpoint.opened(self.best, "model") as saved:
                 fill(trainer.model, saved)
@@ -301,14 +301,14 @@ def finish(
         "host": host(),
         "versions": versions(),
     }
-    tensors = model.state_dict()  # which brings tables up to date, and the state of what owns them
+    tensors = model.state_dict()  # brings tables and the state of their optimizers up to date
     header = task.header(encoded)
     write_finished(folder, about, tensors, header, metrics, task.files, None if state is None else state())
     return metrics
 
 
 def _kind(spec: RunSpec[DataT, EncodedT, ModelT, BatchT]) -> list[object]:
-    """What must be the same where the state of optimizers is gone on with."""
+    """What must be equal for the state of optimizers to be continued."""
     training = spec.task.training
     together = training.dense_optimizer is None and training.dense_learning_rate is None
     return [training.optimizer, training.dense_optimizer, dict(training.dense_options), together]
@@ -316,7 +316,7 @@ def _kind(spec: RunSpec[DataT, EncodedT, ModelT, BatchT]) -> list[object]:
 
 @dataclass(frozen=True)
 class _Before:
-    """The run that another one goes on with."""
+    """The run that another one continues."""
 
     folder: Path
     beginning: Beginning
@@ -331,7 +331,9 @@ class _Before:
             metrics = finished.metrics
             chosen = metrics["engine"] if engine == "auto" else engine
             same = saved is not None and saved.header["kind"] == json.loads(json.dumps(_kind(spec)))
-            if same and saved is not None and chosen != metrics["engine"]:  # torch goes on where kernels kept its state
+            if (
+                same and saved is not None and chosen != metrics["engine"]
+            ):  # torch continues from the state that kernels kept
                 same = chosen == "plain" and not any(name.startswith("tables.") for name in saved.names)
             beginning = Beginning.of(folder, finished, epochs_of(metrics), same)
         return _Before(folder, beginning, metrics["history"], metrics["reported"], chosen)

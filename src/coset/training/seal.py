@@ -1,8 +1,9 @@
-"""What ties the files of a finished run together, so that none is edited or taken from another run unseen.
+"""Digests that tie the files of a finished run together, so that reading finds a file that was edited or is of another
+run.
 
-The header of `model.safetensors` repeats `run.json` and knows further files by their digests; `metrics.json`, which is
-written last, knows the model by its digest, and itself. Digests find what went astray; they prove nothing against
-somebody who forges them.
+The header of `model.safetensors` repeats `run.json` and holds the digests of further files; `metrics.json`, which is
+written last, holds the digest of the model, and its own. Digests find accidents; they are no protection against
+forgery.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ _CURE = "restore it, or train again"
 
 @dataclass(frozen=True)
 class Metrics:
-    """What `metrics.json` says of a finished run.
+    """The contents of `metrics.json` of a finished run.
 
     Args:
         parameters, bytes: of what counts as the model: tables and, of ratings, biases and the mean.
-        layers_parameters, layers_bytes: of what does not.
+        layers_parameters, layers_bytes: of all others.
         optimizer_bytes: of the state of all optimizers.
-        peak_resident_bytes: the most memory that the process had, where the system says it.
-        vocabulary_bytes: of what numbers the ids.
+        peak_resident_bytes: the most memory that the process had resident, where the system reports it.
+        vocabulary_bytes: of the vocabularies.
         engine: that trained it.
-        rows: by part, what it was trained and judged on.
+        rows: numbers of training and validation rows.
         history: metrics of every evaluation.
-        host, versions: what it was trained with.
-        reported: the evaluation that the model is of.
-        stopped_early: before its last epoch.
-        prepared: the folder of the clicks that it was trained on.
+        host, versions: the machine, and versions of Python and libraries.
+        reported: number of the evaluation of the model that was kept.
+        stopped_early: whether it stopped before its last epoch.
+        prepared: the folder of the prepared clicks, if it was trained on clicks.
     """
 
     parameters: int
@@ -78,11 +79,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run, its files found to belong together.
+    """A finished run, whose files were checked to belong together.
 
     Args:
         about: what `run.json` says.
-        model: its tensors and what else is to be known of them, to be read while it is open.
+        model: its tensors and header, readable while it is open.
         metrics: what `metrics.json` says.
     """
 
@@ -93,7 +94,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class State:
-    """What the optimizers of a run have come to, and what else is to be known to go on from it."""
+    """The state of the optimizers of a run, with the facts that a further training checks."""
 
     tensors: Mapping[str, Tensor]
     header: Json
@@ -103,14 +104,14 @@ def write_finished(
     folder: Path, about: Json, tensors: Mapping[str, Tensor], header: Json,
     metrics: Json, files: Sequence[str] = (), state: State | None = None,
 ) -> None:  # fmt: skip
-    """Write the model and then the metrics of a run, which is finished thereby.
+    """Write the model and then the metrics of a run, which finishes it.
 
     Args:
-        about: what its `run.json` says.
-        header: what else the model needs to be read again.
+        about: the contents of its `run.json`.
+        header: what else a reader of the model needs.
         metrics: fields of `Metrics`.
         files: names of files in the folder that belong to it.
-        state: of the optimizers, to be kept beside the model, so that training may go on from it.
+        state: of the optimizers, to keep beside the model for further training.
     """
     known = {name: _digest_of_file(folder / name) for name in files}
     whole = {**header, "run": dict(about), "files": known, "versions": versions()}
@@ -121,11 +122,11 @@ def write_finished(
 
 
 def unfinished(folder: Path) -> InputError:
-    """The error for a run that was begun and is not done, which says how it is gone on with."""
+    """The error for an unfinished run, which says how to continue it."""
     about = read_about(folder)
     command, more = "command", "with the same options and --resume"
-    with suppress(KeyError, TypeError):  # where run.json says nothing of it
-        command = f"command on {about['spec']['data']['source']}"  # whole, as it is to be typed
+    with suppress(KeyError, TypeError):  # where run.json does not name the data
+        command = f"command on {about['spec']['data']['source']}"  # whole, as a user must type it
     with suppress(KeyError, TypeError):
         command = f"coset train {about['continued']['run']} --continue"
     if isinstance(about, dict) and "compressed" in about:
@@ -134,7 +135,7 @@ def unfinished(folder: Path) -> InputError:
 
 
 def read_about(folder: Path) -> Json:
-    """What the `run.json` in a folder says, finished or not.
+    """The contents of `run.json` of a run, finished or not.
 
     Raises:
         InputError: no run there, one that another version of coset wrote, or one of a task that coset does not know.
@@ -185,7 +186,7 @@ def opened(folder: Path) -> Iterator[Finished]:
             )
         for name, digest in saved.header["files"].items():
             if not (folder / name).is_file():
-                raise InputError(f"{folder / name}: no such file, and the run is of no use without it; {_CURE}")
+                raise InputError(f"{folder / name}: no such file, and the run is unusable without it; {_CURE}")
             if _digest_of_file(folder / name) != digest:
                 raise InputError(
                     f"{folder / name}: not the file that this run was trained with: damaged, edited, or of another "
@@ -207,12 +208,12 @@ def opened_state(folder: Path, finished: Finished) -> Iterator[Saved | None]:
         return
     with checkpoint.opened(path, "optimizer") as saved:
         if saved.header.get("model") != finished.model.digest:
-            raise InputError(f"{path}: of another model than the {MODEL} beside it; remove it, to go on without it")
+            raise InputError(f"{path}: of another model than the {MODEL} beside it; remove it to continue without it")
         yield saved
 
 
 def _read_metrics(path: Path) -> tuple[Json, Json]:
-    """The metrics in a file, checked, and what their writer noted of digests."""
+    """The checked metrics in a file, and the digests in it."""
     found = read_json(path)
     seal = found.pop(_SEAL, None) if isinstance(found, dict) else None
     if not isinstance(seal, dict):

@@ -1,4 +1,4 @@
-"""All that the outcome of a run depends on besides the data themselves."""
+"""The choices that the outcome of a run depends on, besides the data."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class RunSpec(Generic[DataT, EncodedT, ModelT, BatchT]):
         settings.check_range("a run's seed", self.seed, 0, settings.LARGEST_SEED)
 
     def to_json(self) -> Json:
-        """As plain JSON values; the name of the task stands beside it."""
+        """As plain JSON values, without the name of the task."""
         return {**self.task.to_json(), "methods": settings.plain(self.methods), "seed": self.seed}
 
     @staticmethod
     def from_json(task: object, value: Mapping[str, object]) -> RunSpec[Any, Any, Any, Any]:
-        """What `to_json` wrote, of the task of that name.
+        """The spec that `to_json` wrote, of the task of that name.
 
         Raises:
             InputError: there is no such task, or a field that is wrong.

@@ -1,4 +1,4 @@
-"""The training loop, which can stop after any step and go on at the next sample, to the same bits."""
+"""The training loop, which can stop after any step and continue at the next sample, to the same bits."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Evaluation = Json
 `val_…`, share (of an epoch, since the evaluation before) and seconds."""
 
 _AT_ONCE = 1000
-"""Steps of one call of a fast loop; between calls progress is told, and an interrupt is heard."""
+"""Steps of one call of a fast loop; between calls it reports progress, and takes interrupts."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What training was like since the last one.
+    """Training since the last step that was yielded.
 
     Args:
-        number: how many steps are done.
+        number: number of steps that are done.
         loss: sum of the loss over the rows.
-        rows: that were learned from.
+        rows: number of training rows.
         pace: the share of the learning rates in the last step.
-        norm: of all gradients before clipping, where they are to be clipped.
-        evaluation: what was found after it, if there was an evaluation.
+        norm: of all gradients before clipping, where they are clipped.
+        evaluation: the metrics after it, if there was an evaluation.
     """
 
     number: int
@@ -53,13 +53,13 @@ class Trainer(Generic[ModelT, BatchT]):
     """A model in training.
 
     Metrics of the training part are means over the rows since the evaluation before, taken while the model learns;
-    those of the validation part are of the model as it is then.
+    those of the validation part are of the model at the evaluation.
 
     Args:
-        task: whose `training` says how.
+        task: the task, with the settings in its `training`.
         model: trained in place.
-        training: what it learns from.
-        validation: what it is judged by; never learned from.
+        training: the training part.
+        validation: the validation part, which it never learns from.
         seed: of the order of rows.
         begun: epochs that the model was trained for before this training, whose own epochs follow them in number and
             order; schedule and warmup are of this training alone.
@@ -87,8 +87,8 @@ class Trainer(Generic[ModelT, BatchT]):
         kernels = not isinstance(self.by, Optimizers) or self.by.tables is not None
         if engine == "fused" and not kernels:
             raise InputError(
-                "engine 'fused' needs tables composed of rows, of one type of numbers, and here are none; use 'auto' "
-                "or 'plain'"
+                "engine 'fused' needs tables composed of rows, of one type of numbers, and this model has none; use "
+                "'auto' or 'plain'"
             )
         self.engine: Literal["fused", "plain"] = "fused" if kernels else "plain"
         self.history: list[Evaluation] = []
@@ -112,13 +112,13 @@ class Trainer(Generic[ModelT, BatchT]):
 
     @property
     def best(self) -> int | None:
-        """Which evaluation had the best validation score; None before the first, or where none is better than that
-        from before this training."""
+        """The number of the evaluation with the best validation score; None before the first, or where none is better
+        than the score before this training."""
         return self._best()[0]
 
     @property
     def stopped(self) -> bool:
-        """Whether so many evaluations in a row were without gain that training ends early."""
+        """Whether training ends early, after `patience` evaluations without gain."""
         return self.settings.patience is not None and self._best()[1] >= self.settings.patience
 
     @property
@@ -127,21 +127,21 @@ class Trainer(Generic[ModelT, BatchT]):
         return self.stopped or self._epoch >= self.settings.epochs
 
     def run(self, every: Sequence[int] = ()) -> Iterator[Step]:
-        """Train until the end, and yield after every step, or where a fast loop takes many, after some; whoever asks
-        for no more may go on later.
+        """Train until the end, and yield after every step, or with a fast loop, after several. A caller may stop and
+        continue later.
 
         Args:
-            every: numbers of steps, at whose multiples it yields in any case.
+            every: it also yields at the multiples of these numbers of steps.
 
         Raises:
-            Diverged: the training did.
+            Diverged: the training diverged.
         """
         while not self.done:
             by = self.by
             yield from self._one_by_one(by) if isinstance(by, Optimizers) else self._many_at_once(by, every)
 
     def _one_by_one(self, optimizers: Optimizers) -> Iterator[Step]:
-        """The steps of this epoch that are not done."""
+        """The remaining steps of this epoch."""
         epoch = self._epoch
         order = self.settings.order(self.seed, self.begun + epoch)
         batches = self.training.batches(self.settings.batch_size, order, self._batch)
@@ -149,7 +149,7 @@ class Trainer(Generic[ModelT, BatchT]):
             while self._epoch == epoch and not self.done:
                 started = perf_counter()
                 yield self._one(optimizers, next(batches), started)
-        finally:  # also where a step raises or nobody asks for another: a thread may read ahead
+        finally:  # also where a step raises or the caller stops, since a thread may read ahead
             close: Callable[[], None] = getattr(batches, "close", lambda: None)
             close()
 
@@ -166,7 +166,7 @@ class Trainer(Generic[ModelT, BatchT]):
         return self._after(1, before, len(batch), pace, norm, started)
 
     def _many_at_once(self, fast: FastSteps, every: Sequence[int]) -> Iterator[Step]:
-        """The same, many steps in one call, as far as the next moment at which somebody wants to see the model."""
+        """The same, with many steps in one call, up to the next evaluation or yield."""
         epoch, periods = (
             self._epoch,
             [*every, *([self.settings.evaluate_every] if self.settings.evaluate_every else [])],
@@ -192,7 +192,7 @@ class Trainer(Generic[ModelT, BatchT]):
     def _after(
         self, count: int, loss_before: float, rows: int, pace: float, norm: float | None, started: float
     ) -> Step:
-        """Count steps, and evaluate where it is time."""
+        """Count steps, and evaluate where it is due."""
         self._batch += count
         if end := self._batch == self.steps_per_epoch:
             self._epoch, self._batch = self._epoch + 1, 0
@@ -228,7 +228,7 @@ class Trainer(Generic[ModelT, BatchT]):
         )
 
     def _best(self) -> tuple[int | None, int]:
-        """Which evaluation was the best, and how many came after it."""
+        """The number of the best evaluation, and how many came after it."""
         score = self.task.score()
         place, best = None, self._before
         for number, evaluation in enumerate(self.history):
@@ -254,10 +254,10 @@ class Trainer(Generic[ModelT, BatchT]):
 
     @torch.no_grad()
     def restore(self, names: Iterable[str], tensor_of: Callable[[str], Tensor], header: Mapping[str, Any]) -> None:
-        """Go back to where `state` was taken; `tensor_of` gives its tensors by name, one at a time.
+        """Go back to a `state`; `tensor_of` gives its tensors by name, one at a time.
 
         Raises:
-            InputError: it was taken with the other engine, which this one cannot go on from.
+            InputError: it is of the other engine, from which this one cannot continue.
         """
         for name, value in _lying(self.model):
             value.copy_(tensor_of(f"model.{name}"))
@@ -268,7 +268,7 @@ class Trainer(Generic[ModelT, BatchT]):
             if header["engine"] == self.engine:
                 raise
             raise InputError(
-                f"this run was begun with engine {header['engine']!r} and cannot go on with {self.engine!r}"
+                f"this run began with engine {header['engine']!r} and cannot continue with {self.engine!r}"
             ) from None
         self._epoch, self._batch = header["epoch"], header["batch"]
         self._running = type(self._running)(**header["running"])
@@ -277,7 +277,8 @@ class Trainer(Generic[ModelT, BatchT]):
 
 
 def _lying(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers as they lie; a state_dict would bring the rows of dense Adam to the last step."""
+    """Parameters and buffers as they lie in memory; a state_dict would bring the rows of dense Adam to the last
+    step."""
     with as_they_lie():
         lying = [(name, parameter.detach()) for name, parameter in model.named_parameters()]
     yield from lying

@@ -1,18 +1,17 @@
 """Click logs: labels, numbers and categories, in columns on disk, streamed in batches.
 
 schema, settings   what the columns of a log are, and how it is prepared
-forms              what a log is by its first lines; `atomic` what the header of a RecBole file makes of its columns
+forms              recognises a log by its first lines; `atomic` reads the header of a RecBole file
 prepare            a log (`logs`, with labels or without: `labels`) → a folder of columns of numbers, in two steps;
-                   `choices` what a folder was begun with, `ways` what to do where it ends before its time
+                   `choices` the choices of a begun preparation, `ways` advice where one fails
 read               the first: text, libsvm and libffm or Parquet (`source`, `text`, `sparse`, `parquet`, `block`) →
                    numbers of categories (`numbering`) in files that only grow (`journal`)
 finish             the second: counts and ids by frequency (`vocabulary`), columns of both parts (`parts`, `columns`)
 write              such a folder out of chunks of rows; `synthetic` such a folder, made up; `sample` part of one
-described          what such a folder says of itself, with checksums
-store              such a folder, opened; `batch` what a model is trained on at one step, in the order of `order`, read
-                   ahead by `stream`
+described          the description of such a folder, with checksums
+store such a folder, opened; `batch` the rows of one step, in the order of `order`, read ahead by `stream`
 
-The names below are handed on lazily, so `import coset.data.clicks` itself costs nothing.
+The names below load lazily, so `import coset.data.clicks` itself costs nothing.
 """
 
 from __future__ import annotations

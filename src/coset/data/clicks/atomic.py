@@ -1,4 +1,4 @@
-"""RecBole's atomic files as click logs: what the types in their header make of their columns."""
+"""RecBole's atomic files as click logs: the schema that the types in their header give."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from coset.errors import InputError
 
 
 def schema_of_atomic(given: ClickSchema | None, types: Mapping[str, str], path: Path) -> ClickSchema:
-    """The schema of such a file: the one that is given, with the separators of the format; or one of all columns.
+    """The schema of such a file: the given one, with the separators of the format; or one of all columns.
 
     Numbers are those of the type `float`, categories `token`, lists `token_seq`. A column of times is for a split by
-    time. A rating beside the label is left out, as it says what the label says, and so is `float_seq`.
+    time. It leaves out a rating beside the label, which tells the label, and `float_seq`.
 
     Raises:
         InputError: no schema is given, and the file has no column of labels.
@@ -43,7 +43,7 @@ def schema_of_atomic(given: ClickSchema | None, types: Mapping[str, str], path: 
 
 
 def without_types(names: Sequence[str], wanted: Collection[str]) -> tuple[str, ...]:
-    """The names in a header without their types, if all have one, but where one is wanted as it stands.
+    """The names in a header without their types, if all have one and no wanted name includes its type.
 
     Example:
         >>> without_types(["label:float", "user_id:token"], ["label"])

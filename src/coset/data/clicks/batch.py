@@ -1,4 +1,4 @@
-"""`ClickBatch`: what a click model is trained on at one step."""
+"""`ClickBatch`: the rows of one training step of a click model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ClickBatch:
         return len(self.labels)
 
     def features(self, names: Sequence[str]) -> Tensor | dict[str, Any]:
-        """What an `EmbeddingBagCollection` takes: the matrix of ids, or a mapping where there are bags.
+        """The input of an `EmbeddingBagCollection`: the matrix of ids, or a mapping where there are bags.
 
         Args:
             names: of all features, the one-hot ones first, as `ClickData.features` has them.

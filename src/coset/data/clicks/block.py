@@ -1,4 +1,4 @@
-"""`Block`: rows of a log as numbers and keys, whatever file they came out of, and what is wrong with other rows."""
+"""`Block`: rows of a log as numbers and keys, from any format, and the errors of other rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from coset.kernels.instants import DATE
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)")
 
 TYPES: dict[CategoryType, int] = {"text": parse.TEXT, "hex": parse.HEX, "integer": parse.INTEGER}
-"""What the kernels call the types of categories."""
+"""The numbers of the types of categories in kernels."""
 
 Texts = Callable[[np.ndarray], list[bytes]]
-"""The texts of the categories at some places of a column of keys."""
+"""Gives the texts of the categories at some places of a column of keys."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Keys:
 
     Args:
         keys: int64, see `coset.kernels.parse.categories`.
-        missing: uint8, 1 where there is none.
-        texts: of categories that are texts.
+        missing: uint8, 1 where the category is missing.
+        texts: gives the texts of categories, where they are texts.
         lengths: of a multi-hot feature, how many of the keys each row has.
     """
 
@@ -65,11 +65,11 @@ class Times:
 
 @dataclass
 class Manner:
-    """How a log writes what may be written in two ways: the first row that says so decides for all.
+    """How a log writes times and labels, which may be written in two ways; the first row that shows it decides for all.
 
     Args:
-        dates: whether times are dates rather than numbers; None until one was read.
-        negative: whether -1 rather than 0 is the label of what was no click, likewise.
+        dates: whether times are dates rather than numbers; None until one is read.
+        negative: whether -1 rather than 0 is the label of no click, likewise.
     """
 
     dates: bool | None = None
@@ -78,7 +78,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used: its number in its file, from 1 on, what is wrong, and what it says."""
+    """A row that cannot be used: its number in its file, from 1 on, the reason, and its text."""
 
     row: int
     reason: str
@@ -92,11 +92,11 @@ class Block:
     Args:
         labels: 0 or 1.
         numeric: float64, a row a column, NaN where missing.
-        time: what a split by time goes by, if that is wanted.
+        time: of each row, for a split by time.
         features: by name.
-        bad: in order.
+        bad: the bad rows, in order.
         first: number of the first row, good or bad, and `rows` of all of them.
-        offset: where they end in the file.
+        offset: the end of the block in the file.
         consumed: bytes of the file that were read so far, for progress.
     """
 
@@ -112,7 +112,7 @@ class Block:
 
 
 class Findings:
-    """What was found in the columns of a block, until the rows with something wrong are left out."""
+    """The results of parsing the columns of a block, with errors by row, before bad rows are left out."""
 
     def __init__(self, schema: ClickSchema, rows: int, manner: Manner) -> None:
         self.schema = schema
@@ -121,7 +121,7 @@ class Findings:
         self.wrong: dict[int, str] = {}
 
     def note(self, bad: np.ndarray, reason: Callable[[int], str]) -> None:
-        """Remember the rows at which `bad` is true, with what is wrong; the first thing to be said of a row stays."""
+        """Record the rows where `bad` is true, with the reason; a row keeps its first reason."""
         for row in np.flatnonzero(bad).tolist():
             if row not in self.wrong:
                 self.wrong[row] = reason(row)
@@ -152,7 +152,7 @@ class Findings:
         return f"{name} is {_short(shown)}, expected {kind}{_mark(shown)}{date}"
 
     def times(self, units: np.ndarray, steps: np.ndarray, states: np.ndarray, shown: Callable[[int], str]) -> Times:
-        """The times that the schema's column of times holds, once what is wrong with some of them is noted."""
+        """The times of the schema's column of times; records the rows where they are wrong."""
         name = self.schema.time
         self.note(states == parse.MISSING, lambda row: f"{name} is missing")
         self.note(states == parse.OVERFLOW, lambda row: f"{name} is {_short(shown(row))}, which is beyond 64 bits")
@@ -198,7 +198,7 @@ class Findings:
         bad: Sequence[BadRow],
         **place: int,
     ) -> Block:
-        """The block of the rows that nothing is wrong with."""
+        """The block of the good rows."""
         if not self.wrong:
             return Block(labels, numeric, time, features, bad=bad, **place)
         good = np.ones(self.rows, dtype=np.bool_)
@@ -228,7 +228,7 @@ def plain_bytes(text: bytes) -> bytes:
 
 
 def _mark(shown: str) -> str:
-    """What to do about a field that looks like a word for a missing value."""
+    """The advice on a field that looks like a mark for a missing value."""
     if shown.lower().lstrip("+-") not in MARKS and shown != "-":
         return ""
     word = _short(shown)

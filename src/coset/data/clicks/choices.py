@@ -1,4 +1,4 @@
-"""`prepare.json`: what a preparation was begun with, and what may differ when it is gone on with."""
+"""`prepare.json`: the choices of a preparation, and those that may differ when it is resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coset.files import read_json, write_json
 CHOICES = "prepare.json"
 """The file with all choices; written first, it marks the folder."""
 WORK = "work"
-"""The folder of what is needed until the data are prepared."""
+"""The folder of temporary files until the data are prepared."""
 
 _FORMAT, _VERSION = "coset.prepare", 1
 _OF_READING = ("hashing", "hash_seed", "log")  # settings of the first step; all others are of the second
@@ -28,7 +28,7 @@ _OF_READING = ("hashing", "hash_seed", "log")  # settings of the first step; all
 def choices_of(
     name: str, schema: ClickSchema, settings: PrepareSettings, files: list[dict[str, Any]], like: str | None
 ) -> dict[str, Any]:
-    """All choices, in words of JSON."""
+    """All choices, as plain JSON values."""
     return {
         "format": _FORMAT,
         "version": _VERSION,
@@ -41,13 +41,13 @@ def choices_of(
 
 
 def begun(out: Path, choices: dict[str, Any]) -> None:
-    """Write the choices into a folder, or find that it was begun with them.
+    """Write the choices into a folder, or check that it was begun with them.
 
-    Until all is done, settings of the second step may be others than it was begun with: what was read is the same for
-    them, and columns that were written by the earlier ones are made again.
+    Until all is done, settings of the second step may change, as they do not affect what was read; columns written by
+    the earlier ones are made again.
 
     Raises:
-        InputError: it was begun with other choices; the first one that differs is named.
+        InputError: it was begun with other choices; the message names the first one that differs.
     """
     if not (out / CHOICES).exists():
         write_json(out / CHOICES, choices)
@@ -61,7 +61,7 @@ def begun(out: Path, choices: dict[str, Any]) -> None:
         before |= {"settings": _read_alike(choices["settings"], then)}
     _check_same(choices, before, out)
     if choices["settings"] != then:
-        for note in (out / WORK).glob("*.done.json"):  # before anything says that they are of other settings
+        for note in (out / WORK).glob("*.done.json"):  # before the new settings are written
             note.unlink()
         clear(out)
         shutil.rmtree(out / "vocabularies", ignore_errors=True)
@@ -69,7 +69,7 @@ def begun(out: Path, choices: dict[str, Any]) -> None:
 
 
 def _read_alike(settings: Mapping[str, Any], then: Mapping[str, Any]) -> Mapping[str, Any]:
-    """These settings, but for those by which other things would have been read."""
+    """The settings without those that affect reading."""
     kept = {name: then.get(name) for name in _OF_READING}
     if settings["split"] == "time":  # times are read for such a split alone
         kept["split"] = then.get("split")
@@ -85,7 +85,7 @@ def _check_same(choices: Mapping[str, Any], before: Mapping[str, Any], out: Path
                 if value.get(field) != then.get(field):
                     raise InputError(
                         f"{out}: begun with {key} {field} = {then.get(field)!r}, but now it is {value.get(field)!r}; "
-                        "go on with the same choices, or choose another folder"
+                        "resume with the same choices, or choose another folder"
                     )
         elif value != then:
             what = (
@@ -93,4 +93,4 @@ def _check_same(choices: Mapping[str, Any], before: Mapping[str, Any], out: Path
                 if key == "files"
                 else (f"begun with {key} {then!r}, but now it is {value!r}")
             )
-            raise InputError(f"{out}: {what}; go on with the same, or choose another folder")
+            raise InputError(f"{out}: {what}; resume with the same, or choose another folder")

@@ -1,7 +1,7 @@
 """Columns on disk: `.npy` files of one dimension, appended to in chunks, and read by ranges of rows.
 
-They are read with ordinary reads into arrays that are used again, not through a mapping: what a mapping has touched
-counts as memory of the process, and would hide what a model takes.
+They are read with ordinary reads into reused arrays, not through a mapping: mapped pages count as memory of the
+process, and would hide what a model takes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ColumnFacts:
 
     @property
     def bytes(self) -> int:
-        """Of its file."""
+        """Bytes of its file."""
         return self.length * np.dtype(self.type).itemsize + HEADER
 
 
@@ -53,7 +53,7 @@ class FileFacts:
 
     @classmethod
     def of(cls, path: Path) -> FileFacts:
-        """Those of a file that is there."""
+        """The facts of an existing file."""
         size, found = 0, 0
         with path.open("rb", buffering=0) as file:
             while piece := file.read(_PIECE):
@@ -65,11 +65,11 @@ _PIECE = 1 << 20
 
 
 LONGEST_NAME = 200
-"""Characters of a column's name in files: systems take 255, of which some are for what is written aside."""
+"""Most characters of a column's name in file names: systems allow 255, and temporary files need some."""
 
 
 def file_name(name: str) -> str:
-    """A name for a file that is made of the name of a column, whatever characters that holds."""
+    """A file name made from the name of a column, whatever characters that holds."""
     return quote(name, safe=" ")
 
 
@@ -79,9 +79,9 @@ def narrowest(largest: int) -> np.dtype[Any]:
 
 
 class ColumnWriter:
-    """Writes one column, in chunks; the file is there, wholly, once the column was closed.
+    """Writes one column, in chunks; the file appears, whole, once the column is closed.
 
-    Used in a `with` block: when that raises, there is no file. Its folder is left to be flushed.
+    Used in a `with` block: when that raises, there is no file. The caller flushes its folder.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
@@ -98,7 +98,7 @@ class ColumnWriter:
         return self
 
     def append(self, values: np.ndarray) -> None:
-        """Write one more chunk; values that the type of the column cannot hold are the caller's defect."""
+        """Write one more chunk; the caller makes sure that the type of the column holds the values."""
         chunk = np.ascontiguousarray(values, dtype=self.dtype)
         self._file.write(chunk.data)
         self.checksum = zlib.crc32(chunk.data, self.checksum)
@@ -106,7 +106,7 @@ class ColumnWriter:
 
     @property
     def facts(self) -> ColumnFacts:
-        """What `prepared.json` says of the file."""
+        """The facts of the file for `prepared.json`."""
         return ColumnFacts(self.dtype.name, self.length, f"{self.checksum:08x}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -123,7 +123,7 @@ class ColumnWriter:
 
 
 class ColumnReader:
-    """Reads ranges of one column into arrays that are there already."""
+    """Reads ranges of one column into existing arrays."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -131,7 +131,7 @@ class ColumnReader:
             self._file = path.open("rb", buffering=0)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; prepare the data again") from None
-        # Not by numpy, which evaluates a header as an expression of Python, and fails in as many ways as there are.
+        # Not by numpy, which evaluates a header as a Python expression and raises many kinds of errors.
         head = _HEAD.fullmatch(self._file.read(HEADER))
         if head is None:
             self._file.close()
@@ -140,7 +140,7 @@ class ColumnReader:
         self.length = int(head[2])
 
     def read_into(self, out: np.ndarray, start: int) -> None:
-        """Fill `out`, which is contiguous, with what begins at the number `start`."""
+        """Fill `out`, which is contiguous, with the numbers from `start` on."""
         view = memoryview(out.view(np.uint8))  # type: ignore[arg-type, unused-ignore]
         self._file.seek(HEADER + start * self.dtype.itemsize)
         while view:

@@ -16,17 +16,17 @@ from coset.errors import InputError
 from coset.files import path_of, read_json, write_json
 
 PREPARED = "prepared.json"
-"""The file that says what a prepared folder holds; written last, so a folder that has it is whole."""
+"""The file that describes a prepared folder; written last, so a folder that has it is whole."""
 
 FORMAT, VERSION = "coset.clicks", 3
 PARTS = ("training", "validation")
 
-_SEALED = ("log", "sha256")  # what is no part of what data are: how their files were called, and the seal itself
+_SEALED = ("log", "sha256")  # not part of the data: the names of their files, and the checksum itself
 
 
 @dataclass(frozen=True)
 class FeatureFacts:
-    """A feature, and whether frequencies of its ids are there."""
+    """A feature, and whether the folder has frequencies of its ids."""
 
     name: str
     num_embeddings: int
@@ -36,7 +36,7 @@ class FeatureFacts:
 
 @dataclass(frozen=True)
 class LogFacts:
-    """A file of the log that was prepared, as it is called below the folder of the log, and its good rows."""
+    """A file of the prepared log, by its path below the folder of the log, and the number of its good rows."""
 
     file: str
     rows: int
@@ -44,7 +44,7 @@ class LogFacts:
 
 @dataclass(frozen=True)
 class Described:
-    """What `prepared.json` says.
+    """The contents of `prepared.json`.
 
     Args:
         name: of the data.
@@ -52,9 +52,9 @@ class Described:
         parts: rows by part.
         numeric: names of the numeric columns.
         features: one-hot ones first.
-        facts: what whoever wrote the folder says of it.
-        columns: by path in the folder.
-        vocabularies: their files, by path in the folder.
+        facts: further facts of the writer of the folder.
+        columns: facts of columns, by path in the folder.
+        vocabularies: facts of their files, by path in the folder.
         log: the files that the data were made of, in the order in which they were read.
         sha256: of all the rest.
     """
@@ -73,22 +73,22 @@ class Described:
     sha256: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write it, sealed."""
+        """Write the file, with its checksum."""
         told = settings.plain(self)
         write_json(folder / PREPARED, told | {"sha256": _digest(told, ("sha256",))})
 
     @classmethod
     def read(cls, folder: Path) -> Described:
-        """What the folder holds.
+        """The description of a folder.
 
         Raises:
-            InputError: it says nothing, not what it should, or something else than what was once written.
+            InputError: the folder has no description, or one that is damaged or changed.
         """
         path = path_of(folder) / PREPARED
-        if not path.is_file():  # a pipe would be waited for without end
+        if not path.is_file():  # to open a pipe would wait for ever
             raise InputError(
-                f"{folder}: no prepared data ({PREPARED} is not there): make them with coset prepare, or finish what "
-                "was begun with --resume"
+                f"{folder}: no prepared data ({PREPARED} is not there): make them with coset prepare, or finish a "
+                "begun preparation with --resume"
             )
         told = read_json(path)
         if not isinstance(told, dict) or told.get("format") != FORMAT:
@@ -115,7 +115,7 @@ class Described:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these data from others, whatever the files of the log were called."""
+        """What tells these data from others, whatever the names of the log's files."""
         return {
             "data": self.name,
             "rows": sum(self.parts.values()),
@@ -123,7 +123,7 @@ class Described:
         }
 
     def _wrong(self) -> str | None:
-        """The first thing that does not fit together."""
+        """The first contradiction, as text; None where there is none."""
         if set(self.parts) != set(PARTS) or min(self.parts.values()) < 0:
             return f"parts must be the rows of {' and '.join(PARTS)}"
         names = ["label", *self.numeric, *(feature.name for feature in self.features)]
@@ -186,7 +186,7 @@ def ids_path(folder: Path, part: str, name: str) -> Path:
 
 
 def offsets_path(folder: Path, part: str, name: str) -> Path:
-    """Where it says at which id of a multi-hot feature each row begins and, last, how many ids there are."""
+    """The column with the index of the first id of each row of a multi-hot feature and, last, the number of ids."""
     return folder / part / "ids" / f"{file_name(name)}.offsets.npy"
 
 

@@ -1,5 +1,5 @@
-"""From what was read of a log to columns of ids and numbers: every column by itself, so that a killed process goes on
-at the next column, and no more than some columns' vocabularies are in memory."""
+"""The second step of `prepare`: writes columns of ids and numbers, one by one, so that a killed process continues at
+the next column, and only a few vocabularies are in memory."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from coset.kernels import distinct
 
 _LARGEST = float(np.finfo(np.float32).max)
 PIECE = 1 << 20
-"""Rows that are worked on at once."""
+"""Number of rows that are processed at once."""
 
 Facts = dict[str, Any]
-"""What a column's work leaves for `prepared.json`, in words of JSON: `columns` and `vocabularies`, by path, `content`,
-a digest of what was read, and `feature` or `numeric`."""
+"""The facts of a column for `prepared.json`, as plain JSON values: `columns` and `vocabularies`, by path, `content`, a
+digest of what was read, and `feature` or `numeric`."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Finisher:
     Args:
         out: their folder.
         schema, settings: the choices.
-        parting: which rows validate.
-        rows: how many there are.
-        like: other prepared data, whose vocabularies and means are taken in place of those of the training rows.
-        again: how to go on with other settings, for errors.
+        parting: decides which rows validate.
+        rows: number of rows.
+        like: other prepared data, whose vocabularies and means replace those of the training rows.
+        again: how to resume with other settings, for errors.
     """
 
     out: Path
@@ -79,7 +79,7 @@ class Finisher:
                 "content": digest([labels])}  # fmt: skip
 
     def numeric(self, name: str, values: Grown) -> Facts:
-        """Standardise a numeric column and write it, and whether its values are missing."""
+        """Standardise a numeric column, and write it and a column of its missing values."""
         mean, deviation, missing = self._moments(values)
         written: list[ColumnWriter] = []
         names = [name, name + MISSING] if self.settings.indicators and missing else [name]
@@ -108,7 +108,7 @@ class Finisher:
         return {"columns": _facts(self.out, *written), "numeric": facts, "content": digest([values])}
 
     def feature(self, name: str, numbering: Distinct | Hashed) -> Facts:
-        """Give the categories of a feature their ids, and write the ids and what is known of them."""
+        """Give the categories of a feature their ids, and write ids, frequencies and vocabulary."""
         if self.like is not None:
             ids, frequencies, facts = self._as_before(self.like, name, numbering)
         elif isinstance(numbering, Hashed):
@@ -135,7 +135,7 @@ class Finisher:
     def _as_before(
         self, like: ClickData, name: str, numbering: Distinct | Hashed
     ) -> tuple[np.ndarray, np.ndarray, Facts]:
-        """The ids and frequencies that other data have."""
+        """The ids and frequencies of the categories in `like`."""
         feature = next(each for each in like.features if each.name == name)
         frequencies = np.zeros(0) if feature.frequencies is None else np.asarray(feature.frequencies)
         facts = {key: of for key, of in like.facts["features"][name].items() if key != "num_embeddings"}
@@ -149,8 +149,8 @@ class Finisher:
         return vocabulary.ids(keys, missing, refuse=False).astype(np.int32), frequencies, facts
 
     def _by_frequency(self, name: str, numbering: Distinct) -> tuple[np.ndarray, np.ndarray, Facts]:
-        """The id of every number that categories were given while they were read, that of missing ones last; the
-        frequencies of ids; and facts."""
+        """The id of every number that reading gave to a category, with that of missing ones last; the frequencies of
+        ids; and facts."""
         settings, keys = self.settings, numbering.keys.read()
         counts = np.zeros(len(keys) + 1, dtype=np.uint32)
         self._count(numbering, counts)
@@ -194,7 +194,7 @@ class Finisher:
         with ColumnWriter(paths[0], dtype) as training, ColumnWriter(paths[1], dtype) as validation:
             seen, refused = 0, int(ids.min()) < 0
             for codes, validates in self._codes(numbering):
-                found = ids[codes]  # the number -1 has the last of them
+                found = ids[codes]  # the number -1 stands for the last of them
                 if refused and found.min(initial=0) < 0:
                     raise InputError(
                         f"feature {name!r}, {'item' if numbering.lengths else 'row'} {seen + int((found < 0).argmax())}"
@@ -219,13 +219,13 @@ class Finisher:
         return [training, validation, ends, others]
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-        """Which of some rows validate, and the first of them and one past the last."""
+        """Pieces of rows: whether each validates, and the first row and one past the last."""
         for start in range(0, self.rows, PIECE):
             stop = min(start + PIECE, self.rows)
             yield self.parting.validates(start, stop), (start, stop)
 
     def _codes(self, numbering: Distinct | Hashed) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Numbers of categories, and which of them validate."""
+        """Numbers of categories, and whether each validates."""
         at = 0
         for validates, (start, stop) in self._pieces():
             if numbering.lengths is None:
@@ -238,7 +238,7 @@ class Finisher:
 
     def _moments(self, values: Grown) -> tuple[float, float, int]:
         """Mean and standard deviation of the training rows' values, and how many are missing there. Summed piece by
-        piece about the first mean, in float64 (Chan, Golub and LeVeque), so that nothing is lost to large means."""
+        piece about the first mean, in float64 (Chan, Golub and LeVeque), so that large means cost no precision."""
         count, mean, squares, missing = 0, 0.0, 0.0, 0
         for validates, (start, stop) in self._pieces():
             found = values.read(start, stop)[validates == 0].astype(np.float64)
@@ -260,8 +260,8 @@ _FEWEST = 50
 
 
 def _separator(vocabulary: ClickVocabulary, counts: np.ndarray) -> str | None:
-    """What separates the items of a column that looks as if it held lists: most rows have that character within, and
-    fewer items than texts are there, as items come again. Told by the most frequent texts."""
+    """The separator of a column that seems to hold lists, judged by its most frequent texts: most rows have that
+    character inside, and there are fewer distinct items than texts."""
     if vocabulary.text is None or vocabulary.offsets is None or len(counts) < _FEWEST:
         return None
     ends = vocabulary.offsets[: _LOOKED_AT + 1].tolist()
@@ -281,7 +281,7 @@ def _facts(out: Path, *written: ColumnWriter) -> dict[str, Any]:
 
 
 def _part(training: ColumnWriter, validation: ColumnWriter, values: np.ndarray, validates: np.ndarray) -> None:
-    """Append values to two columns, each to its own."""
+    """Append values to the training or the validation column."""
     found = np.empty(len(values), dtype=training.dtype), np.empty(len(values), dtype=training.dtype)
     for column, of, count in zip((training, validation), found, distinct.part(values, validates, *found), strict=True):
         column.append(of[:count])

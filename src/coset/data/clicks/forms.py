@@ -1,6 +1,6 @@
-"""What a log is, told by its first lines: libsvm or libffm text, a RecBole file, Criteo's layout, or any other table.
+"""Recognises a log by its first lines: libsvm or libffm text, a RecBole file, Criteo's layout, or any other table.
 
-Nothing here reads more than the beginning of a file, and none of it asks for a name.
+It reads only the beginning of a file, and ignores its name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LIBSVM, LIBFFM = 2, 3
 LABEL = rb"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?"
 """What a label looks like in libsvm and libffm text."""
 ATOMIC_LABEL = "label"
-"""How RecBole calls the column of labels."""
+"""The name of RecBole's column of labels."""
 
 _WORDS = {LIBSVM: rb"(?:qid|[0-9]+):[^\s:]+", LIBFFM: rb"[0-9]+:[0-9]+:[^\s:]+"}
 _FORMS = {form: re.compile(rb"%s(?:\s+%s)+" % (LABEL, word)) for form, word in _WORDS.items()}
@@ -23,13 +23,12 @@ _WITHOUT_LABELS = {form: re.compile(rb"%s(?:\s+%s)*" % (word, word)) for form, w
 
 
 def tells_itself(file: LogFile) -> bool:
-    """Whether a file says by itself that it is a click log, and what its columns are."""
+    """Whether a file is recognisable as a click log with known columns."""
     return form_of(file) is not None or ATOMIC_LABEL in atomic_types(file) or is_criteo(file)
 
 
 def form_of(file: LogFile, *, labelled: bool = True) -> int | None:
-    """Whether the first line that says anything is `LIBSVM` or `LIBFFM`, with a label or without; None where it is
-    neither."""
+    """`LIBSVM` or `LIBFFM`, by the first line that is not empty, with a label or without; None where it is neither."""
     forms = _FORMS if labelled else _WITHOUT_LABELS
     if not file.is_text:
         return None
@@ -42,12 +41,12 @@ def form_of(file: LogFile, *, labelled: bool = True) -> int | None:
 
 
 def atomic_types(file: LogFile) -> dict[str, str]:
-    """The types of the columns by name, of a file of RecBole's; empty for any other one."""
+    """The types of the columns of a RecBole file by name; empty for any other file."""
     return types_of(_header(file))
 
 
 def is_criteo(file: LogFile) -> bool:
-    """Whether the first line is laid out as Criteo's logs are, which have no line with names."""
+    """Whether the first line has the layout of Criteo's logs, which have no header."""
     fields = _header(file).split("\t")
     return len(fields) == len(CRITEO_KAGGLE.names or ()) and fields[0] in ("0", "1")
 

@@ -1,7 +1,7 @@
-"""Files that only grow, and a note of how far all of them belong together: what reading a log can be resumed from.
+"""Files that only grow, and a note of how far they are consistent, from which the reading of a log is resumed.
 
-The note is replaced as a whole, after all that it speaks of has reached the disk. What a killed process wrote beyond
-the note is cut off when it is opened again, so going on gives the same bytes as never having stopped.
+The note is replaced as a whole, after the data that it covers have reached the disk. Opening a file again cuts off what
+a killed process wrote beyond the note, so a resumed reading gives the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Note:
         rows: good rows so far, and `skipped` bad ones.
         rows_by_file: good rows of the files that were read, and of the one that is.
         dates, negative: see `Manner`.
-        whole: whether all was read.
-        sizes: of all growing files.
+        whole: whether the whole log was read.
+        sizes: bytes of all growing files.
     """
 
     file: int = 0
@@ -63,7 +63,7 @@ class Grown:
         self._file: BinaryIO | None = None
 
     def open(self, size: int) -> None:
-        """Open for writing behind its first `size` bytes."""
+        """Open for writing after its first `size` bytes."""
         self._file = self.path.open("ab", buffering=0)
         if self._file.tell() < size:
             raise InputError(f"{self.path}: cut off; begin anew in another folder")
@@ -71,24 +71,24 @@ class Grown:
         self._file.seek(size)
 
     def append(self, values: np.ndarray | bytes) -> None:
-        """Write behind what is there."""
+        """Append values."""
         assert self._file is not None
         left = memoryview(values) if isinstance(values, bytes) else _bytes_of(values, self.dtype)
         while left:
             left = left[self._file.write(left) :]
 
     def tell(self) -> int:
-        """Bytes that it has now."""
+        """Bytes of the file now."""
         assert self._file is not None
         return int(self._file.tell())
 
     def flush(self) -> None:
-        """Bring it to the disk."""
+        """Flush the file to the disk."""
         assert self._file is not None
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -108,7 +108,7 @@ class Grown:
         return found
 
     def is_constant(self) -> bool:
-        """Whether it holds one number, however often."""
+        """Whether all its numbers are equal."""
         return all((numbers == self.read(0, 1)).all() for numbers in self.pieces())
 
     def pieces(self, count: int | None = None) -> Iterator[np.ndarray]:
@@ -119,7 +119,7 @@ class Grown:
 
 
 def digest(files: Iterable[Grown]) -> str:
-    """What tells the numbers in some files from others: -0 is 0 there, and one NaN as good as another."""
+    """A digest of the numbers in some files, in which -0 is 0 and all NaN are equal."""
     found = hashlib.sha256()
     for file in files:
         for numbers in file.pieces():
@@ -139,7 +139,7 @@ class Journal:
     """The growing files of a folder; used in a `with` block while they are written.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it does not exist.
 
     Raises:
         InputError: its note is damaged.
@@ -167,14 +167,14 @@ class Journal:
         return self
 
     def mark(self, **changes: Any) -> Note:
-        """Remember that what was written until now belongs together, and to what the note says of it."""
-        # In one assignment: an interrupt finds the last mark or this one, and nothing between.
+        """Mark that what was written until now is consistent with the note."""
+        # In one assignment: an interrupt finds the last mark or this one.
         sizes = {name: file.tell() for name, file in self._files.items()}
         self._marked = replace(self._marked, **changes, sizes=sizes)
         return self._marked
 
     def commit(self) -> None:
-        """Bring all files and then the note to the disk, as it was at the last mark."""
+        """Flush all files and then the note of the last mark to the disk."""
         for file in self._files.values():
             file.flush()
         self.note = self._marked

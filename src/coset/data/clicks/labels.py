@@ -1,4 +1,4 @@
-"""Logs without labels, for which a model is to predict them."""
+"""Logs without labels, for predictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def has_label(file: LogFile, schema: ClickSchema) -> bool:
 
 
 def with_labels(file: LogFile, schema: ClickSchema) -> LogFile:
-    """The file, as one whose labels are all 0 where it has none; as a folder may say so in its name."""
+    """The file, with labels of 0 where it has none, as if the name of a folder gave them."""
     if has_label(file, schema):
         return file
     return LogFile(Shard(file.path, file.name, {**file.keys, schema.label: "0"}))

@@ -1,4 +1,4 @@
-"""Which files a log is made of, and what its columns are where nobody says."""
+"""The files of a log, and its schema where the user names none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def log_files(data: str | Path) -> list[Shard]:
     path = path_of(data)
     if str(data) == TWIN and not path.exists():
         raise InputError(
-            f"{TWIN}: is made as columns, so there is nothing to prepare; give its name to train or compare"
+            f"{TWIN}: coset makes it as columns, so there is nothing to prepare; give its name to train or compare"
         )
     if str(data) == CRITEO and not path.exists():
         folders = [Path(given) for given in [os.environ.get("COSET_DATA")] if given] + [cache_folder()]
@@ -55,11 +55,11 @@ def _is_empty(path: Path) -> bool:
 
 
 def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> ClickSchema:
-    """The schema of a log: the one that is given; or Criteo's, or one of libsvm or libffm text or of a RecBole file,
-    for files that look like it.
+    """The schema of a log: the given one; or for files that are recognised, that of Criteo, of libsvm or libffm text or
+    of a RecBole file.
 
     Raises:
-        InputError: they look otherwise, or the schema is not what it should be.
+        InputError: the files are not recognised, or the schema does not fit them.
     """
     from coset.data.clicks.sparse import schema_of_sparse  # which needs kernels
 
@@ -82,8 +82,8 @@ def schema_of(given: ClickSchema | str | Path | None, files: list[LogFile]) -> C
 
 
 def is_log(data: str | Path) -> bool:
-    """Whether data say by themselves that they are a click log: the first megabyte of their first file does. What
-    cannot be read or is a pipe says nothing.
+    """Whether data are recognisable as a click log by the first megabyte of their first file; false for pipes and
+    unreadable files.
 
     Example:
         >>> is_log("no such file")

@@ -1,6 +1,6 @@
 """Keys of categories → numbers, while a log is read: in the order of their first appearance, or by hashing.
 
-What has been numbered is kept as the journal's file of distinct keys, so a table is made again from that.
+The journal keeps the distinct keys in a file, from which the table is made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST = 1 << 31
 
 
 class KeyTable:
-    """Keys that have been met, by number; 16 to 32 bytes each."""
+    """The keys so far, by number; 16 to 32 bytes each."""
 
     def __init__(self, expected: int = 0) -> None:
         size = _SMALLEST
@@ -29,7 +29,7 @@ class KeyTable:
         self.known = 0
 
     def add(self, keys: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of keys, and the places at which new ones first came."""
+        """The numbers of keys, and the places where new ones first occur."""
         numbers, fresh = np.empty(len(keys), dtype=np.int32), np.empty(len(keys), dtype=np.int32)
         begin, before = 0, self.known
         while True:
@@ -66,11 +66,11 @@ class Distinct:
 
     @property
     def files(self) -> list[Grown]:
-        """All that is known of the categories."""
+        """The files with what is known of the categories."""
         return [each for each in (self.codes, self.lengths, self.keys, self.text, self.text_lengths) if each]
 
     def restore(self) -> None:
-        """Take up what the journal holds."""
+        """Restore the table from the journal."""
         self._table = KeyTable(self.keys.length)
         for keys in self.keys.pieces():
             self._table.add(keys, np.zeros(len(keys), dtype=np.uint8))
@@ -90,7 +90,7 @@ class Distinct:
                 self.text_lengths.append(np.array([len(text) for text in texts]))
 
     def forget(self) -> None:
-        """Give the memory of the table back; what was numbered is in the journal."""
+        """Free the memory of the table; the journal keeps the keys."""
         self._table = KeyTable()
 
 
@@ -105,11 +105,11 @@ class Hashed:
 
     @property
     def files(self) -> list[Grown]:
-        """All that is known of the categories."""
+        """The files with what is known of the categories."""
         return [each for each in (self.codes, self.lengths) if each]
 
     def restore(self) -> None:
-        """There is nothing to take up."""
+        """Nothing: a hash has no table."""
 
     def add(self, keys: Keys) -> None:
         """Number the categories of more rows."""
@@ -122,4 +122,4 @@ class Hashed:
             self.lengths.append(keys.lengths)
 
     def forget(self) -> None:
-        """There is nothing to forget."""
+        """Nothing: a hash has no table."""

@@ -1,4 +1,4 @@
-"""In which order the rows of a part are read: shuffled by blocks, and by rows within windows of many blocks.
+"""The order in which the rows of a part are read: shuffled by blocks, and by rows within windows of many blocks.
 
 A file larger than memory cannot be shuffled row by row without reading it row by row. So blocks of rows are put into a
 random order, cut into windows, and the rows of a window are shuffled: what is read is contiguous, and the rows of a
@@ -24,13 +24,13 @@ _BLOCKS, _ROWS = 5, 6  # so that blocks and rows are drawn independently
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Which rows make which batch: a function of these four numbers alone.
+    """The rows of each batch: a function of these four numbers alone.
 
     Args:
-        rows: how many there are.
+        rows: number of rows.
         batch_size: rows of a batch; the last one may have fewer.
         seed: None for the order of the file.
-        epoch: another one, another order.
+        epoch: number of the epoch; each has another order.
     """
 
     rows: int
@@ -60,12 +60,12 @@ class BatchOrder:
 
     @cached_property
     def _ends(self) -> np.ndarray:
-        """How many rows the first 1, 2 … blocks of the order have: the last block of the file may be a short one."""
+        """Numbers of rows of the first 1, 2 … blocks of the order, where the last block of the file may be shorter."""
         sizes = np.minimum(BLOCK, self.rows - self._blocks * BLOCK)
         return np.cumsum(sizes)
 
     def ranges(self, window: int) -> list[tuple[int, int]]:
-        """Where the rows of a window are: first row and one past the last one, in the order of reading."""
+        """The ranges of rows of a window, each as first row and one past the last, in the order of reading."""
         size = self.per_window * self.batch_size
         at, stop = window * size, min((window + 1) * size, self.rows)
         found: list[tuple[int, int]] = []
@@ -88,6 +88,6 @@ class BatchOrder:
         return None if self.seed is None else self._permutation(rows, _ROWS, window)
 
     def _permutation(self, count: int, *purpose: int) -> np.ndarray:
-        # Raw bits and a sort: numpy promises the bits for ever, its own permutations not.
+        # Raw bits and a sort: numpy guarantees its bits for ever, but not its permutations.
         raw = np.random.PCG64(np.random.SeedSequence([self.seed or 0, self.epoch, *purpose])).random_raw(count)
         return np.argsort(raw, kind="stable")

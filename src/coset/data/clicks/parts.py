@@ -1,4 +1,4 @@
-"""Which rows of a log validate, piece by piece: by the number or the time of a row, in memory that does not grow."""
+"""Decides which rows of a log validate, piece by piece, by the number or the time of a row, in constant memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ReadTimes = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 
 class Parting(Protocol):
-    """Tells which rows validate."""
+    """Decides which rows validate."""
 
     def validates(self, start: int, stop: int) -> np.ndarray:
         """For the rows from `start` to before `stop`, whether each validates: boolean, or 0 and 1."""
@@ -91,7 +91,7 @@ class LaterParting:
 
 
 class NotedParting:
-    """Any other parting, asked once: what it said is read from a growing file."""
+    """The answers of another parting, read from a growing file."""
 
     def __init__(self, noted: Grown) -> None:
         self._noted = noted
@@ -101,7 +101,7 @@ class NotedParting:
 
     @classmethod
     def note(cls, parting: Parting, rows: int, noted: Grown) -> NotedParting:
-        """Ask about all rows, and write it down."""
+        """Write the answers of a parting for all rows to a file."""
         noted.open(0)
         try:
             for start in range(0, rows, 1 << 20):
@@ -112,8 +112,8 @@ class NotedParting:
 
 
 def _from_above(pieces: Callable[[], Iterator[np.ndarray]], wanted: int) -> tuple[np.uint64, int]:
-    """The number that `wanted` of many lie at or above, with those equal to it, and how many equal ones that takes;
-    found 16 bits at a time by counting, without sorting."""
+    """The largest number that at least `wanted` of all numbers reach, and how many equal to it are among the `wanted`
+    largest; found by counting 16 bits at a time, without sorting."""
     prefix = 0
     for shift in range(64 - _BITS, -1, -_BITS):
         counts = np.zeros(1 << _BITS, dtype=np.int64)

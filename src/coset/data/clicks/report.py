@@ -1,4 +1,4 @@
-"""What a prepared folder holds, as a table for the terminal."""
+"""The contents of a prepared folder, as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from coset.data.clicks.schema import MISSING
 
 
 def numeric_columns(names: Sequence[str]) -> str:
-    """How many numeric columns there are, and how many of them say where another one misses values.
+    """The number of numeric columns, and of those that mark missing values of another.
 
     Example:
         >>> numeric_columns(["age", "price", "age:missing"])
@@ -22,7 +22,7 @@ def numeric_columns(names: Sequence[str]) -> str:
 
 
 def _order(files: Sequence[str]) -> str:
-    """In which order the files of a log were read, where there are several."""
+    """The order in which the files of a log were read, where there are several."""
     if len(files) < 2:
         return ""
     shown = ", ".join(files) if len(files) <= 5 else f"{', '.join(files[:3])} … {files[-1]}"

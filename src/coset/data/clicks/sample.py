@@ -19,8 +19,8 @@ def write_sample(folder: str | Path, data: ClickData, rows: int, validation: flo
 
     Args:
         folder: empty or missing.
-        data: prepared clicks; ids stay what they are, and frequencies are those of the sample.
-        rows: at most so many.
+        data: prepared clicks; the sample has their ids, and frequencies of its own.
+        rows: most rows of the sample.
         validation: share of these that validates, in (0, 1).
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the columns of a click log are: the label, the numbers, the categories and the lists of categories."""
+"""The schema of a click log: its label, numbers, categories and lists of categories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CategoryType = Literal["text", "hex", "integer"]
 
 
 MISSING = ":missing"
-"""What the name of a numeric column that says where another one is missing ends in."""
+"""The ending of the name of a numeric column that marks missing values of another."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ClickSchema:
     """The columns of a click log: CSV, TSV or Parquet.
 
     Args:
-        label: the column of what happened, 0 or 1.
+        label: the column of labels, 0 or 1.
         numeric: columns of numbers; a missing one is not 0.
         categorical: columns with one category a row; a missing one is a category of its own.
         lists: columns with any number of categories a row: a list in Parquet, a text with `list_separator` between
@@ -33,14 +33,14 @@ class ClickSchema:
             `"0a"`, `"A"` and `"a"` are one; or `"integer"`, numbers of 64 bits, of which `"07"` and `"7"` are one.
         types: the category type of single columns, where it is another.
         integers: whether numbers must be whole numbers of 64 bits.
-        time: the column that a split by time goes by, if any: numbers, or dates with or without times as ISO 8601
-            writes them (in UTC where they name no zone). It is read for such a split alone.
+        time: the column for a split by time, if any: numbers, or dates with or without times as ISO 8601
+            writes them (in UTC where they name no zone). It is read only for such a split.
         names: the names of all columns of a text file that has no line with names, in order; None where its first
             line has them.
         separator: between the columns of a text file, one character.
         list_separator: between the categories of a list in a text file, one character; that between the columns
             where lists stand between quotes.
-        missing: what stands for a missing value besides an empty field, as `NA` or `\\N`.
+        missing: marks of a missing value besides an empty field, such as `NA` or `\\N`.
         reader: the source that reads the files (see `coset.data.sources`); by default found by their first bytes.
 
     Example:
@@ -74,11 +74,11 @@ class ClickSchema:
         for name in self.numeric:
             if name.removesuffix(MISSING) in self.numeric and name.endswith(MISSING):
                 raise InputError(
-                    f"schema: {name!r} is what the column is called that says where {name.removesuffix(MISSING)!r} is "
-                    f"missing; rename it"
+                    f"schema: {name!r} is the name of the column that marks missing values of "
+                    f"{name.removesuffix(MISSING)!r}; rename it"
                 )
         for name in self.features:
-            if not name or "." in name:  # they become names of tables
+            if not name or "." in name:  # names of features become names of tables
                 raise InputError(f"schema: a feature needs a name without dots, not {name!r}; rename the column")
         for name in self.types:
             if name not in self.features:
@@ -95,7 +95,7 @@ class ClickSchema:
         for word in self.missing:
             if not word or word != word.strip() or len(word) > 40 or any(c in word for c in '"\r\n'):
                 raise InputError(
-                    "schema: what stands for a missing value must be a word of up to 40 characters, without quotes and "
+                    "schema: a mark of a missing value must be a word of up to 40 characters, without quotes and "
                     f"without blanks at its ends, not {brief(word)}"
                 )
         for name in self.columns:
@@ -116,7 +116,7 @@ class ClickSchema:
         return named if self.time is None or self.time in named else (*named, self.time)
 
     def type_of(self, feature: str) -> CategoryType:
-        """What the categories of a feature are."""
+        """The type of the categories of a feature."""
         return self.types.get(feature, self.category_type)
 
 

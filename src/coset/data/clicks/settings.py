@@ -1,4 +1,4 @@
-"""How a log is prepared: the split, the vocabularies or hashes, and what becomes of numbers."""
+"""How a log is prepared: the split, the vocabularies or hashes, and the transformation of numbers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ class PrepareSettings:
     Args:
         split: `"random"`, any rows; `"ordered"`, the last rows of the log; or `"time"`, the rows with the highest
             values of the schema's `time` column.
-        validation: share of the rows that validate; 0 for none. A random split draws every row by itself, so that the
-            share is met but for chance.
+        validation: share of the rows that validate; 0 for none. A random split draws every row independently, so the
+            share is met only approximately.
         seed: of a random split.
         min_frequency: a category that has fewer training rows gets no id of its own.
         max_size: the most categories of a feature that get an id of their own, the most frequent ones; the ids of
-            missing and of unseen ones come on top.
-        unseen: what becomes of categories without an id: `"shared"`, they share one, which is the last; or
-            `"error"`, they are refused.
-        hashing: numbers of buckets by feature, `"*"` being all that are not named: those get no vocabulary, and the id
-            of a category is the bucket that its hash falls into, `MultiplyShift(buckets, hash_seed)` of its key (see
-            `coset.kernels.parse.categories`). Missing ones have the bucket after the last.
+            missing and of unseen ones are extra.
+        unseen: the treatment of categories without an id: `"shared"` gives them the last id, `"error"` refuses them.
+        hashing: numbers of buckets by feature, where `"*"` stands for all that are not named. These features get no
+            vocabulary: the id of a category is its bucket, `MultiplyShift(buckets, hash_seed)` of its key (see
+            `coset.kernels.parse.categories`). Missing ones get the bucket after the last.
         hash_seed: which hash function; 0 … 2^32 - 1.
-        log: whether a number x becomes sign(x) · log(1 + |x|).
-        standardise: whether the mean of the training rows is taken from numbers, and what is left divided by their
-            standard deviation.
+        log: whether to replace a number x by sign(x) · log(1 + |x|).
+        standardise: whether to subtract the mean of the training rows from numbers, and divide by their standard
+            deviation.
         indicators: whether a numeric column that misses values in the training part gets a second one, named
             `<column>:missing`, with 1 where a value is missing and 0 elsewhere. The missing value itself becomes 0,
             which is the mean where numbers are standardised.
@@ -73,18 +72,18 @@ class PrepareSettings:
         return hashing.get(feature, hashing.get(ALL))
 
     def check_features(self, features: tuple[str, ...]) -> None:
-        """Raise an `InputError` if a feature to be hashed is not there."""
+        """Raise an `InputError` for a hashed feature that does not exist."""
         for name in self.hashing or {}:
             if name not in features and name != ALL:
                 raise unknown("feature to hash", name, features)
 
 
 ALL = "*"
-"""In place of the name of a feature: all that are not named."""
+"""Stands for all features that are not named."""
 
 
 def hashing_of(words: Sequence[str]) -> dict[str, int] | None:
-    """Buckets by feature, as they are given on the command line.
+    """Buckets by feature, from the words of the command line.
 
     Raises:
         InputError: a word is neither a number nor a feature with one.
@@ -97,6 +96,6 @@ def hashing_of(words: Sequence[str]) -> dict[str, int] | None:
     for word in words:
         name, _, buckets = word.rpartition("=")
         if not (buckets.isascii() and buckets.isdigit()):
-            raise InputError(f"--hash is a number of buckets, or FEATURE=BUCKETS, as C3=100000, not {word!r}")
+            raise InputError(f"--hash must be a number of buckets, or FEATURE=BUCKETS, such as C3=100000, not {word!r}")
         found[name.strip() or ALL] = int(buckets)
     return found or None

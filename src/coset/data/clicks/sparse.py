@@ -1,9 +1,9 @@
-"""Logs in libsvm or libffm text: what their columns are, and blocks out of them.
+"""Logs in libsvm or libffm text: their columns, and blocks of them.
 
-`label index:value …` (libsvm) says the values of some of many columns; `label field:feature:value …` (libffm) the
-features of some fields. What is not written is 0. Coset takes a column or field with other values than 0 and 1 for a
-number, and all else for categories: of libsvm, all such columns of a row are one list, `features`; of libffm, a field
-is a column of categories, or a list where a row has several of its features. Columns are called by their numbers.
+`label index:value …` (libsvm) gives the values of some of many columns; `label field:feature:value …` (libffm) the
+features of some fields. Omitted values are 0. A column or field with other values than 0 and 1 is a number for coset,
+and all others are categories: of libsvm, all such columns of a row are one list, `features`; of libffm, a field is a
+column of categories, or a list where a row has several of its features. The names of columns are their numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from coset.errors import InputError, brief
 from coset.kernels import parse, sparse
 
 FEATURES = "features"
-"""The list of all columns of libsvm text that are no numbers."""
+"""The name of the list of all columns of libsvm text that are no numbers."""
 _MOST_NUMBERS = 1000
 
 _SAYS = re.compile(rb"^(?=[ \t]*[^\s#])", re.MULTILINE)  # where a line begins that says something
@@ -31,12 +31,12 @@ _NAMES = {LIBSVM: "libsvm", LIBFFM: "libffm"}
 
 @dataclass(frozen=True)
 class Words:
-    """What some lines say: a label a row, and the row, field, feature and value of every word.
+    """Parsed lines: a label for each row, and the row, field, feature and value of every word.
 
     Args:
         lines: that were read.
         begins: where each row begins.
-        bad: where the first word of a row begins that is none, or -1.
+        bad: where the first malformed word of a row begins, or -1.
     """
 
     lines: LogRows
@@ -56,8 +56,7 @@ class Words:
 
 
 def words_of(file: LogFile, form: int, offset: int = 0, label: str | None = None) -> Iterator[Words]:
-    """The words of a file, from an offset on; lines that say nothing are left out. Where lines have no label, `label`
-    is that of all of them."""
+    """The words of a file, from an offset on; leaves out empty lines. Where lines have no label, they get `label`."""
     for lines in file.rows(None, offset):
         if label is not None:
             lines = replace(lines, data=_SAYS.sub(label.encode() + b" ", lines.data))
@@ -77,8 +76,8 @@ def words_of(file: LogFile, form: int, offset: int = 0, label: str | None = None
 
 
 def schema_of_sparse(given: ClickSchema | None, form: int, files: Sequence[LogFile]) -> ClickSchema:
-    """The schema of logs in this form: the one that is given, whose categories are whole numbers here; or one of all
-    columns, for which the files are read once.
+    """The schema of logs in this form: the given one, with whole numbers as categories; or one of all columns, for
+    which the files are read once.
 
     Raises:
         InputError: it names columns that such files cannot have, or they hold weights.
@@ -146,8 +145,8 @@ def _inferred(form: int, files: Sequence[LogFile]) -> ClickSchema:
 def sparse_blocks(
     file: LogFile, schema: ClickSchema, form: int, manner: Manner, offset: int, row: int, label: str | None = None
 ) -> Generator[Block, None, None]:
-    """The blocks of a file from an offset on, whose first row there is that of the number `row`; where its lines have
-    no label, `label` is that of all of them."""
+    """The blocks of a file from an offset on, whose first row there is that of the number `row`; where lines have no
+    label, they get `label`."""
     for words in words_of(file, form, offset, label):
         block = _block(words, schema, form, manner, row)
         row += block.rows
@@ -169,7 +168,7 @@ def _block(words: Words, schema: ClickSchema, form: int, manner: Manner, first: 
     usual, other = (-1, 0) if manner.negative else (0, -1)
     findings.note(
         low & (words.labels == other),
-        lambda row: f"label is {other} where other ones are {usual}; write all of a log alike",
+        lambda row: f"label is {other} where others are {usual}; write all labels of a log alike",
     )
 
     def said(row: int) -> str:
@@ -186,7 +185,7 @@ def _block(words: Words, schema: ClickSchema, form: int, manner: Manner, first: 
     for place, name in enumerate(schema.numeric):
         of = words.fields == int(name)
         numeric[place, words.rows[of]] = words.values[of]
-        _once(findings, words.rows[of], f"{name} is there twice")
+        _once(findings, words.rows[of], f"{name} occurs twice")
     present = words.values != 0
     features = {}
     for name in schema.features:
@@ -220,7 +219,7 @@ _WEIGHTS = "coset has no weights of categories; name a column of numbers in nume
 
 
 def _once(findings: Findings, where: np.ndarray, reason: str) -> None:
-    """Note the rows that are there several times."""
+    """Record the rows that occur several times here."""
     again = np.zeros(findings.rows, dtype=np.bool_)
     again[where[1:][np.diff(where) == 0]] = True
     findings.note(again, lambda row: reason)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """A column of categories, numbered.
+    """A column of categories, as ids.
 
     Args:
         name: of the feature.
@@ -57,18 +57,18 @@ class Feature:
 
     @cached_property
     def frequencies(self) -> np.ndarray | None:
-        """How often each id occurs in the training part, int64, shape `(num_embeddings,)`, if that is known.
+        """How often each id occurs in the training part, int64, shape `(num_embeddings,)`, if they are known.
 
         Raises:
-            InputError: the file of them is damaged; it is read when it is first asked for.
+            InputError: their file is damaged, which is found when they are first read.
         """
         return None if self.counts is None else self.counts()
 
 
 class ClickData:
-    """A click log, prepared: columns of labels, numbers and ids in two parts, training and validation.
+    """A prepared click log: columns of labels, numbers and ids in two parts, training and validation.
 
-    Whatever is read of the folder is first compared, once, with the checksums that were taken when it was written.
+    Every file of the folder is compared with its checksum, once, before it is read.
 
     Attributes:
         folder: where it is.
@@ -77,10 +77,10 @@ class ClickData:
         numeric: names of the numeric columns.
         features: one-hot features first.
         parts: rows by part.
-        facts: what whoever wrote the folder says of it.
+        facts: further facts of the writer of the folder.
         log: the files that the data were made of, in the order in which they were read, and the good rows of each.
         fingerprint: what tells the data from others.
-        where: what they are called in errors of those who use them.
+        where: their name in errors.
     """
 
     def __init__(self, folder: Path, described: Described, where: str | None = None) -> None:
@@ -107,7 +107,7 @@ class ClickData:
 
         Args:
             folder: where they are.
-            where: what they are called in errors; as the folder by default.
+            where: their name in errors; that of the folder by default.
 
         Raises:
             InputError: the folder holds no prepared data, or they are not whole.
@@ -142,9 +142,9 @@ class ClickData:
         """The vocabulary of a feature.
 
         Raises:
-            InputError: it has none, as it is hashed or made up, or another one than was written.
+            InputError: it has none, as it is hashed or synthetic, or the file has changed.
         """
-        from coset.data.clicks.vocabulary import ClickVocabulary  # which needs kernels, as few others here do
+        from coset.data.clicks.vocabulary import ClickVocabulary  # needs kernels, unlike most of this file
 
         path = vocabulary_path(self.folder, of_kind("the name of a feature", feature, str, "text"))
         facts = self._vocabularies.get(path.relative_to(self.folder).as_posix())
@@ -158,8 +158,8 @@ class ClickData:
         return ClickVocabulary.load(path)
 
     def check(self, below: str) -> None:
-        """Raise an `InputError` that names the file if a column whose path begins with `below` is not what was once
-        written. A column is read for it once, about as fast as the disk can."""
+        """Raise an `InputError` that names the file if a column whose path begins with `below` does not match its
+        checksum. Reads each column once, about as fast as the disk can."""
         of_kind("the beginning of a column's path", below, str, "text")
         for name, facts in self._columns.items():
             if name.startswith(below) and name not in self._checked:
@@ -193,12 +193,12 @@ class ClickPart:
         return self.data.parts[self.name]
 
     def check(self) -> None:
-        """Raise an `InputError` that names the file if a column of this part is not what was once written: ids and
-        numbers are trusted afterwards. It reads all of them once, about as fast as the disk can."""
+        """Raise an `InputError` that names the file if a column of this part does not match its checksum; ids and
+        numbers are trusted afterwards. Reads all columns once, about as fast as the disk can."""
         self.data.check(f"{self.name}/")
 
     def num_batches(self, batch_size: int) -> int:
-        """How many batches an epoch has; the last one may be a smaller one."""
+        """The number of batches of an epoch; the last one may be smaller."""
         return -(-len(self) // whole("batch_size", batch_size, 1))
 
     def column(self, name: str) -> np.ndarray:
@@ -223,16 +223,16 @@ class ClickPart:
         """Every row once, in batches.
 
         Args:
-            batch_size: rows of a batch; the last batch has what is left.
+            batch_size: rows of a batch; the last batch has the rest.
             seed: of the order, which is a function of seed, epoch, number of rows and batch size; None for the order
                 of the file.
-            epoch: another one, another order.
-            start: how many batches to leave out, at no cost: to go on in the middle of an epoch.
-            read_ahead: batches that a thread makes in advance; 0 for none and no thread. What goes wrong in the thread
-                is raised here. Closing the iterator ends it.
+            epoch: number of the epoch; each has another order.
+            start: how many batches to skip, at no cost, to continue in the middle of an epoch.
+            read_ahead: batches that a thread makes in advance; 0 for no thread. Errors of the thread are raised here.
+                Closing the iterator ends it.
 
-        Memory is that of two windows of some 260,000 rows, however many rows there are. The part is checked first
-        (`check`), where it was not yet.
+        Memory is that of two windows of some 260,000 rows, however many rows there are. It checks the part first
+        (`check`), once.
         """
         start, read_ahead = whole("start", start), whole("read_ahead", read_ahead, 0, 1 << 16)
         order = BatchOrder(max(len(self), 1), batch_size, seed, epoch)

@@ -1,4 +1,4 @@
-"""Batches out of the columns of a part: windows are read column by column while batches of the last one are made."""
+"""Batches from the columns of a part: windows are read column by column while batches of the last one are made."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def batches(paths: Paths, order: BatchOrder, start: int) -> Iterator[ClickBatch]
             coming = reader.steps(order, number + 1) if number + 1 < windows.stop else iter(())
             assert window is not None
             following = None
-            # So many columns of the next window for every batch of this one that none has to wait for all.
+            # This many columns of the next window for every batch of this one, so that no batch waits for all columns.
             share = -(-reader.columns // order.per_window)
             for at in range(skipped * order.batch_size, window.rows, order.batch_size):
                 yield window.batch(at, min(at + order.batch_size, window.rows))
@@ -98,7 +98,7 @@ class _Reader:
         self.columns = 1 + len(self._numeric) + len(self._one_hot) + len(self._bags)
 
     def steps(self, order: BatchOrder, number: int) -> Iterator[_Window | None]:
-        """Read a window column by column; what is yielded last is the window."""
+        """Read a window column by column; yields the window last, and None before."""
         ranges = order.ranges(number)
         rows = sum(stop - start for start, stop in ranges)
         shuffled = order.shuffled(number, rows)
@@ -134,7 +134,7 @@ def _finished(steps: Iterator[_Window | None]) -> _Window | None:
 
 
 def ahead(source: Iterator[T], depth: int) -> Iterator[T]:
-    """What `source` gives, made by a thread that is up to `depth` items ahead.
+    """The items of `source`, made by a thread that is up to `depth` items ahead.
 
     An exception of the source is raised here, where its item would have come. Closing this iterator ends the thread.
     """

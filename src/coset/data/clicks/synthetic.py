@@ -1,8 +1,8 @@
-"""A synthetic twin of Criteo's click logs, for when the real ones are not there, and for what they cannot tell.
+"""A synthetic twin of Criteo's click logs, for use without the real ones, with a known best log-loss.
 
-A row's logit is a sum of what is planted: an effect of every id, products of latent factors of every pair of ids, and a
-smooth function of the numbers. All of it follows from `(feature, id)` by a hash, so a table of 10 million ids costs
-nothing to draw from. As the law knows the probability of each click, it knows how well the best predictor does.
+A row's logit is a sum of planted terms: an effect of every id, products of latent factors of every pair of ids, and a
+smooth function of the numbers. A hash of `(feature, id)` gives all of them, so a table of 10 million ids takes no
+memory. The law knows the probability of each click, and so the log-loss of the best predictor.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ BLOCK = 1 << 16
 _EFFECTS, _FACTORS, _NUMBERS = 1.0, 0.5, 0.4
 _CLICKS = 0.256  # share of clicks in Criteo's Kaggle data
 _RANK = 3  # of the products: with the effect, four planted values an id, the quarters of one hashed word
-# Rare ids say less than frequent ones, which is what makes them rare features rather than noise: of rank r, by a
-# factor of (1 + r / 1000) ** -0.25.
+# Rare ids have smaller effects than frequent ones: at rank r, by a factor of (1 + r / 1000) ** -0.25.
 _FADE, _POWER = 1000, -0.25
 
 _ROWS, _LAW, _PROBE = range(3)
@@ -67,8 +66,8 @@ class ClickLaw:
         cardinalities: ids of each feature; they are called C1, C2 …
         num_numeric: numeric columns, standard normal; they are called I1, I2 …
         skew: exponent of Zipf's law: the id r has a share of about (r + 1) ** -skew, so ids are in order of popularity,
-            as those of a vocabulary are; 0 makes all alike.
-        seed: which twin: another seed, other effects and other rows.
+            as those of a vocabulary are; 0 makes all ids equally frequent.
+        seed: of effects and rows.
 
     Example:
         >>> law = ClickLaw((1000, 20), num_numeric=2)
@@ -103,7 +102,7 @@ class ClickLaw:
         return Drawn((uniform < probabilities).astype(np.uint8), numeric, ids, probabilities)
 
     def logits(self, numeric: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """The logit of a click in each row, which no row of data tells.
+        """The true logit of a click in each row.
 
         Args:
             numeric: shape `(rows, num_numeric)`.
@@ -112,7 +111,7 @@ class ClickLaw:
         return self._intercept + self._planted(numeric, ids)
 
     def _planted(self, numeric: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """The logit but for its mean."""
+        """The logit without its intercept."""
         count, pairs = len(ids), max(1, len(ids) * (len(ids) - 1) // 2)
         effects = np.zeros(ids.shape[1])
         factors, squares = np.zeros((_RANK, ids.shape[1])), np.zeros(ids.shape[1])
@@ -151,7 +150,7 @@ class ClickLaw:
 
     @cached_property
     def _intercept(self) -> float:
-        """What makes the share of clicks that of real data, found on rows that are never written."""
+        """The intercept that gives the share of clicks of real data, found on rows that are never written."""
         numeric, ids, _ = self._inputs(_PROBE, 0)
         planted = self._planted(numeric, ids)
         low, high = -50.0, 50.0
@@ -182,19 +181,19 @@ def write_synthetic(
 ) -> ClickData:
     """Write the synthetic twin of that seed as prepared data; memory is that of one block and of the counts of ids.
 
-    Its `facts` say what the best predictor reaches: `best_log_loss`, the mean entropy of the true probabilities over
-    the validation rows (the training rows, where there are none), which no predictor can beat but by luck; and
-    `oracle_log_loss`, the log-loss of the true probabilities on the labels that were drawn, luck included.
+    Its `facts` have the score of the best predictor: `best_log_loss`, the mean entropy of the true probabilities over
+    the validation rows (the training rows, where there are none), which no predictor beats in expectation; and
+    `oracle_log_loss`, the log-loss of the true probabilities on the drawn labels.
 
     Args:
         out: a folder, empty or missing.
-        rows: in all.
+        rows: number of rows.
         cardinalities, seed, num_numeric, skew: see `ClickLaw`.
         validation: share of the rows, the last ones, that validate.
-        progress: told how many rows were written, after each block.
+        progress: called with the number of rows that were written, after each block.
 
     Raises:
-        InputError: a choice that is none, or a folder that is not empty.
+        InputError: an invalid choice, or a folder that is not empty.
 
     Example:
         >>> import tempfile
@@ -230,7 +229,7 @@ def write_synthetic(
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Log-loss of each row; expected, where labels are probabilities."""
+    """Log-loss of each row; the expected one, where labels are probabilities."""
     clicks = labels.astype(np.float64)
     return np.asarray(-clicks * np.log(probabilities) - (1 - clicks) * np.log1p(-probabilities))
 

@@ -27,11 +27,11 @@ class ClickVocabulary:
     """The categories of a feature that have ids, in the order of their ids.
 
     A category is known by its key, a number of 64 bits: the number itself, or the FNV-1a hash of a text (Fowler, Noll
-    and Vo; two of ten million texts share one with a chance of 3 in a million, and then share their id).
+    and Vo; the chance that any two of ten million texts have the same key, and so the same id, is 3 in a million).
 
     Args:
         name: of the feature.
-        type: what its categories are.
+        type: the type of its categories.
         keys: of the categories, int64.
         missing: the id of rows without a category, if there were such in training.
         shared: the id of all other categories, if they have one.
@@ -52,7 +52,7 @@ class ClickVocabulary:
             raise InputError(f"the vocabulary of {str(self.name)[:60]!r} is damaged: {wrong}")
 
     def _wrong(self) -> str | None:
-        """The first thing that does not fit together."""
+        """The first contradiction, as text; None where there is none."""
         if not isinstance(self.name, str) or self.type not in TYPES:
             return "its name must be text, and its type one of " + ", ".join(TYPES)
         if self.keys.dtype != np.int64 or self.keys.ndim != 1:
@@ -61,7 +61,7 @@ class ClickVocabulary:
             if of is not None and (type(of) is not int or not 0 <= of < self.num_embeddings):
                 return f"the id of {what} categories is {str(of)[:30]!r}"
         if self.text is None or self.offsets is None:
-            return "its texts are not there" if self.type == "text" else None
+            return "its texts are missing" if self.type == "text" else None
         ends, text = self.offsets, self.text
         if text.dtype != np.uint8 or ends.dtype != np.int64 or text.ndim != 1 or ends.shape != (len(self.keys) + 1,):
             return "its texts are of another type or number"
@@ -75,7 +75,7 @@ class ClickVocabulary:
         return len(self.keys) + (self.missing is not None) + (self.shared is not None)
 
     def lookup(self, values: Sequence[str | None]) -> np.ndarray:
-        """The ids of categories as a text file writes them, None or the empty text for a missing one.
+        """The ids of categories, each as the text of a file, None or empty for a missing one.
 
         Raises:
             InputError: one has no id, or is not of the feature's type.
@@ -98,8 +98,8 @@ class ClickVocabulary:
         return self.ids(keys[0], states[0])
 
     def ids(self, keys: np.ndarray, missing: np.ndarray, *, refuse: bool = True) -> np.ndarray:
-        """The ids of keys, int64; `missing` is 1 where there is none. A category without an id is an error, or negative
-        unless they are to be refused."""
+        """The ids of keys, int64; `missing` is 1 where there is none. A category without an id is an error, or with
+        `refuse=False`, negative."""
         table = KeyTable(len(self.keys))
         table.add(self.keys, np.zeros(len(self.keys), dtype=np.uint8))
         found = table.find(keys, missing).astype(np.int64)
@@ -122,7 +122,7 @@ class ClickVocabulary:
         return [whole[start:stop].decode("utf-8") for start, stop in pairwise(self.offsets.tolist())]
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, wholly or not at all; its folder is left to be flushed."""
+        """Write one safetensors file, wholly or not at all; the caller flushes its folder."""
         from safetensors.numpy import save_file
 
         arrays = {"keys": self.keys}

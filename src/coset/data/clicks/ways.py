@@ -1,4 +1,4 @@
-"""What can be done where a preparation ends before its time: that depends on who began it."""
+"""Advice in errors of a preparation, which depends on the command that began it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Ways:
     """Ends of sentences.
 
     Args:
-        by_command: what prepares the log in a folder to give in its place, where rows may be left out; none where
-            that is going on, and the empty text where nothing does.
+        by_command: the command that prepares the log in a folder and may leave out rows; None within that command, and
+            empty where there is none.
         no_room: what to do where the disk is too small.
-        again: how to go on with other settings of the second step, once all is read.
+        again: how to resume with other settings of the second step, once the log is read.
     """
 
     by_command: str | None
@@ -21,7 +21,7 @@ class Ways:
     again: str = ""
 
     def bad_row(self, allowed: int) -> str:
-        """What to do about a bad row, where `allowed` such rows may be left out."""
+        """The advice on a bad row, where `allowed` such rows may be left out."""
         if self.by_command is None:
             return f"correct or remove it and begin anew, or go on with --resume and a higher --skip-bad than {allowed}"
         if not self.by_command:
@@ -35,11 +35,11 @@ class Ways:
 BY_HAND = Ways(None, "free some space, and go on with --resume", "; all is read, so go on with --resume")
 """For `coset prepare` itself."""
 FOR_A_RUN = Ways("coset prepare", "free some space, and give the command again, which goes on")
-"""For what prepares a log in a folder of its own, which the same command finds again."""
+"""For commands that prepare a log in a folder of their own, which the same command finds again."""
 
 
 def later(like: object, *, labelled: bool = True) -> Ways:
-    """For a log that is read, for a run that was trained on `like`, into a folder that is gone afterwards."""
+    """For a log that is prepared in a temporary folder, for a run that was trained on `like`."""
     return Ways(
         f"coset prepare --like {like}" if labelled else "",
         "free some space, or name a folder on a larger disk in TMPDIR",

@@ -35,11 +35,11 @@ Lists = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Multi-hot features by name: the ids of all rows of a chunk one after the other, and how many each row has."""
 
 MARK = "writing.json"
-"""A file that a folder has while it is written."""
+"""The file that marks a folder while it is written."""
 
 
 class ClickWriter:
-    """Writes prepared data, chunk by chunk; the folder is there, wholly, once the `with` block ended well.
+    """Writes prepared data, chunk by chunk; the folder is complete once the `with` block ends without an error.
 
     Args:
         folder: empty or missing.
@@ -47,7 +47,7 @@ class ClickWriter:
         numeric: names of the numeric columns.
         features: of the data, the one-hot ones first; their frequencies are counted here.
         synthetic: whether the data are made up.
-        facts: more to say of the data, in words of JSON; `facts` may be added to until the block ends.
+        facts: further facts of the data, as plain JSON values; `facts` may be extended until the block ends.
 
     Example:
         >>> import tempfile
@@ -99,7 +99,7 @@ class ClickWriter:
         self._stack = ExitStack()
         self._columns = ExitStack()
         try:
-            # What a writer that was killed left behind has that mark, and nothing that could be gone on with.
+            # What a killed writer left behind has that mark, and cannot be resumed.
             self._stack.enter_context(claimed(self.folder, MARK, resume=(self.folder / MARK).exists()))
             clear(self.folder)
             write_json(self.folder / MARK, {"name": self.name})
@@ -171,7 +171,7 @@ class ClickWriter:
         for feature in self.multi_hot:
             values, lengths[feature.name] = _list_of(feature, lists[feature.name], rows)
             columns[feature.name] = _checked(feature, values, int(lengths[feature.name].sum()))
-        # All is checked by now, so no column gets rows that others do not.
+        # All is checked by now, so all columns get the same rows.
         self._writers[label_path(self.folder, part)].append(labels)
         for place, name in enumerate(self.numeric):
             self._writers[numeric_path(self.folder, part, name)].append(numbers[:, place])
@@ -250,7 +250,7 @@ def write_prepared(
     vocabularies: Mapping[Path, FileFacts] | None = None,
     log: Sequence[LogFacts] = (),
 ) -> ClickData:
-    """Write what makes a folder one of prepared data, when all columns are there, and open it."""
+    """Write the description of a folder whose columns are complete, and open it."""
 
     def below(of: Mapping[Path, Any]) -> dict[str, Any]:
         return {path.relative_to(folder).as_posix(): facts for path, facts in sorted(of.items())}
@@ -271,7 +271,7 @@ def write_prepared(
         vocabularies=below(vocabularies or {}),
         log=tuple(log),
     )
-    flush_below(folder)  # what is described is there before its description
+    flush_below(folder)  # columns reach the disk before their description
     described.write(folder)
     return ClickData.open(folder)
 
@@ -297,7 +297,7 @@ def _list_of(feature: Feature, given: Any, rows: int) -> tuple[Any, np.ndarray]:
 
 
 def _checked(feature: Feature, ids: Any, count: int) -> np.ndarray:
-    """The ids, if there are as many as there should be, and all in range."""
+    """The ids, after a check of their number and range."""
     column = np.asarray(ids)
     if column.size == 0:
         column = column.astype(np.int64)
