@@ -126,7 +126,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "orders in a list": (lambda: coset.EmbeddingCollection(PAIRS, orders=[1]), "orders must be an order by name"),
     "a flag that is an array": (lambda: step(sparse=np.ones(2)), "sparse must be True or False, not array"),
     "an optimizer in a list": (lambda: step(optimizer=["adam"]), "unknown optimizer of engine 'plain'"),
-    "no optimizer": (lambda: coset.measure(torch.nn.Linear(2, 2), True), "measure takes optimizers of torch's"),
+    "no optimizer": (lambda: coset.measure(torch.nn.Linear(2, 2), True), "measure takes optimizers of torch"),
     "a plan of no tables": (lambda: coset.plan(None, 5), "tables must be a list of coset.Table, not None"),
     "methods that are a flag": (lambda: coset.plan([TABLE], 5, methods=True), "methods must be a list of names"),
     "curves in a list": (lambda: coset.plan([TABLE], 5, curves=[1]), "curves must be a Curve by name of the table"),

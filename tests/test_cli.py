@@ -131,7 +131,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
     before = tree(Path("run"))
     more = coset(*words, "run", "--epochs", 5, "--resume")
     assert "spec.training.epochs is 2 there and 5 now" in more.err
-    assert "train it on, once it is finished, by --continue" in more.err
+    assert "train it further, once it is finished, by --continue" in more.err
     found = coset("train", "run", "--continue", "--epochs", 3, "--json").json
     assert found["run"].endswith("run-continued")
     whole = coset(*words, "whole", "--epochs", 5, "--json").json
@@ -158,7 +158,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
         (("train", "run", "--continue", "--epochs", 2, "--set", "training.epochs=9"), "the epochs by --epochs"),
         (("train", "run", "--continue", "--epochs", 2, "--task", "clicks"), "leave out --task"),
         (("train", csv, "--continue", "--epochs", 2), "no run here"),
-        (("train", "run", "--epochs", 2), "run is a run; train it on by --continue --epochs N"),
+        (("train", "run", "--epochs", 2), "run is a run; train it further by --continue --epochs N"),
         (("train", csv, "--epochs", 2, "--data", "x.csv"), "--data goes with --continue"),
     ):
         assert said in coset(*wrong, "--out", "c").sentence

@@ -148,7 +148,7 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("train", "small.csv", "--row", "narrow"), ["narrow d=1"]),
         (("train", "small.csv", "--set", "training.epoch=1"), ["did you mean 'epochs'"]),
         (("train", "small.csv", "--set", "trainin.epochs=1"), ["did you mean 'training'"]),
-        (("train", "small.csv", "--set", "training.epochs=1\nl2=1"), ["says more than one value"]),
+        (("train", "small.csv", "--set", "training.epochs=1\nl2=1"), ["has more than one value"]),
         (("train", "small.csv", "--set", "epochs=1"), ["--set", "training.l2=0.02"]),
         (("train", "small.csv", "--set", "training.l2"), ["--set"]),
         (("train", "small.csv", "--set", "training.epochs=x"), ["epochs", "'x'"]),

@@ -256,7 +256,7 @@ def test_intervals_of_unknown_values() -> None:
 def test_a_folder_whose_preparation_did_not_end_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "prepare.json").write_text("{}")
-    with pytest.raises(InputError, match="finish what was begun with --resume"):
+    with pytest.raises(InputError, match="begun preparation with --resume"):
         ClickSource(str(tmp_path / "data")).load(tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_ratings(coset: Coset, small_csv: Path, monkeypatch: pytest.MonkeyPatch)
     )
     Path("r.csv").rename("moved.csv")
     assert coset("predict", "run", "--out", "n.csv").sentence == (
-        "r.csv: not there, and run was trained on it; say where it is now by --data"
+        "r.csv: not there, and run was trained on it; name its place by --data"
     )
     assert not Path("n.csv").exists()
     assert not list(Path().glob(".*coset*"))

@@ -97,9 +97,7 @@ def test_data_that_were_moved(coset: Coset, odd: Path) -> None:
     first = coset("evaluate", "run", "--json").json
     odd.rename("moved.txt")
     for call in (("evaluate", "run"), ("compress", "run", "--budget", "50%", "--out", "small")):
-        assert coset(*call).sentence.endswith(
-            "odd.txt: not there, and run was trained on it; say where it is now by --data"
-        )
+        assert coset(*call).sentence.endswith("odd.txt: not there, and run was trained on it; name its place by --data")
         assert "no such file" in coset(*call, "--data", "nowhere.txt").sentence
     assert not Path("small").exists()
     assert coset("evaluate", "run", "--data", "moved.txt", "--json").json == {**first, "dataset": "moved"}
@@ -121,7 +119,7 @@ def test_prepared_clicks_that_were_moved(coset: Coset, clicks: Any) -> None:
     assert (first["part"], first["rows"], first["trained_on"]) == ("validation", 700, 1500)
     Path("data").rename("moved")
     call = ("compress", "run", "--budget", "50%", "--out", "small")
-    assert "say where it is now by --data" in coset(*call).sentence
+    assert "name its place by --data" in coset(*call).sentence
     assert coset(*call, "--data", "moved").code == 0
     assert coset("evaluate", "run", "--data", "moved", "--json").json == first
 

@@ -68,7 +68,7 @@ def test_state_is_not_counted_of_what_kernels_do_not_train() -> None:
 def test_a_table_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     full = '{"method": "full"}'
     (tmp_path / "plan.json").write_text(f'{{"embedding_dim": 8, "tables": {{"user": {full}, "user": {full}}}}}')
-    with pytest.raises(InputError, match=r"plan\.json.*'user' is there twice"):
+    with pytest.raises(InputError, match=r"plan\.json.*'user' occurs twice"):
         Plan.load(tmp_path / "plan.json")
 
 

@@ -188,7 +188,7 @@ def test_vectors_of_single_ids_are_those_of_the_values():
 @pytest.mark.parametrize(
     ("inverse", "said"),
     [
-        ((["genre"], torch.tensor([[0]])), "feature 'seen': .*inverse indices, and none of this feature"),
+        ((["genre"], torch.tensor([[0]])), "feature 'seen': .*inverse indices, but none for this feature"),
         ((["seen"], torch.tensor([[0, 2]])), "feature 'seen': an inverse index is 2, of 2 bags"),
         ((["seen"], torch.tensor([[0, -1]])), "feature 'seen': an inverse index is -1, of 2 bags"),
         ((["seen"], torch.tensor([0])), r"of shape \(1 features, batch\), not int64 of shape \(1,\)"),

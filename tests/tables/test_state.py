@@ -159,7 +159,7 @@ def test_a_state_made_by_hand_is_loaded_if_it_need_not_be_whole() -> None:
 @pytest.mark.parametrize("words", [torch.tensor([1.0]), torch.zeros(3, dtype=torch.uint8), {"method": 1}, None, "x"])
 def test_words_that_nobody_understands_are_refused(words: Any) -> None:
     new = embedding("full")
-    with pytest.raises(InputError, match=r"'item': .*it does not say of which"):
+    with pytest.raises(InputError, match=r"'item': .*this version of coset cannot read which"):
         new.load_state_dict({**new.state_dict(), KEY: words})
 
 

@@ -39,7 +39,7 @@ from coset.training.optimizers import Optimizers, of_torch
         ({"decay_from": 1.0}, "decay_from must be 0 or more and below 1"),
         ({"min_gain": -1.0}, "min_gain must be 0 or more"),
         ({"optimizer": "dense_adam"}, "optimizer must be one of"),
-        ({"dense_options": {"nesterov": True}}, "dense_options are of a dense_optimizer; name it"),
+        ({"dense_options": {"nesterov": True}}, "dense_options need a dense_optimizer; name it"),
         ({"schedule": "step"}, "schedule must be one of"),
         ({"dense_options": {"lr": 1.0}}, "the rate is dense_learning_rate"),
         ({"shuffle": "ful"}, "'full', 'none' or 'buffer"),

@@ -123,7 +123,7 @@ def test_the_first_row_of_a_manner_decides_in_whatever_pieces_it_is_read(
         ("1 1:1\n1 -1:1\n", "row 2: '-1:1' is no index:value"),
         ("1 1:1\n1 1:1:1\n", "row 2: '1:1:1' is no index:value"),
         ("1 1:1\n1 99999999999999999999:1\n", "is no index:value"),
-        ("1 1:0.5\n1 1:2 1:3\n", "row 2: 1 is there twice"),
+        ("1 1:0.5\n1 1:2 1:3\n", "row 2: 1 occurs twice"),
         ("0 1:1\n-1 1:1\n", "row 2: label is -1 where other ones are 0"),
         ("-1 1:1\n0 1:1\n", "row 2: label is 0 where other ones are -1"),
         ("-1 1:1\nx 1:1\n", "row 2: label is 'x'"),

@@ -39,6 +39,6 @@ def test_another_model_keeps_what_all_have() -> None:
 
 
 def test_what_clicks_do_not_have() -> None:
-    for training, words in (({"l2": 0.1}, "l2 is of ratings"), ({"shuffle": "buffer(9)"}, "'full' or 'none'")):
+    for training, words in (({"l2": 0.1}, "l2 is for ratings"), ({"shuffle": "buffer(9)"}, "'full' or 'none'")):
         with pytest.raises(InputError, match=words):
             ClicksTask.read({"data": {"source": "mine"}, "training": training}, "recipe")
