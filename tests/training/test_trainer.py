@@ -18,7 +18,7 @@ from coset.tasks import Metric, Order, TrainingSettings
 from coset.tasks.ratings import Interactions, RatingsPart, RatingsTask
 from coset.tasks.ratings.parts import permutation
 from coset.testing.cases import stored
-from coset.training.trainer import Engine, Trainer
+from coset.training.trainer import EngineOption, Trainer
 
 
 def interactions(n: int, users: int, items: int, seed: int) -> Interactions:
@@ -49,7 +49,7 @@ def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 def trainer_of(
     model: DotModel, training: Interactions, validation: Interactions, settings: TrainingSettings, seed: int,
-    engine: Engine = "auto",
+    engine: EngineOption = "auto",
 ) -> Trainer[DotModel, Interactions]:  # fmt: skip
     task = RatingsTask(DataSettings(""), training=settings)
     return Trainer(task, model, RatingsPart(training), RatingsPart(validation), seed, engine)
@@ -227,7 +227,7 @@ def test_state_goes_to_another_trainer_bit_for_bit(optimizer: Any) -> None:
     [*((engine, of) for engine in ("fused", "plain") for of in ("adam", "adagrad", "sgd")), ("fused", "lazy_adam")],
 )
 @pytest.mark.parametrize("choices", [{}, {"evaluate_every": 7}], ids=str)
-def test_it_goes_on_from_any_step(optimizer: Any, choices: dict[str, Any], engine: Engine) -> None:
+def test_it_goes_on_from_any_step(optimizer: Any, choices: dict[str, Any], engine: EngineOption) -> None:
     """In the middle of an epoch too, and however often somebody looks: to the same bits."""
     data = interactions(300, 30, 20, 0)
     settings = TrainingSettings(

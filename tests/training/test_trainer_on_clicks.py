@@ -18,7 +18,7 @@ from coset.models.base import ClickModel
 from coset.tasks import TrainingSettings
 from coset.tasks.clicks import ClickRows, ClickSource, ClicksTask, ModelChoice
 from coset.training.spec import RunSpec
-from coset.training.trainer import Engine, Trainer
+from coset.training.trainer import EngineOption, Trainer
 
 SMALL = ModelChoice.from_json({"name": "dlrm", "embedding_dim": 8, "bottom": [8], "top": [8]})
 TRAINING = replace(ClicksTask.default_training(), batch_size=64, epochs=2, learning_rate=0.1, dense_learning_rate=0.01)
@@ -33,7 +33,7 @@ ClickTrainer = Trainer[ClickModel, ClickBatch]
 
 
 def trainer(
-    data: ClickData, methods: dict[str, Method] | None = None, engine: Engine = "auto",
+    data: ClickData, methods: dict[str, Method] | None = None, engine: EngineOption = "auto",
     training: TrainingSettings = TRAINING, model: ModelChoice = SMALL, seed: int = 0,
 ) -> ClickTrainer:  # fmt: skip
     task = ClicksTask(ClickSource("mine"), model, training)

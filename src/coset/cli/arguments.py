@@ -11,7 +11,7 @@ from coset.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from coset.training.run import Options, Saving
-    from coset.training.trainer import Engine
+    from coset.training.trainer import EngineOption
 
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def options_of(
     return Options(resume, engine_of(engine), saving_of(every, keep), tensorboard, keep_state)
 
 
-def engine_of(name: str) -> Engine:
+def engine_of(name: str) -> EngineOption:
     """The engine of that name; an `InputError` for another."""
     from coset.training.trainer import ENGINES
 

@@ -9,7 +9,7 @@ import torch
 
 from coset.data.ratings import Ratings
 from coset.data.splits import Split
-from coset.data.vocabulary import Known, Order, Unseen, Vocabulary
+from coset.data.vocabulary import IdOrder, Known, Unseen, Vocabulary
 from coset.errors import InputError
 from coset.settings import of_kind
 
@@ -44,8 +44,8 @@ def encode(
     ratings: Ratings,
     split: Split,
     *,
-    user_order: Order = "frequency",
-    item_order: Order = "frequency",
+    user_order: IdOrder = "frequency",
+    item_order: IdOrder = "frequency",
     frequencies: Literal["training", "all"] = "training",
     known: Known | None = None,
     unseen: Unseen | None = None,

@@ -13,7 +13,7 @@ from coset.data.encoded import Encoded, encode
 from coset.data.loading import load_ratings
 from coset.data.ratings import Ratings
 from coset.data.splits import Split, last_split, ordered_split, random_split, time_split
-from coset.data.vocabulary import Order
+from coset.data.vocabulary import IdOrder
 from coset.errors import InputError
 
 
@@ -111,8 +111,8 @@ class VocabularySettings:
             by default `"error"` for a random split, whose vocabulary has all ids, and `"shared"` for others.
     """
 
-    user_order: Order = "frequency"
-    item_order: Order = "frequency"
+    user_order: IdOrder = "frequency"
+    item_order: IdOrder = "frequency"
     frequencies: Literal["training", "all"] = "training"
     unseen: Literal["error", "shared"] | None = None
 

@@ -10,7 +10,7 @@ import numpy as np
 from coset.errors import InputError, brief
 from coset.settings import number, whole
 
-Kind = Literal["random", "ordered", "time", "last"]
+SplitKind = Literal["random", "ordered", "time", "last"]
 
 _ROWS = "the number of rows to split"
 _SPLIT, _TUNING = 1, 2  # so that one seed draws two unrelated slices
@@ -31,7 +31,7 @@ class Split:
 
     training: np.ndarray
     validation: np.ndarray
-    kind: Kind = "random"
+    kind: SplitKind = "random"
     together: np.ndarray | None = None
     times: np.ndarray | None = None
     users: np.ndarray | None = None

@@ -21,7 +21,7 @@ from coset.errors import InputError, unknown
 from coset.files import path_of, replacing_tensors
 from coset.partitions import hash_words
 
-Order = Literal["frequency", "first_appearance", "random"]
+IdOrder = Literal["frequency", "first_appearance", "random"]
 Known = Literal["all", "training"]
 Unseen = Literal["error", "shared"]
 
@@ -54,12 +54,12 @@ class Vocabulary:
     values: np.ndarray = field(repr=False)
     frequencies: np.ndarray = field(repr=False)
     unseen: Unseen = "error"
-    order: Order = "frequency"
+    order: IdOrder = "frequency"
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         where = f"vocabulary {self.name!r}"
-        for what, options in (("unseen", Unseen), ("order", Order)):
+        for what, options in (("unseen", Unseen), ("order", IdOrder)):
             if getattr(self, what) not in get_args(options):
                 raise unknown(f"{what} of {where}", str(getattr(self, what)), get_args(options))
         values = as_ids(self.values, where)
@@ -89,7 +89,7 @@ class Vocabulary:
         values: Any,
         *,
         training: Any = None,
-        order: Order = "frequency",
+        order: IdOrder = "frequency",
         known: Known = "all",
         unseen: Unseen = "error",
     ) -> Vocabulary:
@@ -110,7 +110,7 @@ class Vocabulary:
             InputError: an option is unknown, there are no rows, or ids are of mixed sorts.
         """
         where = f"vocabulary {name!r}"
-        for what, option, options in (("order", order, Order), ("known", known, Known)):
+        for what, option, options in (("order", order, IdOrder), ("known", known, Known)):
             if option not in get_args(options):
                 raise unknown(f"{what} of {where}", str(option), get_args(options))
         column = as_ids(values, where).ravel()

@@ -20,12 +20,12 @@ from coset.tasks import task_class
 from coset.training.compressible import CompressibleRun
 from coset.training.finished import FinishedRun
 from coset.training.seal import MODEL, RUN
-from coset.training.trainer import ENGINES, Engine
+from coset.training.trainer import ENGINES, EngineOption
 
 
 def compress_run(
     run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
-    engine: Engine = "auto", progress: Progress | None = None, data: str | None = None,
+    engine: EngineOption = "auto", progress: Progress | None = None, data: str | None = None,
 ) -> Json:  # fmt: skip
     """Compress a finished run, write it as a new finished run, and return its metrics before and after.
 

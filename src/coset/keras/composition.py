@@ -59,7 +59,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Part:
+class RowPart:
     """Stored rows, and the row of every id."""
 
     rows: Array
@@ -70,7 +70,7 @@ class Part:
 class Composition:
     """Rows of `parts`, made one by `operation`, then perhaps widened by a matrix `projection` and a `bias`."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RowPart, ...]
     operation: Operation = "concat"
     projection: Array | None = None
     bias: Array | None = None
@@ -123,7 +123,7 @@ def compose(
         largest = sizes.index(max(sizes))
         stds = [std / _FACTOR_STD ** (k - 1) if part == largest else _FACTOR_STD for part in range(k)]
     parts = [
-        Part(Array(f"{name}.weight", (size, width), "normal", part_std), rows_of(partition, num_embeddings))
+        RowPart(Array(f"{name}.weight", (size, width), "normal", part_std), rows_of(partition, num_embeddings))
         for (name, partition), size, part_std in zip(partitions, sizes, stds, strict=True)
     ]
     return Composition(tuple(parts), operation)
@@ -131,7 +131,7 @@ def compose(
 
 def projected(num_embeddings: int, width: int, embedding_dim: int, std: float) -> Composition:
     """A row of `width` elements an id, and a projection where that is less than the dim."""
-    rows = Part(Array("rows.weight", (num_embeddings, width), "normal", std))
+    rows = RowPart(Array("rows.weight", (num_embeddings, width), "normal", std))
     if width == embedding_dim:
         return Composition((rows,))
     # Σ over `width` products: width · std² · (1 / width) = std².
@@ -140,7 +140,7 @@ def projected(num_embeddings: int, width: int, embedding_dim: int, std: float) -
 
 def projected_as_keras(num_embeddings: int, width: int, embedding_dim: int) -> Composition:
     """As `projected`, in the layout of the Keras example: one more row, that no id reads, and a bias."""
-    rows = Part(Array("rows.weight", (num_embeddings + 1, width), "keras"))
+    rows = RowPart(Array("rows.weight", (num_embeddings + 1, width), "keras"))
     if width == embedding_dim:
         return Composition((rows,))
     projection = Array("projection.weight", (width, embedding_dim), "glorot")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 
 from coset.keras.base import LAYOUTS
-from coset.keras.composition import Array, Composition, Operation, Part, compose
+from coset.keras.composition import Array, Composition, Operation, RowPart, compose
 from coset.keras.row_layer import RowLayer
 from coset.partitions import quotient, remainder
 
@@ -75,7 +75,7 @@ class QREmbedding(RowLayer):
         compact = compose(partitions, n, self.embedding_dim, self.operation, self.std)
         if self.layout == "compact":
             return compact
-        parts = [Part(Array(part.rows.key, (m, part.rows.shape[1]), "keras"), part.row_of) for part in compact.parts]
+        parts = [RowPart(Array(part.rows.key, (m, part.rows.shape[1]), "keras"), part.row_of) for part in compact.parts]
         return replace(compact, parts=tuple(parts))
 
     def torch_fields(self) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from __future__ import annotations
 from coset.ledger.book import Ledger, Line, Sums
 from coset.ledger.components import bytes_by_table, components_of, inference_bytes, parameters, together
 from coset.ledger.measuring import measure
-from coset.ledger.optimizers import Engine, TableOptimizerName, optimizer_bytes, table_optimizer_bytes
+from coset.ledger.optimizers import EngineName, TableOptimizerName, optimizer_bytes, table_optimizer_bytes
 from coset.ledger.prediction import predict
 
 __all__ = [
-    "Engine",
+    "EngineName",
     "Ledger",
     "Line",
     "Sums",

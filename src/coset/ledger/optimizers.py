@@ -14,7 +14,7 @@ from coset.settings import one_of
 
 TableOptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "adam"]
 """What `coset.optimizers` has."""
-Engine = Literal["plain", "fused"]
+EngineName = Literal["plain", "fused"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ TABLES: Mapping[str, Keeps] = {
 """The optimizers of `coset.optimizers` by name."""
 
 
-def keeps(optimizer: str, engine: Engine) -> Keeps:
+def keeps(optimizer: str, engine: EngineName) -> Keeps:
     """What the optimizer of this name keeps: torch's where the engine is plain, that of `coset.optimizers` where it is
     fused.
 

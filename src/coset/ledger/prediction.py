@@ -13,7 +13,7 @@ from coset.ledger.asked import Asked, Stored, pieces_of
 from coset.ledger.book import Ledger, Line, owner_of
 from coset.ledger.components import together
 from coset.ledger.fused import fused_step
-from coset.ledger.optimizers import Engine, Keeps, keeps
+from coset.ledger.optimizers import EngineName, Keeps, keeps
 from coset.ledger.plain import plain_step, sparse_step
 from coset.schema import CHOICE, Component, Table, pairs
 from coset.settings import number, of_kind, one_of, truth, whole
@@ -29,7 +29,7 @@ def predict(
     *,
     optimizer: str | None = None,
     others: str | None = None,
-    engine: Engine = "plain",
+    engine: EngineName = "plain",
     batch_size: int | None = None,
     ids_per_bag: float | Mapping[str, float] = 1,
     sparse: bool = False,
@@ -103,7 +103,7 @@ def predict(
     return Ledger(lines, max(moments, key=lambda found: sum(found.values())), words, "predicted", about)
 
 
-def _check(given: list[tuple[Table, Stored]], orders: Collection[str], engine: Engine) -> None:
+def _check(given: list[tuple[Table, Stored]], orders: Collection[str], engine: EngineName) -> None:
     names = [table.name for table, _ in given]
     for table, method in given:
         if not hasattr(method, "components"):
@@ -116,7 +116,7 @@ def _check(given: list[tuple[Table, Stored]], orders: Collection[str], engine: E
     one_of("engine", engine, ("plain", "fused"))
 
 
-def _pieces(table: Table, method: Stored, engine: Engine) -> tuple[Any, ...]:
+def _pieces(table: Table, method: Stored, engine: EngineName) -> tuple[Any, ...]:
     if engine == "plain" or table.dtype not in _DTYPES:
         return ()
     return tuple(pieces_of(method.descriptor(table)))
@@ -136,7 +136,7 @@ def _words(table: Table, method: Stored, orders: Collection[str]) -> Iterator[tu
 
 def _rest(
     given: list[tuple[Table, Stored]], pieces: Mapping[str, Any], others: str | None, chosen: Keeps | None,
-    engine: Engine,
+    engine: EngineName,
 ) -> Keeps | None:  # fmt: skip
     """What the optimizer of the tables that kernels cannot train keeps."""
     if others is not None:

@@ -13,14 +13,17 @@ from coset.models.dlrm import DLRM, DLRMSettings
 from coset.tables import EmbeddingBagCollection
 
 
-class Kind(NamedTuple):
+class ClickModelKind(NamedTuple):
     """A click model and the class of its settings."""
 
     model: Callable[[EmbeddingBagCollection, int, Any], ClickModel]
     settings: type[ClickSettings]
 
 
-CLICK_MODELS: dict[str, Kind] = {"dcn": Kind(DCN, DCNSettings), "dlrm": Kind(DLRM, DLRMSettings)}
+CLICK_MODELS: dict[str, ClickModelKind] = {
+    "dcn": ClickModelKind(DCN, DCNSettings),
+    "dlrm": ClickModelKind(DLRM, DLRMSettings),
+}
 """The click models by name."""
 
 
@@ -57,7 +60,7 @@ def build(
     return kind.model(tables, num_numeric, chosen)
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> ClickModelKind:
     if name not in CLICK_MODELS:
         raise unknown("click model", name, CLICK_MODELS)
     return CLICK_MODELS[name]

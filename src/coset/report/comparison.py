@@ -19,7 +19,7 @@ from coset.report.phrases import NOTHING
 from coset.sizes import format_size
 
 Results = Mapping[str, Any]
-Row = Mapping[str, Any]
+ResultRow = Mapping[str, Any]
 
 
 def measures(results: Results) -> Mapping[str, Any]:
@@ -83,8 +83,8 @@ class Contest:
     """
 
     budget: int
-    compressed: Row | None
-    plain: Row | None
+    compressed: ResultRow | None
+    plain: ResultRow | None
     difference: float | None = None
     spread: float | None = None
     seeds: tuple[int, ...] = ()
@@ -167,19 +167,19 @@ def provenance(results: Results) -> str:
     return "; ".join(parts) + "."
 
 
-def metric(row: Row, name: str) -> tuple[float | None, float | None]:
+def metric(row: ResultRow, name: str) -> tuple[float | None, float | None]:
     """Mean and standard deviation of a row's metric over its seeds; None where unknown."""
     entry = row["metrics"].get(name) or {}
     return entry.get("mean"), entry.get("std")
 
 
-def half_width(row: Row, name: str) -> float | None:
+def half_width(row: ResultRow, name: str) -> float | None:
     """The number after the ± of a row's metric: half the 95 % interval of its mean, if known."""
     found: float | None = (row["metrics"].get(name) or {}).get("interval")
     return found
 
 
-def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Contest:
+def _contest(rows: Sequence[ResultRow], budget: int, said: Mapping[str, Any]) -> Contest:
     score = said["score"]
     full = min((row["bytes"] for row in rows if row["group"] == "full"), default=None)
     smaller = [row for row in rows if full is None or row["bytes"] < full]  # the other groups compress nothing
@@ -191,7 +191,9 @@ def _contest(rows: Sequence[Row], budget: int, said: Mapping[str, Any]) -> Conte
     return Contest(budget, compressed, plain, *_difference(compressed, plain, said))
 
 
-def _difference(row: Row, other: Row, said: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[int, ...]]:
+def _difference(
+    row: ResultRow, other: ResultRow, said: Mapping[str, Any]
+) -> tuple[float | None, float | None, tuple[int, ...]]:
     """Mean and spread of `row` minus `other` over the seeds that both have, and these seeds."""
     mine, its = _by_seed(row, said["score"]), _by_seed(other, said["score"])
     common = tuple(sorted(mine.keys() & its.keys()))
@@ -201,25 +203,27 @@ def _difference(row: Row, other: Row, said: Mapping[str, Any]) -> tuple[float | 
     return mean, half_interval(std, len(common)), common
 
 
-def _best(rows: Sequence[Row], groups: tuple[str, ...], budget: int, score: str, higher: bool) -> Row | None:
+def _best(
+    rows: Sequence[ResultRow], groups: tuple[str, ...], budget: int, score: str, higher: bool
+) -> ResultRow | None:
     fitting = [row for row in rows if row["group"] in groups and row["bytes"] <= budget]
     known = [(mean, row) for row in fitting if (mean := metric(row, score)[0]) is not None]
     found = min(known, key=lambda of: (-of[0] if higher else of[0], of[1]["bytes"]), default=None)
     return None if found is None else found[1]
 
 
-def _by_seed(row: Row, score: str) -> dict[int, float]:
+def _by_seed(row: ResultRow, score: str) -> dict[int, float]:
     values = zip(row["seeds"], row["metrics"][score]["values"], strict=True)
     return {seed: value for seed, value in values if value is not None}
 
 
-def _entry(row: Row | None, results: Results) -> tuple[str, str, str]:
+def _entry(row: ResultRow | None, results: Results) -> tuple[str, str, str]:
     if row is None:
         return "none fits", NOTHING, NOTHING
     return str(row["name"]), format_size(row["bytes"]), _scored(row, results)
 
 
-def _scored(row: Row, results: Results) -> str:
+def _scored(row: ResultRow, results: Results) -> str:
     """The score of a row with its spread."""
     said = measures(results)
     return _spread(metric(row, said["score"])[0], half_width(row, said["score"]))
@@ -272,7 +276,7 @@ def _cells(results: Results) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _costs(row: Row, results: Results) -> tuple[str, ...]:
+def _costs(row: ResultRow, results: Results) -> tuple[str, ...]:
     """Seconds for an epoch; or for a million rows, and the most memory that training took."""
     seconds, peak = row["seconds_per_epoch"], row.get("peak_resident_bytes")
     if not measures(results)["costs"]:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from coset.report.comparison import Results, Row, epochs, half_width, measures, metric, seeds
+from coset.report.comparison import ResultRow, Results, epochs, half_width, measures, metric, seeds
 from coset.report.drawing import blank, save, style
 from coset.report.label_places import Array, Mask, place_labels
 from coset.sizes import format_size
@@ -141,7 +141,7 @@ def _frontier(results: Results) -> Figure:
     return figure
 
 
-def _style_of(row: Row) -> Style:
+def _style_of(row: ResultRow) -> Style:
     return STYLES.get(row["group"], STYLES["compressed"])
 
 
@@ -188,7 +188,7 @@ def _highest_in_place(means: Array) -> float:
     return float(ordered[-1])
 
 
-def _narrow_line(axes: Axes, rows: Sequence[Row], sizes: Array, means: Array, inside: Mask) -> None:
+def _narrow_line(axes: Axes, rows: Sequence[ResultRow], sizes: Array, means: Array, inside: Mask) -> None:
     chosen = [place for place, row in enumerate(rows) if row["group"] == "narrow" and inside[place]]
     chosen.sort(key=lambda place: sizes[place])
     if len(chosen) > 1:
@@ -236,7 +236,7 @@ def _floor(axes: Axes, floor: float, low: float, high: float) -> None:
     )
 
 
-def _legend(figure: Figure, rows: Sequence[Row], *, floor: bool) -> None:
+def _legend(figure: Figure, rows: Sequence[ResultRow], *, floor: bool) -> None:
     present = {_style_of(row).label for row in rows}
     handles = [
         Line2D(
@@ -307,7 +307,7 @@ def _label(
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossByEpoch:
     """One loss by epoch: its mean over the seeds, and the lowest and highest of them."""
 
     epoch: Array
@@ -316,14 +316,14 @@ class Curve:
     high: Array
 
 
-def _curve(row: Row, name: str) -> Curve:
+def _curve(row: ResultRow, name: str) -> LossByEpoch:
     values: dict[int, list[float]] = {}
     for history in row["history"]:
         for entry in history:
             if entry.get(name) is not None:
                 values.setdefault(entry["epoch"], []).append(entry[name])
     known = sorted(values)
-    return Curve(
+    return LossByEpoch(
         np.array(known, dtype=float),
         np.array([np.mean(values[epoch]) for epoch in known]),
         np.array([min(values[epoch]) for epoch in known]),
@@ -387,7 +387,7 @@ def _losses(results: Results) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, colour: str, line: str, name: str, top: float) -> None:
+def _draw(axes: Axes, curve: LossByEpoch, colour: str, line: str, name: str, top: float) -> None:
     marker = "o" if curve.epoch.size == 1 else None
     axes.fill_between(curve.epoch, curve.low, curve.high, color=colour, alpha=0.22, lw=0)
     axes.plot(curve.epoch, curve.mean, color=colour, ls=line, marker=marker, lw=1.5, gid=name)
@@ -398,7 +398,9 @@ def _draw(axes: Axes, curve: Curve, colour: str, line: str, name: str, top: floa
         )
 
 
-def _loss_range(train: Sequence[Curve], validation: Sequence[Curve], floor: float | None) -> tuple[float, float]:
+def _loss_range(
+    train: Sequence[LossByEpoch], validation: Sequence[LossByEpoch], floor: float | None
+) -> tuple[float, float]:
     """Limits that show where the losses end, not how far off they started."""
     every = np.concatenate([np.zeros(0), *(curve.mean for curve in (*train, *validation))])
     if not every.size:

@@ -24,7 +24,7 @@ SUBMODULE = CHOICE.partition(".")[0]
 _LONGEST = 60
 
 
-class Choice(nn.Module):
+class Description(nn.Module):
     """Keeps the description of a table (`Method.description`) as torch's extra state, and refuses that of another
     table.
 
@@ -67,7 +67,7 @@ def check_state(module: TableModule, state: Mapping[str, Any], prefix: str) -> N
         state: the state of a model.
         prefix: of the keys of the table in it.
     """
-    choice: Choice = module.get_submodule(SUBMODULE)  # type: ignore[assignment]
+    choice: Description = module.get_submodule(SUBMODULE)  # type: ignore[assignment]
     if (words := state.get(f"{prefix}{CHOICE}")) is not None:
         choice.set_extra_state(words)
     if f"{prefix}order" in state and not hasattr(module, "order"):

@@ -16,7 +16,7 @@ from coset.methods import Method, TableModule
 from coset.schema import Table, pairs
 from coset.settings import number
 from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_mode, closed, read_bags
-from coset.tables.features import FeatureIds, Ids, check_whole, expanded, read_feature, read_features
+from coset.tables.features import FeatureIds, FeatureValues, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_type, checked, or_nan
 from coset.tables.pooling import pool
@@ -144,7 +144,7 @@ class EmbeddingCollection(_Collection):
         """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
         read = read_features(features, self.features)
         given = {
-            feature: Ids(values_within(self._table(feature), ids.values)) if is_nested(ids.values) else ids
+            feature: FeatureValues(values_within(self._table(feature), ids.values)) if is_nested(ids.values) else ids
             for feature, ids in read.items()
         }
         lookups: dict[str, Lookup] = {}
@@ -294,11 +294,11 @@ class EmbeddingBagCollection(_Collection):
                 check_type(table, of)  # one id a bag: by far the most frequent case, and the shortest way
                 lookups[feature] = Lookup(number, of.contiguous())
                 continue
-            ids = of if isinstance(of, Ids) else read_feature(feature, of, self.include_last_offset)
+            ids = of if isinstance(of, FeatureValues) else read_feature(feature, of, self.include_last_offset)
             if ids.inverse is not None:
                 inverse[feature] = ids.inverse
             if is_nested(ids.values):
-                ids = Ids(*bags_within(table, ids.values), None, include_last=True)
+                ids = FeatureValues(*bags_within(table, ids.values), None, include_last=True)
             values = ids.values.unsqueeze(-1) if ids.offsets is None and ids.values.dim() == 1 else ids.values
             bags = read_bags(table, values, ids.offsets, ids.include_last)
             check_weights(table, mode, bags.ids, ids.weights)

@@ -14,7 +14,7 @@ FeatureIds = Any
 """Ids of one feature: a tensor, `(values, offsets)`, `(values, offsets, weights)`, or a `JaggedTensor`."""
 
 
-class Ids(NamedTuple):
+class FeatureValues(NamedTuple):
     """The ids of one feature: `values`, where each bag begins in them, a factor for each, whether `offsets` ends with
     their number, and which bag stands at each place of the batch where bags are held once (else each at its own)."""
 
@@ -27,7 +27,7 @@ class Ids(NamedTuple):
 
 def read_features(
     features: Mapping[str, FeatureIds] | Any, wanted: Iterable[str], include_last: bool = False
-) -> dict[str, Ids]:
+) -> dict[str, FeatureValues]:
     """The ids of every feature, however they are given: all of a mapping, as it has them; and of a `KeyedJaggedTensor`,
     which may carry features of other collections as well, those `wanted`, in that order.
 
@@ -44,14 +44,14 @@ def read_features(
     return {name: read_feature(name, given[name])._replace(inverse=_of(name, inverse)) for name in own if name in given}
 
 
-def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> Ids:
+def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> FeatureValues:
     """The ids of one feature.
 
     Raises:
         InputError: they have none of these forms.
     """
     if isinstance(given, Tensor):
-        return Ids(given)
+        return FeatureValues(given)
     if isinstance(given, tuple | list) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
         values, offsets, *weights = given
         if values.is_nested:
@@ -59,9 +59,9 @@ def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> Id
                 f"feature {name!r}: nested ids hold where each bag begins, so they are given alone, not with offsets; "
                 f"where bags have weights, give (values, offsets, weights) of dense tensors"
             )
-        return Ids(values, offsets, weights[0] if weights else None, include_last)
+        return FeatureValues(values, offsets, weights[0] if weights else None, include_last)
     if _has(given, "values", "offsets", "weights_or_none"):
-        return Ids(given.values(), given.offsets(), given.weights_or_none(), include_last=True)
+        return FeatureValues(given.values(), given.offsets(), given.weights_or_none(), include_last=True)
     raise InputError(
         f"feature {name!r}: ids are a tensor, (values, offsets) or (values, offsets, weights), or a JaggedTensor, not "
         f"{type(given).__name__}"

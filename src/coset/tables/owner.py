@@ -20,7 +20,7 @@ from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.settings import of_kind
 from coset.storage.graphs import exporting, unseen
-from coset.tables.choice import SUBMODULE, Choice, check_state
+from coset.tables.choice import SUBMODULE, Description, check_state
 
 MethodLike = str | Method | Mapping[str, Any]
 
@@ -130,7 +130,7 @@ class Tables(nn.Module):
                     )
                 module.give("order", order, module.device)
             description = module.method.description(module.table, order is not None)
-            module.add_module(SUBMODULE, Choice(module.table.name, description))
+            module.add_module(SUBMODULE, Description(module.table.name, description))
 
     engine: Engine | None = None
     """The engine of the tables that an optimizer of coset owns."""

@@ -21,7 +21,7 @@ from coset.training.finished import FinishedRun
 from coset.training.run import finish
 from coset.training.seal import RUN
 from coset.training.spec import RunSpec
-from coset.training.trainer import Engine, Evaluation, Trainer
+from coset.training.trainer import EngineOption, Evaluation, Trainer
 
 
 class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
@@ -89,7 +89,7 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         found = task.evaluate(self._model, task.part(self._encoded, "validation"))
         return {f"val_{name}": value for name, value in found.items()}
 
-    def finetune(self, epochs: int, engine: Engine, on_step: Callable[[int], None]) -> list[Evaluation]:
+    def finetune(self, epochs: int, engine: EngineOption, on_step: Callable[[int], None]) -> list[Evaluation]:
         """Train further, with the settings of the run but for the learning rates, and return the metrics of every
         epoch."""
         task = self._finetuning(epochs)

@@ -44,7 +44,7 @@ from coset.training.folder import (
 from coset.training.further import Beginning, epochs_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, read_about, write_finished
 from coset.training.spec import RunSpec
-from coset.training.trainer import Engine, Evaluation, Trainer
+from coset.training.trainer import EngineOption, Evaluation, Trainer
 
 _TELL = 20  # steps from one report of progress to the next
 
@@ -86,7 +86,7 @@ class Options:
     """
 
     resume: bool = False
-    engine: Engine = "auto"
+    engine: EngineOption = "auto"
     saving: Saving = field(default_factory=Saving)
     tensorboard: bool = False
     keep_state: bool = False
@@ -322,10 +322,10 @@ class _Before:
     beginning: Beginning
     history: Sequence[Evaluation]
     reported: int
-    engine: Engine
+    engine: EngineOption
 
     @staticmethod
-    def load(folder: Path, spec: RunSpec[Any, Any, Any, Any], engine: Engine) -> _Before:
+    def load(folder: Path, spec: RunSpec[Any, Any, Any, Any], engine: EngineOption) -> _Before:
         """The finished run in `folder`, for a training by `spec`."""
         with opened(folder) as finished, opened_state(folder, finished) as saved:
             metrics = finished.metrics

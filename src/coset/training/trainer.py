@@ -18,8 +18,8 @@ from coset.tasks import FastSteps, Part, Task
 from coset.tasks.types import BatchT, ModelT
 from coset.training.optimizers import Optimizers
 
-Engine = Literal["auto", "fused", "plain"]
-ENGINES: tuple[Engine, ...] = ("auto", "fused", "plain")
+EngineOption = Literal["auto", "fused", "plain"]
+ENGINES: tuple[EngineOption, ...] = ("auto", "fused", "plain")
 Evaluation = Json
 """Metrics of one evaluation: epoch, step, those of the training part named `train_…` and of the validation part named
 `val_…`, share (of an epoch, since the evaluation before) and seconds."""
@@ -73,7 +73,7 @@ class Trainer(Generic[ModelT, BatchT]):
 
     def __init__(
         self, task: Task[Any, Any, ModelT, BatchT], model: ModelT, training: Part[BatchT], validation: Part[BatchT],
-        seed: int, engine: Engine = "auto", *, begun: int = 0, best: float | None = None,
+        seed: int, engine: EngineOption = "auto", *, begun: int = 0, best: float | None = None,
     ) -> None:  # fmt: skip
         if engine not in ENGINES:
             raise unknown("engine", engine, ENGINES)
