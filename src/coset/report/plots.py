@@ -307,7 +307,7 @@ def _label(
 
 
 @dataclass(frozen=True)
-class LossByEpoch:
+class LossCurve:
     """One loss by epoch: its mean over the seeds, and the lowest and highest of them."""
 
     epoch: Array
@@ -316,14 +316,14 @@ class LossByEpoch:
     high: Array
 
 
-def _curve(row: ResultRow, name: str) -> LossByEpoch:
+def _curve(row: ResultRow, name: str) -> LossCurve:
     values: dict[int, list[float]] = {}
     for history in row["history"]:
         for entry in history:
             if entry.get(name) is not None:
                 values.setdefault(entry["epoch"], []).append(entry[name])
     known = sorted(values)
-    return LossByEpoch(
+    return LossCurve(
         np.array(known, dtype=float),
         np.array([np.mean(values[epoch]) for epoch in known]),
         np.array([min(values[epoch]) for epoch in known]),
@@ -387,7 +387,7 @@ def _losses(results: Results) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, curve: LossByEpoch, colour: str, line: str, name: str, top: float) -> None:
+def _draw(axes: Axes, curve: LossCurve, colour: str, line: str, name: str, top: float) -> None:
     marker = "o" if curve.epoch.size == 1 else None
     axes.fill_between(curve.epoch, curve.low, curve.high, color=colour, alpha=0.22, lw=0)
     axes.plot(curve.epoch, curve.mean, color=colour, ls=line, marker=marker, lw=1.5, gid=name)
@@ -399,7 +399,7 @@ def _draw(axes: Axes, curve: LossByEpoch, colour: str, line: str, name: str, top
 
 
 def _loss_range(
-    train: Sequence[LossByEpoch], validation: Sequence[LossByEpoch], floor: float | None
+    train: Sequence[LossCurve], validation: Sequence[LossCurve], floor: float | None
 ) -> tuple[float, float]:
     """Limits that show where the losses end, not how far off they started."""
     every = np.concatenate([np.zeros(0), *(curve.mean for curve in (*train, *validation))])
