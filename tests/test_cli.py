@@ -142,7 +142,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
         coset("train", "run", "--continue", "--epochs", 1, "--out", "b", "--set", "training.l2=0.5").out.split()
     )
     assert "further epochs: 1, after 2 of run; the schedule begins anew, so learning rates begin at" in shown
-    assert "the state of the optimizer is gone on with" in shown
+    assert "the state of the optimizer continues" in shown
     assert coset("evaluate", "run-continued", "--json").json["mse"] == found["history"][-1]["val_mse"]
     again = ("train", "run", "--continue", "--epochs", 3)
     assert "run-continued: exists already; continue it with --resume" in coset(*again).err
@@ -165,7 +165,7 @@ def test_a_finished_run_is_trained_on(coset: Coset, csv: Path) -> None:
     assert not Path("c").exists()
     assert "leave out --time" in coset(*again, "--time", "when").sentence
 
-    # Of a run that was killed every command says how it is gone on with.
+    # Of a run that was killed every command says how to continue it.
     assert coset("compress", "run", "--budget", "50%", "--out", "small").code == 0
     for run, how in (
         ("run", f"repeat the command on {csv} that began it, with the same options and --resume"),

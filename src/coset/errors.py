@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one sentence that says what is wrong, where, and what would be right.
+"""Errors of wrong input: one sentence that says what is wrong, where, and what would be right.
 
 The command line turns every `InputError` into that sentence and exit code 2; anything else is a defect of
 coset and keeps its traceback.

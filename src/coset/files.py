@@ -54,7 +54,7 @@ def expanded(given: Any) -> Path:
     """`path_of` what a user gave, where `~` is their home and `~name` another's, as in a shell.
 
     Raises:
-        InputError: as `path_of`, or there is nobody of this name.
+        InputError: as `path_of`, or there is no user of this name.
     """
     try:
         return path_of(path_of(given).expanduser())
@@ -164,7 +164,7 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
     Args:
         folder: made if it is not there.
         mark: the file that marks a folder of this kind; its writer writes it before anything else.
-        resume: go on; without it the folder must be empty or missing.
+        resume: whether to continue; without it the folder must be empty or missing.
 
     Files that a killed process left half-written are removed.
 

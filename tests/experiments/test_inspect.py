@@ -166,9 +166,9 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
     assert {of["method"]["method"] for of in small["tables"]} != {"full"}
     assert small["bytes"] <= 0.8 * found["bytes"]
     assert (small["compressed"]["from"], longer["continued"]["run"], longer["epochs"]) == ("run", "run", 3)
-    assert f"made smaller, from the {found['bytes'] / 1000:.3g}KB of run" in coset("inspect", "small").out
+    assert f"compressed from the {found['bytes'] / 1000:.3g}KB of run" in coset("inspect", "small").out
     shown = " ".join(coset("inspect", "longer").out.split())
-    assert "trained on from run" in shown
+    assert "continues run, whose epochs are included" in shown
     assert "trained for 3 epochs on" in shown
     assert "coset compress longer --budget" in shown
 

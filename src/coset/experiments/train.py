@@ -95,7 +95,7 @@ def _continued(beginning: Json, training: TrainingSettings) -> str:
     given = training.learning_rate, training.dense_learning_rate
     rates = [f"{rate:g}" for rate in given if rate is not None]
     falls = "stay" if training.schedule == "constant" else f"fall to 0 as {training.schedule} says"
-    state = "is gone on with" if beginning["state"] else "begins anew, as it was not kept or is of another kind"
+    state = "continues" if beginning["state"] else "begins anew, as it was not kept or is of another kind"
     return (
         f"further epochs: {training.epochs}, after {beginning['epochs']} of {beginning['run']}; the schedule begins "
         f"anew, so learning rates begin at {' and '.join(rates)} and {falls}; the state of the optimizer {state}"

@@ -21,7 +21,7 @@ from coset.schema import Table
 class Hashing(RowMethod):
     """The hashing trick (Weinberger et al., 2009, arXiv 0902.2206): `row = hash(id)`, one row a vector.
 
-    Ids that meet in a row cannot be told apart, so this is the floor that every other method must beat.
+    Ids that share a row have the same vector, so this is the baseline that every other method must beat.
 
     Bytes: `num_buckets · dim · itemsize`. Operations: one hash, one row read. Vectors are not unique.
 
@@ -51,7 +51,7 @@ class Hashing(RowMethod):
         elements="m · D",
         operations="1 hash, 1 row",
         uniqueness="none",
-        prefer="rare ids behind private rows for the hot ones; the floor that others must beat",
+        prefer="rare ids, with private rows for the hot ones; the baseline that others must beat",
         combines="blocks (hot ids)",
     )
 

@@ -31,7 +31,7 @@ def methods_of(
 
     Args:
         plan: see `coset.compress_`.
-        tables: the modules that may be made smaller, and their tables, by name of the module.
+        tables: the modules that may be compressed, and their tables, by name of the module.
         small: the modules that stay full.
         left: modules that are left as they are.
 

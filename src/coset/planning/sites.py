@@ -145,8 +145,8 @@ class Holders:
             for module, where in self._of_object.get(id(held), []):
                 if module is not site.module:
                     raise InputError(
-                        f"module {site.name!r}: {where!r} refers to it, past the modules of torch, and would go on "
-                        f"using the old table; leave this module as it is, or look it up by its name"
+                        f"module {site.name!r}: {where!r} refers to it, past the modules of torch, and would keep "
+                        "using the old table; leave this module as it is, or look it up by its name"
                     )
         for tensor in tensors.values():
             for other, where in (held for memory in storages(tensor) for held in self._of_memory.get(memory, [])):

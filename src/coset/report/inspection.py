@@ -103,9 +103,9 @@ def _run_notes(found: Mapping[str, Any]) -> list[str]:
     ]
     if (how := found.get("compressed")) is not None:
         notes.insert(
-            0, f"made smaller, from the {format_size(how['bytes_before'])} of {how['from']}; epochs are those since"
+            0, f"compressed from the {format_size(how['bytes_before'])} of {how['from']}; epochs count from then"
         )
     if (how := found.get("continued")) is not None:
-        notes.insert(0, f"trained on from {how['run']}, whose epochs count")
+        notes.insert(0, f"continues {how['run']}, whose epochs are included")
     return [*notes, f"next: coset evaluate {run}, coset predict {run} DATA, coset compress {run} --budget 25%, "
                     f"coset train {run} --continue --epochs N"]  # fmt: skip

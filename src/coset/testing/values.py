@@ -103,7 +103,7 @@ def fit_finds_what_the_method_can_hold(case: Case) -> None:
 
 
 def _check_fit(case: Case, module: TableModule, weight: Tensor, counts: Tensor | None) -> float:
-    """Fit, and return the error that is told, which has to be what remains, and no more than zeros have."""
+    """Fit, and return the reported error, after a check that it is the remaining one and no more than that of zeros."""
     told = module.fit_(weight, counts)
     measured, zeros = (
         _measured(module, weight, counts),

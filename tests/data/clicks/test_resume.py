@@ -157,7 +157,7 @@ def test_other_choices_are_refused(log: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_other_settings_of_the_second_step_need_nothing_read_again(
     log: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, again = log.parent / "out", "; all is read, so go on with --resume"
+    out, again = log.parent / "out", "; the log is read, so continue with --resume"
     rare = PrepareSettings("ordered", 0.999999, hashing={"item": 50})
     with pytest.raises(InputError, match=f"no training rows; take a smaller validation share{again}"):
         prepare(log, out, SCHEMA, rare, skip_bad=2)

@@ -23,7 +23,9 @@ class Ways:
     def bad_row(self, allowed: int) -> str:
         """The advice on a bad row, where `allowed` such rows may be left out."""
         if self.by_command is None:
-            return f"correct or remove it and begin anew, or go on with --resume and a higher --skip-bad than {allowed}"
+            return (
+                f"correct or remove it and begin anew, or continue with --resume and a higher --skip-bad than {allowed}"
+            )
         if not self.by_command:
             return "correct or remove it"
         return (
@@ -32,9 +34,9 @@ class Ways:
         )
 
 
-BY_HAND = Ways(None, "free some space, and go on with --resume", "; all is read, so go on with --resume")
+BY_HAND = Ways(None, "free some space, and continue with --resume", "; the log is read, so continue with --resume")
 """For `coset prepare` itself."""
-FOR_A_RUN = Ways("coset prepare", "free some space, and give the command again, which goes on")
+FOR_A_RUN = Ways("coset prepare", "free some space, and repeat the command, which continues")
 """For commands that prepare a log in a folder of their own, which the same command finds again."""
 
 

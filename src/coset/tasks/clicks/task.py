@@ -203,7 +203,7 @@ class ClicksTask(LaterClicks):
         return (self.model.embedding_dim,)
 
     def components(self, methods: Mapping[str, Method], encoded: ClickData) -> list[Component]:
-        """Those of the tables; layers are counted by themselves."""
+        """Those of the tables; layers are counted separately."""
         return self.model.components(encoded.features, methods)
 
     def build(self, methods: Mapping[str, Method], encoded: ClickData) -> ClickModel:
