@@ -1,8 +1,8 @@
-"""The seam between a collection and what looks its tables up.
+"""The contract between a collection and the engine that looks its tables up.
 
-A collection hands the features that its engine knows to `Engine.look_up`, and looks up all others by plain torch. So
-models speak to collections alone, and a new engine is a new file here: it finds vectors, keeps the gradients that come
-back until the step of the optimizer that owns the tables, and knows nothing of models.
+A collection passes the features that its engine knows to `Engine.look_up`, and looks up all others by plain torch. So
+models use collections only, and a new engine is a new file here: it finds vectors, keeps the gradients that come back
+until the step of the optimizer that owns the tables, and knows nothing of models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Lookup(NamedTuple):
-    """What one call asks of one feature: ids of one dimension, contiguous, int64 or int32.
+    """The lookup of one feature in a call: ids of one dimension, contiguous, int64 or int32.
 
     Args:
         feature: its number.
@@ -33,7 +33,7 @@ class Lookup(NamedTuple):
 
     @property
     def bags(self) -> int:
-        """The number of vectors that come of it."""
+        """The number of vectors that it gives."""
         return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
 
 

@@ -44,7 +44,7 @@ class Gradients:
 
 
 class Steps(NamedTuple):
-    """What an optimizer tells kernels of its steps.
+    """The steps of an optimizer, as kernels take them.
 
     Args:
         now: the last one, or the one that is being taken.
@@ -82,7 +82,7 @@ class FusedEngine:
 
     def __init__(self, program: Program, optimizer: RowOwner) -> None:
         self.program, self.dense = program, optimizer.dense
-        # Not held: what refers to itself is freed only when Python looks for such things, and tables are large.
+        # A weak reference: Python frees reference cycles late, and tables are large.
         self._optimizer = weakref.ref(optimizer)
         self.pending: list[Gradients] = []
         self.states = np.zeros((len(program.parameters), layout.STATE_COLUMNS), np.int64)
@@ -140,7 +140,7 @@ class FusedEngine:
         launch(updates.bring_all, SMALL, arrays, self.states, *steps, self.like)
 
     def addresses(self) -> np.ndarray:
-        """Where the arrays are now; kernels get no others, as they would read and write whatever is there.
+        """The current addresses of the arrays; kernels get no others, as they would read and write any memory.
 
         Raises:
             InputError: the tables are no longer what the optimizer took over.
@@ -149,14 +149,14 @@ class FusedEngine:
         return self.own_addresses()
 
     def own_addresses(self) -> np.ndarray:
-        """The same of the arrays that the optimizer took over, though others may stand in their places now."""
+        """The addresses of the arrays that the optimizer took over, even where others have replaced them."""
         arrays = self.program.addresses()
         if arrays is not self.checked:
             self.check()
         return arrays
 
     def check_graph(self) -> None:
-        """Raise an `InputError` where a graph has been given memory that is no longer that of the tables."""
+        """Raise an `InputError` where a graph has memory that is no longer that of the tables."""
         before = self.tables
         self.addresses()
         if before is not self.tables:
@@ -271,14 +271,14 @@ class Call:
         engine.pending.append(found)
 
     def _move(self, address: int) -> None:
-        """Tell the features that what their vectors were is now at `address`: their gradients, in the same places."""
+        """Point the features to their gradients at `address`, laid out as their vectors were."""
         if not self._at:  # a graph sums gradients of vectors that another call has looked up
             self._place()
         self.features[self.shape.lines, layout.VECTORS] += address - self._at
         self._at = address
 
     def _place(self) -> Tensor:
-        """Room for the vectors, which the features are told of."""
+        """Memory for the vectors, to which the features point."""
         shape, features = self.shape, self.features
         bags = features[shape.lines, layout.BAGS]
         sizes = shape.dims if self.joined else shape.dims * bags

@@ -50,15 +50,15 @@ _engines: weakref.WeakValueDictionary[int, Called] = weakref.WeakValueDictionary
 
 
 def number(engine: Called) -> Tensor:
-    """What graphs call an engine by, as long as it lives: a tensor, since a number would be a part of the graph, which
-    could not be another engine's."""
+    """The number of an engine in graphs, for its lifetime: a tensor, since a Python number would be a constant of the
+    graph, which could then serve no other engine."""
     _engines[id(engine)] = engine
     return torch.tensor(id(engine), device="cpu")
 
 
 def look_up(engine: Called, lookups: Sequence[Lookup], joined: bool) -> Tensor:
     """`Engine.look_up` in a graph."""
-    # Lists of tensors have no room for None: a tensor of no elements stands for what is not given.
+    # Lists of tensors cannot hold None: an empty tensor stands for an absent one.
     nothing = torch.empty(0, dtype=torch.int64)
     inputs = (
         [lookup.values for lookup in lookups],

@@ -1,4 +1,4 @@
-"""Which optimizer trains a parameter, where that is one of coset's; such a table may have steps to make up for."""
+"""Which optimizer of coset owns a parameter, whose rows may have missed steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def take(parameter: Tensor, owner: Owner, lazily: bool = False) -> None:
     """Let `owner` own a parameter as long as it lives.
 
     Args:
-        lazily: whether rows wait for the steps that they missed until somebody reads them.
+        lazily: whether rows miss steps until they are next read.
     """
     _owners[parameter] = weakref.ref(owner)
     if lazily:
@@ -42,7 +42,7 @@ def take(parameter: Tensor, owner: Owner, lazily: bool = False) -> None:
 
 
 def give_back(parameter: Tensor) -> None:
-    """Let nobody own a parameter."""
+    """Remove the owner of a parameter."""
     _owners.pop(parameter, None)
     if isinstance(parameter, LazyParameter):
         parameter.__class__ = nn.Parameter  # type: ignore[assignment]
@@ -51,9 +51,9 @@ def give_back(parameter: Tensor) -> None:
 class LazyParameter(nn.Parameter):
     """A parameter some of whose rows have missed steps; whatever reads or writes it through torch brings them up first.
 
-    So weight averages, copies, penalties, norms and initializers see what plain torch would show them. What is known of
-    it without its values (shape, type, `.grad`) is told as it is. Code in C++ alone, such as the broadcast with which
-    DistributedDataParallel begins, passes this by.
+    So weight averages, copies, penalties, norms and initializers see the same values as with plain torch. Access to
+    shape, type and `.grad` brings nothing up. Code in C++ alone, such as the first broadcast of
+    DistributedDataParallel, bypasses this.
     """
 
     @classmethod
@@ -65,7 +65,7 @@ class LazyParameter(nn.Parameter):
             return func(*args, **(kwargs or {}))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Parameter:
-        """A copy belongs to nobody, and is brought up to date."""
+        """A copy has no owner, and is up to date."""
         if id(self) not in memo:
             memo[id(self)] = nn.Parameter(self.data.clone(memory_format=torch.preserve_format), self.requires_grad)
         copied: nn.Parameter = memo[id(self)]
@@ -91,7 +91,7 @@ _FACTS = {
         )
     ),
 }  # fmt: skip
-"""What is told, or set, of a parameter without its values."""
+"""Attributes that are read or set without the values of a parameter."""
 
 
 def _parameters_in(given: Any) -> Iterator[Tensor]:
@@ -110,7 +110,7 @@ def as_they_lie() -> Any:
 
 
 def bring_up_to_date(parameters: Iterable[Tensor]) -> None:
-    """Let the owners of these parameters make up for the steps that their rows missed."""
+    """Let the owners of these parameters bring their rows to the last step."""
     owners = {id(owner): owner for parameter in parameters if (owner := owner_of(parameter)) is not None}
     for owner in owners.values():
         owner.synchronize()

@@ -46,7 +46,7 @@ _KEPT = 64
 
 @dataclass(frozen=True)
 class Shape:
-    """What calls have in common that ask for as many ids of the same features.
+    """What calls with the same features and numbers of ids have in common.
 
     Args:
         features: a matrix of all features that asks for so many ids, one id a bag.
@@ -89,7 +89,7 @@ def fusable(module: TableModule) -> bool:
 
 
 def unfit(module: TableModule) -> str | None:
-    """Why kernels cannot look up and train this table, in words that follow its name; None where they can."""
+    """Why kernels cannot look up and train this table, as a phrase that follows its name; None where they can."""
     of = _descriptor(module)
     if of is None:
         blocks = [each for each in module.modules() if each is not module and isinstance(each, TableModule)]
@@ -151,11 +151,11 @@ class Program:
         self.parameters: list[nn.Parameter] = []
         self.stored: list[StoredRows] = []
         self.types: list[tuple[torch.dtype, torch.dtype]] = []
-        """What each array is read as and stored as."""
+        """The types that each array is read in and stored in."""
         self.computed = torch.float32
         """The type of vectors, and that kernels compute in."""
         self._places: list[tuple[str, dict[str, Any], str, Any]] = []
-        """Of every table, where its modules and parameters stand, and what stood there."""
+        """For every table, the places of its modules and parameters, and the objects that were there."""
         self._codes: list[tuple[int, nn.Module, str]] = []
         self._array_of: dict[int, int] = {}
         self._pieces: list[list[int]] = []
@@ -280,7 +280,7 @@ class Program:
 
     def frame(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Frame:
         """A frame for so many ids of these features, one id a bag."""
-        shape = self._shapes.get((asked, counts))  # asked once: another thread may clear them
+        shape = self._shapes.get((asked, counts))  # looked up once: another thread may clear them
         if shape is None:
             if len(self._shapes) >= _KEPT:
                 self._shapes.clear()
