@@ -1,4 +1,4 @@
-"""`docs/methods.md`, made of what the registry knows: `make docs` writes it, and a test tells when it is stale."""
+"""`docs/methods.md`, made from the registry: `make docs` writes it, and a test fails when it is stale."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from coset.methods import Method, registered
 from coset.schema import Table
 
 EXAMPLE = Table("example", 1_000_000, 64)
-"""The table that ratios are told for."""
+"""The table of the ratios."""
 
 _HEAD = """\
 # Methods
 
-Made from the registry by `make docs`; what a method says of itself is in its file below `src/coset/methods`.
+`make docs` makes this page from the registry; each method has its own file below `src/coset/methods`.
 
-n is the number of ids, D the `embedding_dim`, k a number of partitions or hashes, m a number of rows. What is stored is
-counted in elements: 4 bytes each in float32, 2 with `storage="bfloat16"` or `"float16"`, which every method takes.
+n is the number of ids, D the `embedding_dim`, k a number of partitions or hashes, m a number of rows. *Stored* is a
+number of elements: 4 bytes each in float32, 2 with `storage="bfloat16"` or `"float16"`, which every method takes.
 *Ratio* is the bytes of the full table over those of the method, from the largest to the smallest size that it offers
-with its other fields at their defaults, for
-{n:,} ids of {dim} elements. k balanced partitions take k · n^(1/k) rows, so two of them reach a ratio of √n / 2 at
-most, and QR's floor is 2 / √n of the table; by `concat`, with rows half as wide, √n and 1 / √n. *Unique* says whether
-two ids can have the same vector: never as long as stored rows differ (guaranteed), by bad luck (probable), or as a rule
-(none).
+with its other fields at their defaults, for {n:,} ids of {dim} elements. k balanced partitions take k · n^(1/k) rows,
+so two of them reach a ratio of √n / 2 at most, and QR's floor is 2 / √n of the table; by `concat`, with rows half as
+wide, √n and 1 / √n. *Unique* says whether all ids have different vectors: always where stored rows differ (guaranteed),
+with high probability (probable), or not (none).
 """
 
 
@@ -46,7 +45,7 @@ def page() -> str:
 
 
 def _call(kind: type[Method]) -> str:
-    """The class with its fields; those that may be left out stand in brackets."""
+    """The class with its fields; optional ones in brackets."""
     needed = [field.name for field in fields(kind) if field.default is MISSING]
     others = [field.name for field in fields(kind) if field.default is not MISSING and field.name != "storage"]
     shown = ", ".join([*needed, *(f"[{name}]" for name in others)])
@@ -56,7 +55,7 @@ def _call(kind: type[Method]) -> str:
 def _ratio(kind: type[Method]) -> str:
     """Full bytes over those of the largest and of the smallest size."""
     if kind.needs_attributes:
-        return "as the columns have it"
+        return "as the columns give it"
     sizes = kind.sizes(EXAMPLE)
     least, most = (EXAMPLE.full_bytes / sizes[at].bytes(EXAMPLE) for at in (-1, 0))
     return f"{least:.3g}×" if least == most else f"{least:.3g} … {most:,.0f}×"

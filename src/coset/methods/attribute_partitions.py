@@ -56,7 +56,7 @@ class AttributePartitions(RowMethod):
     facts: ClassVar[Facts] = Facts(
         paper="Shi et al., 2019, arXiv 1909.02107",
         formula="∘_j E_j[code_j(i)]",
-        elements="Σ c_j · D (a k-th of it by concat), and k codes an id",
+        elements="Σ c_j · D (1/k of it by concat), and k codes an id",
         operations="k codes, k rows, (k - 1) · D multiplications",
         uniqueness=COMPOSED,
         prefer="attributes that say much about rare ids",

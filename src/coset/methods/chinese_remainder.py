@@ -44,7 +44,7 @@ class ChineseRemainder(ModuliMethod):
     facts: ClassVar[Facts] = Facts(
         paper="Shi et al., 2019, arXiv 1909.02107",
         formula="∘_j E_j[i % m_j], m_j pairwise coprime, Π m_j ≥ n",
-        elements="Σ m_j · D, O(k · n^(1/k) · D); a k-th of it by concat",
+        elements="Σ m_j · D, O(k · n^(1/k) · D); 1/k of it by concat",
         operations="k remainders, k rows, (k - 1) · D multiplications",
         uniqueness=COMPOSED,
         prefer="components of equal size at any budget; ids whose neighbours have nothing in common",

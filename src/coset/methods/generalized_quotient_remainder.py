@@ -44,7 +44,7 @@ class GeneralizedQuotientRemainder(ModuliMethod):
     facts: ClassVar[Facts] = Facts(
         paper="Shi et al., 2019, arXiv 1909.02107",
         formula="∘_j E_j[i // (m_1 ⋯ m_(j-1)) % m_j], Π m_j ≥ n",
-        elements="Σ m_j · D, O(k · n^(1/k) · D); a k-th of it by concat",
+        elements="Σ m_j · D, O(k · n^(1/k) · D); 1/k of it by concat",
         operations="k divisions, k rows, (k - 1) · D multiplications",
         uniqueness=COMPOSED,
         prefer="budgets below the 2√n rows of two-way QR",
