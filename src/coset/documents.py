@@ -19,7 +19,7 @@ from coset.errors import InputError, brief
 Json = dict[str, Any]
 """A table of JSON or TOML, whose values no type checker can know."""
 DEEPEST = 64
-"""How deep tables and lists may be nested."""
+"""Most levels of nested tables and lists."""
 LARGEST = 1 << 64
 """Whole numbers are smaller than this."""
 

@@ -1,4 +1,4 @@
-"""What a table is and what is stored of it, as data: `Table` and `Component`."""
+"""Descriptions of tables and of their stored arrays: `Table` and `Component`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGEST_STD = 1e4
 
 @dataclass(frozen=True)
 class Table:
-    """What one categorical feature owns: ids `0 … num_embeddings - 1`, each mapped to a vector.
+    """The table of one categorical feature: ids `0 … num_embeddings - 1`, each mapped to a vector.
 
     Args:
         name: of the feature or table; every error about it says this name.

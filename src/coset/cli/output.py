@@ -1,4 +1,4 @@
-"""What commands print: one JSON object or a table on stdout, bars and sentences on stderr, in any code page."""
+"""The output of commands: one JSON object or a table on stdout, bars and sentences on stderr, in any code page."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def ids_from_plain(series: Any) -> np.ndarray:
 
 
 def are_marks(series: Any) -> Any:
-    """Which values of a polars column of text are words for a missing value in columns of numbers."""
+    """Whether each value of a polars column of text marks a missing value in columns of numbers."""
     return series.str.to_lowercase().str.replace("^[+-]inf", "inf").is_in(list(MARKS))
 
 

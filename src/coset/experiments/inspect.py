@@ -1,4 +1,4 @@
-"""What data or a finished run hold: ids, how often they occur, and what full tables would cost."""
+"""The contents of data: ids, how often they occur, and the bytes of full tables; or of a finished run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def inspect(
     subject: str, options: RecipeOptions | None = None, embedding_dim: int | None = None,
     progress: Progress | None = None,
 ) -> Json:  # fmt: skip
-    """What the data of that name, file or folder hold, or what a finished run is.
+    """The contents of the data of that name, file or folder, or of a finished run.
 
     Data that must be prepared first are prepared below `runs`.
 

@@ -39,7 +39,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a user gives `coset train` beside its subject; None where nothing was given.
+    """The options of `coset train`; None where a user gave none.
 
     Args:
         recipe: how to make the recipe of the run.

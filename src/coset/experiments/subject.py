@@ -22,7 +22,7 @@ _LARGEST_PLAN = 1 << 24
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """What a user gives beside the name of a recipe or of data.
+    """The options that a user gives with the name of a recipe or of data.
 
     Args:
         columns: names of the columns of ratings, their separator and attributes; values that are None count as absent.

@@ -1,4 +1,4 @@
-"""How vectors are made of stored rows: the composition of `coset.methods`, in `keras.ops`.
+"""Vectors composed of stored rows: the composition of `coset.methods`, in `keras.ops`.
 
 The stored arrays have the keys and shapes of the torch module of the same method, and the same laws of initial
 values, so that weights move between the two by key and fresh tables train alike.

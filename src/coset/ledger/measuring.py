@@ -22,7 +22,7 @@ _STRAY = "(not of the model)"
 def measure(
     model: nn.Module, optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None
 ) -> Ledger:
-    """What a model of any kind takes in bytes now, in this process.
+    """The bytes that any torch model takes now, in this process.
 
     It counts the memory that tensors occupy, once, under the first name that leads to it:
 

@@ -66,7 +66,7 @@ def whole_bytes(tensor: Tensor) -> int | None:
 
 
 class Memory:
-    """Which bytes were counted already.
+    """A record of the bytes that were counted.
 
     Example:
         >>> counted, whole = Memory(), torch.zeros(10, 4)

@@ -87,7 +87,7 @@ def _lookup_bytes(of: Asked) -> LookupBytes:
 
 
 def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:
-    """How often a step reads of each array of parameters."""
+    """How often a step reads each array of parameters."""
     found: dict[str, int] = {}
     for of in asked:
         parts = [part.name for piece in pieces_of(of.method.descriptor(of.table)) for part in piece.parts]

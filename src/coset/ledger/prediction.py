@@ -130,7 +130,7 @@ def _components(table: Table, method: Stored, orders: Collection[str]) -> list[C
 
 
 def _words(table: Table, method: Stored, orders: Collection[str]) -> Iterator[tuple[str, int]]:
-    """What the state says of a table."""
+    """The extra state of a table: its key and bytes."""
     yield f"tables.{table.name}.{CHOICE}", len(method.description(table, table.name in orders).encode())
 
 

@@ -121,7 +121,7 @@ class Method(ABC):
 
     @classmethod
     def candidates(cls, table: Table, traffic: Traffic, count: int = 24, **fixed: Any) -> Iterable[Method]:
-        """What a planner tries: sizes along the bytes, the smallest and the largest among them.
+        """The candidates that a planner tries: sizes of increasing bytes, with the smallest and the largest.
 
         Args:
             table: to be stored.
@@ -209,7 +209,7 @@ class Method(ABC):
 
     @property
     def _what(self) -> str:
-        """How messages call this method; parts of other methods have no registered name."""
+        """The name of this method in messages; parts of other methods have no registered name."""
         return f"method {getattr(self, 'name', type(self).__name__)!r}"
 
     def _at_least(self, least: int, *fields: str) -> None:

@@ -89,8 +89,8 @@ class Projection:
 
 @dataclass(frozen=True)
 class RowComposition:
-    """How a vector of `dim` elements is made: rows of `parts`, one `operation`, perhaps a projection; in the end it
-    may be cut into `outputs` vectors of equal length."""
+    """The composition of a vector of `dim` elements: rows of `parts`, one `operation`, perhaps a projection; in the end
+    it may be cut into `outputs` vectors of equal length."""
 
     parts: tuple[RowPart, ...]
     operation: Operation

@@ -125,7 +125,8 @@ class RobeModule(TableModule):
         return elements.squeeze(-1)
 
     def _places(self, ids: Tensor) -> Tensor:
-        """Where each element of each vector is read, shape `(*ids.shape, dim)`; every chunk has a hash of its own."""
+        """The place of each element of each vector in the array, shape `(*ids.shape, dim)`; every chunk has a hash of
+        its own."""
         number = torch.arange(self.chunks, device=ids.device)
         words: Tensor = hash_words(ids.unsqueeze(-1), hash_words(number, self.seed))
         within = torch.arange(self.chunk, device=ids.device)

@@ -1,6 +1,6 @@
-"""What all row-composed methods share: vectors made of a few rows, chosen by partitions.
+"""The base of row-composed methods, whose vectors are composed of a few rows, chosen by partitions.
 
-A method of this kind only writes down a `RowComposition`: which small arrays there are, which partition picks the
+A method of this kind only defines a `RowComposition`: which small arrays there are, which partition picks the
 row of an id in each, and the operation that makes one vector of the rows. Everything else follows from it here:
 components, module, initial values and the fit to a trained table.
 """
@@ -34,7 +34,7 @@ class RowMethod(Method):
 
     @abstractmethod
     def composition(self, table: Table) -> RowComposition:
-        """How the vectors of `table` are made."""
+        """The composition of the vectors of `table`."""
 
     def _check_widths(self, operation: Operation, widths: Sequence[int] | None) -> None:
         """Refuse widths that no table can have: those below 1, and any for an operation other than concat."""
@@ -44,7 +44,7 @@ class RowMethod(Method):
                 raise InputError(f"{self._what}: widths are for operation 'concat', not {operation!r}")
 
     def descriptor(self, table: Table) -> RowComposition:
-        """How the vectors of `table` are made, after a check that this method fits it."""
+        """The composition of the vectors of `table`, after a check that this method fits it."""
         self.check(table)
         return self.composition(table).stored(self.storage)
 

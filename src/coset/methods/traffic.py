@@ -1,4 +1,4 @@
-"""How the traffic of a table falls on its ids, in a few hundred numbers, and how it meets in shared rows."""
+"""The traffic of a table by id, as a curve of a few hundred numbers, and the traffic of shared rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What click models share: the settings of their tables, the vectors of all features side by side, and perceptrons."""
+"""Shared code of click models: the settings of their tables, the concatenated vectors of all features, and
+perceptrons."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Candidate:
 
     @cached_property
     def kept(self) -> Kept:
-        """What the method keeps of the table."""
+        """What the method keeps of the table, by the prediction."""
         return self.judge.kept(self.method, self.table, self.composition)
 
 

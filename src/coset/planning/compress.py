@@ -173,7 +173,7 @@ def _counts(model: nn.Module, every: list[Site], frequencies: Mapping[str, Any])
 
 
 def _table(site: Site, frequencies: Any) -> Table:
-    """What is stored in the module, of the deviation that its weight has."""
+    """The table of a module, with the deviation of its weight."""
     if "weight" not in site.module._parameters:
         raise InputError(
             f"module {site.name!r}: its weight is computed from other tensors, so a new table could not take its place"

@@ -1,4 +1,4 @@
-"""What data and finished runs hold, as tables for the terminal."""
+"""The contents of data and of finished runs, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _run_table(found: Mapping[str, Any]) -> Group:
 
 
 def _run_notes(found: Mapping[str, Any]) -> list[str]:
-    """What the run was made of, its metrics, and commands that take it."""
+    """The origin of the run, its metrics, and commands that take it."""
     run, rows = found["run"], found["rows"]
     named = headings()
     metrics = [(named[name.removeprefix("val_")], value) for name, value in found["metrics"].items()

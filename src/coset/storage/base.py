@@ -86,7 +86,7 @@ class StoredRows(nn.Module, ABC):
         """Go back to the stored form; rows that were not changed since `unpack` have the same bits as before it."""
 
     def kernel_view(self) -> KernelView | None:
-        """How kernels see the array; None where they cannot read and train it."""
+        """The array as kernels see it; None where they cannot read and train it."""
         return None
 
     @property
@@ -101,7 +101,7 @@ class StoredRows(nn.Module, ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Storage(ABC):
-    """How the numbers of a stored array are kept: a frozen dataclass that holds choices, never data."""
+    """A way to store the numbers of an array: a frozen dataclass that holds choices, never data."""
 
     name: ClassVar[str]
     version: ClassVar[int]

@@ -45,7 +45,7 @@ class DataChoices(Protocol):
 
 
 class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
-    """What makes a kind of experiment, with all choices but the methods of tables and the seed.
+    """A kind of experiment, with all choices but the methods of tables and the seed.
 
     A new task is one file: a frozen dataclass whose fields are the sections of its recipes (`data`, `model` and
     `training` among them), decorated with `@register_task(name)`. Its types are those of the data as they are loaded,
@@ -117,7 +117,7 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def fingerprint(self, data: DataT) -> Json:
-        """What tells one data set from another."""
+        """A fingerprint that tells one data set from another."""
 
     @abstractmethod
     def anywhere(self) -> Self:

@@ -20,7 +20,7 @@ class Sections:
 
     @classmethod
     def readers(cls) -> settings.Readers:
-        """What reads sections that are more than tables of fields, by the type of the section."""
+        """The functions that read sections other than tables of fields, by the type of the section."""
         return {Method: from_json, TrainingSettings: cls.read_training}
 
     @classmethod

@@ -139,7 +139,7 @@ class Findings:
                 self.wrong[row] = reason(name, int(states[place]), shown(place))
 
     def number_reason(self, name: str, state: int, shown: str) -> str:
-        """What is wrong with a number."""
+        """The reason why a number is bad."""
         if state == parse.OVERFLOW:
             beyond = "64 bits" if self.schema.integers else "the range of float32"
             return f"{name} is {_short(shown)}, which is beyond {beyond}"
@@ -177,14 +177,14 @@ class Findings:
         return Times(units, steps)
 
     def category_reason(self, name: str, state: int, shown: str) -> str:
-        """What is wrong with a category."""
+        """The reason why a category is bad."""
         if state == parse.OVERFLOW:
             return f"{name} is {_short(shown)}, which is beyond 64 bits; for any numbers give it the type text"
         kind = {"hex": "a number in base 16", "integer": "a whole number"}.get(self.schema.type_of(name), "a category")
         return f"{name} is {_short(shown)}, expected {kind}{_mark(shown)}"
 
     def label_reason(self, shown: str) -> str:
-        """What is wrong with a label."""
+        """The reason why a label is bad."""
         return (
             f"{self.schema.label} is {_short(shown)}, expected 0 or 1" if shown else f"{self.schema.label} is missing"
         )

@@ -171,30 +171,31 @@ def _digest(told: Mapping[str, Any], without: tuple[str, ...]) -> str:
 
 
 def label_path(folder: Path, part: str) -> Path:
-    """Where the labels of a part are."""
+    """The path of the labels of a part."""
     return folder / part / "label.npy"
 
 
 def numeric_path(folder: Path, part: str, name: str) -> Path:
-    """Where a numeric column of a part is."""
+    """The path of a numeric column of a part."""
     return folder / part / "numeric" / f"{file_name(name)}.npy"
 
 
 def ids_path(folder: Path, part: str, name: str) -> Path:
-    """Where the ids of a feature in a part are."""
+    """The path of the ids of a feature in a part."""
     return folder / part / "ids" / f"{file_name(name)}.npy"
 
 
 def offsets_path(folder: Path, part: str, name: str) -> Path:
-    """The column with the index of the first id of each row of a multi-hot feature and, last, the number of ids."""
+    """The path of the column with the index of the first id of each row of a multi-hot feature and, last, the number of
+    ids."""
     return folder / part / "ids" / f"{file_name(name)}.offsets.npy"
 
 
 def frequencies_path(folder: Path, name: str) -> Path:
-    """Where the frequencies of a feature's ids are."""
+    """The path of the frequencies of a feature's ids."""
     return folder / "frequencies" / f"{file_name(name)}.npy"
 
 
 def vocabulary_path(folder: Path, name: str) -> Path:
-    """Where the vocabulary of a feature is."""
+    """The path of the vocabulary of a feature."""
     return folder / "vocabularies" / f"{file_name(name)}.safetensors"

@@ -13,7 +13,7 @@ from coset.data.sources.recbole import types_of
 
 LIBSVM, LIBFFM = 2, 3
 LABEL = rb"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?"
-"""What a label looks like in libsvm and libffm text."""
+"""The pattern of a label in libsvm and libffm text."""
 ATOMIC_LABEL = "label"
 """The name of RecBole's column of labels."""
 

@@ -135,7 +135,7 @@ def _ascending(units: np.ndarray) -> np.ndarray:
 
 
 def parting(settings: PrepareSettings, rows: int, times: ReadTimes | None) -> Parting:
-    """How these settings split `rows` rows.
+    """The split of `rows` rows by these settings.
 
     Raises:
         InputError: a split by time without a column of times.

@@ -20,7 +20,7 @@ from coset.tables import EmbeddingBagCollection
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which click model, and its settings.
+    """A click model by name, and its settings.
 
     Args:
         name: of the model, one of `coset.models.clicks.CLICK_MODELS`.
@@ -96,7 +96,7 @@ class ModelChoice:
         return build(self.name, EmbeddingBagCollection(tables, mode=self.pooling), num_numeric, self.layers)
 
     def components(self, features: Sequence[Feature], methods: Mapping[str, Method]) -> list[Component]:
-        """What the tables would store, with nothing allocated.
+        """The components of the tables, with nothing allocated.
 
         Raises:
             InputError: as `build`.

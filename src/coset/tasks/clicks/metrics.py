@@ -1,4 +1,4 @@
-"""How well clicks are predicted: log-loss, normalised entropy, calibration and AUC, over any number of rows.
+"""Metrics of predicted clicks: log-loss, normalised entropy, calibration and AUC, over any number of rows.
 
 Sums are of float64 and in a fixed order. The AUC is exact: scores are kept as float32, 4 bytes a row, those of clicks
 at one end of one array and all others at the other end, so that labels take no memory.

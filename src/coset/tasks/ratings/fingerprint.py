@@ -1,4 +1,4 @@
-"""What tells one data set of ratings from another."""
+"""The fingerprint of a data set of ratings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coset.documents import Json
 
 
 def fingerprint(ratings: Ratings) -> Json:
-    """What tells one data set from another: its size, and hashes of its columns, its times and its attributes."""
+    """The size of a data set, and hashes of its columns, its times and its attributes."""
     found = hashlib.sha256()
     for column in (ratings.users, ratings.items, ratings.ratings):
         found.update(_bytes(column))
