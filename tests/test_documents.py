@@ -120,7 +120,7 @@ def test_everything_that_people_write_is_read_so(tmp_path: Path, coset: Callable
         (lambda: read_about(tmp_path), "run.json"),
     ]
     for call, name in calls:
-        with pytest.raises(InputError, match=f"{name}: tables and lists lie more than 64 deep"):
+        with pytest.raises(InputError, match=f"{name}: tables and lists are nested more than 64 deep"):
             call()
     (tmp_path / "r.csv").write_text("userId,movieId,rating\n1,2,3\n2,3,4\n")
     for value, words in (("[" * 5000, "nested more than 64 deep"), ("nan", "finite"), ("1979-05-27", "date")):

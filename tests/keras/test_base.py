@@ -150,7 +150,7 @@ def test_ids_of_64_bits_are_not_cut_down(backend: str, wrong: int) -> None:
 
 def test_floats_are_refused(make: Any) -> None:
     layer = make()
-    with pytest.raises(ValueError, match="expected whole numbers, but values of type float32 came"):
+    with pytest.raises(ValueError, match="expected whole numbers, not values of type float32"):
         layer(np.zeros(3, dtype=np.float32))
     with pytest.raises(ValueError, match=r"keras\.Input\(\.\.\., dtype='int32'\)"):
         layer(keras.Input((3,)))
@@ -292,7 +292,7 @@ def test_what_is_no_array_of_ids() -> None:
     layer = QREmbedding(10, 8, 2)
     with pytest.raises(ValueError, match="expected lists of one length, but their lengths differ"):
         layer([[1, 2], [3]])
-    with pytest.raises(ValueError, match="whole numbers, but values of type NoneType and int came"):
+    with pytest.raises(ValueError, match="whole numbers, not values of type NoneType and int"):
         layer(np.array([1, None], dtype=object))
 
 

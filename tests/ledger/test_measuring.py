@@ -168,7 +168,7 @@ def test_measuring_changes_nothing() -> None:
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="'weight' has no shape yet; run a batch through the model first"):
         measure(nn.LazyLinear(3))
-    with pytest.raises(InputError, match="measure takes optimizers of torch or coset's, not str"):
+    with pytest.raises(InputError, match="measure takes optimizers of torch or coset, not str"):
         measure(nn.Linear(1, 1), ["adam"])  # type: ignore[list-item]
     with pytest.raises(InputError, match="measure takes a module of torch, not int"):
         measure(5)  # type: ignore[arg-type]

@@ -263,7 +263,7 @@ def test_bad_tables() -> None:
         predict([(user, "full")])  # type: ignore[list-item]
     with pytest.raises(InputError, match="distinct names"):
         predict([(user, Full()), (user, Full())])
-    with pytest.raises(InputError, match="table 'user': sparse gradients are of full tables"):
+    with pytest.raises(InputError, match="table 'user': only full tables have sparse gradients"):
         predict([(user, Hashing(2))], optimizer="sgd", sparse=True, batch_size=1)
     with pytest.raises(InputError, match="table 'user'"):
         predict([(user, QuotientRemainder(num_buckets=11))], optimizer="sgd")

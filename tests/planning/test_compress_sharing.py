@@ -245,7 +245,7 @@ def test_what_is_quantized_already_or_of_others_is_left_and_told_of() -> None:
     assert "left: q (Embedding, 800B): its weight is a Halves" in str(report)
     assert report.to_json()["left"][2]["why"] == "no nn.Embedding or nn.EmbeddingBag"
     assert [table.name for table in tables_of(make())] == ["e"]
-    with pytest.raises(InputError, match="module 'q': its weight is a Halves, and no array of plain numbers"):
+    with pytest.raises(InputError, match="module 'q': its weight is a Halves, not a plain array"):
         compress_(make(), {"q": LowRank(2)})
     assert compress_(make(), LowRank(2), leave=["q"]).bytes_before == 32_000
     assert compress_(nn.Sequential(coset.Embedding(10, 4)), LowRank(2)).left == ()

@@ -110,7 +110,7 @@ def test_another_order_is_named() -> None:
     with pytest.raises(InputError, match=r"'item'.* other order, from id \d+ on .*give the order that was given"):
         embedding("full", order=np.roll(ORDER, 1)).load_state_dict(state)
     without = {key: value for key, value in state.items() if key != KEY}
-    with pytest.raises(InputError, match=r"'item': .*with an order, which this one has not; give order=tables.item.or"):
+    with pytest.raises(InputError, match=r"'item': .*with an order, and this one has none; give order=tables.item.or"):
         embedding("full").load_state_dict(without, strict=False)
 
 

@@ -145,7 +145,7 @@ def test_kernels_know_no_transforms(kind: Any) -> None:
 
     for act in (lambda: vmap(tables)({"item": IDS}), lambda: grad(loss)(torch.tensor(1.0))):
         with pytest.raises(
-            InputError, match=r"\['item'\] belong to SGD, whose kernels know no transforms of torch.func"
+            InputError, match=r"\['item'\] belong to SGD, whose kernels do not work within transforms of torch.func"
         ):
             act()
     optimizer.release()

@@ -143,7 +143,7 @@ def test_engines_that_do_not_fit(clicks: ClickData) -> None:
         trainer(clicks, engine=engine, training=replace(TRAINING, optimizer="sgd")) for engine in ("fused", "plain")
     )
     tensors, header = fused.state()
-    with pytest.raises(InputError, match="begun with engine 'fused'"):
+    with pytest.raises(InputError, match="began with engine 'fused'"):
         plain.restore(tensors, tensors.__getitem__, header)
 
 

@@ -37,7 +37,7 @@ def test_a_schema_out_of_a_file(tmp_path: Path) -> None:
     [
         ({}, "nothing to learn from"),
         ({"numeric": ["y"]}, "'y' is named twice"),
-        ({"numeric": ["a", "a:missing"]}, "'a:missing' is what the column is called that says where 'a' is missing"),
+        ({"numeric": ["a", "a:missing"]}, "'a:missing' is the name of the column that marks missing values of 'a'"),
         ({"categorical": ["a", "a"]}, "'a' is named twice"),
         ({"categorical": ["a.b"]}, "without dots"),
         ({"categorical": ["a"], "types": {"b": "hex"}}, "'b'"),
