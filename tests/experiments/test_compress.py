@@ -256,7 +256,7 @@ def test_a_click_run_whose_data_changed_is_refused(
     shutil.rmtree(tmp_path / "data")
     write_clicks(tmp_path / "data", rows=200, seed=1)
     said = coset("compress", "full", "--budget", "40%").sentence
-    assert said.endswith("data: holds other data than those that full was trained on; name the place of those by --data")
+    assert said.endswith("holds other data than those that full was trained on; name the place of those by --data")
     assert not Path("full-40%").exists()
 
 

@@ -255,7 +255,7 @@ def test_the_same_plan_every_time() -> None:
         ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[0.2, 0.5, 0.3])]}, "'movie'.*sum to 1; give"),
         ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[1e308] * 3)]}, "'movie'.*sum to inf; give"),
         ({"tables": [zipf("user", 5), Table("movie", 3, 16, frequencies=[5e-324] * 3)]}, "'movie'.*; give counts"),
-        ({"methods": ["tensor_train"], "optimizer": "row_wise_adagrad"}, "'user': row_wise_adagrad only trains methods"),
+        ({"methods": ["tensor_train"], "optimizer": "row_wise_adagrad"}, "'user': row_wise_adagrad only trains"),
         ({"optimizer": "adagrd"}, "did you mean 'adagrad'"),
         ({"curves": {"user": Curve(1.0)}}, "'movie'.*no measured curve"),
         ({"proxy": None, "tables": []}, "at least one table"),

@@ -221,7 +221,7 @@ def test_nothing_good_in_a_file(tmp_path: Path, rows: list[list[str]], criteo_te
             gzip.compress(bytes(257) + b"ustar" + bytes(999), mtime=0),
             "a tar archive, which coset does not read",
         ),
-        ("log.csv", "y,a\n1,2\n".encode("utf-16")[:-1], "begins as UTF-16 text and goes on as something else"),
+        ("log.csv", "y,a\n1,2\n".encode("utf-16")[:-1], "begins as UTF-16 text and continues as something else"),
         ("log.jsonl", b'{"y": 1}\n{"y": 0}\n', "JSON, an object a line, which coset does not read"),
         ("log.zip", b"PK\x03\x04abc", "not readable as a zip archive"),
         ("log.orc", b"ORC123", "an ORC file, which coset does not read"),
