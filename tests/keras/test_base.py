@@ -154,7 +154,7 @@ def test_floats_are_refused(make: Any) -> None:
         layer(np.zeros(3, dtype=np.float32))
     with pytest.raises(ValueError, match=r"keras\.Input\(\.\.\., dtype='int32'\)"):
         layer(keras.Input((3,)))
-    with pytest.raises(ValueError, match="type bool came"):
+    with pytest.raises(ValueError, match="values of type bool"):
         layer([True, False])
     assert not layer.built
 

@@ -246,7 +246,7 @@ def test_a_fit_that_fails_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     ("change", "words"),
     [
         (lambda m: setattr(m, "all", [m.inner["bad"]]), "'all' refers to it"),
-        (lambda m: setattr(m, "again", next(m.inner["bad"].parameters())), "'again' as well"),
+        (lambda m: setattr(m, "again", next(m.inner["bad"].parameters())), "'again' holds one"),
         (lambda m: setattr(m.inner["bad"], "forward", lambda ids: ids), "forward was replaced"),
     ],
 )
