@@ -19,8 +19,9 @@ from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.compile import SMALL, exclusively, launch
 from coset.kernels.pool import Pool
-from coset.kernels.rows import find_rows, look_up
+from coset.kernels.rows import find_rows
 from coset.kernels.sums import add_gradients, plan_sums
+from coset.kernels.vectors import look_up
 
 
 @dataclass

@@ -20,9 +20,10 @@ from coset.kernels.layout import (
     VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
-from coset.kernels.rows import find, pool
+from coset.kernels.rows import find
 from coset.kernels.sums import add_up, lay_out, narrow, partial_size
 from coset.kernels.updates import bring_task, update_rows
+from coset.kernels.vectors import pool
 
 # What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
 # and the elements of one vector (0: no dot product, biases alone).

@@ -53,7 +53,8 @@ from coset.kernels.layout import (
 )
 from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import place_of
-from coset.kernels.rows import AHEAD, bag, compose, cut, has_stored, projections, share
+from coset.kernels.rows import cut
+from coset.kernels.vectors import AHEAD, bag, compose, has_stored, projections, share
 
 
 @compiled
