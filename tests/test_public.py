@@ -86,6 +86,7 @@ report = compress_(torch.nn.Sequential(torch.nn.Embedding(1000, 16)), 20_000)
 layer = Embedding(1000, 16, method=coset.MixedDimension((10, 20), (4, 2)))
 rank: int = LowRank(rank=4).rank
 narrow = LowRank(4, storage=coset.Dense("bfloat16"))
+half = coset.Dense(torch.float16)
 
 # What is wrong is seen, which it is not where a class is Any: mypy then says that an ignore is unused.
 QuotientRemainder(num_buckets="10")  # type: ignore[arg-type]

@@ -8,15 +8,17 @@ A package names it in its pyproject.toml, and `--task likes` or `task = "likes"`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import polars
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from coset.models.dot import DotModel, DotSettings
-from coset.tasks import FastSteps, Metric, Part, Running, TrainingSettings, register_task
+from coset.tasks import FastSteps, Metric, Part, Running, Scored, Trained, TrainingSettings, register_task
 from coset.tasks.clicks.metrics import ClickScores, Losses
 from coset.tasks.ratings import Interactions, RatingsTask
 
@@ -67,6 +69,12 @@ class LikesTask(RatingsTask):
     def fast_steps(self, model: DotModel, training: Part[Interactions]) -> FastSteps | None:
         """None: the kernels' own loop knows squared errors alone."""
         return None
+
+    def predictions(self, run: Trained[DotModel], asked: Scored) -> Iterator[polars.DataFrame]:
+        """The probability that the user likes the item, beside both."""
+        for frame in super().predictions(run, asked):
+            above = polars.col("prediction") - (LIKED - 0.5)
+            yield frame.with_columns(prediction=1 / (1 + (-above).exp()))
 
     def _logits(self, model: DotModel, batch: Interactions) -> Tensor:
         """How far predicted ratings lie above the middle between what is liked and what is not."""

@@ -124,7 +124,9 @@ def _method_of_another_package(name: str) -> Any:
     if name[0].isupper():  # only classes of methods are capitalised
         from coset import methods
 
-        return getattr(methods, name)
+        found = getattr(methods, name, None)
+        if found is not None:
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -179,7 +179,7 @@ def rows_of(text: str, data: ClickData) -> list[Row[Any, Any, Any, Any]]:
     [
         ("[[rows]]\nname = 'a'\nmethod = 'hashing'\ncollisions = [0]", "collisions must be at least 1"),
         ("[[rows]]\nname = 'a'\nmethod = 'hashing'\ncollisions = [4]\nbudgets = ['1KB']", "leave one out"),
-        ("[[rows]]\nname = 'a'\ncollisions = [4]", "go together"),
+        ("[[rows]]\nname = 'a'\ncollisions = [4]", "a method needs budgets or collisions"),
         ("[[rows]]\nname = 'a'\nfull_below = 4", "full_below goes with a method"),
         ("[[rows]]\nname = 'a'\nmethod = 'low_rank'\ncollisions = [4]", "not sized by collisions"),
         (

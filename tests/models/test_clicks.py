@@ -250,7 +250,7 @@ def test_bad_input(name: str, fused: bool) -> None:
     numeric, ids, _ = matrix(2)
     a, b = ids
     bad: list[tuple[Any, Any, type[Exception], str]] = [
-        (numeric, {"a": a}, InputError, "none of 'b'"),
+        (numeric, {"a": a}, InputError, "'b' is missing"),
         (numeric, {"a": a, "b": b, "bb": b}, InputError, "unknown feature 'bb': did you mean 'b'"),
         (numeric, ids[:1], InputError, r"\(2 features, bags\)"),
         (numeric, 7, InputError, "mapping"),

@@ -58,10 +58,10 @@ def with_parameter(change: Callable[[nn.Parameter], Any]) -> Embedding:
 
 
 UNFIT: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "padding": (lambda: Embedding(10, 4, padding_idx=0, name="t"), "kernels know no padding_idx"),
+    "padding": (lambda: Embedding(10, 4, padding_idx=0, name="t"), "kernels do not have padding_idx"),
     "options": (
         lambda: EmbeddingBag(10, 4, max_norm=1.0, scale_grad_by_freq=True, name="t"),
-        "kernels know no max_norm and scale_grad_by_freq",
+        "kernels do not have max_norm and scale_grad_by_freq",
     ),
     "frozen": (lambda: Embedding(10, 4, name="t").requires_grad_(False), "frozen by requires_grad=False"),
     "half": (lambda: Embedding(10, 4, name="t").half(), "it is of float16, not float32 or float64"),

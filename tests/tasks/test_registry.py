@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coset.errors import InputError
@@ -40,6 +41,10 @@ def test_a_task_of_another_package(
         patch.setattr(tasks()["likes"], "claims", classmethod(lambda _, subject, *__: subject == str(small_csv)))
         assert coset("inspect", small_csv, "--json").json["task"] == "likes"
     assert coset("predict", "run", "--out", "p.csv", "--json").json["rows"] == 3000
+    predicted = np.loadtxt("p.csv", delimiter=",", skiprows=1)
+    liked, likely = predicted[:, 2] >= 4, predicted[:, 3]
+    assert 0 < likely.min() < likely.max() < 1
+    assert likely[liked].mean() > likely[~liked].mean() + 0.1
     small = coset("compress", "run", "--budget", "60%", "--finetune", 1, "--json").json
     assert small["bytes"] <= 0.6 * small["bytes_before"]
     assert small["finetuned"]["val_auc"] > 0.6

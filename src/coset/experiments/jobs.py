@@ -4,7 +4,7 @@ options go together."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from coset.experiments.planning import read_plan
 from coset.experiments.recipe import AnyRecipe
 from coset.experiments.subject import RecipeOptions, is_run
 from coset.experiments.train import is_a_run, train_on, train_row
+from coset.methods import method_class
 from coset.progress import Progress
 from coset.training.run import Options
 
@@ -109,34 +110,40 @@ class TrainOptions:
             raise InputError("--data goes with --continue: it names the place of the run's data")
         if is_run(subject):
             raise is_a_run(Path(subject))
+        named = [*self.recipe.methods, *self._sizes(), *filter(None, (self.row, self.plan))]
+        if len(named) == 1 and self.recipe.methods and method_class(named[0]).row_per_id:  # a row of any comparison
+            return replace(self, recipe=replace(self.recipe, methods=()), row="full")._new(subject, out)
         self._check_sizes()
         recipe = self.recipe.one_row(subject, self.row, self.plan)
         seed = self.seed or 0
         recipe = changed(recipe, self.changes, epochs=self.epochs, tuning=self.tuning, first_seed=seed, seeds=1)
         return _NewRun(out or places.of_run(recipe.name, recipe.only[0], seed), recipe)
 
+    def _sizes(self) -> list[str]:
+        """The options that size a method, as far as they were given."""
+        given = {"--budget": self.recipe.budgets, "--collisions": self.recipe.collisions}
+        return [name for name, value in given.items() if value]
+
     def _check_sizes(self) -> None:
         """Raise an `InputError` unless method, size, plan and row go together."""
-        recipe = self.recipe
-        sizes = {"--budget": bool(recipe.budgets), "--collisions": bool(recipe.collisions)}
+        recipe, sizes = self.recipe, self._sizes()
         if self.row is not None and (recipe.methods or self.plan is not None):
             maker = "--method" if self.plan is None else "--plan"
             raise InputError(f"--row chooses a row of the recipe and {maker} makes a new one; give one of them")
         if self.plan is not None:
-            if recipe.methods or any(sizes.values()) or recipe.full_below is not None:
+            if recipe.methods or sizes or recipe.full_below is not None:
                 raise InputError("--plan sets the method and size of every table; leave out --method and what sizes it")
             if recipe.dim not in (None, planned := read_plan(self.plan).embedding_dim):
                 raise InputError(
                     f"the plan {self.plan} has embedding_dim {planned}, and --dim is {recipe.dim}; leave --dim out"
                 )
-        if recipe.methods and not any(sizes.values()):
+        if recipe.methods and not sizes:
             raise InputError(
                 f"--method {recipe.methods[0]} needs a --budget, which sizes it, or --collisions (the full table is "
                 "`--row full`)"
             )
-        if not recipe.methods and any(sizes.values()):
-            given = next(name for name, there in sizes.items() if there)
-            raise InputError(f"{given} needs a --method to size")
+        if not recipe.methods and sizes:
+            raise InputError(f"{sizes[0]} needs a --method to size")
 
 
 @dataclass

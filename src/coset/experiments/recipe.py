@@ -205,6 +205,5 @@ def _rows(
     for name in methods:
         if name == "all":
             raise InputError("'all' stands for every method; leave the others out")
-        if method_class(name).row_per_id:
-            raise InputError(f"method {name!r} has one size, that of the full table; the row 'full' is there already")
-    return (*planned, *(RowSettings(name, method=name, **size) for name in methods))
+    compressed = [name for name in methods if not method_class(name).row_per_id]  # the row 'full' is there already
+    return (*planned, *(RowSettings(name, method=name, **size) for name in compressed))

@@ -35,6 +35,8 @@ def method_words(method: Mapping[str, Any]) -> str:
     Example:
         >>> method_words({"method": "hashing", "version": 1, "num_buckets": 100, "hash": "remainder", "seed": 7})
         'hashing num_buckets=100 seed=7'
+        >>> method_words({"method": "full", "version": 1, "storage": {"storage": "dense", "dtype": "float16"}})
+        'full storage=float16'
     """
     usual = {of.name: of.default for of in fields(method_class(method["method"]))}
     said = [
@@ -45,9 +47,17 @@ def method_words(method: Mapping[str, Any]) -> str:
     return " ".join([method["method"], *said])
 
 
+def _storage_words(storage: Mapping[str, Any]) -> str:
+    """A storage from its JSON; of a dense one, the type of its numbers."""
+    chosen = [f"{key}={value}" for key, value in storage.items() if key not in ("storage", "version")]
+    return storage["dtype"] if storage["storage"] == "dense" else " ".join([storage["storage"], *chosen])
+
+
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "method" in value:
         return f"({method_words(value)})"
+    if isinstance(value, Mapping) and "storage" in value:
+        return _storage_words(value)
     if isinstance(value, list):
         shown = [_short(each) for each in value[:4]]
         return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"

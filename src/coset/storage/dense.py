@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,9 @@ class Dense(Storage):
     bfloat16 and float16 take half the bytes of float32, and are computed with in the type of the table, float32 unless
     it says otherwise: rows are widened when they are read. Kernels keep the state of optimizers in that type, too, and
     round stochastically when they store a row, so that steps smaller than a rounding add up (Gupta et al., 2015,
-    arXiv 1502.02551; Zhang et al., 2018, arXiv 1803.04765). Torch's own optimizers round to nearest, and lose them.
+    arXiv 1502.02551; Zhang et al., 2018, arXiv 1803.04765). Torch's own optimizers round to nearest, and lose them;
+    and for rows of float16 their Adam and Adagrad need an `eps` of 1e-3 or so, since 1e-8 is 0 in that type.
+    A number beyond 65504, the largest of float16, is stored as that one.
 
     Bytes: `rows · width · itemsize`.
 
@@ -41,6 +43,10 @@ class Dense(Storage):
     """
 
     dtype: DType | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, dtype: DType | torch.dtype | None = None) -> None: ...
 
     def __post_init__(self) -> None:
         given: Any = self.dtype
@@ -93,7 +99,10 @@ class DenseRows(StoredRows):
 
     @torch.no_grad()
     def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
-        """Rounded to nearest."""
+        """Rounded to nearest; a number beyond the largest that `weight` can hold becomes that one."""
+        most = torch.finfo(self.weight.dtype).max
+        if most < torch.finfo(values.dtype).max:
+            values = values.clamp(-most, most).where(values.isfinite(), values)
         if rows is None:
             self.weight[:, columns] = values
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import hypot
+from math import hypot, sqrt
 from typing import Any
 
 import torch
@@ -175,14 +175,26 @@ def of_tables_in_torch(
         for is_slow, scale in ((False, 1.0), (True, settings.projection_rate))
     ]
     filled = [group for group in groups if group["params"]]
-    options: dict[str, float | bool] = {}
+    options: dict[str, Any] = {}
     if settings.eps is not None and settings.optimizer != "sgd":
         options["eps"] = settings.eps
     name = _NEAREST[settings.optimizer]
+    options |= _raised_eps(getattr(torch.optim, name), options, parameters)
     if name == "Adam":
         options["fused"] = True  # several times as fast as torch's own choice on the CPU
     made: torch.optim.Optimizer = getattr(torch.optim, name)(filled, lr=settings.learning_rate, **options)
     return made
+
+
+def _raised_eps(optimizer: type, options: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
+    """The `eps` for parameters of a type in which the squares of small numbers are 0, as they are in float16 below
+    2^-12: with less, a gradient that small, or none, would be divided by next to nothing."""
+    usual = inspect.signature(optimizer).parameters.get("eps")
+    eps = options.get("eps", None if usual is None else usual.default)
+    least = max(
+        (sqrt(torch.finfo(p.dtype).smallest_normal * torch.finfo(p.dtype).eps) for p in parameters), default=0.0
+    )
+    return {"eps": least} if isinstance(eps, float) and eps < least else {}
 
 
 def of_torch(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -205,6 +217,7 @@ def of_torch(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> 
     options = dict(settings.dense_options)
     if "fused" in inspect.signature(known[name]).parameters and not {"fused", "foreach"} & options.keys():
         options["fused"] = True  # several times as fast as torch's own choice on the CPU
+    options |= _raised_eps(known[name], options, parameters)
     try:
         made: torch.optim.Optimizer = known[name](parameters, lr=settings.dense_rate, **options)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -170,7 +170,7 @@ def test_words_for_what_is_missing(tmp_path: Path) -> None:
     (batch,) = ClickData.open(tmp_path / "p").part("training").batches(9)
     assert batch.numeric[:, 1].tolist() == [1, 0, 1]
     for word in ("", " a", "a\nb", 'a"b', "x" * 41):
-        with pytest.raises(InputError, match="stands for a missing value"):
+        with pytest.raises(InputError, match="a mark of a missing value must be a word"):
             ClickSchema("y", ("n",), missing=(word,))
 
 

@@ -83,7 +83,8 @@ def _told(source: Source, file: DataFile) -> Iterator[None]:
         others = ", ".join(name for name in registered_sources() if name != source.name)
         raise InputError(
             f"{file.where}: the source {source.name!r} of {type(source).__module__} took this file and failed "
-            f"({brief(what, 200, quoted=False)}); name another one as data.reader, or as reader of a schema ({others})"
+            f"({brief(what, 200, quoted=False)}); uninstall its package, or name another one as data.reader or as "
+            f"reader of a schema ({others})"
         ) from None
 
 
