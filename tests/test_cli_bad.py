@@ -168,7 +168,6 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("compare", "small.csv", "--budgets", ","), ["empty entry"]),
         (("compare", "small.csv", "--methods", ""), ["empty entry"]),
         (("compare", "small.csv", "--methods", "all,hashing"), ["'all'"]),
-        (("compare", "small.csv", "--methods", "full"), ["'full'", "one size"]),
         (("compare", "small.csv", "--row", "xyz"), ["known are attribute_partitions, bias only, blocks, bloom"]),
         (("train", "small.csv", "--dim", "100000000000"), ["embedding_dim", "65536"]),
         (("train", "small.csv", "--threads", "999999999999"), ["--threads"]),

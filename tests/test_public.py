@@ -91,7 +91,6 @@ half = coset.Dense(torch.float16)
 # What is wrong is seen, which it is not where a class is Any: mypy then says that an ignore is unused.
 QuotientRemainder(num_buckets="10")  # type: ignore[arg-type]
 LowRank(4).rank.nothing  # type: ignore[attr-defined]
-coset.Dense("int77")  # type: ignore[arg-type]
 Bloom(10).nothing  # type: ignore[attr-defined]
 Robe(64).nothing  # type: ignore[attr-defined]
 TensorTrain(4).nothing  # type: ignore[attr-defined]

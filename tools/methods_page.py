@@ -17,7 +17,7 @@ _HEAD = """\
 `make docs` makes this page from the registry; each method has its own file below `src/coset/methods`.
 
 n is the number of ids, D the `embedding_dim`, k a number of partitions or hashes, m a number of rows. *Stored* is a
-number of elements: 4 bytes each in float32, 2 with `storage=Dense("bfloat16")` or `"float16"`, which every method takes.
+number of elements: 4 bytes each in float32, 2 with the storage `Dense("bfloat16")` or `"float16"`, for any method.
 *Ratio* is the bytes of the full table over those of the method, from the largest to the smallest size that it offers
 with its other fields at their defaults, for {n:,} ids of {dim} elements. k balanced partitions take k · n^(1/k) rows,
 so two of them reach a ratio of √n / 2 at most, and QR's floor is 2 / √n of the table; by `concat`, with rows half as

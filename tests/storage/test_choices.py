@@ -133,3 +133,9 @@ def test_a_state_of_another_storage_is_refused() -> None:
     narrow, wide = Embedding(20, 4, Full(storage=Dense("bfloat16"))), Embedding(20, 4)
     with pytest.raises(InputError, match="another table"):
         wide.load_state_dict(narrow.state_dict())
+
+
+def test_a_number_beyond_the_largest_is_stored_as_the_largest() -> None:
+    table = Embedding(3, 2, Full(storage=Dense("float16")))
+    table.fit_(torch.tensor([[1.0, 7e4], [-1e9, 2.0], [65504.0, 0.0]]))
+    assert table.materialize().tolist() == [[1.0, 65504.0], [-65504.0, 2.0], [65504.0, 0.0]]
