@@ -44,6 +44,14 @@ def test_every_storage_is_a_public_name() -> None:
     assert {kind.__name__ for kind in kinds if kind.__module__.startswith("coset.")} <= set(coset.__all__)
 
 
+def test_models_and_optimizers_are_public_names() -> None:
+    optimizers = {name for name in coset.optimizers.__all__ if name != "TableOptimizer"}
+    assert optimizers | {"DotModel", "DLRM", "DCN"} <= set(coset.__all__)
+    for name in optimizers:
+        assert issubclass(getattr(coset, name), coset.optimizers.TableOptimizer)
+    assert not {"Any", "TYPE_CHECKING", "annotations", "handing_on"} & set(dir(coset))
+
+
 def test_a_public_name_has_one_meaning() -> None:
     """Wherever a name is public, it stands for the same thing."""
     meanings: dict[str, dict[int, str]] = {}

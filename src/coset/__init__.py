@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from coset.errors import InfeasibleBudget, InputError
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
+    from coset.models import DCN, DLRM, DotModel
+    from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad
     from coset.planning.compress import compress_
     from coset.planning.expand import expand_
     from coset.planning.plan import Plan
@@ -34,8 +36,14 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "DCN",
+    "DLRM",
+    "SGD",
+    "Adagrad",
+    "Adam",
     "Component",
     "Dense",
+    "DotModel",
     "Embedding",
     "EmbeddingBag",
     "EmbeddingBagCollection",
@@ -45,6 +53,7 @@ __all__ = [
     "Ledger",
     "Method",
     "Plan",
+    "RowWiseAdagrad",
     "Storage",
     "Table",
     "compress_",
@@ -99,8 +108,13 @@ __all__ += [
 
 _ROOMS = ("data", "ledger", "methods", "models", "optimizers", "planning", "storage", "tables", "testing")
 _HOMES = dict.fromkeys(__all__, "methods") | {
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
     "Component": "schema",
+    "DCN": "models",
+    "DLRM": "models",
     "Dense": "storage",
+    "DotModel": "models",
     "Embedding": "tables",
     "EmbeddingBag": "tables",
     "EmbeddingBagCollection": "tables",
@@ -109,6 +123,8 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "InputError": "errors",
     "Ledger": "ledger",
     "Plan": "planning.plan",
+    "RowWiseAdagrad": "optimizers",
+    "SGD": "optimizers",
     "Storage": "storage",
     "Table": "schema",
     "compress_": "planning.compress",

@@ -40,6 +40,7 @@ def handing_on(
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
+        module = vars(sys.modules[package])
+        return sorted({*homes, *module["__all__"], *(name for name in module if name.startswith("__"))})
 
     return look_up, names
