@@ -359,3 +359,14 @@ def test_bad_logs_are_one_sentence(coset: Coset) -> None:
     assert "did you mean 'item'" in coset(*words[:2], "other", *words[3:], "--hash", "itm=5").sentence
     assert "no such file" in coset("prepare", "gone.tsv", "other").sentence
     assert not Path("other").exists()
+
+
+def test_the_full_table_is_a_method_as_any_other(coset: Coset, small_csv: Path) -> None:
+    """Named as a method, it is the row that every comparison has, and needs no size; one that is too small is refused."""
+    full = coset("train", small_csv, "--method", "full", "--dim", 4, "--epochs", 1, "--json").json
+    assert full["bytes"] == (60 + 40) * (4 + 1) * 4 + 4
+    assert (
+        coset("train", small_csv, "--dim", 4, "--epochs", 1, "--out", "again", "--json").json["bytes"] == full["bytes"]
+    )
+    sentence = coset("train", small_csv, "--method", "full", "--budget", "2KB").sentence
+    assert "full needs a budget of at least 6804 bytes" in sentence

@@ -188,7 +188,7 @@ def check_separator(separator: str, where: str) -> None:
         raise InputError(f"{where}: the separator must be one ASCII character or '::', not {brief(separator)}")
 
 
-def csv_reader(lines: Any, separator: str, **more: bool) -> Any:
+def csv_reader(lines: Any, separator: str, strict: bool = False, skipinitialspace: bool = False) -> Any:
     """Python's own reader, which takes values as long as rows may be; reviews are longer than it takes by itself."""
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
-    return csv.reader(lines, delimiter=separator, **more)  # type: ignore[arg-type]
+    return csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=skipinitialspace)
