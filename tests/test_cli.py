@@ -362,7 +362,7 @@ def test_bad_logs_are_one_sentence(coset: Coset) -> None:
 
 
 def test_the_full_table_is_a_method_as_any_other(coset: Coset, small_csv: Path) -> None:
-    """Named as a method, it is the row that every comparison has, and needs no size; one that is too small is refused."""
+    """Named as a method, it is the row of every comparison; it needs no size, and refuses one too small for it."""
     full = coset("train", small_csv, "--method", "full", "--dim", 4, "--epochs", 1, "--json").json
     assert full["bytes"] == (60 + 40) * (4 + 1) * 4 + 4
     assert (
