@@ -198,7 +198,7 @@ def test_sparse_gradients_of_features_that_share_a_table_are_put_behind_one_anot
 @pytest.mark.parametrize("rows", [1, 4, 5, 1000, 4096, 4097, 60_000])
 def test_hash_tables_are_those_of_the_kernel(rows: int) -> None:
     task, arrays = np.array([0, 0, 1, 0, 0, 0, 0]), np.array([[0, 10**6, 4]])
-    assert len(no_slots(task, arrays, rows)) == places_of(rows)
+    assert len(no_slots.py_func(task, arrays, rows)) == places_of(rows)
 
 
 def test_steps_to_make_up_for_are_as_many_as_the_optimizer_writes_down() -> None:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 # `nnan` and `ninf` are left out: they would let the compiler fold tests for NaN away.
 _MATH = {"contract", "reassoc", "nsz"}
+_INNER: dict[str, Any] = {
+    "nogil": True, "fastmath": _MATH, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True
+}  # fmt: skip
 
 
 def _folder() -> Path:
@@ -46,14 +49,18 @@ torch.set_num_threads(_threads)
 
 
 def compiled(function: F) -> F:
-    """A function that kernels call."""
-    wrapped: F = numba.njit(nogil=True, fastmath=_MATH, error_model="numpy")(function)
+    """A function that kernels alone call: Python must not, since what would unpack its arguments is not compiled.
+
+    It is compiled anew for each type of its arguments, of which a constant such as 0 is one of its own, as is an
+    unsigned number: a number that is handed on is an `np.int64`, so that one version is enough.
+    """
+    wrapped: F = numba.njit(**_INNER)(function)
     return wrapped
 
 
 def inlined(function: F) -> F:
     """A function that is made a part of those that call it: handing on a dozen arrays takes longer than short work."""
-    wrapped: F = numba.njit(nogil=True, fastmath=_MATH, error_model="numpy", forceinline=True)(function)
+    wrapped: F = numba.njit(forceinline=True, **_INNER)(function)
     return wrapped
 
 

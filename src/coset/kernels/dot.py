@@ -190,5 +190,5 @@ def train_dot(
             update_rows(tasks[t], found[t], kind, arrays, states, distinct, sums, now, begun, numbers, rate_now, paces,
                         roots, decays)  # fmt: skip
         if mean_array >= 0:
-            update_rows(mean_task, 1, kind, arrays, states, first_row, slope, now, begun, numbers, rate_now, paces,
-                        roots, decays)  # fmt: skip
+            update_rows(mean_task, np.int64(1), kind, arrays, states, first_row, slope, now, begun, numbers, rate_now,
+                        paces, roots, decays)  # fmt: skip

@@ -75,7 +75,7 @@ def place_of(arrays, a, row, width, spare):
     """The address of a row as it is computed with: where it is stored, or `spare`, into which it is widened."""
     if arrays[a, STORED]:
         load(arrays[a, ADDRESS], row * width, width, arrays[a, STORED], spare)
-        return spare.ctypes.data
+        return np.int64(spare.ctypes.data)  # an unsigned one and a signed one would make a float
     return arrays[a, ADDRESS] + row * width * spare.itemsize
 
 

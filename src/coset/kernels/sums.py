@@ -63,17 +63,18 @@ def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, grad
     `gradients`, and what these bags add to the gradients of projections and biases into `partial`."""
     dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
     several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
-    weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, gradients)
     whole = np.empty(gradients.shape[1], gradients.dtype)
+    weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, whole)
     spare = np.empty(gradients.shape[1], gradients.dtype)
-    places, room = projections(features, f, pieces, arrays, gradients)
+    places, room = projections(features, f, pieces, arrays, whole)
     stored = has_stored(features, f, pieces, parts, arrays)
-    partial[:] = 0
+    for e in range(len(partial)):
+        partial[e] = 0
     p = features[f, PIECE]
     for b in range(start, stop):
-        upstream = vector(features[f, VECTORS], b * stride, dim, gradients)
+        upstream = vector(features[f, VECTORS], b * stride, dim, whole)
         begin, end = bag(features, f, b)
-        scale = share(features, f, begin, end, gradients)
+        scale = share(features, f, begin, end, whole)
         for i in range(begin, end):
             if several:
                 p = np.int64(piece_of[space + i])
@@ -125,7 +126,8 @@ def no_slots(task, arrays, capacity):
     while size < (4 if capacity <= 4096 else 2) * capacity:
         size *= 2
     slots = np.empty(size, np.int64)
-    slots[:] = -1
+    for s in range(size):
+        slots[s] = -1
     return slots
 
 
@@ -255,13 +257,13 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
     """Sums of the gradients of a task's rows, in the order in which they were read: `distinct[room + s]` is the
     s-th row, and its sum begins at `sums[task sums + s · width]`. Returns the number of distinct rows."""
     a = task[TASK_ARRAY]
-    capacity = 0
+    capacity = np.int64(0)
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         if uses[u, USE_PART] < 0:
             return _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
         capacity += features[uses[u, USE_FEATURE], COUNT]
     slots = no_slots(task, arrays, capacity)
-    found = 0
+    found = np.int64(0)
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
         first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
@@ -289,7 +291,8 @@ def _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums
     a = task[TASK_ARRAY]
     height, width = arrays[a, ROWS], arrays[a, ARRAY_WIDTH]
     into = sums[task[SUMS] : task[SUMS] + height * width]
-    into[:] = 0
+    for e in range(height * width):
+        into[e] = 0
     met = False
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
         f, q = uses[u, USE_FEATURE], uses[u, USE_PIECE]

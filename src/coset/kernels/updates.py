@@ -251,8 +251,9 @@ def update_rows(
         skip = r * numbers_kept * sums.itemsize
         load(address, r * width, width, stored, wide)
         _step(
-            kind, wide.ctypes.data, state + skip, other + skip, brought[r : r + 1] if len(brought) else brought, only,
-            gradients[s * width : (s + 1) * width], width, group, now, begun, numbers, rates, paces, roots, decays,
+            kind, np.int64(wide.ctypes.data), state + skip, other + skip,
+            brought[r : r + 1] if len(brought) else brought, only, gradients[s * width : (s + 1) * width], width, group,
+            now, begun, numbers, rates, paces, roots, decays,
         )  # fmt: skip
         store(wide, width, address, r * width, stored, key_of(a, r, now))
 
@@ -359,7 +360,8 @@ def bring_all(arrays, states, now, begun, numbers, paces, roots, decays, like):
     """Bring every row of every array to step `now`."""
     for a in range(len(arrays)):
         if states[a, BROUGHT]:
-            for r in prange(arrays[a, ROWS]):
+            for at in prange(arrays[a, ROWS]):
+                r = np.int64(at)  # an unsigned number, where threads share the loop
                 if arrays[a, STORED]:
                     _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
                 else:

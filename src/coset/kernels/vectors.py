@@ -112,7 +112,7 @@ def projections(features, f, pieces, arrays, like):
             for column, a, height in ((0, pieces[p, PROJECTION], pieces[p, WIDTH]), (1, pieces[p, BIAS], 1)):
                 if a >= 0:
                     length = height * pieces[p, OUT]
-                    places[p - first, column] = place_of(arrays, a, 0, length, room[at:])
+                    places[p - first, column] = place_of(arrays, a, np.int64(0), length, room[at:])
                     at += length
     return places, room
 
@@ -123,9 +123,12 @@ def widen(pieces, p, matrix, bias, whole, wide, room):
     says."""
     width, dim = pieces[p, WIDTH], pieces[p, OUT]
     if pieces[p, BIAS] >= 0:
-        wide[:dim] = vector(bias, 0, dim, room)
+        begin = vector(bias, 0, dim, room)
+        for e in range(dim):
+            wide[e] = begin[e]
     else:
-        wide[:dim] = 0
+        for e in range(dim):
+            wide[e] = 0
     for w in range(width):
         factor = whole[w]
         line = vector(matrix, w * dim, dim, room)
