@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coset.methods.composition import BlockedComposition, RowComposition, RowPart
-from coset.partitions import Partition
+from coset.partitions import Codes, Partition
 
 Array = NDArray[Any]
 
@@ -75,10 +75,10 @@ def _read(part: RowPart, state: Mapping[str, Array], ids: Array) -> NDArray[np.f
 
 
 def row_numbers(part: RowPart, ids: Array) -> NDArray[np.int64]:
-    """The row of each id; arithmetic partitions by Python integers, which cannot overflow or round."""
+    """The row of each id; arithmetic ones and hashes by Python integers, which cannot overflow or round."""
     partition = part.partition
-    if isinstance(partition, Partition):
-        rows = [int(i) // partition.divisor % partition.modulus for i in ids]
-    else:
-        rows = [int(partition(int(i))) for i in ids]
+    if isinstance(partition, Codes):
+        return np.asarray(partition(ids), dtype=np.int64)
+    exact = ids.astype(object)
+    rows = exact // partition.divisor % partition.modulus if isinstance(partition, Partition) else partition(exact)
     return np.asarray(rows, dtype=np.int64)

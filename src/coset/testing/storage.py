@@ -120,7 +120,7 @@ def a_budget_is_kept(case: Case) -> None:
     table, fixed = case.table, case.fixed
     taken = [method.bytes(table) for method in case.method.sizes(table, **fixed)]
     floor, full = taken[0], table.full_bytes
-    budgets = {floor, floor + 1, full - 1, full, full + 1, 10 * full, *(full * part // 7 for part in range(1, 7))}
+    budgets = {floor, floor + 1, full // 7, full * 3 // 7, full - 1, full, 10 * full}
     for budget in sorted(budget for budget in budgets if budget >= floor):
         chosen = case.method.for_budget(table, budget, **fixed)
         chosen.check(table)
@@ -128,7 +128,7 @@ def a_budget_is_kept(case: Case) -> None:
         expect(stored <= budget, f"{chosen!r} stores {stored} bytes under a budget of {budget}")
         best = max(size for size in taken if size <= budget)
         expect(stored == best, f"under {budget} bytes, {stored} were taken and {best} would fit")
-    for budget in {floor - 1, floor // 2, 0}:
+    for budget in {floor - 1, 0}:
         error = refused(InfeasibleBudget, partial(case.method.for_budget, table, budget, **fixed), table.name)
         expect(error.floor == floor, f"the floor is {floor} bytes, the error says {error.floor}")
         expect(str(floor) in str(error).replace(",", ""), f"{str(error)!r} does not name the floor, {floor}")

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from coset.methods import TableModule
-from coset.testing.cases import ROOMY, Case, attributed, difference, equal, named
+from coset.testing.cases import ROOMY, Case, attributed, difference, equal, named, seed_cpu
 from coset.testing.check import check, expect
 
-MANY = attributed("many", 100_000, 16, std=0.03)
+MANY = attributed("many", 20_000, 16, std=0.03)
 PRIME = attributed("prime", 101, 8)
 FITTED = (attributed("odd", 7, 3), attributed("round", 400, 16))
 
@@ -19,14 +19,14 @@ FITTED = (attributed("odd", 7, 3), attributed("round", 400, 16))
 @check(MANY)
 def initial_deviation(case: Case) -> None:
     """elements of fresh vectors have mean 0 and, averaged over 20 seeds, deviation `table.std` within 5 %"""
-    ids = case.ids(4096)
+    ids = case.ids(1024)
     module = case.seeded(0)
     means: list[float] = []
     squares: list[float] = []
     # A method with few independent values varies much between seeds: more seeds then, until the error of the
     # averaged variance is below 2 % (of the deviation: 1 %), so that chance alone cannot move it by 5 %.
     while len(means) < 20 or (_error(squares) > 0.02 * _mean(squares) and len(means) < 400):
-        torch.manual_seed(len(means))
+        seed_cpu(len(means))
         module.reset_parameters()
         with torch.no_grad():
             vectors = module.lookup(ids).double()
@@ -53,7 +53,7 @@ def same_seed_same_values(case: Case) -> None:
     key = difference(dict(first.named_buffers()), dict(other.named_buffers()))
     expect(key is None, f"{key!r}, which is no parameter, depends on torch's seed")
     for module in (first, other):
-        torch.manual_seed(5)
+        seed_cpu(5)
         module.reset_parameters()
     key = difference(first.state_dict(), other.state_dict())
     expect(key is None, f"reset_parameters under one seed differs in {key!r}")
@@ -82,13 +82,14 @@ def fit_of_the_only_id_that_is_read(case: Case) -> None:
     where the method can hold any, and repeats itself exactly"""
     weight, alone, wanted = _random_weight(case), torch.zeros(case.table.num_embeddings), 50
     alone[wanted] = 3
-    blind, minding, again = case.seeded(0), case.seeded(0), case.seeded(0)
-    blind.fit_(weight)
+    minding, again = case.seeded(0), case.seeded(0)
     power = float(weight[wanted].pow(2).mean())
-    without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
     left = minding.fit_(weight, alone) / power
-    allowed = max(0.05, without)  # some methods cannot hold an arbitrary vector, not even a single one
-    expect(left <= allowed, f"{left:.1%} of the only vector that is ever read is left as error")
+    if left > 0.05:  # some methods cannot hold an arbitrary vector, not even a single one
+        blind = case.seeded(0)
+        blind.fit_(weight)
+        without = float((blind.materialize()[wanted] - weight[wanted]).pow(2).mean()) / power
+        expect(left <= without, f"{left:.1%} of the only vector that is ever read is left as error")
     again.fit_(weight, alone)
     expect(equal(minding.materialize(), again.materialize()), "two fits from one seed differ")
 
