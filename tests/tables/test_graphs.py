@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 
-from coset.methods import Blocks, Full, LowRank, Method, registered
+from coset.methods import Blocks, FeatureGeneration, Full, LowRank, Method, registered
 from coset.tables import Embedding, EmbeddingBag
 from coset.testing.cases import attributed
 from coset.testing.engines import Side
@@ -32,6 +32,8 @@ METHODS: list[Method] = [
 ]
 KINDS = METHODS if EVERY else list({type(method.build(ITEM)): method for method in METHODS}.values())
 """One method for each way to look up."""
+POOLED = METHODS if EVERY else [*[Full()] * 3, *[FeatureGeneration((5, 5, 5))] * 3]
+"""Methods of bags: these pool vectors, whatever they are made of; one vector an id and several, in each mode."""
 ANY = Dim.DYNAMIC
 
 pytestmark = pytest.mark.timeout(1800 if EVERY else 240)
@@ -127,7 +129,7 @@ def test_exported_lookups_take_any_number_of_ids(strict: bool) -> None:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 def test_exported_bags_take_any_number_of_ids_and_bags(strict: bool) -> None:
-    module = bags(KINDS)
+    module = bags(POOLED)
     ids, bag = (Dim("ids"), Dim("bags")) if strict else (ANY, ANY)
     given = draw(7), torch.tensor([0, 2, 5])
     exported = torch.export.export(module, given, dynamic_shapes=(({0: ids}, {0: bag}),), strict=strict).module()
@@ -154,7 +156,7 @@ def in_onnxruntime(module: nn.Module, given: Tensor, sizes: dict[int, Any]) -> C
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's exporter, of torch's own trees
 def test_lookups_and_padded_bags_run_in_onnxruntime_for_any_number_of_bags_and_ids() -> None:
-    lookups, padded = embeddings(KINDS), bags(KINDS, padding_idx=0)
+    lookups, padded = embeddings(KINDS), bags(POOLED, padding_idx=0)
     both = Side([*lookups.parts, *padded.parts])
     graph = in_onnxruntime(both, draw(3, 4), {0: ANY, 1: ANY})
     for shape in [(5, 6), (1, 1), (40, 3)]:
