@@ -42,7 +42,7 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
     """
     if not isinstance(given, Mapping):
         raise InputError(f"{what} must be a table of fields, not {brief(given)}")
-    hints = fields(typing.cast("Any", cls))
+    hints, tests = fields(typing.cast("Any", cls)), _tests(typing.cast("Any", cls))
     for name in given:
         if name not in hints:
             if not hints:
@@ -52,7 +52,7 @@ def make(cls: type[S], given: Mapping[str, Any], what: str, readers: Readers | N
         raise InputError(f"{what} needs {', '.join(missing)}")
     return cls(
         **{
-            name: value if fits(hints[name], value) else checked(hints[name], value, f"{what}: {name}", readers)
+            name: value if tests[name](value) else checked(hints[name], value, f"{what}: {name}", readers)
             for name, value in given.items()
         }
     )
@@ -71,15 +71,22 @@ def _required(cls: type[Any]) -> list[str]:
 def check(instance: Any, what: str, readers: Readers | None = None) -> None:
     """Convert the fields of a dataclass instance to their declared types, or raise an `InputError` that begins with
     `what` for a field of another type."""
-    for name, hint in fields(typing.cast("Any", type(instance))).items():
-        if not fits(hint, value := getattr(instance, name)):
-            object.__setattr__(instance, name, checked(hint, value, f"{what}: {name}", readers))
+    cls: Any = type(instance)
+    for name, test in _tests(cls).items():
+        if not test(value := getattr(instance, name)):
+            object.__setattr__(instance, name, checked(fields(cls)[name], value, f"{what}: {name}", readers))
 
 
 def fits(hint: Any, value: Any) -> bool:
     """Whether `value` has the type `hint` beyond doubt: a fast test, since planners make methods by the thousand. False
     for what `checked` must look at, and for numbers that JSON could not read again."""
     return _test(hint)(value)
+
+
+@cache
+def _tests(cls: type[Any]) -> dict[str, Callable[[Any], bool]]:
+    """`fits` for each field of a dataclass."""
+    return {name: _test(hint) for name, hint in fields(cls).items()}
 
 
 @cache
@@ -188,6 +195,8 @@ def whole(what: str, value: Any, least: int = 0, most: int = LARGEST_SEED) -> in
         >>> whole("chunk", np.int64(3)), whole("chunk", np.array(8))
         (3, 8)
     """
+    if type(value) is int and least <= value <= most:
+        return value
     found = scalar(value)
     if isinstance(found, bool) or not isinstance(found, int):
         kind = "the float " if isinstance(found, float) and found.is_integer() else ""

@@ -40,8 +40,8 @@ class Partition:
     modulus: int
 
     def __post_init__(self) -> None:
-        for what in ("divisor", "modulus"):
-            object.__setattr__(self, what, whole(f"partition: {what}", getattr(self, what), 1, LARGEST_SIZE))
+        object.__setattr__(self, "divisor", whole("partition: divisor", self.divisor, 1, LARGEST_SIZE))
+        object.__setattr__(self, "modulus", whole("partition: modulus", self.modulus, 1, LARGEST_SIZE))
 
     def __call__(self, ids: Ids) -> Ids:
         """The row of every id."""
