@@ -86,7 +86,6 @@ def plan(
     from coset.experiments.subject import RecipeOptions
     from coset.experiments.twin import load_or_twin
     from coset.files import check_writable
-    from coset.report.plan_picture import picture
     from coset.report.plan_table import plan_table
 
     output, image = places.of_plan(out, output)
@@ -107,6 +106,8 @@ def plan(
     if output is not None:
         chosen.save(output)
     if image is not None:
+        from coset.report.plan_picture import picture  # which loads matplotlib
+
         picture(found, image)
     show(found, as_json, plan_table)
     for path in written:

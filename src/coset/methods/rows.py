@@ -179,7 +179,13 @@ def widen(vectors: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def drawn(std: float, distribution: Distribution) -> Callable[[Tensor], Any]:
-    """The function that fills an array by this law, with mean 0 and this deviation."""
+    """The function that fills an array by this law, with mean 0 and this deviation; of an array on the meta device,
+    which holds no numbers, nothing, as torch would first load its compiler, for seconds."""
+    law = _law(std, distribution)
+    return lambda array: array if array.is_meta else law(array)
+
+
+def _law(std: float, distribution: Distribution) -> Callable[[Tensor], Any]:
     if distribution == "normal":
         return lambda array: array.normal_(0.0, std)
     if distribution == "uniform":
