@@ -19,19 +19,20 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 
 Coset = Callable[..., Any]
 Start = Callable[..., Any]
-KILLS = int(os.environ.get("COSET_KILLS", 3))
+KILLS = int(os.environ.get("COSET_KILLS", 2))
 CLOCK = {"seconds", "seconds_per_epoch", "run", "host", "peak_resident_bytes"}
 
-TRAIN = ("train", "small.csv", "--epochs", 40, "--set", "training.batch_size=64", "--method", "hashing",
+TRAIN = ("train", "small.csv", "--epochs", 12, "--set", "training.batch_size=64", "--method", "hashing",
          "--budget", "60%", "--checkpoint-every", 7, "--json")  # fmt: skip
-COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--epochs", 3, "--seeds", 2,
+COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets", "60%", "--dim", 4, "--row", "full",
+           "--row", "planned", "--row", "quotient_remainder", "--epochs", 3, "--seeds", 2,
            "--set", "training.batch_size=64", "--json")  # fmt: skip
 CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
           "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 4,
           "--set", "training.patience=20", "--set", "training.optimizer=adam",
           "--set", "training.learning_rate=0.001", "--checkpoint-every", 13, "--json")  # fmt: skip
 FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
-FURTHER = ("train", "first", "--continue", "--epochs", 40, "--json")
+FURTHER = ("train", "first", "--continue", "--epochs", 12, "--json")
 
 
 def bare(value: Any) -> Any:
