@@ -84,7 +84,7 @@ def fits(hint: Any, value: Any) -> bool:
 
 
 @cache
-def _tests(cls: type[Any]) -> dict[str, Callable[[Any], bool]]:
+def _tests(cls: Any) -> dict[str, Callable[[Any], bool]]:
     """`fits` for each field of a dataclass."""
     return {name: _test(hint) for name, hint in fields(cls).items()}
 
