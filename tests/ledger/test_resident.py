@@ -44,7 +44,7 @@ def without_tables(run: Run) -> int:
 @pytest.mark.parametrize(
     ("engine", "optimizer", "rows", "dim"),
     [
-        ("fused", "row_wise_adagrad", 4_000_000, 32),
+        ("fused", "row_wise_adagrad", 2_000_000, 32),
         ("fused", "adam", 1_000_000, 32),
         ("plain", "adam", 1_000_000, 32),  # dense gradients
         ("plain", "sparse_adam", 1_000_000, 32),
