@@ -226,13 +226,13 @@ def test_state_goes_to_another_trainer_bit_for_bit(optimizer: Any) -> None:
     ("engine", "optimizer"),
     [*((engine, of) for engine in ("fused", "plain") for of in ("adam", "adagrad", "sgd")), ("fused", "lazy_adam")],
 )
-@pytest.mark.parametrize("choices", [{}, {"evaluate_every": 7}], ids=str)
+@pytest.mark.parametrize("choices", [{}, {"evaluate_every": 4}], ids=str)
 def test_it_goes_on_from_any_step(optimizer: Any, choices: dict[str, Any], engine: EngineOption) -> None:
     """In the middle of an epoch too, and however often somebody looks: to the same bits."""
     data = interactions(300, 30, 20, 0)
     settings = TrainingSettings(
         optimizer=optimizer,
-        batch_size=16,
+        batch_size=32,
         epochs=3,
         schedule="cosine",
         warmup=5,
@@ -249,7 +249,7 @@ def test_it_goes_on_from_any_step(optimizer: Any, choices: dict[str, Any], engin
     run_to_the_end(whole)
     kept = []
     for step in watched.run([1, 5]):
-        if step.number in (1, 7, 13, 19, 25, 38):
+        if step.number in (1, 4, 7, 10, 13, 20):
             tensors, header = watched.state()
             copied = {name: value.clone() for name, value in tensors.items()}
             kept.append((copied, {**header, "history": [*header["history"]]}))
@@ -258,7 +258,7 @@ def test_it_goes_on_from_any_step(optimizer: Any, choices: dict[str, Any], engin
         again = fresh()
         restore(again, tensors, header)
         run_to_the_end(again)
-        assert again.step == 57
+        assert again.step == 30
         for other in (watched, again):
             assert without_seconds(other.history) == without_seconds(whole.history)
             left, right = weights(other.model), weights(whole.model)

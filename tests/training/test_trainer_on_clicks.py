@@ -78,12 +78,12 @@ def test_it_learns_and_says_how_well(clicks: ClickData) -> None:
 @pytest.mark.parametrize("optimizer", ["row_wise_adagrad", "adagrad", "sgd", "lazy_adam", "adam"])
 def test_every_optimizer_goes_on_from_any_step(clicks: ClickData, optimizer: Any) -> None:
     training = replace(
-        TRAINING, optimizer=optimizer, learning_rate=0.01, schedule="cosine", warmup=7, evaluate_every=17
+        TRAINING, batch_size=128, optimizer=optimizer, learning_rate=0.01, schedule="cosine", warmup=4, evaluate_every=9
     )
     whole, watched = trainer(clicks, MIXED, training=training), trainer(clicks, MIXED, training=training)
     kept: dict[int, Any] = {}
     for step in watched.run():
-        if step.number in (1, 16, 17, 24, 31):  # within an epoch, at an evaluation, at the end of an epoch
+        if step.number in (1, 8, 9, 12, 15):  # within an epoch, at an evaluation, at the end of an epoch
             tensors, header = watched.state()
             kept[step.number] = (
                 {name: t.clone() for name, t in tensors.items()},
@@ -100,12 +100,12 @@ def test_every_optimizer_goes_on_from_any_step(clicks: ClickData, optimizer: Any
 @pytest.mark.parametrize("dense", ["adam", "AdamW", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD"])
 def test_optimizers_of_torch_go_on(clicks: ClickData, dense: str) -> None:
     options = {"momentum": 0.9} if dense == "SGD" else {"amsgrad": True} if dense == "adam" else {}
-    training = replace(TRAINING, dense_optimizer=dense, dense_options=options, epochs=1)
+    training = replace(TRAINING, batch_size=128, dense_optimizer=dense, dense_options=options, epochs=1)
     whole = finished(trainer(clicks, UNFUSABLE, training=training))
     part = trainer(clicks, UNFUSABLE, training=training)
     assert part.engine == "plain"  # nothing for kernels here
     steps = part.run()
-    for _ in range(10):
+    for _ in range(5):
         next(steps)
     tensors, header = part.state()
     again = trainer(clicks, UNFUSABLE, training=training)
