@@ -49,9 +49,9 @@ def test_a_plan_is_within_the_budget_and_made_without_what_training_and_pictures
 
 
 def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
-    found = coset("plan", csv, "--budget", "3KB", "-o", "plan.json", "--out", "plans/mine")
+    found = coset("plan", csv, *NARROW, "--budget", "2KB", "-o", "plan.json", "--out", "plans/mine")
     assert found.code == 0, found.err
-    for word in ("user", "item", "next best", "full and planned", "biases", "of 3,000", "times as much", "next best,"):
+    for word in ("user", "item", "next best", "full and planned", "biases", "of 2,000", "times as much", "next best,"):
         assert word in " ".join(found.out.split()), word
     assert "written to plan.json" in found.err
     pixels = imread("plans/mine/plan.png")
@@ -60,7 +60,7 @@ def test_a_plan_is_shown_written_and_trained(coset: Coset, csv: Path) -> None:
     plan = Plan.load("plan.json")
     run = coset("train", csv, "--plan", "plan.json", "--epochs", 1, "--out", "run", "--json")
     assert run.code == 0, run.err
-    assert run.json["bytes"] == plan.bytes <= 3000
+    assert run.json["bytes"] == plan.bytes <= 2000
     assert run.json["name"] == "by plan.json"
     spec = json.loads(Path("run/run.json").read_text())["spec"]
     assert spec["model"]["embedding_dim"] == plan.embedding_dim

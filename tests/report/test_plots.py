@@ -92,8 +92,7 @@ def overlap(a: Bbox, b: Bbox) -> bool:
     return bool(a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1)
 
 
-@pytest.mark.parametrize("draw", [plots.frontier, plots.losses])
-@pytest.mark.parametrize("synthetic", [False, True])
+@pytest.mark.parametrize(("draw", "synthetic"), [(plots.frontier, False), (plots.losses, True)])
 def test_file_is_a_picture_and_always_the_same(draw: Any, synthetic: bool, tmp_path: Path) -> None:
     first, second = tmp_path / "new" / "a.png", tmp_path / "b.png"
     given = results(realistic()[:8], synthetic=synthetic, noise_floor=0.7 if synthetic else None)
@@ -141,7 +140,7 @@ def test_synthetic_data_and_its_floor_are_shown(draw: Any) -> None:
 
 
 @pytest.mark.parametrize("draw", [plots.frontier_figure, plots.losses_figure])
-@pytest.mark.parametrize("count", [1, 2, 5, 30])
+@pytest.mark.parametrize("count", [1, 5, 30])
 def test_no_text_is_clipped_or_meets_another(draw: Any, count: int) -> None:
     long = "A title that goes on and on, " * 8
     figure = draw(results(realistic()[:count], synthetic=True, noise_floor=0.7, title=long))
@@ -299,6 +298,6 @@ def test_a_failed_drawing_leaves_the_old_picture(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        plots.frontier(results(), path)
+        plots.frontier(results(realistic()[:1]), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -27,7 +27,7 @@ from coset.data.clicks.settings import PrepareSettings
 from coset.errors import InputError
 
 Contents = Callable[[Path], dict[str, bytes]]
-KILLS = 4
+KILLS = 2
 SCHEMA = ClickSchema("y", ("n", "m"), ("who", "item"), ("tags",), types={"item": "hex"}, time="m")
 SETTINGS = PrepareSettings("time", 0.2, hashing={"item": 50})
 
@@ -257,7 +257,7 @@ def test_killed_at_any_moment_and_resumed(log: Path, whole: dict[str, bytes], co
         process = subprocess.Popen([sys.executable, "-c", code, log, out], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        time.sleep(draw.random() * (0.3 + 0.2 * kill))
+        time.sleep(draw.random() * (0.1 + 0.2 * kill))
         process.kill()
         process.wait(timeout=60)
         process.stdout.close()

@@ -237,7 +237,7 @@ cell = st.one_of(
 )
 
 
-@settings(max_examples=1000 if os.environ.get("COSET_EVERY_EXAMPLE") else 150, deadline=None)
+@settings(max_examples=1000 if os.environ.get("COSET_EVERY_EXAMPLE") else 75, deadline=None)
 @given(st.lists(st.tuples(cell, cell, cell, cell), max_size=6), st.sampled_from([",", "\t", ";", "|"]), st.data())
 def test_whatever_csv_writes_is_read_back_or_refused_alike(
     rows: list[tuple[str, ...]], separator: str, draw: st.DataObject
