@@ -75,7 +75,7 @@ def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full
     assert report.bytes_after == sum(inference_bytes(components_of(of)) for of in tables) <= budget
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(1000, 25_000), st.sampled_from([0, 50]), st.sampled_from(["down", "up", "nearly", "any"]), st.booleans()
 )
