@@ -141,7 +141,7 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("train", "small.csv", "--method", "hashing", "--budget", "3XB"), ["XB", "KB"]),
         (("train", "small.csv", "--method", "hashing", "--budget", "10B"), ["needs a budget of at least"]),
         (
-            ("compare", "small.csv", "--methods", "hashing", "--budgets", "10B"),
+            ("compare", "small.csv", "--dim", "4", "--methods", "hashing", "--budgets", "10B"),
             ["needs a budget of at least", "hashing"],
         ),
         (("compare", "small.csv", "--row", "ful"), ["did you mean 'full'"]),
@@ -164,7 +164,7 @@ def test_a_bad_file_is_one_sentence(coset: Coset, case: str, command: str) -> No
         (("evaluate", "gone", "small.csv"), ["gone", "no run"]),
         (("train", "small.csv", "--row", "full", "--method", "hashing", "--budget", "2KB"), ["--row", "--method"]),
         (("train", "small.csv", "--method", "hashing", "--budget", ""), ["size ''"]),
-        (("compare", "small.csv", "--budgets", "0"), ["no method fits", "at least"]),
+        (("compare", "small.csv", "--dim", "4", "--budgets", "0"), ["no method fits", "at least"]),
         (("compare", "small.csv", "--budgets", ","), ["empty entry"]),
         (("compare", "small.csv", "--methods", ""), ["empty entry"]),
         (("compare", "small.csv", "--methods", "all,hashing"), ["'all'"]),

@@ -28,7 +28,7 @@ COMPARE = ("compare", "small.csv", "--methods", "quotient_remainder", "--budgets
            "--row", "planned", "--row", "quotient_remainder", "--epochs", 3, "--seeds", 2,
            "--set", "training.batch_size=64", "--json")  # fmt: skip
 CLICKS = ("train", "prepared", "--model", "dlrm", "--dim", 4, "--set", "model.bottom=[8]", "--set", "model.top=[8]",
-          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 4,
+          "--method", "quotient_remainder", "--collisions", 4, "--set", "training.batch_size=16", "--epochs", 2,
           "--set", "training.patience=20", "--set", "training.optimizer=adam",
           "--set", "training.learning_rate=0.001", "--checkpoint-every", 13, "--json")  # fmt: skip
 FIRST = (*TRAIN[:2], "--epochs", 2, *TRAIN[4:], "--out", "first")
