@@ -120,7 +120,8 @@ def test_an_id_out_of_range_gives_no_row_a_gradient() -> None:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 def test_exported_lookups_take_any_number_of_ids(strict: bool) -> None:
-    module = embeddings(KINDS if strict else METHODS)
+    # Strict export goes by way of torch.compile, to which the contract suite holds every method.
+    module = embeddings(METHODS[:4] if strict and not EVERY else METHODS)
     exported = torch.export.export(module, (draw(7),), dynamic_shapes=(({0: ANY},),), strict=strict).module()
     for count in (7, 40, 1, 0):
         agree(module, exported, draw(count))
