@@ -34,10 +34,10 @@ embedding_dim = 4
 bottom = [4]
 top = [4]
 [training]
-batch_size = 64
+batch_size = 128
 learning_rate = 0.1
 dense_learning_rate = 0.01
-evaluate_every = 12
+evaluate_every = 6
 [[rows]]
 name = "full"
 [[rows]]
