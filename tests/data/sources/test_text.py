@@ -14,7 +14,7 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coset.data.clicks import ClickData, ClickSchema, PrepareSettings
@@ -157,6 +157,7 @@ def test_chunks_behind_a_quote_that_is_not_closed_are_no_larger(monkeypatch: pyt
     assert max(len(rows.data) for rows in pieces) <= 24
 
 
+@example(drawn=";\r  \r;;;;;;;", size=1, longest=9)  # a row as long as it may be, behind a blank line
 @settings(max_examples=2000 if os.environ.get("COSET_EVERY_EXAMPLE") else 200, deadline=None)
 @given(st.text('"",;\n\n\r a', max_size=30), st.integers(1, 12), st.sampled_from((1 << 26, 9)))
 def test_chunks_and_places_to_go_on_do_not_matter(drawn: str, size: int, longest: int) -> None:

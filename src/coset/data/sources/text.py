@@ -145,11 +145,12 @@ def rows(stream: Stream, where: str, head: Head, dialect: Dialect | None, offset
         if not cut or not (begun or ended or data[:cut].strip()):
             if ended:
                 return
-            if size > LONGEST:
+            if max(cut, size - cut) > LONGEST:  # blank lines at the beginning are no part of the row behind them
+                start = offset + cut if size - cut > LONGEST else offset
                 raise InputError(
-                    f"{where}: a row of more than {LONGEST >> 20} MiB, from byte {offset:,} on; is it a text file?"
+                    f"{where}: a row of more than {LONGEST >> 20} MiB, from byte {start:,} on; is it a text file?"
                 )
-            kept, wanted = data, min(2 * size, LONGEST + CHUNK)
+            kept, wanted = data, min(2 * size, cut + LONGEST + CHUNK)
             continue
         begun, count, kept, wanted = True, data.count(b"\n", 0, cut), data[cut:], CHUNK
         offset += cut if kept else cut - added
