@@ -25,22 +25,26 @@ from coset.kernels.sums import add_up, lay_out, narrow, partial_size
 from coset.kernels.updates import bring_task, update_rows
 from coset.kernels.vectors import pool
 
-# What `model` holds: the range of ratings, the unit of the score, the weight of L2, whether the output is a sigmoid,
-# and the elements of one vector (0: no dot product, biases alone).
-LOW, HIGH, UNIT, L2, SIGMOID, WIDTH = 0, 1, 2, 3, 4, 5
+# What `model` holds: the range of ratings, the unit of the score, the weights of L2 on vectors and on biases, whether
+# the output is a sigmoid, the elements of one vector (0: no dot product, biases alone), and the ridge of vectors, of
+# users' biases and of items'.
+LOW, HIGH, UNIT, L2, L2_OF_BIASES, SIGMOID, WIDTH, RIDGE, RIDGE_OF_BIASES = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
 @compiled
-def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
+def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased, ids, rarity):
     """Predictions less targets into `gaps`; the gradients of all vectors in their place; that of the mean returned.
 
     The score is the sum of the products of all pairs of vectors of a rating, ((Σ v)² - Σ v²) / 2, which for a user's
-    and an item's vector is their product; its gradient for a vector is the sum of the others.
+    and an item's vector is their product; its gradient for a vector is the sum of the others. `rarity` holds one over
+    the training rows of each id of a side, where there is a ridge: an id's weight of L2 then has λ times that in it.
     """
     type_ = vectors.dtype.type
     n, width = len(targets), np.int64(model[WIDTH])
     dots = 2 if width else 0
-    unit, l2 = type_(model[UNIT]), type_(2 * model[L2] / n)
+    unit, l2, l2_of_biases = type_(model[UNIT]), type_(2 * model[L2] / n), type_(2 * model[L2_OF_BIASES] / n)
+    ridge, shrinks = type_(2 * model[RIDGE] / n), rarity.shape[1] > 0
+    left_l2, right_l2 = l2, l2
     low, span = type_(model[LOW]), type_(model[HIGH] - model[LOW])
     total = np.empty(max(width, 1), vectors.dtype)
     slope_of_mean = type_(0)
@@ -81,6 +85,9 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
             slope = type_(2) * (gap / unit) / type_(n)
         gaps[i] = gap
         slope_of_mean += slope
+        if shrinks:
+            left_l2 = l2 + ridge * rarity[0, ids[0, i]]
+            right_l2 = l2 + ridge * rarity[1, ids[1, i]]
         if dots:
             size, other = features[0, DIM], features[1, DIM]
             left = vector(features[0, VECTORS], i * size, size, vectors)
@@ -88,23 +95,27 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased):
             if size == width and other == width:
                 for e in range(width):
                     kept = left[e]
-                    left[e] = slope * right[e] + l2 * kept
-                    right[e] = slope * kept + l2 * right[e]
+                    left[e] = slope * right[e] + left_l2 * kept
+                    right[e] = slope * kept + right_l2 * right[e]
             else:
                 for e in range(size):
-                    left[e] = slope * (total[e % width] - left[e]) + l2 * left[e]
+                    left[e] = slope * (total[e % width] - left[e]) + left_l2 * left[e]
                 for e in range(other):
-                    right[e] = slope * (total[e % width] - right[e]) + l2 * right[e]
+                    right[e] = slope * (total[e % width] - right[e]) + right_l2 * right[e]
         if biased:
             for f in range(dots, dots + 2):
                 one = vector(features[f, VECTORS], i, 1, vectors)
-                one[0] = slope + l2 * one[0]
+                own = l2_of_biases
+                if shrinks:
+                    side = f - dots
+                    own += type_(2 * model[RIDGE_OF_BIASES + side] / n) * rarity[side, ids[side, i]]
+                one[0] = slope + own * one[0]
     return slope_of_mean
 
 
 @kernel
 def train_dot(
-    given, targets, batch, model, biased, dense, kind, template, pieces, parts, arrays, several, most_parts,
+    given, targets, batch, model, rarity, biased, dense, kind, template, pieces, parts, arrays, several, most_parts,
     widest_projected, full_tasks, last_tasks, uses, states, before, begun, numbers, rates, paces, roots, decays,
     mean_array, gaps,
 ):  # fmt: skip
@@ -112,6 +123,7 @@ def train_dot(
 
     Args:
         given: ids by side (user, item) and rating, int64, in range.
+        rarity: see `scores_and_gradients`; of shape `(2, ids)`, or `(2, 0)` without a ridge.
         template: features: user and item vectors where there is a dot product, then their biases where `biased`.
         full_tasks, last_tasks: tasks of sums for a batch, and for the last one.
         dense: whether rows without a gradient are moved as well (Adam): their missed steps are made up for when they
@@ -162,7 +174,15 @@ def train_dot(
         if mean_array >= 0:
             mean = vector(arrays[mean_array, ADDRESS], 0, 1, like)[0]
         slope[0] = scores_and_gradients(
-            features, vectors, model, mean, targets[start : start + n], gaps[start : start + n], biased
+            features,
+            vectors,
+            model,
+            mean,
+            targets[start : start + n],
+            gaps[start : start + n],
+            biased,
+            given[:, start : start + n],
+            rarity,
         )
         space, room, base = lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
         if len(partials) < space:

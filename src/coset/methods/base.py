@@ -10,6 +10,8 @@ from math import inf
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from torch import Tensor
+
 from coset import settings
 from coset.errors import InputError, Unsuitable, brief
 from coset.methods.facts import Facts
@@ -239,6 +241,10 @@ class TableModule(VectorModule):
         """Shape of what one id gives: `(embedding_dim,)`, or `(table_outputs, embedding_dim)` where that is several
         vectors."""
         return self.method.vector_shape(self.table)
+
+    def shorten_(self, factors: Tensor) -> None:
+        """Multiply the rows that an id has to itself by its factor, of shape `(num_embeddings,)`; rows that ids share
+        stay as they are, and so do all rows of a method that is not composed of rows."""
 
 
 METHODS: Registry[Method] = Registry("method", "coset.methods")

@@ -105,6 +105,11 @@ class BlockModule(TableModule):
         for block in self._modules_in_order():
             block.reset_parameters()
 
+    def shorten_(self, factors: Tensor) -> None:
+        """Those of every block."""
+        for start, stop, block in self._ranges():
+            block.shorten_(factors[start:stop])
+
     def projections(self) -> Iterator[nn.Parameter]:
         """Those of every block."""
         for block in self._modules_in_order():

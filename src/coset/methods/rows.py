@@ -95,6 +95,15 @@ class RowModule(TableModule):
             if projection.bias_name is not None:
                 self._stored(projection.bias_name).draw_(nn.init.zeros_)
 
+    @torch.no_grad()
+    def shorten_(self, factors: Tensor) -> None:
+        """The rows of parts without collisions."""
+        for part in self._parts:
+            if isinstance(part.partition, Partition) and part.partition.is_identity(self.table.num_embeddings):
+                stored = self._stored(part.name)
+                whole = stored.whole()
+                stored.write_(whole * factors.to(whole).unsqueeze(-1))
+
     def projections(self) -> Iterator[nn.Parameter]:
         """The matrix of the projection, if there is one, and its bias."""
         if (projection := self.composition.projection) is not None:

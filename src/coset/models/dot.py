@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from math import log
 from typing import Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from coset import settings
 from coset.errors import InputError, Unsuitable
 from coset.methods import Method
+from coset.models.ridge import RidgeBias
 from coset.schema import Component, Table
 from coset.tables import EmbeddingCollection
 
@@ -61,11 +63,21 @@ class DotSettings:
 
 
 class Scores(NamedTuple):
-    """The outputs for a batch: the prediction, and the sum of squares of all looked-up vectors, each of shape
-    `(batch,)`."""
+    """The outputs for a batch.
+
+    Args:
+        prediction: of the rating, of shape `(batch,)`.
+        squares: the sums of squares of what was looked up, of shape `(batch, 2)` or `(batch, 4)`: of the user's vector
+            and the item's, where the model has vectors, then of their biases, where it has these.
+    """
 
     prediction: Tensor
-    squared_norm: Tensor
+    squares: Tensor
+
+    @property
+    def squared_norm(self) -> Tensor:
+        """The sum of squares of all that was looked up, of shape `(batch,)`."""
+        return reduce(torch.add, self.squares.unbind(-1))
 
 
 class DotModel(nn.Module):
@@ -115,14 +127,14 @@ class DotModel(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Scores:
         """Scores of pairs of ids, each of shape `(batch,)`."""
-        squared_norm: Tensor = torch.zeros((), device=users.device)
-        score = squared_norm if self.mean is None else self.mean
+        score = torch.zeros((), device=users.device) if self.mean is None else self.mean
+        squares: list[Tensor] = []
         for collection in (self.embeddings, self.biases):
             if collection is None:
                 continue
             found = collection({self.user.name: users, self.item.name: items})
             left, right = (_together(collection, name, found) for name in (self.user.name, self.item.name))
-            squared_norm = squared_norm + _squares(left) + _squares(right)
+            squares += _squares(left), _squares(right)
             if collection is self.embeddings:
                 score = score + _products(left, right)
             else:
@@ -131,13 +143,49 @@ class DotModel(nn.Module):
             score = self.low + (self.high - self.low) * torch.sigmoid(score)
         else:
             score = score * self.unit
-        return Scores(score, squared_norm)
+        return Scores(score, torch.stack(squares, -1))
 
     @torch.no_grad()
     def predict(self, users: Tensor, items: Tensor) -> Tensor:
         """Ratings of pairs of ids, within the range of ratings."""
         scores: Scores = self(users, items)
         return scores.prediction.clamp(self.low, self.high)
+
+    @cached_property
+    def rarity(self) -> Tensor:
+        """One over the training rows of each id, of shape `(2, ids)`: of users, and of items; 1 for an id without rows,
+        and beyond the ids of a side.
+
+        Raises:
+            InputError: a table without frequencies.
+        """
+        found = torch.ones(2, max(self.user.num_embeddings, self.item.num_embeddings))
+        for side, table in zip(found, (self.user, self.item), strict=True):
+            if table.frequencies is None:
+                raise InputError(f"table {table.name!r}: a ridge needs frequencies, and it has none")
+            side[: table.num_embeddings] = 1 / torch.from_numpy(table.frequencies).clamp(min=1)
+        return found
+
+    @torch.no_grad()
+    def begin(self, found: RidgeBias, ridge: float = 0.0) -> None:
+        """Begin at a ridge bias model: its mean and its biases; and with vectors that are as short as a `ridge` of λ
+        rows leaves them, so that those of rare ids begin near 0 and add no noise to predictions.
+
+        Raises:
+            InputError: the output is no linear score, or there are no biases.
+        """
+        if self.mean is None or self.biases is None or self.settings.output != "linear":
+            raise InputError("a ridge bias model is one of biases with output 'linear', and this model is none")
+        self.mean.fill_(self._score(found.mean))
+        for table, bias in ((self.user, found.user), (self.item, found.item)):
+            values = torch.from_numpy(bias / self.unit).reshape(-1, 1)
+            self.biases.tables[table.name].fit_(values)
+        if self.embeddings is None or not ridge:
+            return
+        for table, rarity in zip((self.user, self.item), self.rarity, strict=True):
+            seen = torch.from_numpy(table.frequencies > 0)  # type: ignore[operator]
+            factors = seen / (1 + ridge * rarity[: table.num_embeddings])
+            self.embeddings.tables[table.name].shorten_(factors)
 
     def components(self) -> list[Component]:
         """All that is stored, under the names of the state: tables, biases and the mean."""

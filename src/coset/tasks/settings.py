@@ -61,7 +61,13 @@ class TrainingSettings:
             DLRM's own), or `"cosine"`.
         decay_from: share of all steps after which they begin to fall; never before they are warm.
         max_norm: longest allowed norm of all gradients together, tables' and others'; no limit by default.
-        l2: weight of an L2 penalty on looked-up vectors: the sum of their squares for a row, averaged over the batch.
+        l2: weight of an L2 penalty on looked-up vectors: the sum of their squares for a row, averaged over the batch,
+            so that an id is held back as often as it occurs (weighted λ, Zhou et al., 2008, "Large-scale parallel
+            collaborative filtering for the Netflix prize"). On biases too, unless these have a `bias_ridge`.
+        ridge: λ of a further penalty, which is counted once an epoch for an id: each of its n lookups has λ / n. It is
+            in rows: an id with λ of them is held back half, as in ridge regression.
+        bias_ridge: the same for the biases of users and of items; empty for none. Biases then start at the solution of
+            the ridge bias model (see `coset.models.ridge`), since a rare id is moved too seldom to get there.
         evaluate_every: steps from one evaluation to the next; there always is one at the end of each epoch, and by
             default no other.
         patience: stop after this many evaluations in a row whose validation score is not better than the best before
@@ -84,6 +90,8 @@ class TrainingSettings:
     decay_from: float = 0.0
     max_norm: float | None = None
     l2: float = 0.0
+    ridge: float = 0.0
+    bias_ridge: tuple[float, ...] = ()
     evaluate_every: int | None = None
     patience: int | None = None
     min_gain: float = 0.0
@@ -98,7 +106,11 @@ class TrainingSettings:
         for name in ("learning_rate", "dense_learning_rate", "projection_rate", "eps", "max_norm"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise InputError(f"training: {name} must be positive, not {value}")
-        for name in ("l2", "min_gain"):
+        if self.bias_ridge and (len(self.bias_ridge) != 2 or not min(self.bias_ridge) > 0):
+            raise InputError(
+                f"training: bias_ridge must be two positive numbers, of users and of items, not {list(self.bias_ridge)}"
+            )
+        for name in ("l2", "ridge", "min_gain"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"training: {name} must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.decay_from < 1:

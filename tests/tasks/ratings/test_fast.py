@@ -53,7 +53,10 @@ def model_of(
     settings = DotSettings(**({"embedding_dim": 4, "low": 1.0, "high": 5.0, "std": 0.3} | choices))
     torch.manual_seed(7)
     dim = max(1, settings.embedding_dim)
-    tables = [attributed(name, n, dim, std=settings.std) for name, n in (("user", USERS), ("item", ITEMS))]
+    tables = [
+        attributed(name, n, dim, std=settings.std, frequencies=np.arange(n)[::-1] // 3)
+        for name, n in (("user", USERS), ("item", ITEMS))
+    ]
     methods = {name: how for name, how in (("user", user), ("item", item)) if how is not None}
     model = DotModel(*tables, methods, settings, mean=3.0)
     with torch.no_grad():
@@ -134,7 +137,7 @@ MODELS: dict[str, dict[str, Any]] = {
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 FORMS: tuple[dict[str, Any], ...] = (
     {}, {"l2": 0.05}, {"schedule": "cosine", "l2": 0.01}, {"projection_rate": 0.1, "schedule": "cosine"},
-    {"eps": 1e-5, "shuffle": "buffer(20)"},
+    {"eps": 1e-5, "shuffle": "buffer(20)"}, {"ridge": 3.0, "bias_ridge": (4.0, 0.5), "l2": 0.02},
 )  # fmt: skip
 
 

@@ -72,9 +72,9 @@ class ClicksTask(LaterClicks):
     finetune_share: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
-        if self.training.l2:
+        if given := [name for name in ("l2", "ridge", "bias_ridge") if getattr(self.training, name)]:
             raise InputError(
-                "training: l2 is for ratings; a dense_optimizer such as AdamW decays the weights of layers"
+                f"training: {given[0]} is for ratings; a dense_optimizer such as AdamW decays the weights of layers"
             )
         if self.training.shuffle not in ("full", "none"):
             raise InputError(f"training: shuffle of clicks must be 'full' or 'none', not {self.training.shuffle!r}")

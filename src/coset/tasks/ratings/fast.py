@@ -17,6 +17,7 @@ from coset.storage import StoredRows
 from coset.tables import check_ids
 from coset.tasks.ratings.metrics import Errors
 from coset.tasks.ratings.parts import RatingsPart
+from coset.tasks.ratings.penalty import rarity, ridges, weights
 from coset.tasks.rows import Running
 from coset.tasks.settings import Order, TrainingSettings
 
@@ -84,6 +85,7 @@ class FastDot:
         self._brought = [torch.zeros(len(p) if p.dim() else 1, dtype=torch.int32) for p in self.parameters]
         self.steps = self._begun = 0  # taken, and taken when all rows were last up to date
         self._paces: list[float] = []  # of the steps since then
+        self._rarity = rarity(model, settings, computed)
 
     def run(self, order: Order | None, first: int, paces: Sequence[float], running: Running) -> None:
         """Train on the batches of an epoch from number `first` on, one for each of `paces`.
@@ -119,9 +121,10 @@ class FastDot:
         last, _ = self._tasks(len(targets) - (len(paces) - 1) * size)
         train_dot(
             torch.stack([users.long(), items.long()]).numpy(), targets.numpy(), min(size, len(targets)),
-            self._choices(), self.model.biases is not None, self.dense, self.kind, program.template, program.pieces,
-            program.parts, self._arrays(), program.several, program.most_parts, program.widest_projected, tasks, last,
-            uses, self._states(), self.steps, self._begun, self._numbers(), *self._schedule(), self._mean, gaps,
+            self._choices(), self._rarity, self.model.biases is not None, self.dense, self.kind, program.template,
+            program.pieces, program.parts, self._arrays(), program.several, program.most_parts,
+            program.widest_projected, tasks, last, uses, self._states(), self.steps, self._begun, self._numbers(),
+            *self._schedule(), self._mean, gaps,
         )  # fmt: skip
         torch.autograd.graph.increment_version(self.parameters)
         self.steps += len(paces)
@@ -195,7 +198,8 @@ class FastDot:
         model, settings = self.model, self.settings
         sigmoid = model.settings.output == "sigmoid"
         width = model.settings.embedding_dim
-        return np.array([model.low, model.high, model.unit, settings.l2, sigmoid, width], np.float64)
+        chosen = model.low, model.high, model.unit, *weights(settings), sigmoid, width, *ridges(settings)
+        return np.array(chosen, np.float64)
 
     def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """One task for each array, as a single thread works through them."""

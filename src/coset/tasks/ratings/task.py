@@ -23,6 +23,7 @@ from coset.errors import InputError
 from coset.files import expanded
 from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings
+from coset.models.ridge import RidgeBias, ridge_bias
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.inspection import Inspection
@@ -33,6 +34,7 @@ from coset.tasks.ratings.inspection import inspected
 from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
+from coset.tasks.ratings.penalty import penalty
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
@@ -187,7 +189,17 @@ class RatingsTask(LaterRatings):
 
     def build(self, methods: Mapping[str, Method], encoded: Encoded) -> DotModel:
         """For the range of the training ratings, where `[model]` names no other."""
-        return self._built(methods, encoded.user, encoded.item, **_scale(encoded))
+        model = self._built(methods, encoded.user, encoded.item, **_scale(encoded))
+        if self.training.bias_ridge:
+            model.begin(self.ridge_bias(encoded, self.training.bias_ridge), self.training.ridge)
+        return model
+
+    def ridge_bias(self, encoded: Encoded, penalties: Sequence[float]) -> RidgeBias:
+        """The ridge bias model of the training part."""
+        rows = encoded.split.training
+        users, items, targets = (of.numpy()[rows] for of in (encoded.users, encoded.items, encoded.targets))
+        sizes = encoded.user.num_embeddings, encoded.item.num_embeddings
+        return ridge_bias(users, items, targets, sizes, (penalties[0], penalties[1]))
 
     def stored(self, model: DotModel) -> tuple[list[Component], list[Component]]:
         """All of it."""
@@ -216,9 +228,8 @@ class RatingsTask(LaterRatings):
         gap: Tensor = scores.prediction - batch.targets
         running.add(gap)
         loss = (gap / model.unit).square().mean()
-        if self.training.l2:
-            loss = loss + self.training.l2 * scores.squared_norm.mean()
-        return loss
+        held_back = penalty(model, self.training, scores, batch.users, batch.items)
+        return loss if held_back is None else loss + held_back
 
     def evaluate(self, model: DotModel, *parts: Part[Interactions]) -> dict[str, float | None]:
         """Mean squared and mean absolute error."""

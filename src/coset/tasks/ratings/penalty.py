@@ -1,0 +1,50 @@
+"""The L2 penalty of the dot model: by lookup, and by id.
+
+A looked-up vector of an id with n training rows has the weight l2 + λ / n, averaged over the rows of a batch. The
+first part holds an id back as often as it is met (weighted λ, Zhou et al., 2008); the second adds up to λ times the sum
+of its squares in an epoch however often that is, as in ridge regression, so that the less is known of an id, the
+shorter its vector.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coset.models.dot import DotModel, Scores
+from coset.tasks.settings import TrainingSettings
+
+
+def weights(training: TrainingSettings) -> tuple[float, float]:
+    """l2 of vectors and of biases."""
+    return training.l2, 0.0 if training.bias_ridge else training.l2
+
+
+def ridges(training: TrainingSettings) -> tuple[float, float, float]:
+    """λ of vectors, of the biases of users and of those of items."""
+    users, items = training.bias_ridge or (0.0, 0.0)
+    return training.ridge, users, items
+
+
+def rarity(model: DotModel, training: TrainingSettings, dtype: torch.dtype) -> np.ndarray:
+    """`DotModel.rarity` as kernels take it; without columns where there is no λ."""
+    found = model.rarity if any(ridges(training)) else torch.ones(2, 0)
+    return np.ascontiguousarray(found.to(dtype).numpy())
+
+
+def penalty(model: DotModel, training: TrainingSettings, scores: Scores, users: Tensor, items: Tensor) -> Tensor | None:
+    """The penalty of a batch, a scalar; None where there is none."""
+    (of_vectors, of_biases), (ridge, *own) = weights(training), ridges(training)
+    if not any((ridge, *own)):
+        return of_vectors * scores.squared_norm.mean() if of_vectors else None
+    fixed, by_id = [of_biases] * 2, own
+    if model.embeddings is not None:
+        fixed, by_id = [of_vectors] * 2 + fixed, [ridge] * 2 + by_id
+    sides = scores.squares.shape[-1]
+    device, dtype = scores.squares.device, scores.squares.dtype
+    rare = torch.stack([of.to(device, dtype)[ids] for of, ids in zip(model.rarity, (users, items), strict=True)], -1)
+    rare = rare.repeat(1, sides // 2)
+    weight = torch.tensor(fixed[:sides], device=device, dtype=dtype)
+    weight = weight + torch.tensor(by_id[:sides], device=device, dtype=dtype) * rare
+    return (weight * scores.squares).sum(-1).mean()
