@@ -217,7 +217,8 @@ def test_missing_polars_names_the_way_out(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_built_in_names() -> None:
-    assert set(DATASETS) == {"movielens-1m", "movielens-100k", "synthetic-ratings"}
+    twins = {f"synthetic-{name}" for name in ("ratings", "long-tail", "long-tail-factors")}
+    assert set(DATASETS) == {"movielens-1m", "movielens-100k", *twins}
 
 
 def test_importing_the_room_loads_nothing_and_its_names_are_there() -> None:

@@ -9,6 +9,8 @@ BUILT_IN: Mapping[str, str] = {
     "movielens-1m": "ratings",
     "movielens-100k": "ratings",
     "synthetic-ratings": "ratings",
+    "synthetic-long-tail": "ratings",
+    "synthetic-long-tail-factors": "ratings",
     CRITEO: "clicks",
     TWIN: "clicks",
 }

@@ -24,16 +24,22 @@ def _movielens(name: str) -> Callable[[bool], Ratings]:
     return load
 
 
-def _synthetic(timed: bool = False) -> Ratings:
-    from coset.data.synthetic import synthetic_ratings
+def _synthetic(name: str) -> Callable[[bool], Ratings]:
+    def load(timed: bool = False) -> Ratings:
+        from coset.data.long_tail import FACTORS, long_tail_ratings
+        from coset.data.synthetic import synthetic_ratings
 
-    if timed:
-        raise InputError("synthetic-ratings has no times; split it at random")
-    return synthetic_ratings()
+        if timed:
+            raise InputError(f"{name} has no times; split it at random")
+        if name == "synthetic-ratings":
+            return synthetic_ratings()
+        return long_tail_ratings(factors=FACTORS if name.endswith("factors") else 0.0)
+
+    return load
 
 
 DATASETS: Mapping[str, Callable[[bool], Ratings]] = {
-    name: _movielens(name) if name.startswith("movielens") else _synthetic for name in built_in("ratings")
+    name: _movielens(name) if name.startswith("movielens") else _synthetic(name) for name in built_in("ratings")
 }
 """The built-in data sets of ratings: name → loader, whose argument tells whether to load times."""
 
