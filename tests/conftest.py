@@ -118,6 +118,11 @@ class Outcome:
         return json.loads(self.out)
 
     @property
+    def trained(self) -> list[Any]:
+        """The rows of a comparison that were trained, of its JSON."""
+        return [row for row in self.json["rows"] if row["group"] != "baseline"]
+
+    @property
     def sentence(self) -> str:
         """The one sentence on stderr of a call that failed as it should."""
         assert self.code == 2, (self.code, self.out, self.err)

@@ -186,8 +186,8 @@ def test_compare(coset: Coset, csv: Path) -> None:
     words = ("compare", csv, "--methods", "hashing,low_rank", "--budgets", "3KB", "--dim", 8, "--epochs", 1)
     found = coset(*words, "--seeds", 2, "--out", "out", "--row", "full", "--row", "hashing", "--json")
     assert found.code == 0, found.err
-    assert [row["name"] for row in found.json["rows"]] == ["full", "hashing"]
-    assert [row["seeds"] for row in found.json["rows"]] == [[0, 1], [0, 1]]
+    assert [row["name"] for row in found.trained] == ["full", "hashing"]
+    assert [row["seeds"] for row in found.trained] == [[0, 1], [0, 1]]
     assert found.json == json.loads(Path("out/results.json").read_text())
     assert Path("out/losses.png").exists()
     assert Path("out/frontier.png").exists()
@@ -202,7 +202,7 @@ def test_a_model_without_biases_is_trained_and_compared(coset: Coset, csv: Path)
         "compare", csv, "--methods", "low_rank,attribute_partitions", "--budgets", "1KB", *without, "--out", "out"
     )
     assert found.code == 0, found.err
-    rows = {row["name"]: row["metrics"]["val_mse"]["mean"] for row in found.json["rows"]}
+    rows = {row["name"]: row["metrics"]["val_mse"]["mean"] for row in found.trained}
     assert rows.keys() == {"full", "narrow d=1", "narrow d=2", "narrow d=4", "narrow d=8", "planned", "low_rank"}
     ratings = np.loadtxt(csv, delimiter=",", skiprows=1)[:, 2]
     assert max(rows.values()) < 1.3 * ratings.var()  # the mean is there: without it, about 9 more
@@ -254,7 +254,7 @@ def test_set_tuning_and_threads(coset: Coset, csv: Path) -> None:
     found = coset(*words, *changes, "--threads", 2, "--out", "a")
     assert found.code == 0, found.err
     assert found.json["split"]["validation_rows"] == 1200
-    (row,) = found.json["rows"]
+    (row,) = found.trained
     assert (row["training"]["l2"], row["training"]["shuffle"]) == (0.25, "buffer(10)")
     tuned = coset(*words, "--tuning", "--out", "b").json
     assert tuned["split"]["validation_rows"] == round(0.05 * 2550)

@@ -129,8 +129,8 @@ def test_a_comparison_of_methods(coset: Coset, clicks: Any) -> None:
                   "--out", "runs/c", "--json")  # fmt: skip
     assert found.code == 0, found.err
     names = ["full", "hashing c=2", "hashing c=4", "quotient_remainder c=2", "quotient_remainder c=4"]
-    assert [row["name"] for row in found.json["rows"]] == names
-    assert {row["model"]["name"] for row in found.json["rows"]} == {"dcn"}
+    assert [row["name"] for row in found.trained] == names
+    assert {row["model"]["name"] for row in found.trained} == {"dcn"}
     shown = coset(*words, "--methods", "hashing,quotient_remainder", "--collisions", "2,4", "--seeds", 2,
                   "--out", "runs/c", "--resume")  # fmt: skip
     assert "± 95 %" in shown.out
@@ -288,7 +288,7 @@ def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, f
         planned = coset("plan", "log.csv", "--budget", "50%", "--dim", 4, "--json").json
         assert set(planned["tables"]) == {"0", "1"}
         words = ("--methods", "hashing", "--collisions", 2, *SMALL, "--out", "runs/c", "--json")
-        assert len(coset("compare", "log.csv", *words).json["rows"]) == 2
+        assert len(coset("compare", "log.csv", *words).trained) == 2
     if form == "inter":  # whoever names columns of ratings has ratings
         words = ("--user", "user_id", "--item", "item_id", "--rating", "label")
         assert coset("inspect", "log.csv", *words, "--json").json["rows"] == 300

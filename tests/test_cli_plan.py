@@ -186,7 +186,7 @@ def test_planned_rows_stand_beside_others(coset: Coset, csv: Path) -> None:
     words = ("compare", csv, "--budgets", "3KB,2KB", "--dim", 8, "--epochs", 1, "--json")
     found = coset(*words, "--row", "full", "--row", "planned", "--row", "low_rank 3KB", "--out", "out")
     assert found.code == 0, found.err
-    rows = {row["name"]: row for row in found.json["rows"]}
+    rows = {row["name"]: row for row in found.trained}
     assert list(rows) == ["full", "planned 3KB", "planned 2KB", "low_rank 3KB"]
     for name, most in (("planned 3KB", 3000), ("planned 2KB", 2000)):
         plan = Plan.from_json(rows[name]["plan"])
@@ -206,7 +206,7 @@ def test_a_recipe_plans_measures_and_reads_plans(coset: Coset, csv: Path) -> Non
     )
     found = coset("compare", "mine.toml", "--out", "runs/mine", "--json")
     assert found.code == 0, found.err
-    _, planned, mine = found.json["rows"]
+    _, planned, mine = found.trained
     assert planned["bytes"] <= 1500
     assert {of["method"] for of in planned["methods"].values()} <= {"full", "low_rank"}
     assert mine["bytes"] == Plan.load("plan.json").bytes

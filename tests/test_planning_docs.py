@@ -33,4 +33,4 @@ def test_the_recipe_of_the_page(coset: Callable[..., Any], small_csv: Path) -> N
     Path("mine.toml").write_text(head + rows.replace("240KB", "2.4KB").replace("120KB", "1.2KB"))
     found = coset("compare", "mine.toml", "--out", "runs/mine", "--json")
     assert found.code == 0, found.err
-    assert [row["name"] for row in found.json["rows"]] == ["planned 2.4KB", "planned 1.2KB", "mine"]
+    assert [row["name"] for row in found.trained] == ["planned 2.4KB", "planned 1.2KB", "mine"]

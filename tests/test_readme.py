@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from coset import settings
 from coset.data import DATASETS
 from coset.experiments.recipe import load_recipe, shipped
 from coset.methods import registered
@@ -63,7 +62,7 @@ def test_committed_results_are_of_the_recipe_and_show_how_they_were_made(path: P
     assert (found["schema"], found["dataset"]) == (2, recipe.task.data.source)
     assert found["synthetic"] == found["dataset"].startswith("synthetic")
     assert all(row["seeds"] == list(range(max(recipe.seeds, 1 if found["synthetic"] else 3))) for row in found["rows"])
-    assert settings.plain(recipe.task.training) == found["protocol"]["training"]
+    assert recipe.task.read_training(found["protocol"]["training"]) == recipe.task.training
     assert {"host", "versions"} <= found.keys()
     assert (path.parent / "results.md").read_text("utf-8") == report.markdown(found)
 

@@ -115,8 +115,8 @@ def test_results_follow_the_schema(finished: tuple[Path, dict[str, Any], Watch],
     assert (results["split"]["training_rows"], results["split"]["validation_rows"]) == (2550, 450)
     assert (results["split"]["users"], results["split"]["items"]) == (60, 40)
     assert {"coset", "torch", "numpy", "python"} <= set(results["versions"])
-    assert [row["name"] for row in results["rows"]] == ["full", "hashed", "bias only"]
-    for row in results["rows"]:
+    assert [row["name"] for row in results["rows"]] == ["constant", "ridge bias", "full", "hashed", "bias only"]
+    for row in trained(results):
         assert {
             "name", "embedding_dim", "methods", "parameters", "bytes", "ratio", "seeds", "engine", "metrics",
             "epochs", "seconds_per_epoch", "history",
@@ -128,8 +128,23 @@ def test_results_follow_the_schema(finished: tuple[Path, dict[str, Any], Watch],
         assert all(len(run) == row["epochs"] for run in row["history"])
 
 
+def trained(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in results["rows"] if row["group"] != "baseline"]
+
+
+def test_baselines_stand_beside_the_rows(
+    finished: tuple[Path, dict[str, Any], Watch], recipe: AnyRecipe, ratings: Ratings
+) -> None:
+    for at, row in enumerate(finished[1]["rows"][:2]):
+        assert row.keys() >= trained(finished[1])[0].keys() - set(recipe.task.row_sections)
+        assert (row["group"], row["history"], row["epochs"], row["seconds_per_epoch"]) == ("baseline", [], 0, None)
+        of_seeds = [recipe.task.baselines(recipe.task.encoded(ratings, seed))[at] for seed in (5, 6)]
+        assert row["metrics"]["val_mse"]["values"] == [of.metrics["val_mse"] for of in of_seeds]
+        assert (row["name"], row["bytes"]) == (of_seeds[0].name, of_seeds[0].bytes)
+
+
 def test_metrics_are_means_and_deviations_over_seeds(finished: tuple[Path, dict[str, Any], Watch]) -> None:
-    for row in finished[1]["rows"]:
+    for row in trained(finished[1]):
         assert set(row["metrics"]) >= {"val_mse", "val_mae", "train_mse", "train_mae"}
         for name, metric in row["metrics"].items():
             values = [run[-1][name] for run in row["history"]]
@@ -145,8 +160,8 @@ def test_bytes_and_ratios(finished: tuple[Path, dict[str, Any], Watch]) -> None:
     assert rows["full"]["ratio"] == 1.0
     assert rows["bias only"]["bytes"] == 4 * 101
     assert rows["hashed"]["bytes"] <= rows["full"]["bytes"] / 2
-    for row in rows.values():
-        assert row["ratio"] == rows["full"]["bytes"] / row["bytes"]
+    for name, row in rows.items():
+        assert row["ratio"] == (None if name == "constant" else rows["full"]["bytes"] / row["bytes"])
         assert row["parameters"] * 4 == row["bytes"]
     assert [rows[name]["embedding_dim"] for name in ("full", "hashed", "bias only")] == [4, 4, 0]
     assert rows["hashed"]["methods"]["user"]["method"] == "hashing"
@@ -285,17 +300,18 @@ def test_more_seeds_can_be_added(
 ) -> None:
     one = replace(recipe, seeds=1, only=("full", "bias only"))
     first = compare(one, tmp_path / "out", ratings)
-    assert [row["metrics"]["val_mse"]["std"] for row in first["rows"]] == [None, None]
+    assert [row["metrics"]["val_mse"]["std"] for row in first["rows"]] == [None] * 4
     kept = files(tmp_path / "out" / "runs" / "full" / "seed-5")
     both = compare(replace(one, seeds=2), tmp_path / "out", ratings, resume=True)
     assert files(tmp_path / "out" / "runs" / "full" / "seed-5") == kept
     wanted = {row["name"]: row["metrics"] for row in finished[1]["rows"]}
-    assert {row["name"]: row["metrics"] for row in both["rows"]} == {key: wanted[key] for key in ("full", "bias only")}
+    names = ("constant", "ridge bias", "full", "bias only")
+    assert {row["name"]: row["metrics"] for row in both["rows"]} == {name: wanted[name] for name in names}
 
 
 def test_without_a_row_called_full_there_is_no_ratio(recipe: AnyRecipe, ratings: Ratings, tmp_path: Path) -> None:
     results = compare(replace(recipe, seeds=1, only=("bias only",)), tmp_path / "out", ratings)
-    assert [row["ratio"] for row in results["rows"]] == [None]
+    assert [row["ratio"] for row in results["rows"]] == [None] * 3
     write(results, tmp_path / "out")
     assert (tmp_path / "out" / "frontier.png").exists()
 

@@ -20,7 +20,7 @@ from coset.data.clicks import ClickWriter, Feature
 from coset.errors import InputError
 
 CLOCK = {"seconds", "seconds_per_epoch", "run", "host", "peak_resident_bytes", "prepared", "words", "from"}
-TRAIN = ("--row", "full", "--engine", "plain", "--json", "--resume")
+TRAIN = ("--row", "full", "--engine", "plain", "--no-tune", "--json", "--resume")
 CLICKS = ("--model", "dlrm", "--dim", 4, "--set", "model.bottom=[4]", "--set", "model.top=[4]",
           "--set", "training.optimizer=sgd", "--set", "training.batch_size=30", "--epochs", 1)  # fmt: skip
 

@@ -285,3 +285,31 @@ def test_a_row_that_compresses_nothing_wins_nothing_and_full_competes_where_it_f
     assert (contest.compressed["name"], contest.plain["name"]) == ("hashing 30KB", "full")
     assert small.plain is not None
     assert small.plain["name"] == "narrow"
+
+
+# -- biases alone ------------------------------------------------------------------------------------------------------
+
+
+def test_biases_that_nothing_beats_are_told() -> None:
+    ridge = row("ridge bias", "baseline", 50_000, [0.8230, 0.8240, 0.8250])
+    worse = row("hashing", "compressed", 60_000, [0.8240, 0.8250, 0.8260])
+    (said,) = report.enough(results(ridge, worse, row("full", "full", 90_000, [0.83, 0.831, 0.832])))
+    assert said == (
+        "On these data ridge bias (50KB, 0.8240 ± 0.0025) is as good as every table, of which the best is hashing "
+        "(60KB, 0.8250 ± 0.0025); take ridge bias."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([0.800, 0.801, 0.803], False), ([0.8229, 0.8241, 0.8249], True), ([0.8229], True), ([0.8210], False)],
+)
+def test_a_gain_within_the_noise_is_none(values: list[float | None], told: bool) -> None:
+    ridge = row("ridge bias", "baseline", 50_000, [0.8230, 0.8240, 0.8250][: len(values)])
+    assert bool(report.enough(results(ridge, row("full", "full", 90_000, values)))) == told
+
+
+def test_without_either_there_is_nothing_to_tell() -> None:
+    assert report.enough(results(*ROWS[:3])) == []
+    assert report.enough(results(ROWS[3])) == []
+    assert report.enough(results()) == []

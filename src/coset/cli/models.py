@@ -21,6 +21,7 @@ from coset.cli.options import (
     Json,
     Keep,
     MovedData,
+    NoTune,
     Out,
     RatingColumn,
     Resume,
@@ -77,6 +78,7 @@ def train(
     tensorboard: TensorBoard = False,
     changes: Changes = None,
     tuning: Tuning = False,
+    no_tune: NoTune = False,
     further: Annotated[
         bool, typer.Option("--continue", help="Train a finished RUN for --epochs more, as a new run.")
     ] = False,
@@ -100,7 +102,7 @@ def train(
     recipe = RecipeOptions(
         columns, schema, model, dim, one(method), one(budget), one(collisions), full_below, task,
     )  # fmt: skip
-    given = TrainOptions(recipe, row, plan, seed, epochs, changes or (), tuning, further, data)
+    given = TrainOptions(recipe, row, plan, seed, epochs, changes or (), tuning, further, data, not no_tune)
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)
     job = given.job(subject, out)
     with progress_bar("") as progress:
@@ -187,6 +189,7 @@ def compare(
     tensorboard: TensorBoard = False,
     changes: Changes = None,
     tuning: Tuning = False,
+    no_tune: NoTune = False,
     threads: Threads = 1,
     engine: EngineChoice = "auto",
     as_json: Json = False,
@@ -211,6 +214,7 @@ def compare(
     )  # fmt: skip
     recipe = changed(
         given.comparison(subject), changes or (), epochs=epochs, tuning=tuning, first_seed=seed, seeds=seeds, only=row,
+        tune=not no_tune,
     )  # fmt: skip
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard)
     with progress_bar("") as progress:

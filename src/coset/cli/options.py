@@ -54,4 +54,7 @@ CheckpointEvery = Annotated[
 ]
 Keep = Annotated[int | None, typer.Option(help="Keep this many checkpoints; 2 by default.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run.")]
+NoTune = Annotated[
+    bool, typer.Option("--no-tune", help="Train with the settings of the recipe, and choose none by short trainings.")
+]
 Tuning = Annotated[bool, typer.Option("--tuning", help="Validate on 5 % of the training part, to choose settings.")]

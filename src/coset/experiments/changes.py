@@ -14,6 +14,7 @@ from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 def changed(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], changes: Sequence[str] = (), *, epochs: int | None = None,
     tuning: bool = False, first_seed: int | None = None, seeds: int | None = None, only: Sequence[str] | None = None,
+    tune: bool = True,
 ) -> Recipe[DataT, EncodedT, ModelT, BatchT]:  # fmt: skip
     """The recipe with some of its choices replaced.
 
@@ -23,6 +24,7 @@ def changed(
         tuning: whether a slice of the training part takes the place of the validation part.
         first_seed, seeds: the first seed, and how many seeds.
         only: names of the rows to run; those of the recipe by default.
+        tune: whether settings that the recipe does not set may be chosen by short trainings.
 
     Raises:
         InputError: a change that is not of that form, or of a field that the recipe does not have.
@@ -31,6 +33,8 @@ def changed(
         recipe = replace(recipe, first_seed=first_seed)
     if only:
         recipe = replace(recipe, only=tuple(only))
+    if not tune:
+        recipe = replace(recipe, tune=())
     if seeds is not None:
         recipe = replace(recipe, seeds=seeds)
     if epochs is not None:

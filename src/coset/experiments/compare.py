@@ -15,10 +15,12 @@ from coset.experiments.calibrate import calibration
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import Row, resolve
 from coset.experiments.spread import half_interval
+from coset.experiments.tune import tuned
 from coset.files import claimed, clear, holding, path_of, read_json, write_json
 from coset.methods.full import Full
 from coset.progress import Progress, Silent, counted
 from coset.tasks import measures
+from coset.tasks.baselines import Baseline
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.folder import refuse_others
 from coset.training.run import Options, execute
@@ -53,17 +55,20 @@ def compare(
     out = path_of(out)
     options = options or Options()
     first = recipe.task.encoded(data, recipe.first_seed)
+    resolve(recipe, first)  # errors in any row are raised before anything is trained
+    with claimed(out, "compare.json", options.resume):  # what is wrong with it is said before anything is trained
+        recipe = tuned(recipe, data, out.parent, progress)
     rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))
     with claimed(out, "compare.json", options.resume):
         begun = bool(holding(out))
         _remember(recipe, out, data)
         try:
-            runs = _run_all(recipe, rows, out, data, first, options, progress or Silent())
+            runs, baselines = _run_all(recipe, rows, out, data, first, options, progress or Silent())
         except Diverged:
             if not begun and not any(out.glob(f"runs/*/*/{METRICS}")):
                 clear(out)
             raise
-        results = _results(recipe, rows, runs, data, first, [*recipe.notes, *left_out, *notes])
+        results = _results(recipe, rows, runs, baselines, data, first, [*recipe.notes, *left_out, *notes])
         write_json(out / "results.json", results)
     return results
 
@@ -87,19 +92,22 @@ def _remember(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], out: Path, data: 
 def _run_all(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]], out: Path,
     data: DataT, first: EncodedT, options: Options, progress: Progress,
-) -> dict[str, list[Json]]:  # fmt: skip
+) -> tuple[dict[str, list[Json]], list[Sequence[Baseline]]]:  # fmt: skip
+    """The metrics of all runs by row, and the baselines of every seed."""
     runs: dict[str, list[Json]] = {row.name: [] for row in rows}
+    baselines = []
     steps = {row.name: row.spec(recipe.first_seed).steps(first) for row in rows}
     progress.begin(sum(steps.values()) * recipe.seeds)
     for seed in _seeds(recipe):
         shared = first if seed == recipe.first_seed else recipe.task.encoded(data, seed)
+        baselines.append(recipe.task.baselines(shared))
         for row in rows:
             folder = out / "runs" / row.slug / f"seed-{seed}"
             encoded = shared if _sees_the_same(recipe, row) else None
             with counted(progress, f"{row.name}, seed {seed}", steps[row.name]) as on_step:
                 found = execute(row.spec(seed), folder, data, options, encoded=encoded, on_step=on_step)
                 runs[row.name].append(found)
-    return runs
+    return runs, baselines
 
 
 def _sees_the_same(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], row: Row[DataT, EncodedT, ModelT, BatchT]) -> bool:
@@ -114,7 +122,8 @@ def _seeds(recipe: Recipe[DataT, EncodedT, ModelT, BatchT]) -> range:
 
 def _results(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]],
-    runs: Mapping[str, list[Json]], data: DataT, encoded: EncodedT, notes: Sequence[str],
+    runs: Mapping[str, list[Json]], baselines: Sequence[Sequence[Baseline]], data: DataT, encoded: EncodedT,
+    notes: Sequence[str],
 ) -> Json:  # fmt: skip
     full_bytes = next((runs[row.name][0]["bytes"] for row in rows if row.name == "full"), None)
     everything = [run for of in runs.values() for run in of]
@@ -129,7 +138,10 @@ def _results(
         "vocabulary_bytes": runs[rows[0].name][0]["vocabulary_bytes"],
         "budgets": sorted({row.budget for row in rows if row.budget is not None}, reverse=True),
         "contrasts": [list(pair) for pair in recipe.contrasts],
-        "rows": [_result_row(recipe, row, runs[row.name], full_bytes, encoded) for row in rows],
+        "rows": [
+            *(_baseline_row(recipe, of_seeds, full_bytes) for of_seeds in zip(*baselines, strict=True)),
+            *(_result_row(recipe, row, runs[row.name], full_bytes, encoded) for row in rows),
+        ],
         "notes": list(notes),
     }
 
@@ -162,6 +174,31 @@ def _result_row(
         "epochs": task.training.epochs,
         "seconds_per_epoch": median(of["seconds"] / of.get("share", 1) for run in runs for of in run["history"]),
         "history": [run["history"] for run in runs],
+    }
+
+
+def _baseline_row(
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], of_seeds: Sequence[Baseline], full_bytes: int | None
+) -> Json:
+    """The row of one baseline, as those of trained models; what only these have is 0 or empty."""
+    first = of_seeds[0]
+    return {
+        "name": first.name,
+        "note": first.note,
+        "group": "baseline",
+        "embedding_dim": 0,
+        "methods": {},
+        "parameters": first.parameters,
+        "bytes": first.bytes,
+        **dict.fromkeys(("layers_parameters", "layers_bytes", "optimizer_bytes"), 0),
+        "peak_resident_bytes": None,
+        "ratio": None if full_bytes is None or first.parameters == 1 else full_bytes / first.bytes,
+        "seeds": list(_seeds(recipe)),
+        "engine": "closed form",
+        "metrics": {name: summary([of.metrics[name] for of in of_seeds]) for name in first.metrics},
+        "epochs": 0,
+        "seconds_per_epoch": None,
+        "history": [],
     }
 
 

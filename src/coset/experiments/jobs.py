@@ -52,6 +52,7 @@ class TrainOptions:
         tuning: whether to validate on a slice of the training part.
         further: whether the subject is a finished run that is trained for more epochs.
         moved: with `further`, where the data of the run are now.
+        tune: whether settings that the recipe does not set may be chosen by short trainings.
     """
 
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
@@ -63,6 +64,7 @@ class TrainOptions:
     tuning: bool = False
     further: bool = False
     moved: str | None = None
+    tune: bool = True
 
     def job(self, subject: str, out: Path | None = None) -> Job:
         """The training of that subject.
@@ -103,6 +105,7 @@ class TrainOptions:
             "--task": recipe.task is not None,
             "--seed": self.seed is not None,
             "--tuning": self.tuning,
+            "--no-tune": not self.tune,
         }
 
     def _new(self, subject: str, out: Path | None) -> Job:
@@ -116,7 +119,9 @@ class TrainOptions:
         self._check_sizes()
         recipe = self.recipe.one_row(subject, self.row, self.plan)
         seed = self.seed or 0
-        recipe = changed(recipe, self.changes, epochs=self.epochs, tuning=self.tuning, first_seed=seed, seeds=1)
+        recipe = changed(
+            recipe, self.changes, epochs=self.epochs, tuning=self.tuning, first_seed=seed, seeds=1, tune=self.tune
+        )
         return _NewRun(out or places.of_run(recipe.name, recipe.only[0], seed), recipe)
 
     def _sizes(self) -> list[str]:

@@ -43,6 +43,8 @@ class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
         skip_infeasible: leave out rows whose method has no size that fits, or needs what the tables lack, with a note,
             instead of raising.
         only: names of the rows to run; all by default.
+        tune: fields of `[training]` that are chosen on the training part before any row is trained; not those that a
+            user sets.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
     contrasts: tuple[tuple[str, ...], ...] = ()
     skip_infeasible: bool = False
     only: tuple[str, ...] = ()
+    tune: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         settings.check_range(f"recipe {self.name!r}: seeds", self.seeds, 1, _MOST_SEEDS)
@@ -67,7 +70,8 @@ class Recipe(Generic[DataT, EncodedT, ModelT, BatchT]):
     def override(self, section: str, changes: Json) -> Recipe[DataT, EncodedT, ModelT, BatchT]:
         """The recipe with fields of a section changed, also in rows that set them."""
         rows = tuple(row.without(section, changes) for row in self.rows)
-        return replace(self, task=self.task.changed(section, changes), rows=rows)
+        tune = tuple(name for name in self.tune if section != "training" or name not in changes)
+        return replace(self, task=self.task.changed(section, changes), rows=rows, tune=tune)
 
     def to_json(self) -> Json:
         """As plain JSON values, as in TOML."""

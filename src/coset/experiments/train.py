@@ -10,9 +10,10 @@ from coset.errors import InputError
 from coset.experiments.calibrate import calibration
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import resolve
-from coset.files import read_json
+from coset.experiments.tune import tuned
+from coset.files import claimed, read_json
 from coset.progress import Progress, Silent, counted
-from coset.tasks import TrainingSettings
+from coset.tasks import TrainingSettings, measures
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.finished import FinishedRun
 from coset.training.run import Options, execute
@@ -34,10 +35,13 @@ def train_row(
         InputError: a row that does not fit the data, or an `out` that cannot be used.
     """
     encoded = recipe.task.encoded(data, recipe.first_seed)
-    row, *others = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0]
-    if others and recipe.only:
-        names = ", ".join(repr(of.name) for of in (row, *others))
+    others = resolve(recipe, encoded)[0]
+    if len(others) > 1 and recipe.only:
+        names = ", ".join(repr(of.name) for of in others)
         raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")
+    with claimed(out, RUN, (options or Options()).resume):  # what is wrong with it is said before anything is trained
+        recipe = tuned(recipe, data, out.parent, progress)
+    row = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0][0]
     progress, spec = progress or Silent(), row.spec(recipe.first_seed)
     if row.task != recipe.task:
         encoded = row.task.encoded(data, recipe.first_seed)
@@ -45,7 +49,14 @@ def train_row(
     with counted(progress, row.name, spec.steps(encoded)) as on_step:
         metrics = execute(spec, out, data, options, encoded=encoded, on_step=on_step)
     facts = recipe.task.facts(data, encoded)
-    return {"name": row.name, "dataset": facts["dataset"], "synthetic": facts["synthetic"], **metrics}
+    return {
+        "name": row.name,
+        "dataset": facts["dataset"],
+        "synthetic": facts["synthetic"],
+        "measures": measures(type(recipe.task)),
+        "notes": list(recipe.notes),
+        **metrics,
+    }
 
 
 def train_on(
@@ -78,6 +89,8 @@ def train_on(
         "name": f"{beginning['run']} continued",
         "dataset": facts["dataset"],
         "synthetic": facts["synthetic"],
+        "measures": measures(type(task)),
+        "notes": [],
         **metrics,
         "continued": {**beginning, "words": _continued(beginning, task.training)},
     }

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from coset.experiments.spread import half_interval
 from coset.report.phrases import NOTHING
+from coset.report.remarks import remarks
 from coset.sizes import format_size
 
 Results = Mapping[str, Any]
@@ -68,6 +69,11 @@ def markdown(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+PLAIN = "full", "narrow", "bias", "baseline"
+"""Groups of rows that compress nothing."""
+WITHOUT_VECTORS = "bias", "baseline"
+
+
 @dataclass(frozen=True)
 class Contest:
     """The best compressed row within a byte budget, and the plain model that it must beat.
@@ -75,8 +81,8 @@ class Contest:
     Args:
         budget: in bytes.
         compressed: the row of group `compressed` with the best validation score within the budget.
-        plain: the row of group `narrow` or `full` with the best validation score within the budget, or of group
-            `bias` where none of them fits.
+        plain: of the rows that compress nothing (full and narrow tables, biases alone, baselines), that with the best
+            validation score within the budget.
         difference: mean over the common seeds of `compressed` minus `plain`.
         spread: half the 95 % interval of that mean; None for fewer than two common seeds.
         seeds: the seeds of both rows.
@@ -91,7 +97,7 @@ class Contest:
 
 
 def contests(results: Results, budgets: Iterable[int]) -> list[Contest]:
-    """For each byte budget, the best compressed row within it against the best narrow row within it."""
+    """For each byte budget, the best compressed row within it against the best plain row within it."""
     return [_contest(results["rows"], budget, measures(results)) for budget in budgets]
 
 
@@ -123,6 +129,32 @@ def verdicts(results: Results, budgets: Iterable[int]) -> list[str]:
     ]
 
 
+_NOTICED = 1e-3
+"""A gain of less than this share of the score is none, where one seed tells nothing of its spread."""
+
+
+def enough(results: Results) -> list[str]:
+    """A sentence where no row with vectors is better than the best without; none where one is."""
+    said, rows = measures(results), results["rows"]
+    most = max((row["bytes"] for row in rows), default=0)
+    without, others = (_best(rows, groups, most, said["score"], said["better"] == "higher")
+                       for groups in (WITHOUT_VECTORS, ("full", "narrow", "compressed")))  # fmt: skip
+    if without is None or others is None:
+        return []
+    gain, spread, _ = _difference(others, without, said)
+    if gain is None:
+        return []
+    gain = gain if said["better"] == "higher" else -gain
+    least = _NOTICED * abs(metric(without, said["score"])[0] or 0.0) if spread is None else spread
+    if gain > least:
+        return []
+    return [
+        f"On these data {without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}) is as good as "
+        f"every table, of which the best is {others['name']} ({format_size(others['bytes'])}, "
+        f"{_scored(others, results)}); take {without['name']}."
+    ]
+
+
 def contrasts(results: Results, pairs: Iterable[Sequence[str]]) -> list[str]:
     """The differences of pairs of rows as sentences, one a pair of names; leaves out pairs with a missing row."""
     rows, said = {row["name"]: row for row in results["rows"]}, measures(results)
@@ -151,7 +183,7 @@ def seeds(results: Results) -> str:
 
 def epochs(results: Results) -> str:
     """The epochs of all rows as text: `15 epochs`, or `3–15 epochs` where they differ."""
-    known = sorted({row["epochs"] for row in results["rows"]})
+    known = sorted({row["epochs"] for row in results["rows"]} - {0})  # baselines, which are not trained
     if not known:
         return "no epochs"
     span = f"{known[0]}–{known[-1]}" if len(known) > 1 else str(known[0])
@@ -185,7 +217,7 @@ def _contest(rows: Sequence[ResultRow], budget: int, said: Mapping[str, Any]) ->
     smaller = [row for row in rows if full is None or row["bytes"] < full]  # the other groups compress nothing
     higher = said["better"] == "higher"
     compressed = _best(smaller, ("compressed",), budget, score, higher)
-    plain = _best(rows, ("narrow", "full"), budget, score, higher) or _best(rows, ("bias",), budget, score, higher)
+    plain = _best(rows, PLAIN, budget, score, higher)
     if compressed is None or plain is None:
         return Contest(budget, compressed, plain)
     return Contest(budget, compressed, plain, *_difference(compressed, plain, said))
@@ -318,7 +350,10 @@ def _notes(results: Results) -> list[str]:
             f"Noise floor: no model can expect {said['article']} {said['label']} "
             f"{'above' if said['better'] == 'higher' else 'below'} {results['noise_floor']:.4f}."
         )
-    told = [*verdicts(results, results["budgets"]), *contrasts(results, results["contrasts"])]
+    told = [
+        *verdicts(results, results["budgets"]), *enough(results), *contrasts(results, results["contrasts"]),
+        *remarks(results),
+    ]  # fmt: skip
     return notes + [" ".join(str(note).split()) for note in results["notes"]] + told
 
 

@@ -40,6 +40,7 @@ STYLES: Mapping[str, Style] = {
     "full": Style("full table", "#000000", "D"),
     "narrow": Style("narrow: full table, fewer dimensions", "#0072B2", "s"),
     "bias": Style("biases only", "#CC79A7", "P"),
+    "baseline": Style("without training", "#56B4E9", "X"),
     "compressed": Style("compressed", "#D55E00", "o"),
 }
 TRAIN, VALIDATION, REFERENCE = "#E69F00", "#0072B2", "#999999"
@@ -99,7 +100,8 @@ def _head(figure: Figure, results: Results, reading: str) -> None:
 def _frontier(results: Results) -> Figure:
     said = measures(results)
     score = said["score"]
-    rows = [row for row in results["rows"] if metric(row, score)[0] is not None]
+    # A single number has no place among tables: the axis would begin at 4 bytes.
+    rows = [row for row in results["rows"] if metric(row, score)[0] is not None and not _is_constant(row)]
     figure = blank(10.5, 6.4 + 0.06 * max(0, len(rows) - 12))
     height = figure.get_figheight()
     bars_are = "95 % intervals over seeds"
@@ -139,6 +141,10 @@ def _frontier(results: Results) -> Figure:
     colours = [_style_of(row).colour for row in rows]
     _label(figure, axes, labels, colours, np.column_stack([sizes, heights]), bars)
     return figure
+
+
+def _is_constant(row: ResultRow) -> bool:
+    return bool(row["group"] == "baseline" and row["parameters"] == 1)
 
 
 def _style_of(row: ResultRow) -> Style:
@@ -332,7 +338,7 @@ def _curve(row: ResultRow, name: str) -> LossCurve:
 
 
 def _losses(results: Results) -> Figure:
-    rows = list(results["rows"])
+    rows = [row for row in results["rows"] if row["group"] != "baseline"]
     columns = max(1, len(rows) if len(rows) < 4 else min(5, math.ceil(math.sqrt(len(rows)))))
     lines = max(1, math.ceil(len(rows) / columns))
     width = max(7.5, 0.9 + 2.55 * columns)

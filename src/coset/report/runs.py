@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coset.report.phrases import headings, number, titled
+from coset.report.remarks import remarks_of_run
 from coset.sizes import format_size
 
 
@@ -26,8 +27,11 @@ def run_table(metrics: dict[str, Any]) -> Group:
     for of in metrics["history"]:
         values = (number(of[key]) for key, _, _ in shown)
         table.add_row(f"{of['epoch']:.4g}", *values, f"{of['seconds']:.1f}")
-    words = f"\n{metrics['continued']['words']}" if "continued" in metrics else ""
-    return Group(table, Text(f"run: {metrics['run']}{words}"))  # a caption would be as narrow as the table
+    words = [f"run: {metrics['run']}"]
+    if "continued" in metrics:
+        words.append(metrics["continued"]["words"])
+    words += [*metrics["notes"], *remarks_of_run(metrics)]
+    return Group(table, Text("\n".join(words)))  # a caption would be as narrow as the table
 
 
 def evaluation_table(found: dict[str, Any]) -> Group:

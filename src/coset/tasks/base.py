@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
 from coset.documents import Json
+from coset.errors import InputError
 from coset.methods import Method
 from coset.progress import Progress
 from coset.schema import Component, Table
+from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection, summary_of
 from coset.tasks.later import Scored, Trained
 from coset.tasks.metric import Metric, Scores
@@ -24,6 +26,10 @@ from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 if TYPE_CHECKING:
     import polars
+
+
+TaskT_contra = TypeVar("TaskT_contra", contravariant=True)
+DataT_contra = TypeVar("DataT_contra", contravariant=True)
 
 
 class ModelChoices(Protocol):
@@ -42,6 +48,13 @@ class DataChoices(Protocol):
     def source(self) -> str:
         """The name of a built-in data set, or a path."""
         ...
+
+
+class TrialError(Protocol[TaskT_contra, DataT_contra]):
+    """Trains a task on some data with full tables, and returns the validation score; of one that is better when higher,
+    its negative. Infinite where training diverged."""
+
+    def __call__(self, task: TaskT_contra, data: DataT_contra, name: str) -> float: ...
 
 
 class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
@@ -164,6 +177,22 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """A cheaper experiment that predicts this one, and its data, all of them from the training part. A task that
         must write files for it writes them below `beside`."""
 
+    def tuned(self, names: Sequence[str], data: DataT, seed: int, error: TrialError[Self, DataT]) -> Json:
+        """Values of these fields of `[training]` that suit the data, chosen on the training part alone; of those that
+        have no meaning for this model, none.
+
+        Args:
+            names: of the fields; those that are not among them stay as they are.
+            seed: of the split, whose validation part is not read.
+            error: of a cheaper experiment, which it trains.
+
+        Raises:
+            InputError: a field that this task does not choose.
+        """
+        if names:
+            raise InputError(f"the task {self.name} chooses no settings of training by itself, so not {names[0]!r}")
+        return {}
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -196,6 +225,10 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     @abstractmethod
     def stored(self, model: ModelT) -> tuple[list[Component], list[Component]]:
         """What counts as the bytes of a model, and what is stored beside it, such as layers."""
+
+    def baselines(self, encoded: EncodedT) -> Sequence[Baseline]:
+        """Models in closed form that any trained one should beat, scored on these data."""
+        return ()
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -66,8 +66,9 @@ class TrainingSettings:
             collaborative filtering for the Netflix prize"). On biases too, unless these have a `bias_ridge`.
         ridge: λ of a further penalty, which is counted once an epoch for an id: each of its n lookups has λ / n. It is
             in rows: an id with λ of them is held back half, as in ridge regression.
-        bias_ridge: the same for the biases of users and of items; empty for none. Biases then start at the solution of
-            the ridge bias model (see `coset.models.ridge`), since a rare id is moved too seldom to get there.
+        bias_ridge: the same for the biases of users and of items; empty for none. Those of a model with linear output
+            then start at the solution of the ridge bias model (see `coset.models.ridge`), since a rare id is moved too
+            seldom to get there.
         evaluate_every: steps from one evaluation to the next; there always is one at the end of each epoch, and by
             default no other.
         patience: stop after this many evaluations in a row whose validation score is not better than the best before

@@ -26,6 +26,8 @@ from coset.methods import Method
 from coset.models.base import ClickModel
 from coset.progress import Progress
 from coset.schema import Component, Table
+from coset.tasks.baselines import Baseline
+from coset.tasks.clicks.baselines import baselines
 from coset.tasks.clicks.choice import ModelChoice
 from coset.tasks.clicks.later import LaterClicks, described
 from coset.tasks.clicks.metrics import ClickScores, Losses
@@ -205,6 +207,10 @@ class ClicksTask(LaterClicks):
     def components(self, methods: Mapping[str, Method], encoded: ClickData) -> list[Component]:
         """Those of the tables; layers are counted separately."""
         return self.model.components(encoded.features, methods)
+
+    def baselines(self, encoded: ClickData) -> Sequence[Baseline]:
+        """The base rate."""
+        return baselines(encoded)
 
     def build(self, methods: Mapping[str, Method], encoded: ClickData) -> ClickModel:
         """For the columns of the data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -26,8 +26,12 @@ from coset.models.dot import DotModel, DotSettings
 from coset.models.ridge import RidgeBias, ridge_bias
 from coset.progress import Progress
 from coset.schema import Component, Table
+from coset.tasks.base import TrialError
+from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection
 from coset.tasks.metric import Metric
+from coset.tasks.ratings import tuning
+from coset.tasks.ratings.baselines import baselines
 from coset.tasks.ratings.fast import FastDot, unfit
 from coset.tasks.ratings.fingerprint import fingerprint
 from coset.tasks.ratings.inspection import inspected
@@ -169,6 +173,31 @@ class RatingsTask(LaterRatings):
         split = replace(self.split, validation=0.05, tuning=0.0)
         return replace(self, training=training, split=split), data.select(rows)
 
+    def tuned(self, names: Sequence[str], data: Ratings, seed: int, error: TrialError[Self, Ratings]) -> Json:
+        """`bias_ridge` in closed form, and `ridge` by short trainings of a narrow model."""
+        if strange := sorted(set(names) - {"ridge", "bias_ridge"}):
+            raise InputError(f"ratings choose ridge and bias_ridge by themselves, not {strange[0]!r}")
+        found: Json = {}
+        rows = self.split.split(data, seed).training
+        if self.split.tuning:
+            rows = self.split.split(data, seed).tuning(self.split.tuning, seed).training
+        if len(rows) > tuning.MOST_ROWS:
+            rows = np.sort(np.random.default_rng([seed, 6]).permutation(rows)[: tuning.MOST_ROWS])
+        known = data.select(rows)
+        split = replace(self.split, validation=0.1, tuning=0.0)
+        if "bias_ridge" in names and self._adds_biases:
+            found["bias_ridge"] = tuning.bias_ridge(known)
+        if "ridge" not in names or not self.model.embedding_dim:
+            return found
+        training = replace(self.training, **found)
+        model = replace(self.model, embedding_dim=min(tuning.DIM, self.model.embedding_dim))
+
+        def of(ridge: float) -> float:
+            trial = replace(self, split=split, model=model, training=replace(training, ridge=ridge))
+            return error(trial, known, f"ridge {ridge:g}")
+
+        return {**found, "ridge": tuning.climbed(of)}
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     def tables(self, encoded: Encoded) -> Sequence[Table]:
@@ -187,12 +216,21 @@ class RatingsTask(LaterRatings):
         with torch.device("meta"):
             return self._built(methods, encoded.user, encoded.item, low, low + 1.0, low).components()
 
+    def baselines(self, encoded: Encoded) -> Sequence[Baseline]:
+        """The constant and the ridge bias model."""
+        return baselines(encoded, self.training.bias_ridge)
+
     def build(self, methods: Mapping[str, Method], encoded: Encoded) -> DotModel:
         """For the range of the training ratings, where `[model]` names no other."""
         model = self._built(methods, encoded.user, encoded.item, **_scale(encoded))
-        if self.training.bias_ridge:
+        if self.training.bias_ridge and self._adds_biases:
             model.begin(self.ridge_bias(encoded, self.training.bias_ridge), self.training.ridge)
         return model
+
+    @property
+    def _adds_biases(self) -> bool:
+        """Whether a score is a rating that biases are added to, so that the ridge bias model is one of these."""
+        return self.model.biases and self.model.output == "linear"
 
     def ridge_bias(self, encoded: Encoded, penalties: Sequence[float]) -> RidgeBias:
         """The ridge bias model of the training part."""

@@ -1,0 +1,60 @@
+"""Settings that `coset train` and `coset compare` choose themselves, and what they show beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Coset = Callable[..., Any]
+SHORT = ("--set", "model.embedding_dim=2", "--epochs", 2)
+
+
+def training_of(run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(run, "run.json").read_text())["spec"]["training"]
+    return found
+
+
+def test_the_choice_is_shown_and_written_into_the_run(coset: Coset, small_csv: Path) -> None:
+    done = coset("train", small_csv, *SHORT, "--out", "run")
+    assert done.code == 0, done.err
+    chosen = training_of("run")
+    users, items = chosen["bias_ridge"]
+    trainings = len(list(Path("tuning").iterdir()))
+    assert (
+        f"Chosen on the training part by {trainings} short trainings: bias_ridge {users:g} and {items:g}, ridge "
+        f"{chosen['ridge']:g}."
+    ) in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    "words", [("--no-tune",), ("--set", "training.ridge=8", "--set", "training.bias_ridge=[8, 4]")]
+)
+def test_nothing_is_chosen_where_a_user_says_so(coset: Coset, small_csv: Path, words: tuple[str, ...]) -> None:
+    done = coset("train", small_csv, *SHORT, *words, "--out", "run")
+    assert done.code == 0, done.err
+    assert (training_of("run")["ridge"], training_of("run")["bias_ridge"]) == (8.0, [8.0, 4.0])
+    assert "Chosen" not in done.out
+    assert not Path("tuning").exists()
+
+
+def test_a_run_that_is_trained_further_keeps_its_choice(coset: Coset, small_csv: Path) -> None:
+    assert coset("train", small_csv, *SHORT, "--no-tune", "--out", "run").code == 0
+    refused = coset("train", "run", "--continue", "--epochs", 1, "--no-tune").sentence
+    assert refused == "--continue keeps the data and the model of a run; leave out --no-tune"
+    assert coset("train", "run", "--continue", "--epochs", 1, "--out", "more").code == 0
+    assert training_of("more")["ridge"] == training_of("run")["ridge"]
+
+
+def test_a_comparison_shows_what_needs_no_training(coset: Coset, small_csv: Path) -> None:
+    done = coset("compare", small_csv, *SHORT, "--methods", "hashing", "--budgets", "50%", "--out", "all", "--json")
+    assert done.code == 0, done.err
+    rows = done.json["rows"]
+    assert [row["name"] for row in rows[:3]] == ["constant", "ridge bias", "full"]
+    assert [row["group"] for row in rows[:2]] == ["baseline"] * 2
+    text = Path("all", "results.md").read_text()
+    assert "Chosen on the training part by" in text
+    assert "| ridge bias (2) |" in text
