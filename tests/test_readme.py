@@ -6,6 +6,7 @@ import doctest
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def test_committed_results_are_of_the_recipe_and_show_how_they_were_made(path: P
     assert (found["schema"], found["dataset"]) == (2, recipe.task.data.source)
     assert found["synthetic"] == found["dataset"].startswith("synthetic")
     assert all(row["seeds"] == list(range(max(recipe.seeds, 1 if found["synthetic"] else 3))) for row in found["rows"])
-    assert recipe.task.read_training(found["protocol"]["training"]) == recipe.task.training
+    training = recipe.task.read_training(found["protocol"]["training"])
+    chosen = {name: getattr(training, name) for name in recipe.tune}
+    assert training == replace(recipe.task.training, **chosen)
     assert {"host", "versions"} <= found.keys()
     assert (path.parent / "results.md").read_text("utf-8") == report.markdown(found)
 

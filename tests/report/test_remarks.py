@@ -56,6 +56,15 @@ def test_behind_a_baseline() -> None:
     assert of(*plain, row("full", [value - 0.0035 for value in GOOD])) == []
 
 
+def test_vectors_that_learned_nothing() -> None:
+    bias = row("bias only", GOOD, group="bias")
+    better = [value - 0.05 for value in GOOD]
+    (said,) = of(bias, row("full", better), row("hashing", GOOD, group="compressed"))
+    assert said == "No vectors learned: hashing. It ends where biases alone do."
+    assert of(bias, row("full", GOOD), row("hashing", GOOD, group="compressed")) == []  # then biases are enough
+    assert of(row("full", better), row("hashing", GOOD, group="compressed")) == []
+
+
 def test_seeds_are_averaged() -> None:
     noisy = row("full", GOOD)
     noisy["history"] = [

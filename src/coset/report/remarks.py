@@ -1,5 +1,5 @@
-"""What the histories of a comparison say that its table does not: rows that overfit, that were trained too short, or
-that are behind what needs no training."""
+"""What the histories of a comparison say that its table does not: rows that overfit, that were trained too short, whose
+vectors learned nothing, or that are behind what needs no training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 _NOTICED = 2e-3
 """Changes of a score by less than this share of it are noise."""
+_SAME = 2e-4
+"""Scores within this share of each other are the same."""
 _LATE = 0.8
 """The part of the epochs after which a row that still gains was trained too short."""
 
@@ -28,6 +30,10 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
             f"Trained too short: {_listed(short)}. Validation {said['label']} still got better in the last epochs; "
             f"train for more."
         )
+    if idle := _idle(rows, said):
+        found.append(
+            f"No vectors learned: {_listed(idle)}. {'It ends' if len(idle) == 1 else 'They end'} where biases alone do."
+        )
     plain = [row for row in rows if row["group"] == "baseline" and _mean(row, said) is not None]
     if plain:
         best = min(plain, key=lambda row: _worse(_mean(row, said), said))
@@ -36,6 +42,18 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
         if behind:
             found.append(f"Behind {best['name']}, which needs no training: {_listed(behind)}.")
     return found
+
+
+def _idle(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[str]:
+    """The rows with vectors that score as biases alone do, where others do not."""
+    known = [row for row in rows if _mean(row, said) is not None]
+    alone = [_mean(row, said) for row in known if row["group"] == "bias"]
+    others = [row for row in known if row["group"] in ("full", "narrow", "compressed")]
+    same = [
+        row["name"] for row in others
+        if any(abs(_worse(_mean(row, said), said) - _worse(of, said)) <= _SAME * abs(of or 0.0) for of in alone)
+    ]  # fmt: skip
+    return same if len(same) < len(others) else []
 
 
 def remarks_of_run(metrics: Mapping[str, Any]) -> list[str]:
