@@ -22,10 +22,9 @@ def drawn(rows: int, noise: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.
     return users, items, score + draw.normal(0, noise, rows)
 
 
-def test_it_is_the_minimum_of_the_penalised_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ridge, "ROUNDS", 300)
+def test_it_is_the_minimum_of_the_penalised_squares() -> None:
     users, items, ratings = drawn(400)
-    found = ridge_bias(users, items, ratings, (USERS, ITEMS), (3.0, 1.5))
+    found = ridge_bias(users, items, ratings, (USERS, ITEMS), (3.0, 1.5), rounds=300)
     design = np.zeros((len(ratings), USERS + ITEMS))
     design[np.arange(400), users] = 1
     design[np.arange(400), USERS + items] = 1

@@ -8,13 +8,15 @@ of the way from the mean. An id with few ratings stays near the mean, one with m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 
 ROUNDS = 15
-"""How many times users and items are solved in turn; each is exact given the other."""
+_TO_CHOOSE = 6
+"""Rounds that tell one λ from another."""
 GRID = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """The λ that `chosen` tries."""
 _MOST = 0.95
@@ -42,8 +44,9 @@ class RidgeBias:
 
 
 def ridge_bias(
-    users: np.ndarray, items: np.ndarray, ratings: np.ndarray, sizes: tuple[int, int], penalties: tuple[float, float]
-) -> RidgeBias:
+    users: np.ndarray, items: np.ndarray, ratings: np.ndarray, sizes: tuple[int, int], penalties: tuple[float, float],
+    rounds: int = ROUNDS,
+) -> RidgeBias:  # fmt: skip
     """The ridge bias model of these ratings.
 
     Args:
@@ -51,6 +54,7 @@ def ridge_bias(
         ratings: of the same shape.
         sizes: number of users and of items.
         penalties: λ of the users and of the items, in ratings; positive.
+        rounds: how many times users and items are solved in turn; each is exact given the other.
 
     Example:
         >>> import numpy as np
@@ -63,7 +67,7 @@ def ridge_bias(
     gaps = values - mean
     counts = [np.bincount(of, minlength=n) for of, n in zip((users, items), sizes, strict=True)]
     user, item = (np.zeros(n) for n in sizes)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         user = np.bincount(users, gaps - item[items], sizes[0]) / (counts[0] + penalties[0])
         item = np.bincount(items, gaps - user[users], sizes[1]) / (counts[1] + penalties[1])
     return RidgeBias(mean, user, item, penalties)
@@ -81,12 +85,21 @@ def chosen(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, sizes: tup
 
     @cache
     def error(user: float, item: float) -> float:
-        model = ridge_bias(users, items, ratings, sizes, (user, item))
+        model = ridge_bias(users, items, ratings, sizes, (user, item), _TO_CHOOSE)
         own = 1 / (counts[0] + user) + 1 / (counts[1] + item)
         left = (ratings - model.predict(users, items)) / (1 - np.minimum(own, _MOST))
         return float(np.square(left).mean())
 
-    both = min(GRID, key=lambda one: error(one, one))
-    user = min(GRID, key=lambda one: error(one, both))
-    item = min(GRID, key=lambda one: error(user, one))
-    return min(GRID, key=lambda one: error(one, item)), item
+    both = _climbed(lambda one: error(one, one), GRID[len(GRID) // 2])
+    user = _climbed(lambda one: error(one, both), both)
+    item = _climbed(lambda one: error(user, one), both)
+    return _climbed(lambda one: error(one, item), user), item
+
+
+def _climbed(error: Callable[[float], float], begin: float) -> float:
+    """The λ of `GRID` with no smaller error beside it, from `begin` on."""
+    at = GRID.index(begin)
+    for step in (1, -1):
+        while 0 <= at + step < len(GRID) and error(GRID[at + step]) < error(GRID[at]):
+            at += step
+    return GRID[at]

@@ -14,7 +14,8 @@ from coset.errors import InputError
 from coset.experiments.changes import changed
 from coset.experiments.recipe import load_recipe
 from coset.experiments.tune import tuned
-from coset.tasks.ratings.tuning import RIDGES, bias_ridge, climbed
+from coset.tasks.ratings import tuning
+from coset.tasks.ratings.tuning import RIDGES, bias_ridge, climbed, sample
 
 
 @pytest.mark.parametrize("best", RIDGES)
@@ -32,6 +33,25 @@ def test_the_search_ends_at_the_best(best: float) -> None:
 def test_of_equal_errors_the_largest() -> None:
     assert climbed(lambda ridge: 0.9 if ridge < 8 else 0.8) == RIDGES[-1]
     assert climbed(lambda ridge: 0.8 + 1e-6 * ridge) == RIDGES[-1]
+
+
+def test_on_a_sample_equal_errors_change_nothing() -> None:
+    assert climbed(lambda ridge: 0.8, cautious=False) == RIDGES[2]
+    assert climbed(lambda ridge: 0.9 - 0.01 * min(ridge, 16), cautious=False) == 16
+    assert climbed(lambda ridge: 0.8 + 0.01 * ridge, cautious=False) == RIDGES[0]
+
+
+def test_a_sample_has_all_ratings_of_its_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small()
+    assert sample(data, 0) is data
+    monkeypatch.setattr(tuning, "MOST_ROWS", 500)
+    found = sample(data, 0)
+    counts = dict(zip(*np.unique(data.users, return_counts=True), strict=True))
+    users, here = np.unique(found.users, return_counts=True)
+    assert all(counts[user] == count for user, count in zip(users, here, strict=True))
+    assert 500 <= len(found) < 600
+    assert np.array_equal(sample(data, 0).users, found.users)
+    assert not np.array_equal(sample(data, 1).users, found.users)
 
 
 def test_where_all_diverge_any_will_do() -> None:

@@ -181,12 +181,10 @@ class RatingsTask(LaterRatings):
         rows = self.split.split(data, seed).training
         if self.split.tuning:
             rows = self.split.split(data, seed).tuning(self.split.tuning, seed).training
-        if len(rows) > tuning.MOST_ROWS:
-            rows = np.sort(np.random.default_rng([seed, 6]).permutation(rows)[: tuning.MOST_ROWS])
-        known = data.select(rows)
+        known = tuning.sample(data.select(rows), seed)
         split = replace(self.split, validation=0.1, tuning=0.0)
         if "bias_ridge" in names and self._adds_biases:
-            found["bias_ridge"] = tuning.bias_ridge(known)
+            found["bias_ridge"] = tuning.bias_ridge(data.select(rows))
         if "ridge" not in names or not self.model.embedding_dim:
             return found
         training = replace(self.training, **found)
@@ -196,7 +194,7 @@ class RatingsTask(LaterRatings):
             trial = replace(self, split=split, model=model, training=replace(training, ridge=ridge))
             return error(trial, known, f"ridge {ridge:g}")
 
-        return {**found, "ridge": tuning.climbed(of)}
+        return {**found, "ridge": tuning.climbed(of, cautious=len(known) == len(rows))}
 
     # -- models ------------------------------------------------------------------------------------------------------
 

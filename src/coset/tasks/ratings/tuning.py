@@ -16,9 +16,9 @@ RIDGES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """The λ of vectors to choose from; the search begins with the third and climbs from there."""
 _BEGIN = 2
 _TIE = 5e-4
-"""Errors within this share of each other are as good, and of those the larger λ is taken: it learns less noise."""
-MOST_ROWS = 150_000
-"""Rows of a short training. λ is the variance of noise over that of vectors, so it is that of all rows, too."""
+"""Errors within this share of each other are as good."""
+MOST_ROWS = 120_000
+"""About the most rows of a short training; see `sample`."""
 DIM = 8
 """Of a short training, which takes all epochs: too little shrinkage shows in the last ones."""
 
@@ -34,15 +34,34 @@ def _numbered(column: np.ndarray) -> tuple[np.ndarray, int]:
     return numbers, len(values)
 
 
-def climbed(error: Callable[[float], float]) -> float:
+def sample(ratings: Ratings, seed: int) -> Ratings:
+    """All ratings; or of many, all those of so many users, drawn at random, that there are about `MOST_ROWS`.
+
+    λ is the variance of noise over that of vectors, so it is that of all rows, too, as long as ids have rows enough to
+    show it: a sample of rows would leave each user with few.
+    """
+    if len(ratings) <= MOST_ROWS:
+        return ratings
+    users, many = _numbered(ratings.users)
+    order = np.random.default_rng([seed, 6]).permutation(many)
+    upto = int(np.searchsorted(np.cumsum(np.bincount(users, minlength=many)[order]), MOST_ROWS)) + 1
+    return ratings.select(np.flatnonzero(np.isin(users, order[:upto])))
+
+
+def climbed(error: Callable[[float], float], cautious: bool = True) -> float:
     """The λ of `RIDGES` from which no neighbour is better.
+
+    Args:
+        error: of a short training.
+        cautious: of errors that are as good, whether to take the larger λ, which learns less noise. On a sample all may
+            be as good where all rows would show a difference, so there the search stays where it begins.
 
     Example:
         >>> climbed(lambda ridge: 1 + abs(ridge - 20))
         16.0
     """
     known, at, last = cache(error), _BEGIN, len(RIDGES) - 1
-    while at < last and known(RIDGES[at + 1]) <= known(RIDGES[at]) * (1 + _TIE):
+    while at < last and known(RIDGES[at + 1]) <= known(RIDGES[at]) * (1 + (_TIE if cautious else -_TIE)):
         at += 1
     if at == _BEGIN:
         while at > 0 and known(RIDGES[at - 1]) < known(RIDGES[at]) * (1 - _TIE):
