@@ -23,7 +23,7 @@ def test_the_choice_is_shown_and_written_into_the_run(coset: Coset, small_csv: P
     assert done.code == 0, done.err
     chosen = training_of("run")
     users, items = chosen["bias_ridge"]
-    trainings = len(list(Path("tuning").iterdir()))
+    trainings = len(list(Path(".run-tuning").iterdir()))
     assert (
         f"Chosen on the training part by {trainings} short trainings: bias_ridge {users:g} and {items:g}, ridge "
         f"{chosen['ridge']:g}."
@@ -38,7 +38,7 @@ def test_nothing_is_chosen_where_a_user_says_so(coset: Coset, small_csv: Path, w
     assert done.code == 0, done.err
     assert (training_of("run")["ridge"], training_of("run")["bias_ridge"]) == (8.0, [8.0, 4.0])
     assert "Chosen" not in done.out
-    assert not Path("tuning").exists()
+    assert not Path(".run-tuning").exists()
 
 
 def test_a_run_that_is_trained_further_keeps_its_choice(coset: Coset, small_csv: Path) -> None:

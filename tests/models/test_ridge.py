@@ -25,12 +25,21 @@ def drawn(rows: int, noise: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.
 def test_it_is_the_minimum_of_the_penalised_squares() -> None:
     users, items, ratings = drawn(400)
     found = ridge_bias(users, items, ratings, (USERS, ITEMS), (3.0, 1.5), rounds=300)
-    design = np.zeros((len(ratings), USERS + ITEMS))
-    design[np.arange(400), users] = 1
-    design[np.arange(400), USERS + items] = 1
-    penalty = np.diag([3.0] * USERS + [1.5] * ITEMS)
-    wanted = np.linalg.solve(design.T @ design + penalty, design.T @ (ratings - ratings.mean()))
-    np.testing.assert_allclose(np.concatenate([found.user, found.item]), wanted, atol=1e-9)
+    design = np.zeros((len(ratings), 1 + USERS + ITEMS))
+    design[:, 0] = 1
+    design[np.arange(400), 1 + users] = 1
+    design[np.arange(400), 1 + USERS + items] = 1
+    penalty = np.diag([0.0] + [3.0] * USERS + [1.5] * ITEMS)
+    wanted = np.linalg.solve(design.T @ design + penalty, design.T @ ratings)
+    np.testing.assert_allclose(np.concatenate([[found.mean], found.user, found.item]), wanted, atol=1e-9)
+
+
+def test_ids_with_most_ratings_do_not_pull_the_mean() -> None:
+    draw = np.random.default_rng(0)
+    users = np.concatenate([np.zeros(3000, np.int64), draw.integers(1, 3000, 3000)])
+    items, ratings = draw.integers(0, 40, 6000), np.where(users == 0, 4.5, 3.0) + draw.normal(0, 0.3, 6000)
+    found = ridge_bias(users, items, ratings, (3000, 40), (4.0, 32.0))
+    assert 3.0 < found.mean < 3.2  # that of all ratings is 3.75
 
 
 def test_few_rounds_are_near_it() -> None:
@@ -40,7 +49,7 @@ def test_few_rounds_are_near_it() -> None:
     assert np.array_equal(found.predict(users, items), near.predict(users, items))
     for _ in range(3):
         user = np.bincount(users, ratings - found.mean - found.item[items], USERS) / (np.bincount(users) + 3.0)
-        assert abs(user - found.user).max() < 1e-3
+        assert abs(user - found.user).max() < 5e-3
 
 
 def test_an_id_without_ratings_has_no_bias() -> None:

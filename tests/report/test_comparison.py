@@ -290,12 +290,15 @@ def test_a_row_that_compresses_nothing_wins_nothing_and_full_competes_where_it_f
 # -- biases alone ------------------------------------------------------------------------------------------------------
 
 
+LONG = [[{"epoch": 1}, {"epoch": 2}, {"epoch": 3}]]
+
+
 def test_biases_that_nothing_beats_are_told() -> None:
     ridge = row("ridge bias", "baseline", 50_000, [0.8230, 0.8240, 0.8250])
-    worse = row("hashing", "compressed", 60_000, [0.8240, 0.8250, 0.8260])
+    worse = row("hashing", "compressed", 60_000, [0.8240, 0.8250, 0.8260], history=LONG)
     (said,) = report.enough(results(ridge, worse, row("full", "full", 90_000, [0.83, 0.831, 0.832])))
     assert said == (
-        "On these data ridge bias (50KB, 0.8240 ± 0.0025) is as good as every table, of which the best is hashing "
+        "On these data ridge bias (50KB, 0.8240 ± 0.0025) is better than every table, of which the best is hashing "
         "(60KB, 0.8250 ± 0.0025); take ridge bias."
     )
 
@@ -306,7 +309,9 @@ def test_biases_that_nothing_beats_are_told() -> None:
 )
 def test_a_gain_within_the_noise_is_none(values: list[float | None], told: bool) -> None:
     ridge = row("ridge bias", "baseline", 50_000, [0.8230, 0.8240, 0.8250][: len(values)])
-    assert bool(report.enough(results(ridge, row("full", "full", 90_000, values)))) == told
+    full = row("full", "full", 90_000, values, history=LONG)
+    assert bool(report.enough(results(ridge, full))) == told
+    assert report.enough(results(ridge, {**full, "history": [LONG[0][:2]]})) == []  # hardly trained
 
 
 def test_without_either_there_is_nothing_to_tell() -> None:

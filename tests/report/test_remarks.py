@@ -52,7 +52,9 @@ def test_worse_validation_alone_is_not_overfitting() -> None:
 def test_behind_a_baseline() -> None:
     plain = row("ridge bias", [0.82], group="baseline"), row("constant", [1.2], group="baseline")
     (said,) = of(*plain, row("full", GOOD), row("hashing", [value + 0.1 for value in GOOD]))
-    assert said == "Behind ridge bias, which needs no training: full and hashing."
+    assert said == "Behind ridge bias, which needs no training: every row."
+    (said,) = of(*plain, row("full", [value - 0.02 for value in GOOD]), row("hashing", GOOD))
+    assert said == "Behind ridge bias, which needs no training: hashing."
     assert of(*plain, row("full", [value - 0.0035 for value in GOOD])) == []
 
 

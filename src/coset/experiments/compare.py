@@ -15,7 +15,7 @@ from coset.experiments.calibrate import calibration
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import Row, resolve
 from coset.experiments.spread import half_interval
-from coset.experiments.tune import tuned
+from coset.experiments.tune import beside, tuned
 from coset.files import claimed, clear, holding, path_of, read_json, write_json
 from coset.methods.full import Full
 from coset.progress import Progress, Silent, counted
@@ -57,7 +57,7 @@ def compare(
     first = recipe.task.encoded(data, recipe.first_seed)
     resolve(recipe, first)  # errors in any row are raised before anything is trained
     with claimed(out, "compare.json", options.resume):  # what is wrong with it is said before anything is trained
-        recipe = tuned(recipe, data, out.parent, progress)
+        recipe = tuned(recipe, data, beside(out), progress)
     rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))
     with claimed(out, "compare.json", options.resume):
         begun = bool(holding(out))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from coset.errors import Diverged, InputError
 from coset.experiments.recipe import Recipe
+from coset.files import clear
 from coset.progress import Progress, Silent, counted
 from coset.tasks import Task
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
@@ -19,16 +20,16 @@ from coset.training.spec import RunSpec
 
 
 def tuned(
-    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, beside: Path, progress: Progress | None = None
+    recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, folder: Path, progress: Progress | None = None
 ) -> Recipe[DataT, EncodedT, ModelT, BatchT]:
     """The recipe with the fields of its `tune` chosen, and a note on them.
 
-    Every training is a run in a folder below `beside`, named by all that it depends on, so that an interrupted search
-    continues, and the same search again trains nothing.
+    Every training is a run in a folder below `folder`, named by all that it depends on, so that an interrupted search
+    continues, and the same search again trains nothing. One that is damaged is trained again.
 
     Args:
         data: what its task loaded.
-        beside: the folder in which the folder of runs is made.
+        folder: for the runs of the search, which nobody else works in.
 
     Raises:
         InputError: a field that the task does not choose, or every training of the search diverged.
@@ -43,12 +44,18 @@ def tuned(
         nonlocal last
         metric, spec = task.score(), RunSpec(task, {}, seed)
         encoded = task.encoded(data, seed)
-        folder = beside / "tuning" / f"{recipe.name}-{_digest(spec, task.fingerprint(data))}"
+        run = folder / _digest(spec, task.fingerprint(data))
         steps = spec.steps(encoded)
         progress.begin(steps)
         try:
             with counted(progress, f"{name}, to choose settings", steps) as on_step:
-                found = execute(spec, folder, data, Options(resume=True), encoded=encoded, on_step=on_step)
+                try:
+                    found = execute(spec, run, data, Options(resume=True), encoded=encoded, on_step=on_step)
+                except InputError:
+                    if not run.is_dir():
+                        raise
+                    clear(run)
+                    found = execute(spec, run, data, Options(resume=True), encoded=encoded, on_step=on_step)
         except Diverged as diverged:
             errors.append(inf)
             last = str(diverged)
@@ -66,6 +73,17 @@ def tuned(
     task = recipe.task.changed("training", changes)
     notes = (*recipe.notes, *([_note(changes, len(errors))] if changes else []))
     return replace(recipe, task=task, notes=notes, tune=())
+
+
+def beside(out: Path) -> Path:
+    """The folder of the search for what is written to `out`.
+
+    Example:
+        >>> beside(Path("runs/mine")).name
+        '.mine-tuning'
+    """
+    place = out.resolve()
+    return place.with_name(f".{place.name}-tuning")
 
 
 def _note(changes: Mapping[str, object], trainings: int) -> str:

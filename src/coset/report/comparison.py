@@ -71,7 +71,7 @@ def markdown(results: Results) -> str:
 
 PLAIN = "full", "narrow", "bias", "baseline"
 """Groups of rows that compress nothing."""
-WITHOUT_VECTORS = "bias", "baseline"
+WITHOUT_VECTORS, TABLES = ("bias", "baseline"), ("full", "narrow", "compressed")
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,20 @@ def enough(results: Results) -> list[str]:
     said, rows = measures(results), results["rows"]
     most = max((row["bytes"] for row in rows), default=0)
     without, others = (_best(rows, groups, most, said["score"], said["better"] == "higher")
-                       for groups in (WITHOUT_VECTORS, ("full", "narrow", "compressed")))  # fmt: skip
+                       for groups in (WITHOUT_VECTORS, TABLES))  # fmt: skip
     if without is None or others is None:
         return []
     gain, spread, _ = _difference(others, without, said)
-    if gain is None:
+    longest = max((len(run) for row in rows if row["group"] in TABLES for run in row["history"]), default=0)
+    if gain is None or longest < 3:  # hardly trained, so nothing is shown
         return []
     gain = gain if said["better"] == "higher" else -gain
     least = _NOTICED * abs(metric(without, said["score"])[0] or 0.0) if spread is None else spread
     if gain > least:
         return []
+    verb = "is better than" if -gain > least else "is as good as"
     return [
-        f"On these data {without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}) is as good as "
+        f"On these data {without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}) {verb} "
         f"every table, of which the best is {others['name']} ({format_size(others['bytes'])}, "
         f"{_scored(others, results)}); take {without['name']}."
     ]

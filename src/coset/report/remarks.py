@@ -40,7 +40,8 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
         limit = _worse(_mean(best, said), said)
         behind = [row["name"] for row in trained if _noticed(_worse(_mean(row, said), said) - limit, limit)]
         if behind:
-            found.append(f"Behind {best['name']}, which needs no training: {_listed(behind)}.")
+            which = "every row" if len(behind) == len(trained) > 1 else _listed(behind)
+            found.append(f"Behind {best['name']}, which needs no training: {which}.")
     return found
 
 

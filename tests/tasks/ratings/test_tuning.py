@@ -30,6 +30,10 @@ def test_the_search_ends_at_the_best(best: float) -> None:
     assert len(asked) == len(set(asked)) <= 5
 
 
+def test_below_a_plateau_it_looks_downwards() -> None:
+    assert climbed(lambda ridge: min(3.0 + 0.01 * ridge, 3.07)) == 2
+
+
 def test_of_equal_errors_the_largest() -> None:
     assert climbed(lambda ridge: 0.9 if ridge < 8 else 0.8) == RIDGES[-1]
     assert climbed(lambda ridge: 0.8 + 1e-6 * ridge) == RIDGES[-1]
@@ -110,6 +114,26 @@ def test_the_validation_part_is_not_read(tmp_path: Path) -> None:
     other = Ratings(data.name, data.users, data.items, changed_ratings)
     first, second = (tuned(recipe_of(), of, tmp_path / name) for name, of in (("a", data), ("b", other)))
     assert first.task.training == second.task.training
+
+
+@pytest.mark.parametrize("rows", [4, 10, 40])
+def test_of_few_ratings_no_slice_is_held_out(tmp_path: Path, rows: int) -> None:
+    found = tuned(recipe_of(), small(rows), tmp_path)
+    assert found.task.training.ridge == load_recipe("ratings").task.training.ridge
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_a_split_that_holds_out_the_last_row_of_a_user(tmp_path: Path) -> None:
+    data = small()
+    timed = Ratings(data.name, data.users, data.items, data.ratings, times=np.arange(len(data)))
+    assert tuned(recipe_of("split.kind=last"), timed, tmp_path).notes
+
+
+def test_a_damaged_training_of_the_search_is_trained_again(tmp_path: Path) -> None:
+    found = tuned(recipe_of(), small(), tmp_path)
+    for path in tmp_path.rglob("metrics.json"):
+        path.write_text("{")
+    assert tuned(recipe_of(), small(), tmp_path) == found
 
 
 def test_a_model_without_biases_has_no_ridge_of_them(tmp_path: Path) -> None:

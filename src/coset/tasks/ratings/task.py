@@ -182,10 +182,10 @@ class RatingsTask(LaterRatings):
         if self.split.tuning:
             rows = self.split.split(data, seed).tuning(self.split.tuning, seed).training
         known = tuning.sample(data.select(rows), seed)
-        split = replace(self.split, validation=0.1, tuning=0.0)
+        split = SplitSettings(validation=0.1)
         if "bias_ridge" in names and self._adds_biases:
             found["bias_ridge"] = tuning.bias_ridge(data.select(rows))
-        if "ridge" not in names or not self.model.embedding_dim:
+        if "ridge" not in names or not self.model.embedding_dim or len(known) < tuning.FEWEST_ROWS:
             return found
         training = replace(self.training, **found)
         model = replace(self.model, embedding_dim=min(tuning.DIM, self.model.embedding_dim))

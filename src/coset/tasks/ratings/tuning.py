@@ -15,6 +15,8 @@ from coset.models.ridge import chosen
 RIDGES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """The λ of vectors to choose from; the search begins with the third and climbs from there."""
 _BEGIN = 2
+FEWEST_ROWS = 50
+"""Of fewer training rows no slice tells one λ from another."""
 _TIE = 5e-4
 """Errors within this share of each other are as good."""
 MOST_ROWS = 120_000
@@ -61,9 +63,10 @@ def climbed(error: Callable[[float], float], cautious: bool = True) -> float:
         16.0
     """
     known, at, last = cache(error), _BEGIN, len(RIDGES) - 1
-    while at < last and known(RIDGES[at + 1]) <= known(RIDGES[at]) * (1 + (_TIE if cautious else -_TIE)):
-        at += 1
+    # Downwards first: where all vectors shrink to nothing, larger λ are all as good.
+    while at > 0 and known(RIDGES[at - 1]) < known(RIDGES[at]) * (1 - _TIE):
+        at -= 1
     if at == _BEGIN:
-        while at > 0 and known(RIDGES[at - 1]) < known(RIDGES[at]) * (1 - _TIE):
-            at -= 1
+        while at < last and known(RIDGES[at + 1]) <= known(RIDGES[at]) * (1 + (_TIE if cautious else -_TIE)):
+            at += 1
     return RIDGES[at]
