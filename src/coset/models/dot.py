@@ -152,19 +152,24 @@ class DotModel(nn.Module):
         return scores.prediction.clamp(self.low, self.high)
 
     @cached_property
-    def rarity(self) -> Tensor:
-        """One over the training rows of each id, of shape `(2, ids)`: of users, and of items; 1 for an id without rows,
-        and beyond the ids of a side.
+    def counts(self) -> Tensor:
+        """The training rows of each id, of shape `(2, ids)`, float32: of users, and of items; 0 beyond the ids of a
+        side.
 
         Raises:
             InputError: a table without frequencies.
         """
-        found = torch.ones(2, max(self.user.num_embeddings, self.item.num_embeddings))
+        found = torch.zeros(2, max(self.user.num_embeddings, self.item.num_embeddings))
         for side, table in zip(found, (self.user, self.item), strict=True):
             if table.frequencies is None:
                 raise InputError(f"table {table.name!r}: a ridge needs frequencies, and it has none")
-            side[: table.num_embeddings] = 1 / torch.from_numpy(table.frequencies).clamp(min=1)
+            side[: table.num_embeddings] = torch.from_numpy(table.frequencies)
         return found
+
+    @cached_property
+    def rarity(self) -> Tensor:
+        """One over `counts`; 1 for an id without rows."""
+        return 1 / self.counts.clamp(min=1)
 
     @torch.no_grad()
     def begin(self, found: RidgeBias, ridge: float = 0.0) -> None:
@@ -182,10 +187,8 @@ class DotModel(nn.Module):
             self.biases.tables[table.name].fit_(values)
         if self.embeddings is None or not ridge:
             return
-        for table, rarity in zip((self.user, self.item), self.rarity, strict=True):
-            seen = torch.from_numpy(table.frequencies > 0)  # type: ignore[operator]
-            factors = seen / (1 + ridge * rarity[: table.num_embeddings])
-            self.embeddings.tables[table.name].shorten_(factors)
+        for table, counts in zip((self.user, self.item), self.counts, strict=True):
+            self.embeddings.tables[table.name].shorten_((counts / (counts + ridge))[: table.num_embeddings])
 
     def components(self) -> list[Component]:
         """All that is stored, under the names of the state: tables, biases and the mean."""
