@@ -174,16 +174,9 @@ def train_dot(
         if mean_array >= 0:
             mean = vector(arrays[mean_array, ADDRESS], 0, 1, like)[0]
         slope[0] = scores_and_gradients(
-            features,
-            vectors,
-            model,
-            mean,
-            targets[start : start + n],
-            gaps[start : start + n],
-            biased,
-            given[:, start : start + n],
-            rarity,
-        )
+            features, vectors, model, mean, targets[start : start + n], gaps[start : start + n], biased,
+            given[:, start : start + n], rarity,
+        )  # fmt: skip
         space, room, base = lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
         if len(partials) < space:
             partials = np.empty(space, gaps.dtype)

@@ -29,8 +29,8 @@ class RidgeBias:
 
     Args:
         mean: what a user and an item without ratings are predicted.
-        user, item: a bias an id, float64.
-        penalties: λ of the users and of the items.
+        user, item: a bias an id, float64, shape `(ids,)`, in the unit of ratings.
+        penalties: λ of the users and of the items, in ratings.
     """
 
     mean: float
@@ -39,7 +39,7 @@ class RidgeBias:
     penalties: tuple[float, float]
 
     def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Ratings of pairs of ids, not cut to any range."""
+        """Ratings of pairs of ids, shape `(pairs,)`, not cut to any range."""
         return np.asarray(self.mean + self.user[users] + self.item[items])
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from coset.experiments.spread import half_interval
 from coset.report.phrases import NOTHING
-from coset.report.remarks import remarks
+from coset.report.remarks import TABLES, remarks
 from coset.sizes import format_size
 
 Results = Mapping[str, Any]
@@ -71,7 +71,7 @@ def markdown(results: Results) -> str:
 
 PLAIN = "full", "narrow", "bias", "baseline"
 """Groups of rows that compress nothing."""
-WITHOUT_VECTORS, TABLES = ("bias", "baseline"), ("full", "narrow", "compressed")
+WITHOUT_VECTORS = "bias", "baseline"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+TABLES = "full", "narrow", "compressed"
+"""Groups of rows with vectors."""
 _NOTICED = 2e-3
 """Changes of a score by less than this share of it are noise."""
 _SAME = 2e-4
@@ -49,7 +51,7 @@ def _idle(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[st
     """The rows with vectors that score as biases alone do, where others do not."""
     known = [row for row in rows if _mean(row, said) is not None]
     alone = [_mean(row, said) for row in known if row["group"] == "bias"]
-    others = [row for row in known if row["group"] in ("full", "narrow", "compressed")]
+    others = [row for row in known if row["group"] in TABLES]
     same = [
         row["name"] for row in others
         if any(abs(_worse(_mean(row, said), said) - _worse(of, said)) <= _SAME * abs(of or 0.0) for of in alone)
@@ -58,7 +60,7 @@ def _idle(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[st
 
 
 def remarks_of_run(metrics: Mapping[str, Any]) -> list[str]:
-    """The same on one run, of which its metrics tell."""
+    """The same sentences on one run, from its metrics."""
     row = {"name": metrics["name"], "group": "full", "history": [metrics["history"]], "metrics": {}}
     return remarks({"measures": metrics["measures"], "rows": [row]})
 
