@@ -24,14 +24,41 @@ def test_the_choice_is_shown_and_written_into_the_run(coset: Coset, small_csv: P
     chosen = training_of("run")
     users, items = chosen["bias_ridge"]
     trainings = len(list(Path(".run-tuning").iterdir()))
+    assert trainings > 2
     assert (
         f"Chosen on the training part by {trainings} short trainings: bias_ridge {users:g} and {items:g}, ridge "
-        f"{chosen['ridge']:g}."
+        f"{chosen['ridge']:g}, l2 {chosen['l2']:g}, learning_rate {chosen['learning_rate']:g}."
     ) in " ".join(done.out.split())
+    assert chosen["epochs"] == 2
+
+
+def test_epochs_are_chosen_where_nobody_names_them(coset: Coset, small_csv: Path) -> None:
+    done = coset("train", small_csv, "--set", "model.embedding_dim=1", "--out", "run")
+    assert done.code == 0, done.err
+    assert f"epochs {training_of('run')['epochs']}." in " ".join(done.out.split())
+
+
+def test_a_search_that_only_diverges_keeps_the_run_that_is_there(coset: Coset, small_csv: Path) -> None:
+    assert coset("train", small_csv, *SHORT, "--no-tune", "--out", "run").code == 0
+    before = {path: path.read_bytes() for path in Path("run").iterdir() if path.is_file()}
+    fast = ("--set", "training.optimizer=sgd", "--set", "training.learning_rate=1e30")
+    done = coset("train", small_csv, *SHORT, *fast, "--resume", "--out", "run")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[-1].startswith(
+        "coset: every short training that was to choose settings diverged, the last as follows: "
+    )
+    assert {path: path.read_bytes() for path in Path("run").iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
-    "words", [("--no-tune",), ("--set", "training.ridge=8", "--set", "training.bias_ridge=[8, 4]")]
+    "words",
+    [
+        ("--no-tune",),
+        (
+            *("--set", "training.ridge=8", "--set", "training.bias_ridge=[8, 4]"),
+            *("--set", "training.l2=0.02", "--set", "training.learning_rate=0.004"),
+        ),
+    ],
 )
 def test_nothing_is_chosen_where_a_user_says_so(coset: Coset, small_csv: Path, words: tuple[str, ...]) -> None:
     done = coset("train", small_csv, *SHORT, *words, "--out", "run")

@@ -8,7 +8,6 @@ import torch
 
 from coset import Table
 from coset.errors import InputError
-from coset.models import ridge
 from coset.models.dot import DotModel, DotSettings
 from coset.models.ridge import chosen, ridge_bias
 
@@ -70,7 +69,18 @@ def test_the_more_noise_the_more_shrinkage(noise: float, least: float, most: flo
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_hardly_any_ratings(rows: int) -> None:
     users, items, ratings = drawn(rows)
-    assert set(chosen(users, items, ratings, (USERS, ITEMS))) <= set(ridge.GRID)
+    assert all(of > 0 and np.log2(of) % 1 == 0 for of in chosen(users, items, ratings, (USERS, ITEMS)))
+
+
+def test_the_search_has_no_edge_where_ids_do_not_differ() -> None:
+    users, items, _ = drawn(3000)
+    noise = np.random.default_rng(1).normal(0, 1, 3000)
+    assert min(chosen(users, items, noise, (USERS, ITEMS))) > 128
+
+
+def test_nor_where_ratings_have_no_noise() -> None:
+    users, items, ratings = drawn(3000, noise=0.0)
+    assert max(chosen(users, items, ratings, (USERS, ITEMS))) < 0.5
 
 
 def model_of(**choices: object) -> DotModel:

@@ -67,6 +67,39 @@ def test_vectors_that_learned_nothing() -> None:
     assert of(row("full", better), row("hashing", GOOD, group="compressed")) == []
 
 
+def test_of_biases_that_suffice_nothing_is_said_twice() -> None:
+    rows = row("ridge bias", [0.8], group="baseline"), row("full", OVER), row("narrow", SHORT)
+    kinds = [sentence.partition(":")[0] for sentence in of(*rows)]
+    assert kinds == ["Overfitted", "Trained too short", "Behind ridge bias, which needs no training"]
+    (said,) = remarks({"measures": SAID, "rows": list(rows)}, without=True)
+    assert said.startswith("Trained too short: narrow.")
+
+
+def test_errors_near_0_are_no_faults() -> None:
+    tiny = [1e-3 * (value - GOOD[-1]) ** 2 for value in GOOD]
+    noisy = [1.0, 1e-4, 3e-8, 2e-8, 1e-8, 3e-8, 5e-8, 4e-8, 6e-8, 9e-8]
+    plain = row("ridge bias", [1e-9], group="baseline"), row("constant", [1.2], group="baseline")
+    assert of(*plain, row("full", noisy), row("narrow", tiny)) == []
+    assert of(row("full", noisy)) == []
+
+
+def test_hardly_any_updates() -> None:
+    few, more, many = row("full", SHORT), row("narrow", GOOD), row("hashing", GOOD)
+    for of_row, steps in ((few, 56), (more, 99), (many, 100)):
+        of_row["history"][0][-1]["step"] = steps
+    (said,) = of(few, more, many)
+    assert said == (
+        "Trained too short: full and narrow, by 56 to 99 updates in all; train for more epochs (--epochs), or in "
+        "smaller batches (training.batch_size)."
+    )
+    assert of(few, row("a", [0.9], group="baseline"))[0].startswith("Trained too short: full, by 56 updates in all")
+
+
+def test_the_settings_that_shrink_are_named() -> None:
+    assert "(training.ridge, training.l2)" in of(row("full", OVER))[0]
+    assert "shrink" not in of(row("full", OVER), shrinkage="")[0]
+
+
 def test_seeds_are_averaged() -> None:
     noisy = row("full", GOOD)
     noisy["history"] = [

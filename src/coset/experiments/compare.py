@@ -57,7 +57,7 @@ def compare(
     first = recipe.task.encoded(data, recipe.first_seed)
     resolve(recipe, first)  # errors in any row are raised before anything is trained
     with claimed(out, "compare.json", options.resume):  # what is wrong with it is said before anything is trained
-        recipe = tuned(recipe, data, beside(out), progress)
+        recipe = tuned(recipe, data, beside(out), progress, encoded=first)
     rows, left_out = resolve(recipe, first, calibration(recipe, data, out.parent, progress))
     with claimed(out, "compare.json", options.resume):
         begun = bool(holding(out))

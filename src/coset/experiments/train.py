@@ -40,7 +40,7 @@ def train_row(
         names = ", ".join(repr(of.name) for of in others)
         raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")
     with claimed(out, RUN, (options or Options()).resume):  # what is wrong with it is said before anything is trained
-        recipe = tuned(recipe, data, beside(out), progress)
+        recipe = tuned(recipe, data, beside(out), progress, encoded=encoded)
     row = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0][0]
     progress, spec = progress or Silent(), row.spec(recipe.first_seed)
     if row.task != recipe.task:

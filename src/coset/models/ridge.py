@@ -8,17 +8,21 @@ of the way from the mean. An id with few ratings stays near the mean, one with m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 
+from coset.models.climb import climbed
+
 ROUNDS = 15
 _TO_CHOOSE = 6
 """Rounds that tell one λ from another."""
-GRID = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-"""The λ that `chosen` tries."""
+BEGIN = 8.0
+"""The λ at which the search for one begins."""
+_GAIN = 1e-6
+"""The share of the error by which another λ must be better: where ids do not differ at all, ever larger ones are, by
+less and less."""
 _MOST = 0.95
 """Of h, which this sum of two shares may overrate."""
 
@@ -63,19 +67,24 @@ def ridge_bias(
         array([ 1., -1.])
     """
     values = np.asarray(ratings, np.float64)
-    counts = [np.bincount(of, minlength=n) for of, n in zip((users, items), sizes, strict=True)]
-    mean, user, item = 0.0, *(np.zeros(n) for n in sizes)
+    ids = users, items
+    counts = [np.bincount(of, minlength=n) for of, n in zip(ids, sizes, strict=True)]
+    sums = [np.bincount(of, values, n) for of, n in zip(ids, sizes, strict=True)]
+    total, biases, mean = values.sum(), [np.zeros(n) for n in sizes], 0.0
     for _ in range(rounds):
         # The mean is not shrunk: that of all ratings would be pulled by the ids that have most of them.
-        mean = float((values - user[users] - item[items]).mean())
-        user = np.bincount(users, values - mean - item[items], sizes[0]) / (counts[0] + penalties[0])
-        item = np.bincount(items, values - mean - user[users], sizes[1]) / (counts[1] + penalties[1])
+        mean = float((total - sum(n @ bias for n, bias in zip(counts, biases, strict=True))) / len(values))
+        for side, other in ((0, 1), (1, 0)):
+            of_others = np.bincount(ids[side], biases[other][ids[other]], sizes[side])
+            biases[side] = (sums[side] - counts[side] * mean - of_others) / (counts[side] + penalties[side])
+    user, item = biases
     return RidgeBias(mean, user, item, penalties)
 
 
 def chosen(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, sizes: tuple[int, int]) -> tuple[float, float]:
-    """The λ of users and of items, of `GRID`, that predict each of these ratings best from all others: one for both
-    first, then each by itself.
+    """The λ of users and of items that predict each of these ratings best from all others: one for both first, then
+    each by itself. They are powers of two, from very small ones, where ratings have no noise, to very large ones, where
+    ids do not differ.
 
     The error of a rating that the model has not seen is its error over 1 - h (Allen, 1974, "The relationship between
     variable selection and data augmentation and a method for prediction"), where h is the share of the rating in its
@@ -90,16 +99,7 @@ def chosen(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, sizes: tup
         left = (ratings - model.predict(users, items)) / (1 - np.minimum(own, _MOST))
         return float(np.square(left).mean())
 
-    both = _climbed(lambda one: error(one, one), GRID[len(GRID) // 2])
-    user = _climbed(lambda one: error(one, both), both)
-    item = _climbed(lambda one: error(user, one), both)
-    return _climbed(lambda one: error(one, item), user), item
-
-
-def _climbed(error: Callable[[float], float], begin: float) -> float:
-    """The λ of `GRID` with no smaller error beside it, from `begin` on."""
-    at = GRID.index(begin)
-    for step in (1, -1):
-        while 0 <= at + step < len(GRID) and error(GRID[at + step]) < error(GRID[at]):
-            at += step
-    return GRID[at]
+    both = climbed(lambda one: error(one, one), BEGIN, gain=_GAIN)
+    user = climbed(lambda one: error(one, both), both, gain=_GAIN)
+    item = climbed(lambda one: error(user, one), both, gain=_GAIN)
+    return climbed(lambda one: error(one, item), user, gain=_GAIN), item

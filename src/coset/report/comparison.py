@@ -352,9 +352,10 @@ def _notes(results: Results) -> list[str]:
             f"Noise floor: no model can expect {said['article']} {said['label']} "
             f"{'above' if said['better'] == 'higher' else 'below'} {results['noise_floor']:.4f}."
         )
+    without = enough(results)
     told = [
-        *verdicts(results, results["budgets"]), *enough(results), *contrasts(results, results["contrasts"]),
-        *remarks(results),
+        *verdicts(results, results["budgets"]), *without, *contrasts(results, results["contrasts"]),
+        *remarks(results, without=bool(without)),
     ]  # fmt: skip
     return notes + [" ".join(str(note).split()) for note in results["notes"]] + told
 

@@ -10,28 +10,51 @@ from typing import Any
 TABLES = "full", "narrow", "compressed"
 """Groups of rows with vectors."""
 _NOTICED = 2e-3
-"""Changes of a score by less than this share of it are noise."""
+"""Changes of a score by less than this share of it are noise, and so are those"""
+_NOTHING = 1e-4
+"""by less than this share of the worst score of all rows, where all but that are near 0."""
 _SAME = 2e-4
 """Scores within this share of each other are the same."""
 _LATE = 0.8
 """The part of the epochs after which a row that still gains was trained too short."""
+_FEW = 100
+"""Updates in all that are too few for any model."""
 
 
-def remarks(results: Mapping[str, Any]) -> list[str]:
-    """Sentences on the rows of a comparison, one for each kind of fault that some of them have."""
+def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
+    """Sentences on the rows of a comparison, one for each kind of fault that some of them have.
+
+    Args:
+        without: whether it is said already that a model without vectors is enough. That rows with vectors overfit,
+            learn nothing or are behind is then the same fact again.
+    """
     said, rows = results["measures"], results["rows"]
-    trained = [row for row in rows if row["history"]]
+    trained, least = [row for row in rows if row["history"]], _least(rows, said)
+    over = [row["name"] for row in trained if _overfits(row, said, least)]
+    few = {row["name"]: steps for row in trained if (steps := _steps(row)) is not None and steps < _FEW}
+    short = [row["name"] for row in trained if row["name"] not in {*over, *few} and _gains(row, said, least)]
     found = []
-    if over := [row["name"] for row in trained if _overfits(row, said)]:
+    if over and not without:
+        more = f", or shrink more ({said['shrinkage']})" if said.get("shrinkage") else ""
         found.append(
             f"Overfitted: {_listed(over)}. Validation {said['label']} was best before the last epochs and got worse "
-            f"from there, while that of training rows got better; train for fewer epochs, or shrink more."
+            f"from there, while that of training rows got better; train for fewer epochs (--epochs){more}."
         )
-    if short := [row["name"] for row in trained if row["name"] not in over and _gains(row, said)]:
+    if few:
+        which = "every row" if len(few) == len(trained) > 1 else _listed(list(few))
+        counts = sorted(set(few.values()))
+        many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        found.append(
+            f"Trained too short: {which}, by {many} update{'' if counts[-1] == 1 else 's'} in all; train for more "
+            f"epochs (--epochs), or in smaller batches (training.batch_size)."
+        )
+    if short:
         found.append(
             f"Trained too short: {_listed(short)}. Validation {said['label']} still got better in the last epochs; "
-            f"train for more."
+            f"train for more (--epochs)."
         )
+    if without:
+        return found
     if idle := _idle(rows, said):
         found.append(
             f"No vectors learned: {_listed(idle)}. {'It ends' if len(idle) == 1 else 'They end'} where biases alone do."
@@ -40,7 +63,7 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     if plain:
         best = min(plain, key=lambda row: _worse(_mean(row, said), said))
         limit = _worse(_mean(best, said), said)
-        behind = [row["name"] for row in trained if _noticed(_worse(_mean(row, said), said) - limit, limit)]
+        behind = [row["name"] for row in trained if _noticed(_worse(_mean(row, said), said) - limit, limit, least)]
         if behind:
             which = "every row" if len(behind) == len(trained) > 1 else _listed(behind)
             found.append(f"Behind {best['name']}, which needs no training: {which}.")
@@ -65,20 +88,33 @@ def remarks_of_run(metrics: Mapping[str, Any]) -> list[str]:
     return remarks({"measures": metrics["measures"], "rows": [row]})
 
 
-def _overfits(row: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+def _overfits(row: Mapping[str, Any], said: Mapping[str, Any], least: float) -> bool:
     """Whether validation ends worse than it was, while training went on to get better."""
     validation, training = (list(_curve(row, said[name], said)) for name in ("score", "train"))
     if len(validation) < 2:
         return False
     best = min(range(len(validation)), key=validation.__getitem__)
-    return _noticed(validation[-1] - validation[best], validation[best]) and training[-1] < training[best]
+    worse = _noticed(validation[-1] - validation[best], validation[best], least)
+    return worse and training[-1] < training[best]
 
 
-def _gains(row: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+def _gains(row: Mapping[str, Any], said: Mapping[str, Any], least: float) -> bool:
     """Whether validation still gets better at the end."""
     validation = list(_curve(row, said["score"], said))
     at = int(_LATE * (len(validation) - 1))
-    return len(validation) > 2 and _noticed(validation[at] - validation[-1], validation[-1])
+    return len(validation) > 2 and _noticed(validation[at] - validation[-1], validation[-1], least)
+
+
+def _steps(row: Mapping[str, Any]) -> int | None:
+    """The most updates of a seed; None where they are not known."""
+    return max((of[-1]["step"] for of in row["history"] if of and "step" in of[-1]), default=None)
+
+
+def _least(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> float:
+    """The least change of a score that is none of rounding."""
+    firsts = [value for row in rows for value in _curve(row, said["score"], said)]
+    ends = [of for row in rows if (of := _mean(row, said)) is not None]
+    return _NOTHING * max(map(abs, (*firsts, *ends)), default=0.0)
 
 
 def _curve(row: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Iterator[float]:
@@ -90,8 +126,8 @@ def _curve(row: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Iterat
         yield _worse(fmean(values), said)
 
 
-def _noticed(change: float, of: float) -> bool:
-    return change > _NOTICED * abs(of)
+def _noticed(change: float, of: float, least: float) -> bool:
+    return change > max(_NOTICED * abs(of), least)
 
 
 def _mean(row: Mapping[str, Any], said: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self
 
 from torch import Tensor
 
@@ -22,14 +22,11 @@ from coset.tasks.metric import Metric, Scores
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.sections import Sections
 from coset.tasks.settings import TrainingSettings
+from coset.tasks.trials import Trials
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 
 if TYPE_CHECKING:
     import polars
-
-
-TaskT_contra = TypeVar("TaskT_contra", contravariant=True)
-DataT_contra = TypeVar("DataT_contra", contravariant=True)
 
 
 class ModelChoices(Protocol):
@@ -48,13 +45,6 @@ class DataChoices(Protocol):
     def source(self) -> str:
         """The name of a built-in data set, or a path."""
         ...
-
-
-class TrialError(Protocol[TaskT_contra, DataT_contra]):
-    """Trains a task on some data with full tables, and returns the validation score; of one that is better when higher,
-    its negative. Infinite where training diverged."""
-
-    def __call__(self, task: TaskT_contra, data: DataT_contra, name: str) -> float: ...
 
 
 class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
@@ -83,6 +73,8 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     along a cosine."""
     collection: ClassVar[str] = "tables"
     """The attribute of a model that holds the collection of tables to compress."""
+    shrinkage: ClassVar[str] = ""
+    """The settings that hold vectors back, as a user may set them; empty where there are none."""
     attributes_from: ClassVar[str] = ""
     """Where a user names attributes of ids, as the end of a sentence; empty where these data have none."""
 
@@ -177,14 +169,14 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """A cheaper experiment that predicts this one, and its data, all of them from the training part. A task that
         must write files for it writes them below `beside`."""
 
-    def tuned(self, names: Sequence[str], data: DataT, seed: int, error: TrialError[Self, DataT]) -> Json:
+    def tuned(self, names: Sequence[str], data: DataT, seed: int, trials: Trials[Self, DataT, EncodedT]) -> Json:
         """Values of these fields of `[training]` that suit the data, chosen on the training part alone; of those that
         have no meaning for this model, none.
 
         Args:
             names: of the fields; those that are not among them stay as they are.
             seed: of the split, whose validation part is not read.
-            error: of a cheaper experiment, which it trains.
+            trials: trains cheaper experiments.
 
         Raises:
             InputError: a field that this task does not choose.
@@ -314,4 +306,5 @@ def measures(task: type[Task[DataT, EncodedT, ModelT, BatchT]]) -> Json:
             if metric.shown
         ],
         "costs": task.costs,
+        "shrinkage": task.shrinkage,
     }

@@ -2,64 +2,36 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coset.data import Ratings
+from coset.data.encoded import encode
 from coset.data.long_tail import long_tail_ratings
+from coset.data.splits import Split
 from coset.errors import InputError
 from coset.experiments.changes import changed
 from coset.experiments.recipe import load_recipe
 from coset.experiments.tune import tuned
 from coset.tasks.ratings import tuning
-from coset.tasks.ratings.tuning import RIDGES, bias_ridge, climbed, sample
-
-
-@pytest.mark.parametrize("best", RIDGES)
-def test_the_search_ends_at_the_best(best: float) -> None:
-    asked: list[float] = []
-
-    def error(ridge: float) -> float:
-        asked.append(ridge)
-        return 1 + abs(np.log(ridge / best))
-
-    assert climbed(error) == best
-    assert len(asked) == len(set(asked)) <= 5
-
-
-def test_below_a_plateau_it_looks_downwards() -> None:
-    assert climbed(lambda ridge: min(3.0 + 0.01 * ridge, 3.07)) == 2
-
-
-def test_of_equal_errors_the_largest() -> None:
-    assert climbed(lambda ridge: 0.9 if ridge < 8 else 0.8) == RIDGES[-1]
-    assert climbed(lambda ridge: 0.8 + 1e-6 * ridge) == RIDGES[-1]
-
-
-def test_on_a_sample_equal_errors_change_nothing() -> None:
-    assert climbed(lambda ridge: 0.8, cautious=False) == RIDGES[2]
-    assert climbed(lambda ridge: 0.9 - 0.01 * min(ridge, 16), cautious=False) == 16
-    assert climbed(lambda ridge: 0.8 + 0.01 * ridge, cautious=False) == RIDGES[0]
+from coset.tasks.ratings.tuning import CHOSEN, bias_ridge, sample
 
 
 def test_a_sample_has_all_ratings_of_its_users(monkeypatch: pytest.MonkeyPatch) -> None:
     data = small()
-    assert sample(data, 0) is data
-    monkeypatch.setattr(tuning, "MOST_ROWS", 500)
-    found = sample(data, 0)
+    assert sample(data, 10, 0) is data
+    monkeypatch.setattr(tuning, "MOST_ROWS", 600)
+    monkeypatch.setattr(tuning, "LEAST_OF_SAMPLE", 5 * 10 * 500)
+    found = sample(data, 10, 0)
     counts = dict(zip(*np.unique(data.users, return_counts=True), strict=True))
     users, here = np.unique(found.users, return_counts=True)
     assert all(counts[user] == count for user, count in zip(users, here, strict=True))
-    assert 500 <= len(found) < 600
-    assert np.array_equal(sample(data, 0).users, found.users)
-    assert not np.array_equal(sample(data, 1).users, found.users)
-
-
-def test_where_all_diverge_any_will_do() -> None:
-    assert climbed(lambda ridge: inf) in RIDGES
+    assert 500 <= len(found) < 700
+    assert np.array_equal(sample(data, 10, 0).users, found.users)
+    assert not np.array_equal(sample(data, 10, 1).users, found.users)
 
 
 def small(rows: int = 3000, seed: int = 0) -> Ratings:
@@ -70,40 +42,83 @@ def small(rows: int = 3000, seed: int = 0) -> Ratings:
 
 def test_the_ridge_of_biases_does_not_depend_on_the_order_of_ratings() -> None:
     data = small()
+    split = Split(np.arange(2500), np.arange(2500, 3000))
+    turned = Split(np.arange(500, 3000), np.arange(500))
     backwards = data.select(np.arange(len(data))[::-1])
-    assert bias_ridge(data) == bias_ridge(backwards)
+    assert bias_ridge(encode(data, split)) == bias_ridge(encode(backwards, turned))
 
 
-def recipe_of(*changes: str, **options: bool):  # type: ignore[no-untyped-def]
-    return changed(load_recipe("ratings"), ["model.embedding_dim=2", "training.epochs=2", *changes], **options)  # type: ignore[arg-type]
+def recipe_of(*changes: str, epochs: int = 2, **options: bool):  # type: ignore[no-untyped-def]
+    """That of ratings, with epochs that are chosen, too."""
+    found = changed(load_recipe("ratings"), ["model.embedding_dim=2"], **options)  # type: ignore[arg-type]
+    return changed(replace(found, task=found.task.changed("training", {"epochs": epochs})), list(changes))
 
 
 def test_the_choice_is_written_into_the_recipe(tmp_path: Path) -> None:
     data = small()
     found = tuned(recipe_of(), data, tmp_path)
     training = found.task.training
-    assert training.bias_ridge == bias_ridge(data.select(found.task.split.split(data, 0).training))
-    assert training.ridge in RIDGES
+    assert training.bias_ridge == bias_ridge(found.task.encoded(data, 0))
     assert found.tune == ()
     (note,) = found.notes
     assert note.startswith("Chosen on the training part by ")
-    assert f"ridge {training.ridge:g}" in note
-    trained = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.json"))
+    for name in ("ridge", "l2", "learning_rate", "epochs"):
+        assert f"{name} {getattr(training, name):g}" in note
+    trained = sorted(path.stat().st_mtime_ns for path in tmp_path.iterdir())
+    assert len(trained) > 3
     assert tuned(recipe_of(), data, tmp_path) == found
-    assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.json")) == trained  # nothing again
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.iterdir()) == trained  # nothing again
 
 
 def test_what_a_user_sets_wins(tmp_path: Path) -> None:
     data = small()
-    found = tuned(recipe_of("training.ridge=3"), data, tmp_path)
-    assert found.task.training.ridge == 3
+    sets = ["training.ridge=3", "training.l2=0.1", "training.learning_rate=0.01", "training.epochs=1"]
+    for at, change in enumerate(sets):
+        found = tuned(recipe_of(change), data, tmp_path / str(at)).task.training
+        name, value = change.removeprefix("training.").split("=")
+        assert getattr(found, name) == float(value)
+    found = tuned(recipe_of(*sets), data, tmp_path / "all")
     user, item = found.task.training.bias_ridge
     assert found.notes == (f"Chosen on the training part: bias_ridge {user:g} and {item:g}.",)
-    assert not list(tmp_path.rglob("metrics.json"))
-    both = recipe_of("training.ridge=3", "training.bias_ridge=[2, 9]")
-    assert tuned(both, data, tmp_path) == both
+    assert not (tmp_path / "all").exists()
+    every = recipe_of(*sets, "training.bias_ridge=[2, 9]")
+    assert tuned(every, data, tmp_path) == every
     asis = recipe_of(tune=False)
     assert tuned(asis, data, tmp_path) == asis
+
+
+def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+    """Trials that are there are not trained again, and the choice is the same."""
+    data = small()
+    whole = tuned(recipe_of(), data, tmp_path)
+    files = sorted(tmp_path.iterdir())
+    kept, lost = files[0], files[1:]
+    for path in lost:
+        path.unlink()
+    before = kept.stat().st_mtime_ns
+    assert tuned(recipe_of(), data, tmp_path) == whole
+    assert sorted(tmp_path.iterdir()) == files
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_data_are_encoded_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = recipe_of()
+    data, calls = small(), []
+    encoded = type(found.task).encoded
+    monkeypatch.setattr(type(found.task), "encoded", lambda *of: calls.append(of) or encoded(*of))  # type: ignore[func-returns-value]
+    tuned(found, data, tmp_path)
+    assert len(calls) == 2  # as it is trained on, and as trials see it
+    tuned(found, data, tmp_path, encoded=encoded(found.task, data, 0))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("rows", [60, 200])
+def test_users_with_one_rating_each_and_more_ids_than_ratings(tmp_path: Path, rows: int) -> None:
+    draw = np.random.default_rng(0)
+    data = Ratings("one each", np.arange(rows), draw.integers(0, 5 * rows, rows), draw.integers(1, 6, rows))
+    training = tuned(recipe_of(), data, tmp_path).task.training
+    assert training.ridge >= 8
+    assert min(training.bias_ridge) > 0
 
 
 def test_the_validation_part_is_not_read(tmp_path: Path) -> None:
@@ -120,7 +135,7 @@ def test_the_validation_part_is_not_read(tmp_path: Path) -> None:
 def test_of_few_ratings_no_slice_is_held_out(tmp_path: Path, rows: int) -> None:
     found = tuned(recipe_of(), small(rows), tmp_path)
     assert found.task.training.ridge == load_recipe("ratings").task.training.ridge
-    assert not list(tmp_path.rglob("metrics.json"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_split_that_holds_out_the_last_row_of_a_user(tmp_path: Path) -> None:
@@ -131,8 +146,8 @@ def test_a_split_that_holds_out_the_last_row_of_a_user(tmp_path: Path) -> None:
 
 def test_a_damaged_training_of_the_search_is_trained_again(tmp_path: Path) -> None:
     found = tuned(recipe_of(), small(), tmp_path)
-    for path in tmp_path.rglob("metrics.json"):
-        path.write_text("{")
+    for path, text in zip(tmp_path.iterdir(), ["{", "[]", '{"scores": [NaN], "diverged": null}', "{}"], strict=False):
+        path.write_text(text)
     assert tuned(recipe_of(), small(), tmp_path) == found
 
 
@@ -150,10 +165,9 @@ def test_a_search_that_only_diverges(tmp_path: Path) -> None:
 
 
 def test_a_field_that_is_not_chosen(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    with pytest.raises(InputError, match="ratings choose ridge and bias_ridge by themselves, not 'epochs'"):
-        tuned(replace(recipe_of(), tune=("epochs",)), small(), tmp_path)
+    words = f"ratings choose {', '.join(CHOSEN[:-1])} and epochs by themselves, not 'warmup'"
+    with pytest.raises(InputError, match=words):
+        tuned(replace(recipe_of(), tune=("warmup",)), small(), tmp_path)
     clicks = replace(load_recipe("clicks"), tune=("epochs",))
     with pytest.raises(InputError, match="the task clicks chooses no settings of training by itself, so not 'epochs'"):
         tuned(clicks, None, tmp_path)

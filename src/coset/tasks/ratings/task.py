@@ -26,7 +26,6 @@ from coset.models.dot import DotModel, DotSettings
 from coset.models.ridge import RidgeBias, ridge_bias
 from coset.progress import Progress
 from coset.schema import Component, Table
-from coset.tasks.base import TrialError
 from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection
 from coset.tasks.metric import Metric
@@ -42,6 +41,7 @@ from coset.tasks.ratings.penalty import penalty
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
+from coset.tasks.trials import Ends, Trials
 
 _TRIAL_ROWS = 1_000_000
 _TRAINING = TrainingSettings(epochs=12)
@@ -73,6 +73,7 @@ class RatingsTask(LaterRatings):
     # Chosen on 5 % of the training part of MovieLens-1M, where a quarter does as well and all of it worse.
     finetune_share: ClassVar[float] = 0.5
     collection: ClassVar[str] = "embeddings"
+    shrinkage: ClassVar[str] = "training.ridge, training.l2"
     attributes_from: ClassVar[str] = "; name their columns with --user-attribute and --item-attribute"
 
     @classmethod
@@ -173,28 +174,27 @@ class RatingsTask(LaterRatings):
         split = replace(self.split, validation=0.05, tuning=0.0)
         return replace(self, training=training, split=split), data.select(rows)
 
-    def tuned(self, names: Sequence[str], data: Ratings, seed: int, error: TrialError[Self, Ratings]) -> Json:
-        """`bias_ridge` in closed form, and `ridge` by short trainings of a narrow model."""
-        if strange := sorted(set(names) - {"ridge", "bias_ridge"}):
-            raise InputError(f"ratings choose ridge and bias_ridge by themselves, not {strange[0]!r}")
+    def tuned(self, names: Sequence[str], data: Ratings, seed: int, trials: Trials[Self, Ratings, Encoded]) -> Json:
+        """`bias_ridge` in closed form, and other settings by short trainings."""
+        tuning.check(names)
+        encoded = trials.encoded(self, data)
+        known = encoded.ratings.select(encoded.split.training)
         found: Json = {}
-        rows = self.split.split(data, seed).training
-        if self.split.tuning:
-            rows = self.split.split(data, seed).tuning(self.split.tuning, seed).training
-        known = tuning.sample(data.select(rows), seed)
-        split = SplitSettings(validation=0.1)
         if "bias_ridge" in names and self._adds_biases:
-            found["bias_ridge"] = tuning.bias_ridge(data.select(rows))
-        if "ridge" not in names or not self.model.embedding_dim or len(known) < tuning.FEWEST_ROWS:
+            found["bias_ridge"] = tuning.bias_ridge(encoded)
+        if not self.model.embedding_dim or len(known) < tuning.FEWEST_ROWS:
             return found
-        training = replace(self.training, **found)
+        begin, some = replace(self.training, **found), tuning.sample(known, self.training.epochs, seed)
         model = replace(self.model, embedding_dim=min(tuning.DIM, self.model.embedding_dim))
+        base = replace(self, split=SplitSettings(validation=tuning.HELD), model=model)
 
-        def of(ridge: float) -> float:
-            trial = replace(self, split=split, model=model, training=replace(training, ridge=ridge))
-            return error(trial, known, f"ridge {ridge:g}")
+        def curve(training: TrainingSettings, name: str, ends: Ends) -> Sequence[float]:
+            # On a sample, fewer rows a step, so that it has steps enough.
+            size = max(1, round(training.batch_size * (len(some) / len(known)) ** 0.5))
+            training = replace(training, batch_size=size)
+            return trials.curve(replace(base, training=training), some, name, ends)
 
-        return {**found, "ridge": tuning.climbed(of, cautious=len(known) == len(rows))}
+        return {**found, **tuning.searched(names, begin, curve, len(some), len(known))}
 
     # -- models ------------------------------------------------------------------------------------------------------
 

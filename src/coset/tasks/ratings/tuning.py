@@ -1,72 +1,86 @@
-"""The settings that ratings choose themselves: the ridge of biases in closed form, that of vectors by a few short
+"""What ratings choose themselves, and on which rows: the ridge of biases in closed form, other settings by a few short
 trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from coset.data.attributes import rows_by_id
+from coset.data.encoded import Encoded
 from coset.data.ratings import Ratings
+from coset.documents import Json
+from coset.errors import InputError
 from coset.models.ridge import chosen
+from coset.tasks.ratings.search import FIELDS, Curve, Search
+from coset.tasks.settings import TrainingSettings
 
-RIDGES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-"""The λ of vectors to choose from; the search begins with the third and climbs from there."""
-_BEGIN = 2
+CHOSEN = ("bias_ridge", *FIELDS)
 FEWEST_ROWS = 50
-"""Of fewer training rows no slice tells one λ from another."""
-_TIE = 5e-4
-"""Errors within this share of each other are as good."""
+"""Of fewer training rows no slice tells one setting from another."""
+HELD = 0.1
+"""The slice of the rows of a trial that it is scored on."""
 MOST_ROWS = 120_000
-"""About the most rows of a short training; see `sample`."""
-DIM = 8
-"""Of a short training, which takes all epochs: too little shrinkage shows in the last ones."""
+"""Up to so many training rows trials see all; see `sample`."""
+SHARE = 0.25
+"""The visits of all trials are at most this share of those of the training that they inform, or so many where that is
+less:"""
+LEAST_VISITS, LEAST_OF_SAMPLE = 6_000_000, 2_500_000
+"""Where trials see all training rows, and where they see a sample; a few seconds."""
+_TRIALS = 5
+"""About as many whole trainings as a search costs."""
+DIM = 16
+"""The widest model of a trial."""
 
 
-def bias_ridge(ratings: Ratings) -> tuple[float, float]:
-    """λ of the biases of users and of items, chosen on all of these ratings."""
-    (users, many), (items, more) = (_numbered(column) for column in (ratings.users, ratings.items))
-    return chosen(users, items, ratings.ratings.astype(np.float64), (many, more))
+def check(names: Sequence[str]) -> None:
+    """Raise an `InputError` for a field that is not chosen."""
+    if strange := sorted(set(names) - set(CHOSEN)):
+        raise InputError(f"ratings choose {', '.join(CHOSEN[:-1])} and {CHOSEN[-1]} by themselves, not {strange[0]!r}")
 
 
-def _numbered(column: np.ndarray) -> tuple[np.ndarray, int]:
-    numbers, values = rows_by_id(column)
-    return numbers, len(values)
+def bias_ridge(encoded: Encoded) -> tuple[float, float]:
+    """λ of the biases of users and of items, chosen on the training part."""
+    rows = encoded.split.training
+    users, items, ratings = (of.numpy()[rows] for of in (encoded.users, encoded.items, encoded.targets))
+    sizes = encoded.user.num_embeddings, encoded.item.num_embeddings
+    return chosen(users, items, ratings.astype(np.float64), sizes)
 
 
-def sample(ratings: Ratings, seed: int) -> Ratings:
-    """All ratings; or of many, all those of so many users, drawn at random, that there are about `MOST_ROWS`.
+def searched(names: Sequence[str], training: TrainingSettings, curve: Curve, rows: int, of: int) -> Json:
+    """The fields of these names that short trainings choose.
+
+    Args:
+        names: those of `bias_ridge` are not among the result.
+        training: the settings that the search begins with.
+        curve: trains on a sample.
+        rows: of the sample.
+        of: of the training part.
+    """
+    wanted = [name for name in FIELDS if name in names]
+    if not wanted:
+        return {}
+    held = max(1, round(HELD * rows))
+    visits = max(LEAST_OF_SAMPLE if rows < of else LEAST_VISITS, int(SHARE * training.epochs * of))
+    begin = replace(training, evaluate_every=None, patience=None)
+    found = Search(begin, curve, rows - held, held, rows < of, visits).run(wanted)
+    return {name: getattr(found, name) for name in wanted}
+
+
+def sample(ratings: Ratings, epochs: int, seed: int) -> Ratings:
+    """All ratings; or of more than `MOST_ROWS`, all those of so many users, drawn at random, that a search can afford
+    trainings of so many epochs on them.
 
     λ is the variance of noise over that of vectors, so it is that of all rows, too, as long as ids have rows enough to
     show it: a sample of rows would leave each user with few.
     """
     if len(ratings) <= MOST_ROWS:
         return ratings
-    users, many = _numbered(ratings.users)
+    most = min(MOST_ROWS, int(max(LEAST_OF_SAMPLE / epochs, SHARE * len(ratings)) / _TRIALS))
+    users, values = rows_by_id(ratings.users)
+    many = len(values)
     order = np.random.default_rng([seed, 6]).permutation(many)
-    upto = int(np.searchsorted(np.cumsum(np.bincount(users, minlength=many)[order]), MOST_ROWS)) + 1
+    upto = int(np.searchsorted(np.cumsum(np.bincount(users, minlength=many)[order]), most)) + 1
     return ratings.select(np.flatnonzero(np.isin(users, order[:upto])))
-
-
-def climbed(error: Callable[[float], float], cautious: bool = True) -> float:
-    """The λ of `RIDGES` from which no neighbour is better.
-
-    Args:
-        error: of a short training.
-        cautious: of errors that are as good, whether to take the larger λ, which learns less noise. On a sample all may
-            be as good where all rows would show a difference, so there the search stays where it begins.
-
-    Example:
-        >>> climbed(lambda ridge: 1 + abs(ridge - 20))
-        16.0
-    """
-    known, at, last = cache(error), _BEGIN, len(RIDGES) - 1
-    # Downwards first: where all vectors shrink to nothing, larger λ are all as good.
-    while at > 0 and known(RIDGES[at - 1]) < known(RIDGES[at]) * (1 - _TIE):
-        at -= 1
-    if at == _BEGIN:
-        while at < last and known(RIDGES[at + 1]) <= known(RIDGES[at]) * (1 + (_TIE if cautious else -_TIE)):
-            at += 1
-    return RIDGES[at]
