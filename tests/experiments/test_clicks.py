@@ -127,14 +127,14 @@ def test_results_have_the_shape_of_all_results(finished: tuple[Path, dict[str, A
     assert json.loads((out / "results.json").read_text()) == results
     assert {"dataset", "split", "protocol", "host", "versions", "rows"} <= results.keys()
     assert results["split"]["features"] == {of.name: of.num_embeddings for of in clicks.features}
-    names = ["base rate", "full", "hashing", "QR c=2", "QR c=4", "a quarter", "DCN", "narrow"]
+    names = ["base rate", "linear, 2^8", "full", "hashing", "QR c=2", "QR c=4", "a quarter", "DCN", "narrow"]
     assert [row["name"] for row in results["rows"]] == names
     rows = {row["name"]: row for row in results["rows"]}
     assert rows["full"]["bytes"] == 4 * 4 * (200 + 40 + 3 + 10)
     assert rows["hashing"]["bytes"] == 4 * 4 * (50 + 10 + 3 + 10)
     assert rows["a quarter"]["bytes"] <= rows["full"]["bytes"] / 2
     assert rows["narrow"]["group"] == "narrow"
-    for row in results["rows"][1:]:
+    for row in results["rows"][2:]:
         assert row["seeds"] == [0, 1, 2]
         assert len(row["history"]) == 3
         assert [of["epoch"] for of in row["history"][0]] == [0.5, 1]
@@ -158,7 +158,7 @@ def test_the_report_says_what_was_measured(finished: tuple[Path, dict[str, Any]]
     assert "layers" in text
     assert "\n- QR c=2, " in text
     assert "difference" in text
-    assert report.table(finished[1]).row_count == 8
+    assert report.table(finished[1]).row_count == 9
 
 
 def test_a_comparison_goes_on(finished: tuple[Path, dict[str, Any]], clicks: ClickData) -> None:

@@ -284,3 +284,20 @@ def test_bad_models() -> None:
     with pytest.raises(InputError, match="unknown field of model 'dlrm' 'botom': did you mean 'bottom'"):
         make_settings("dlrm", {"botom": [1]})
     assert make_settings("dcn", {"cross": "low_rank", "deep": [8]}) == DCNSettings(cross="low_rank", deep=(8,))
+
+
+@pytest.mark.parametrize("name", sorted(CLICK_MODELS))
+def test_it_begins_at_a_base_rate(name: str) -> None:
+    numeric, ids, _ = matrix()
+    model = model_of(name, {"a": "full", "b": "full", "c": "full"})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.begin(0.2)
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed == ["head.bias"]
+    assert torch.sigmoid(model.head.bias).item() == pytest.approx(0.2)
+    with torch.no_grad():
+        model.head.weight.zero_()
+    torch.testing.assert_close(model.predict(numeric, ids), torch.full((BATCH,), 0.2))
+    for rate in (0.0, 1.0, float("nan")):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            model.begin(rate)

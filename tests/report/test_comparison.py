@@ -314,6 +314,26 @@ def test_a_gain_within_the_noise_is_none(values: list[float | None], told: bool)
     assert report.enough(results(ridge, {**full, "history": [LONG[0][:2]]})) == []  # hardly trained
 
 
+def test_a_table_that_beats_all_baselines_is_held_against_the_best_at_no_more_bytes() -> None:
+    linear, large = (row(f"linear {size}", "baseline", size, [0.81, 0.81]) for size in (262_000, 999_000))
+    base = row("base rate", "baseline", 4, [0.9, 0.9])
+    full = row("full", "full", 500_000, [0.79, 0.7902], history=LONG)
+    (said,) = report.against_baselines({**results(base, large, linear, full), "budgets": []})
+    assert said == (
+        "The best table, full (500KB, 0.7901 ± 0.0013), against linear 262000 (262KB, 0.8100 ± 0.0000), the best "
+        "without vectors at no more bytes: difference −0.0199 ± 0.0013 (2 seeds)."
+    )
+    assert report.against_baselines({**results(linear, full), "budgets": [500_000]}) == []  # in the verdicts
+    assert report.against_baselines({**results(full), "budgets": []}) == []
+
+
+def test_a_task_says_how_long_a_training_is_worth_judging() -> None:
+    base, full = row("base rate", "baseline", 4, [0.8]), row("full", "full", 90_000, [0.9], history=[[{"epoch": 1}]])
+    found = results(base, full)
+    assert report.enough(found) == []
+    assert len(report.enough({**found, "measures": {**found["measures"], "least_evaluations": 1}})) == 1
+
+
 def test_without_either_there_is_nothing_to_tell() -> None:
     assert report.enough(results(*ROWS[:3])) == []
     assert report.enough(results(ROWS[3])) == []

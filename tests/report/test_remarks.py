@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from coset.report.remarks import remarks
+from coset.report.remarks import remarks, remarks_of_run
 from coset.tasks import measures
+from coset.tasks.clicks import ClicksTask
 from coset.tasks.metric import Metric
 from coset.tasks.ratings import RatingsTask
 
@@ -115,3 +116,41 @@ def test_a_score_that_is_better_when_higher(values: list[float], kind: str | Non
     turned = row("full", [-value for value in values], [-1.0 + 0.01 * at for at in range(len(values))])
     said = of(turned, better=higher.better)
     assert [sentence.partition(":")[0] for sentence in said] == ([] if kind is None else [kind])
+
+
+def clicks(name: str, losses: list[float], entropy: float | None, calibration: float | None) -> dict[str, Any]:
+    history = [
+        {"epoch": at + 1, "val_logloss": of, "train_logloss": 0.5 - 0.1 * at,
+         "val_normalised_entropy": entropy, "val_calibration": calibration}
+        for at, of in enumerate(losses)
+    ]  # fmt: skip
+    metrics = {key: {"mean": value} for key, value in history[-1].items() if key.startswith("val_")}
+    return {"name": name, "group": "full", "history": [history], "metrics": metrics}
+
+
+def test_predictions_that_are_worth_nothing() -> None:
+    rows = [clicks("full", [0.45, 0.58, 0.82], 1.6027, 1.27), clicks("hashing", [0.45], 0.88, 1.02)]
+    over, calibration, entropy = remarks({"measures": measures(ClicksTask), "rows": rows})
+    assert over.startswith("Overfitted: full.")
+    assert calibration == (
+        "Wrong by more than a tenth in how many clicks there are (validation calibration): full (1.27)."
+    )
+    assert entropy == (
+        "Worse than one probability for all rows, the share of clicks (validation normalised entropy): full (1.603)."
+    )
+    unknown = [clicks("full", [0.45], None, None)]
+    assert remarks({"measures": measures(ClicksTask), "rows": unknown}) == []
+
+
+def test_where_the_best_model_is_kept_it_is_not_overfitted() -> None:
+    row = clicks("full", [0.45, 0.58, 0.82], 0.88, 1.0)
+    assert remarks({"measures": measures(ClicksTask), "rows": [{**row, "training": {"patience": 2}}]}) == []
+    run = {"name": "full", "measures": measures(ClicksTask), "history": row["history"][0], "reported": 0}
+    assert remarks_of_run(run) == []
+    (said,) = remarks_of_run({**run, "reported": 2})
+    assert said.startswith("Overfitted: full.")
+
+
+def test_a_baseline_that_is_fitted_says_so() -> None:
+    linear = {**row("linear", [0.82], group="baseline"), "seconds_per_epoch": 3.0}
+    assert of(linear, row("full", GOOD)) == ["Behind linear, which is fitted in seconds: full."]

@@ -194,10 +194,10 @@ def _baseline_row(
         "peak_resident_bytes": None,
         "ratio": None if full_bytes is None or first.parameters == 1 else full_bytes / first.bytes,
         "seeds": list(_seeds(recipe)),
-        "engine": "closed form",
+        "engine": "closed form" if first.seconds is None else "numpy",
         "metrics": {name: summary([of.metrics[name] for of in of_seeds]) for name in first.metrics},
         "epochs": 0,
-        "seconds_per_epoch": None,
+        "seconds_per_epoch": first.seconds,
         "history": [],
     }
 

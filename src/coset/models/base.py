@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 from typing import Any
 
 import torch
@@ -72,6 +72,8 @@ class ClickModel(nn.Module):
         InputError: no feature, or a number of columns below 0.
     """
 
+    head: nn.Linear  # the last layer, whose single output is the logit
+
     def __init__(self, tables: EmbeddingBagCollection, num_numeric: int) -> None:
         super().__init__()
         if num_numeric < 0:
@@ -102,6 +104,30 @@ class ClickModel(nn.Module):
                 f"the features, not of shape {tuple(numeric.shape)}"
             )
         return found
+
+    @torch.no_grad()
+    def begin(self, rate: float) -> None:
+        """Begin at a base rate: the last bias becomes its log-odds, `log(rate / (1 - rate))`, so that training need not
+        find the share of clicks first, nor make layers and tables carry it (Lin et al., 2017, arXiv 1708.02002, section
+        4.1, do so for rare classes). All else stays as it is.
+
+        Args:
+            rate: the share of clicks, in (0, 1).
+
+        Raises:
+            InputError: a rate outside of (0, 1).
+
+        Example:
+            >>> from coset.models import build, make_settings
+            >>> settings = make_settings("dcn")
+            >>> model = build("dcn", EmbeddingBagCollection([(settings.table("C1", 10), "full")]), 13, settings)
+            >>> model.begin(0.2)
+            >>> round(float(model.head.bias.detach().sigmoid()), 6)
+            0.2
+        """
+        if not 0 < rate < 1:
+            raise InputError(f"a click model begins at a share of clicks between 0 and 1, not at {rate}")
+        self.head.bias.fill_(log(rate / (1 - rate)))
 
     @torch.no_grad()
     def predict(self, numeric: Tensor, features: Mapping[str, FeatureIds] | Tensor | Any) -> Tensor:

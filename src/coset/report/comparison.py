@@ -143,7 +143,7 @@ def enough(results: Results) -> list[str]:
         return []
     gain, spread, _ = _difference(others, without, said)
     longest = max((len(run) for row in rows if row["group"] in TABLES for run in row["history"]), default=0)
-    if gain is None or longest < 3:  # hardly trained, so nothing is shown
+    if gain is None or longest < said.get("least_evaluations", 3):  # hardly trained, so nothing is shown
         return []
     gain = gain if said["better"] == "higher" else -gain
     least = _NOTICED * abs(metric(without, said["score"])[0] or 0.0) if spread is None else spread
@@ -154,6 +154,22 @@ def enough(results: Results) -> list[str]:
         f"On these data {without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}) {verb} "
         f"every table, of which the best is {others['name']} ({format_size(others['bytes'])}, "
         f"{_scored(others, results)}); take {without['name']}."
+    ]
+
+
+def against_baselines(results: Results) -> list[str]:
+    """A sentence on the best table against the best row without vectors at no more bytes, where there is no budget at
+    which `verdicts` compares them, and the table is better; see `enough`."""
+    said, rows = measures(results), results["rows"]
+    higher = said["better"] == "higher"
+    best = _best(rows, TABLES, max((row["bytes"] for row in rows), default=0), said["score"], higher)
+    without = None if best is None else _best(rows, WITHOUT_VECTORS, best["bytes"], said["score"], higher)
+    if results["budgets"] or best is None or without is None or without["group"] != "baseline" or enough(results):
+        return []
+    return [
+        f"The best table, {best['name']} ({format_size(best['bytes'])}, {_scored(best, results)}), against "
+        f"{without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}), the best without vectors "
+        f"at no more bytes: difference {_told(*_difference(best, without, said))}."
     ]
 
 
@@ -354,8 +370,8 @@ def _notes(results: Results) -> list[str]:
         )
     without = enough(results)
     told = [
-        *verdicts(results, results["budgets"]), *without, *contrasts(results, results["contrasts"]),
-        *remarks(results, without=bool(without)),
+        *verdicts(results, results["budgets"]), *without, *against_baselines(results),
+        *contrasts(results, results["contrasts"]), *remarks(results, without=bool(without)),
     ]  # fmt: skip
     return notes + [" ".join(str(note).split()) for note in results["notes"]] + told
 

@@ -1,5 +1,5 @@
 """What the histories of a comparison say that its table does not: rows that overfit, that were trained too short, whose
-vectors learned nothing, or that are behind what needs no training."""
+vectors learned nothing, that are behind a baseline, or whose predictions are worth nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
     said, rows = results["measures"], results["rows"]
     trained, least = [row for row in rows if row["history"]], _least(rows, said)
     over = [row["name"] for row in trained if _overfits(row, said, least)]
-    few = {row["name"]: steps for row in trained if (steps := _steps(row)) is not None and steps < _FEW}
+    enough = said.get("few_updates", _FEW)
+    few = {row["name"]: steps for row in trained if (steps := _steps(row)) is not None and steps < enough}
     short = [row["name"] for row in trained if row["name"] not in {*over, *few} and _gains(row, said, least)]
     found = []
     if over and not without:
@@ -53,6 +54,7 @@ def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
             f"Trained too short: {_listed(short)}. Validation {said['label']} still got better in the last epochs; "
             f"train for more (--epochs)."
         )
+    found += _unsound(trained, said)
     if without:
         return found
     if idle := _idle(rows, said):
@@ -66,8 +68,22 @@ def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
         behind = [row["name"] for row in trained if _noticed(_worse(_mean(row, said), said) - limit, limit, least)]
         if behind:
             which = "every row" if len(behind) == len(trained) > 1 else _listed(behind)
-            found.append(f"Behind {best['name']}, which needs no training: {which}.")
+            why = "which needs no training" if best.get("seconds_per_epoch") is None else "which is fitted in seconds"
+            found.append(f"Behind {best['name']}, {why}: {which}.")
     return found
+
+
+def _unsound(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> Iterator[str]:
+    """Rows whose reported model no one should use, by metrics that have values of sound models."""
+    for metric in said["metrics"]:
+        if not metric.get("sound"):
+            continue
+        low, high = metric["sound"]
+        values = [(row["name"], (row["metrics"].get(f"val_{metric['name']}") or {}).get("mean")) for row in rows]
+        if beyond := [
+            f"{name} ({value:.4g})" for name, value in values if value is not None and not low <= value <= high
+        ]:
+            yield f"{metric['unsound']} (validation {metric['label']}): {_listed(beyond)}."
 
 
 def _idle(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[str]:
@@ -84,14 +100,22 @@ def _idle(rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[st
 
 def remarks_of_run(metrics: Mapping[str, Any]) -> list[str]:
     """The same sentences on one run, from its metrics."""
-    row = {"name": metrics["name"], "group": "full", "history": [metrics["history"]], "metrics": {}}
+    history, reported = metrics["history"], metrics["reported"]
+    row = {
+        "name": metrics["name"],
+        "group": "full",
+        "history": [history],
+        "metrics": {name: {"mean": value} for name, value in history[reported].items()},
+        "training": {"patience": len(history) - 1 - reported or None},  # an earlier model is kept for that alone
+    }
     return remarks({"measures": metrics["measures"], "rows": [row]})
 
 
 def _overfits(row: Mapping[str, Any], said: Mapping[str, Any], least: float) -> bool:
     """Whether validation ends worse than it was, while training went on to get better."""
     validation, training = (list(_curve(row, said[name], said)) for name in ("score", "train"))
-    if len(validation) < 2:
+    kept_best = (row.get("training") or {}).get("patience") is not None
+    if len(validation) < 2 or kept_best:
         return False
     best = min(range(len(validation)), key=validation.__getitem__)
     worse = _noticed(validation[-1] - validation[best], validation[best], least)

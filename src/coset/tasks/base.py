@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self
 
 from torch import Tensor
 
+from coset import settings
 from coset.documents import Json
 from coset.errors import InputError
 from coset.methods import Method
@@ -64,6 +64,10 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     """The first is the score: it orders the rows of a comparison and stops training."""
     costs: ClassVar[bool] = False
     """Whether the table of a comparison shows the cost of training: seconds for a million rows, and the most memory."""
+    least_evaluations: ClassVar[int] = 3
+    """Evaluations without which a training is too short to show that baselines are better."""
+    few_updates: ClassVar[int] = 100
+    """A training of fewer updates is too short for any model."""
     row_sections: ClassVar[tuple[str, ...]] = ("model", "training")
     """The sections in which the rows of a comparison may differ."""
     files: ClassVar[tuple[str, ...]] = ()
@@ -219,7 +223,7 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """What counts as the bytes of a model, and what is stored beside it, such as layers."""
 
     def baselines(self, encoded: EncodedT) -> Sequence[Baseline]:
-        """Models in closed form that any trained one should beat, scored on these data."""
+        """Models that take seconds, which any trained one should beat, scored on these data."""
         return ()
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -293,7 +297,7 @@ def measures(task: type[Task[DataT, EncodedT, ModelT, BatchT]]) -> Json:
     score = task.score()
     return {
         "task": task.name,
-        "metrics": [asdict(metric) for metric in task.metrics],
+        "metrics": [settings.plain(metric) for metric in task.metrics],
         "score": f"val_{score.name}",
         "train": f"train_{score.name}",
         "better": score.better,
@@ -307,4 +311,6 @@ def measures(task: type[Task[DataT, EncodedT, ModelT, BatchT]]) -> Json:
         ],
         "costs": task.costs,
         "shrinkage": task.shrinkage,
+        "least_evaluations": task.least_evaluations,
+        "few_updates": task.few_updates,
     }

@@ -1,4 +1,4 @@
-"""Baselines: models without training, which every comparison shows."""
+"""Baselines: models that are solved or fitted in seconds, which every comparison shows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model in closed form, scored.
+    """A model without tables of vectors, scored.
 
     Args:
         name, note: as the rows of a comparison have them.
         parameters: how many numbers it has.
         bytes: of them.
         metrics: named `val_…` and `train_…`, as evaluations name them; None where there is no value.
+        seconds: that its fit took, the choice of its settings included, where that is worth telling.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Baseline:
     parameters: int
     bytes: int
     metrics: Mapping[str, float | None]
+    seconds: float | None = None

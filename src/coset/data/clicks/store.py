@@ -122,6 +122,22 @@ class ClickData:
                 raise InputError(f"{path}: {said}, expected {size} bytes; prepare the data again")
         return data
 
+    @cached_property
+    def click_rate(self) -> float | None:
+        """The share of clicks in the training part; None where that has no rows. `prepare` notes it; where it did not,
+        the labels are counted, once.
+
+        Raises:
+            InputError: the labels are damaged.
+        """
+        rows = self.parts["training"]
+        if not rows:
+            return None
+        noted = self.facts.get("click_rate")
+        if isinstance(noted, float) and 0 <= noted <= 1:
+            return noted
+        return int(np.count_nonzero(self.part("training").column("label"))) / rows
+
     @property
     def one_hot(self) -> tuple[str, ...]:
         """Names of the features with one id a row."""
