@@ -28,7 +28,7 @@ def by_hand(table: Table, width: int, own=1.0, tables: int = 2) -> np.ndarray:
     counts = np.asarray(table.frequencies, dtype=float)
     spectrum = (1 + np.arange(DIMS) / PROXY.reach) ** -PROXY.decay
     met = counts[:, None] * spectrum
-    learned = met / (met + PROXY.noise * tables)
+    learned = met / (met + max(PROXY.rows, PROXY.noise * tables))
     learned[:, min(width, len(counts)) :] = 0
     return (counts * own / counts.sum()) @ learned
 

@@ -45,8 +45,14 @@ def plan(
         str | None, typer.Option(help="Also count the state of this optimizer within the budget.")
     ] = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure losses by short trainings first, instead of predicting them.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Measure losses by short trainings first, or do without any measurement. By default coset measures "
+            "what takes less than a tenth of the training.",
+            show_default=False,
+        ),
+    ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(help="Size tables by the alpha-power rule with this exponent, such as 0.3, instead of by losses."),

@@ -6,16 +6,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import sqrt
 from pathlib import Path
+from statistics import fmean
+from typing import Generic
 
 from coset.errors import InputError, Unsuitable
-from coset.experiments.plan_choices import Calibration, Planning
+from coset.experiments.plan_choices import Calibration, Measured, Planning
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import Row, resolve
 from coset.experiments.row import RowSettings
 from coset.methods import Method, method_class, registered
 from coset.planning.curves import LEAST, Curve, Point, fit_curves
 from coset.planning.planner import predicted_losses
+from coset.planning.proxy import Proxy
+from coset.planning.signal import Signal
 from coset.progress import Progress, Silent, counted
 from coset.schema import Table
 from coset.tasks import Task
@@ -31,28 +36,59 @@ TABLES = 6
 _ROUNDS = 8
 
 
+CHEAP = 0.1
+"""Of the rows that the training which a calibration informs takes: what a cheap one may take."""
+_FEWEST_ROWS = 100_000
+"""Of a training that tells anything about data that are large enough for a cheap calibration."""
+_ALONE = "biases alone"
+
+
 def calibration(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, beside: Path, progress: Progress | None = None
 ) -> Calibration:
-    """`calibrate` for any model and choice, each measured once."""
-    measured: dict[tuple[object, Planning], dict[str, Curve]] = {}
+    """`Task.signal` and `calibrate` for the models of a recipe, each measured once.
 
-    def curves(task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> dict[str, Curve]:
-        key = task.model, how
-        if key not in measured:
-            of_model = replace(recipe, task=recipe.task.having("model", task.model))
-            measured[key] = calibrate(of_model, data, how, beside, progress)
-        return measured[key]
+    Args:
+        recipe: of the models.
+        data: what its task loaded.
+        beside: the folder in which the folder of short trainings is made.
+    """
+    return _Calibration(recipe, data, beside, progress)
 
-    return curves
+
+class _Calibration(Generic[DataT, EncodedT, ModelT, BatchT]):
+    """Remembers what was measured."""
+
+    def __init__(
+        self, recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, beside: Path, progress: Progress | None
+    ) -> None:
+        self._recipe, self._data, self._beside, self._progress = recipe, data, beside, progress
+        self._signals: dict[object, Signal | None] = {}
+        self._trained: dict[object, Measured | None] = {}
+
+    def signal(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> Signal | None:
+        recipe = self._recipe
+        key = repr(task), recipe.tune
+        if key not in self._signals:
+            self._signals[key] = task.signal(self._data, recipe.first_seed, recipe.tune)
+        return self._signals[key]
+
+    def trained(
+        self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning, proxy: Proxy, cheap: bool
+    ) -> Measured | None:
+        key = task.model, how, proxy, cheap
+        if key not in self._trained:
+            of_model = replace(self._recipe, task=self._recipe.task.having("model", task.model))
+            self._trained[key] = calibrate(of_model, self._data, how, self._beside, self._progress, proxy, cheap)
+        return self._trained[key]
 
 
 def calibrate(
     recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, how: Planning, beside: Path,
-    progress: Progress | None = None,
-) -> dict[str, Curve]:  # fmt: skip
-    """Train the model of `recipe` for a short time with full tables, with narrower ones, and with one table at a time
-    stored by each method at a few sizes.
+    progress: Progress | None = None, proxy: Proxy | None = None, cheap: bool = False,
+) -> Measured | None:  # fmt: skip
+    """Train the model of `recipe` for a short time with full tables, with narrower ones, with biases alone where it can
+    do without tables, and with one table at a time stored by each method at a few sizes.
 
     It reads nothing of the validation part: it measures the score on a slice of the training part, with the first seed.
     Every training is a run in a folder below `beside`, named by all that it depends on, so that an interrupted one
@@ -63,7 +99,13 @@ def calibrate(
         data: what its task loaded.
         how: which methods and dims a plan may choose.
         beside: the folder in which the folder of runs is made.
+        proxy: predicts the losses that curves are fitted to.
+        cheap: train only if all trainings together take less than `CHEAP` of one training of `recipe`, in rows; else
+            the result is None.
     """
+    whole = _rows_trained(recipe.task, recipe.task.encoded(data, recipe.first_seed)) if cheap else 0
+    if cheap and whole * CHEAP < _FEWEST_ROWS:
+        return None
     task, data = recipe.task.trial(data, beside, recipe.first_seed)
     trial = replace(
         recipe, task=task, rows=(RowSettings("full"),), contrasts=(), only=(), skip_infeasible=False, notes=()
@@ -71,16 +113,29 @@ def calibrate(
     encoded = task.encoded(data, trial.first_seed)
     wanted = [RowSettings("full"), *_narrow(task, how), *_one_by_one(task.tables(encoded), how)]
     rows = resolve(replace(trial, rows=tuple(wanted)), encoded)[0]
-    rows, predicted = _telling(rows, [_predicted(row, encoded) for row in rows])
+    rows, predicted = _telling(rows, [_predicted(row, encoded, proxy) for row in rows])
+    if 0 in task.dims():
+        rows += resolve(replace(trial, rows=(RowSettings(_ALONE, embedding_dims=(0,)),)), encoded)[0]
+    if cheap and len(rows) * _rows_trained(task, encoded) > whole * CHEAP:
+        return None
     folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
     found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
     measured = [task.score().gain(found[0], over=score) for score in found]
-    return _fitted(rows, predicted, measured)
+    curves, residual = _fitted(rows, predicted, measured)
+    alone = None
+    if rows[-1].name == _ALONE:
+        full = sum(curves[name](loss) for name, loss in predicted[0].items())
+        alone = found[-1], measured[-1] + full
+    return Measured(curves, alone, residual, len(found))
 
 
-def _predicted(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> dict[str, float]:
+def _rows_trained(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> int:
+    return int(task.rows(encoded)["training"] * task.training.epochs)
+
+
+def _predicted(row: Row[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT, proxy: Proxy | None) -> dict[str, float]:
     """The predicted loss of every table; rounding may put a loss of 0 on either side of it."""
-    found = predicted_losses(row.task.tables(encoded), row.methods)
+    found = predicted_losses(row.task.tables(encoded), row.methods, proxy)
     return {name: max(0.0, loss) for name, loss in found.items()}
 
 
@@ -109,8 +164,9 @@ def _fitted(
     rows: Sequence[Row[DataT, EncodedT, ModelT, BatchT]],
     predicted: Sequence[Mapping[str, float]],
     measured: Sequence[float],
-) -> dict[str, Curve]:
-    """A curve for each table, fitted to the points of rows; the first row is that of full tables.
+) -> tuple[dict[str, Curve], float]:
+    """A curve for each table, fitted to the points of rows, and how far curves are from them as a root mean square; the
+    first row is that of full tables, and those without a prediction tell nothing of tables.
 
     Losses are measured against full tables, which lose something themselves, as their dim is limited. Curves begin at 0
     all the same: what they give for the full tables is added to the measured loss, iteratively. The loss of a narrow
@@ -119,7 +175,7 @@ def _fitted(
     """
     first, *others = predicted
     points: dict[str, list[Point]] = {name: [] for name in first}
-    for row, parts, more in zip(rows[1:], others, measured[1:], strict=True):
+    for row, parts, more in zip(rows[1:], others, measured[1:], strict=False):
         whole = sum(parts.values())
         for name in row.methods or first:
             if _more(parts, first, name):
@@ -127,7 +183,7 @@ def _fitted(
                 points[name].append(Point(parts[name], more * share))
     told = {name for name in first if points[name]}
     alone = told & {name for row in rows for name in row.methods} or told
-    curves = {name: Curve(0.0) for name in first}
+    curves, shifted = {name: Curve(0.0) for name in first}, points
     for _ in range(_ROUNDS):
         shifted = {
             name: [Point(one.predicted, one.measured + curves[name](first[name])) for one in points[name]]
@@ -137,7 +193,8 @@ def _fitted(
         power = next(iter(fitted.values())).power
         mean = Curve(sum(curve.scale for curve in fitted.values()) / len(fitted), power)
         curves = {name: fitted.get(name, mean) for name in first}
-    return curves
+    left = [curves[name](one.predicted) - one.measured for name, of in shifted.items() for one in of]
+    return curves, sqrt(fmean(gap * gap for gap in left))
 
 
 def _train(

@@ -41,30 +41,30 @@ def make_plan(
     encoded = recipe.task.encoded(data, recipe.first_seed)
     limit = budget_bytes(budget, ledger.inference_bytes(recipe.task.components({}, encoded)))
     plan = Plans(encoded).best(recipe.task, limit, how, calibration(recipe, data, beside, progress))
-    return plan, described(recipe.task, data, encoded, plan, how.calibrate)
+    return plan, described(recipe.task, data, encoded, plan)
 
 
-def described(
-    task: Task[DataT, EncodedT, ModelT, BatchT], data: DataT, encoded: EncodedT, plan: Plan, calibrated: bool = False
-) -> Json:
+def described(task: Task[DataT, EncodedT, ModelT, BatchT], data: DataT, encoded: EncodedT, plan: Plan) -> Json:
     """A plan as plain JSON values, with facts on its model under `about`.
 
     These are the data set; the bytes of the model with full tables of the largest dim (`full`), with the state of the
     plan's optimizer if it has one; their `ratio` to those of the plan; for every table its bytes in full and its
     `traffic`: for numbers of its most frequent ids, their share of all lookups; and `losses_are`, the unit of losses:
-    `"share"`, of what full tables gain over biases alone, or if `calibrated`, the label of the score.
+    `"share"`, of what full tables gain over biases alone, or where short trainings measured them, the label of the
+    score.
     """
     tables = task.tables(encoded)
     each, components = own_bytes(tables, {table.name: Full() for table in tables})
     whole = ledger.inference_bytes(task.components({}, encoded))
     full = whole + state_bytes(components, plan.optimizer)
     facts = task.facts(data, encoded)
+    in_units = plan.prediction is not None and plan.prediction.losses == "score"
     about = {
         "dataset": facts["dataset"],
         "synthetic": facts["synthetic"],
         "full": {"embedding_dim": task.model.embedding_dim, "bytes": full},
         "ratio": full / plan.bytes,
-        "losses_are": task.score().label if calibrated else "share",
+        "losses_are": task.score().label if in_units else "share",
         "features": {table.name: {"full_bytes": each[table.name], "traffic": traffic(table)} for table in tables},
     }
     return {**plan.to_json(), ABOUT: about}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from coset import settings
 from coset.errors import InputError
 from coset.planning.curves import Curve
+from coset.planning.proxy import Proxy
+from coset.planning.signal import Signal
 
 if TYPE_CHECKING:
     from coset.tasks.registry import AnyTask
@@ -22,14 +24,16 @@ class Planning:
         methods: names of methods; by default those that the planner tries by itself.
         embedding_dims: dims of the model; by default all that its task allows.
         optimizer: name of the recipe's optimizer, to count its state within the budget.
-        calibrate: whether short trainings on the training part measure losses, in place of the prediction.
+        calibrate: whether the prediction is calibrated on the training part: true by short trainings that measure
+            losses, false not at all; by default in closed form where the task knows one, and else by trainings where
+            these take less than a tenth of the one that they inform.
         alpha: exponent of the alpha-power rule by table (`coset.planning.alpha`), which is used in place of losses.
     """
 
     methods: tuple[str, ...] = ()
     embedding_dims: tuple[int, ...] = ()
     optimizer: str | None = None
-    calibrate: bool = False
+    calibrate: bool | None = None
     alpha: float | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +62,31 @@ class Planning:
         return settings.make(Planning, said, where)
 
 
-class Calibration(Protocol):
-    """Measures the losses of the tables of a task's model, for plans that may choose from these."""
+@dataclass(frozen=True)
+class Measured:
+    """What short trainings measured.
 
-    def __call__(self, task: AnyTask, how: Planning) -> Mapping[str, Curve]: ...
+    Args:
+        curves: the loss of every table, in units of the score.
+        alone: the score of biases alone, and by how much it was worse than that of full tables of unlimited dim; None
+            for models that need tables.
+        residual: how far the curves are from what was measured, as a root mean square.
+        trainings: how many there were.
+    """
+
+    curves: Mapping[str, Curve]
+    alone: tuple[float, float] | None
+    residual: float
+    trainings: int
+
+
+class Calibration(Protocol):
+    """Measures what plans for the model of a task need to know of its data."""
+
+    def signal(self, task: AnyTask) -> Signal | None:
+        """What vectors are worth, in closed form; None where the task knows none."""
+        ...
+
+    def trained(self, task: AnyTask, how: Planning, proxy: Proxy, cheap: bool) -> Measured | None:
+        """The losses of tables, by short trainings; None where these should be `cheap` and are not."""
+        ...

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Generic, get_args
 
+import numpy as np
+
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
+from coset.experiments.foretold import by_signal, by_trainings, named, without_tables
 from coset.experiments.plan_choices import Calibration, Planning
 from coset.files import path_of, read_json
 from coset.ledger import TableOptimizerName
@@ -16,6 +19,7 @@ from coset.planning.alpha import alpha_rule
 from coset.planning.offer import rounded
 from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import Planner, predicted_losses
+from coset.planning.proxy import Proxy
 from coset.planning.reasons import saving
 from coset.schema import Table
 from coset.sizes import format_size
@@ -35,20 +39,20 @@ class Plans(Generic[EncodedT]):
 
     def __init__(self, encoded: EncodedT) -> None:
         self._encoded = encoded
-        self._planners: dict[tuple[object, Planning], Planner] = {}
+        self._planners: dict[tuple[object, Planning, Proxy], Planner] = {}
 
     def best(
         self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, how: Planning,
         calibrated: Calibration | None = None,
     ) -> Plan:  # fmt: skip
-        """The best plan within a budget, by measured losses if `how` calibrates.
+        """The best plan within a budget: of tables, or of biases alone where the task can do without tables and a
+        calibration shows that these gain nothing, or the budget leaves nothing for them.
 
         Args:
             task: its model has the largest dim that the plan may choose.
             budget: bytes of the whole model, as results count them.
-            how: what it may choose from.
-            calibrated: measures losses by short trainings, once a plan within the budget is known to exist; without it
-                the plan uses predicted losses.
+            how: what it may choose from, and whether it is calibrated.
+            calibrated: measures what calibrations need; without it the plan uses constants.
 
         Raises:
             InfeasibleBudget: the budget is below the smallest model; the message gives its size.
@@ -59,13 +63,51 @@ class Plans(Generic[EncodedT]):
         try:
             if how.alpha is not None:
                 return _by_alpha(self._tables(task), budget, how.alpha, besides(task, self._encoded))
-            planner = self._planner(task, how)
-            plan = planner.plan(budget)
-            if not how.calibrate or calibrated is None:
-                return plan
-            return planner.plan(budget, calibrated(task, how))
+            self._tables(task)
+            signal = None if calibrated is None or how.calibrate is False else calibrated.signal(task)
+            alone = self._alone(task, budget)
+            if signal is not None and not signal.found and alone is not None and not how.calibrate:
+                return without_tables(alone, signal, task.score(), self._rarity(task))
+            planner = self._planner(task, how, Proxy() if signal is None else signal.proxy)
+            try:
+                plan = planner.plan(budget)
+            except InfeasibleBudget:
+                if alone is None:
+                    raise
+                return replace(alone, why=f"the budget leaves nothing for tables beside {named(alone)}")
+            trained = None
+            if calibrated is not None and (how.calibrate or (how.calibrate is None and signal is None)):
+                trained = calibrated.trained(task, how, planner.proxy, cheap=not how.calibrate)
+            if trained is not None:
+                return by_trainings(planner.plan(budget, trained.curves), trained, alone, task.score())
+            return plan if signal is None else by_signal(plan, planner.worth, signal, alone, task.score())
         except InfeasibleBudget as error:
             raise InfeasibleBudget(f"{error}{task.way_out}", error.floor) from None
+
+    def _alone(self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int) -> Plan | None:
+        """The model without tables, if the task has one that fits the budget.
+
+        Raises:
+            InfeasibleBudget: it has one that does not fit, and so does nothing.
+        """
+        if 0 not in task.dims():
+            return None
+        size = besides(task.changed("model", {"embedding_dim": 0}), self._encoded)
+        if size > budget:
+            raise InfeasibleBudget(
+                f"the smallest plan for these data is biases alone, {format_size(size)} ({size} bytes), but the budget "
+                f"is {budget} bytes",
+                size,
+            )
+        return Plan(0, budget, {}, size, size, loss=1.0)
+
+    def _rarity(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> str:
+        """How little there is to learn from, as the end of a sentence; empty where that is not plain."""
+        counts = [table.frequencies for table in self._tables(task) if table.frequencies is not None]
+        rows, ids = max(int(of.sum()) for of in counts), sum(int(np.count_nonzero(of)) for of in counts)
+        if all(of.max() <= 1 for of in counts):
+            return "; every id has one training row at most, which is not enough to learn a vector from"
+        return f"; there are {rows:,} training rows of {ids:,} ids" if rows < ids else ""
 
     def _tables(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> Sequence[Table]:
         if not (tables := task.tables(self._encoded)):
@@ -77,13 +119,17 @@ class Plans(Generic[EncodedT]):
                 )
         return tables
 
-    def _planner(self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning) -> Planner:
-        key = task.model, replace(how, calibrate=False)  # which is about losses, not about what may be chosen
+    def _planner(self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning, proxy: Proxy) -> Planner:
+        key = (
+            task.model,
+            replace(how, calibrate=None),
+            proxy,
+        )  # calibration is about losses, not about what may be chosen
         if key not in self._planners:
             self._planners[key] = Planner(
                 self._tables(task), methods=how.methods or None,
-                embedding_dims=how.embedding_dims or tuple(task.dims()), optimizer=how.optimizer,
-                other_bytes=besides(task, self._encoded),
+                embedding_dims=how.embedding_dims or tuple(dim for dim in task.dims() if dim), optimizer=how.optimizer,
+                other_bytes=besides(task, self._encoded), proxy=proxy,
             )  # fmt: skip
         return self._planners[key]
 

@@ -242,4 +242,4 @@ def _of_dim(
 
 def _calibrates(given: RowSettings) -> bool:
     wanted = given.plan is not None and not isinstance(given.plan, str)
-    return wanted and Planning.of(given.plan, "plan").calibrate
+    return wanted and Planning.of(given.plan, "plan").calibrate is True

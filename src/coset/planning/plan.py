@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from coset import settings
 from coset.errors import InputError, brief, unknown
@@ -65,13 +65,52 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What the model of a plan is predicted to reach, by a calibration on its data.
+
+    Args:
+        metric: the label of the score.
+        better: the direction of the score.
+        alone: the score of biases alone, where the calibration measured it; None for models that need tables.
+        gain: by how much the plan is predicted to be better than that.
+        error: half the width of the 95 % interval of `gain`.
+        by: what was measured, in words.
+        losses: the unit of the losses of the plan: shares of what full tables of unlimited dim gain over biases alone,
+            or that of the score.
+
+    Example:
+        >>> Prediction("MSE", "lower", alone=1.3, gain=0.1, error=0.02, by="4 short trainings").expected
+        1.2
+    """
+
+    metric: str
+    better: Literal["lower", "higher"]
+    alone: float | None
+    gain: float | None
+    error: float
+    by: str
+    losses: Literal["share", "score"] = "share"
+
+    def __post_init__(self) -> None:
+        settings.check(self, "prediction of a plan")
+
+    @property
+    def expected(self) -> float | None:
+        """The predicted score."""
+        if self.alone is None or self.gain is None:
+            return None
+        return round(self.alone - self.gain if self.better == "lower" else self.alone + self.gain, 9)
+
+
+@dataclass(frozen=True)
 class Plan:
     """An embedding dim and one method per table, under one byte budget.
 
     In a file, all but `embedding_dim` and the method of every table may be left out, and is worked out by `fitted`.
 
     Args:
-        embedding_dim: elements of a vector, the same for all tables of the model.
+        embedding_dim: elements of a vector, the same for all tables of the model; 0 for a model of biases alone, which
+            has no tables.
         budget: most bytes; 0 for a plan without a budget.
         tables: the choice for every table, by name.
         bytes: of the tables, `other_bytes` and, where there is an optimizer, `optimizer_bytes`: what the budget bounds.
@@ -79,6 +118,8 @@ class Plan:
         optimizer: name of the optimizer of `coset.optimizers` whose state counts within the budget; None for no state.
         optimizer_bytes: of the state that it keeps for the tables.
         loss: predicted for the whole model, the sum over its tables; None where that of one is not known.
+        why: a sentence on the whole, where there is more to say than on each table.
+        prediction: of the score, with its error, where a calibration made one; else losses are predicted by constants.
         schema: version of the layout of the file.
 
     Example:
@@ -96,17 +137,20 @@ class Plan:
     optimizer: str | None = None
     optimizer_bytes: int = 0
     loss: float | None = None
+    why: str = ""
+    prediction: Prediction | None = None
     schema: int = PLAN_SCHEMA
 
     def __post_init__(self) -> None:
         _check_schema(self.schema)
         settings.check(self, "plan")
         for name in ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer_bytes"):
-            least = 1 if name == "embedding_dim" else 0
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"plan: {name} must be at least {least}, not {value}")
-        if not self.tables:
-            raise InputError("plan: it names no table; it needs at least one")
+            if (value := getattr(self, name)) < 0:
+                raise InputError(f"plan: {name} must be at least 0, not {value}")
+        if not self.tables and self.embedding_dim:
+            raise InputError("plan: it names no table; it needs at least one, or embedding_dim 0 for biases alone")
+        if self.tables and not self.embedding_dim:
+            raise InputError("plan: embedding_dim 0 is for biases alone, without tables; give it 1 at least")
         if self.optimizer is not None and self.optimizer not in (known := get_args(TableOptimizerName)):
             raise unknown("optimizer of a plan", self.optimizer, known)
 
@@ -151,7 +195,7 @@ class Plan:
         )
         losses = [choice.loss for choice in plan.tables.values()]
         if any(loss is None for loss in losses):
-            plan = replace(plan, loss=None)
+            plan = replace(plan, loss=None, why="", prediction=None)
         elif plan.loss is None:
             plan = replace(plan, loss=sum(loss for loss in losses if loss is not None))
         plan._check_budget()
@@ -228,7 +272,7 @@ class Plan:
             )
 
 
-_HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimizer_bytes", "loss")
+_HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimizer_bytes", "loss", "why", "prediction")
 
 
 def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:

@@ -14,7 +14,7 @@ from coset.planning.candidates import Allowed, Candidate, classes
 from coset.planning.curves import Curve
 from coset.planning.offer import Offer, Stock, rounded
 from coset.planning.plan import Choice, Plan, state_bytes
-from coset.planning.proxy import Proxy, losses, names_of
+from coset.planning.proxy import Proxy, losses, names_of, worth
 from coset.planning.reasons import reason
 from coset.schema import Table
 from coset.settings import of_kind, whole
@@ -114,7 +114,15 @@ class Planner:
         if proxy is not None and not isinstance(proxy, Proxy):
             raise InputError(f"proxy must be a Proxy, not {proxy!r}")
         self._tables, self._optimizer, self._dims = tables, optimizer, _dims(tables, embedding_dims)
-        self._stock = _stocks(tables, classes(methods), optimizer, proxy or Proxy(), sizes)
+        self.proxy = proxy or Proxy()
+        self._stock = _stocks(tables, classes(methods), optimizer, self.proxy, sizes)
+
+    @property
+    def worth(self) -> float:
+        """What full tables of unlimited dim are worth (`proxy.worth`); a plan is worth 1 less its loss of that, where
+        no curves were given."""
+        stock = self._stock(self._dims[0])
+        return worth({name: judge.unlimited for name, judge in stock.judges.items()}, stock.spectrum)
 
     def plan(self, budget: int | float | str, curves: Mapping[str, Curve] | None = None) -> Plan:
         """What `plan` gives for this budget and these curves."""

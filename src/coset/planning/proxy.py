@@ -3,9 +3,14 @@
 Vectors are assumed to have a spectrum: dim k = 1, 2 … has the weight λ_k = (1 + (k - 1) / reach)^-decay. Of that, an id
 with c training rows learns the share
 
-    s_k(c) = c λ_k / (c λ_k + noise · T)        (T tables: the more there are, the less a row of data tells about each)
+    s_k(c) = c λ_k / (c λ_k + ν)        with ν = max(rows, noise · T) for T tables
 
-so that ids with few rows learn few dims, and width that they lose costs little. Where ids share a row, it becomes
+so that ids with few rows learn few dims, and width that they lose costs little. It is the shrinkage of ridge
+regression: where a row of data shows the element v of an id, times a known element of the other table, in noise of the
+variance σ², and v has a Gaussian prior, the share of its variance that c rows tell is c / (c + σ² / signal), the signal
+being the variance of the product (Hoerl and Kennard, 1970; Efron and Morris, 1973, "Stein's estimation rule and its
+competitors"). So ν is the noise over the signal of the first dim, in rows: an id with ν rows learns half of it. The
+more tables a row is about, the smaller a part of the signal is due to each. Where ids share a row, it becomes
 their mean weighted by traffic. Of vectors that have nothing to do with each other it keeps, on the traffic of an id,
 the share π = c / (traffic of the row). Of a method that composes rows of several arrays, sorted by what they keep
 alone, an id keeps 1 - (1 - π₁) Π (1 - π_j)^complement by `mult` and `add`; by `concat`, each array keeps its own dims,
@@ -19,9 +24,10 @@ one table, Σ_k λ_k A_k). The predicted loss is 1 - worth / worth of full table
 keeps nothing but biases. A table's part of it is Shapley's: that of its pairs, half with the others as they are and
 half with the others unlimited; the parts sum to the whole.
 
-The four constants were fitted to 48 rows of MovieLens-1M (`recipes/results/ml-1m-frontier` and `ml-1m-methods`), means
-of three seeds: full, narrow, low-rank, mixed-dimension, hashing, hot ids, quotient-remainder in all its forms, at 2 to
-65 times fewer bytes. There, MSE ≈ 0.720 + 0.107 · loss, with a root mean square error of 0.0065 in a range of 0.107.
+Without data, decay, reach, noise and complement are those that fit the rows of MovieLens-1M best
+(`recipes/results/ml-1m-frontier` and `ml-1m-methods`). Its ids have so many rows that they tell nothing about ν: the
+fit is as good for any from 1 to 16. So `rows` is not fitted; it is the ridge that ratings begin with. `Signal` has
+constants that were measured on the data at hand.
 
 A method provides what this needs: its composition (`Method.descriptor`). One that is not composed of rows counts as a
 narrow table of `Method.worth` times its bytes.
@@ -64,18 +70,21 @@ class Proxy:
 
     Args:
         decay, reach: of the spectrum: how fast the weight of dims falls, and from which dim on.
-        noise: training rows, for each table of the model, with which an id learns half of the first dim.
+        noise: training rows, for each table of the model, with which an id learns half of the first dim; in all, no
+            fewer than `rows`.
         complement: how much a second array helps to tell apart the ids that share a row of the first; 0 not at all.
+        rows: see `noise`.
     """
 
     decay: float = 2.3
     reach: float = 3.0
     noise: float = 0.4
     complement: float = 0.5
+    rows: float = 8.0
 
     def __post_init__(self) -> None:
         settings.check(self, "proxy")
-        for name in ("decay", "reach", "noise"):
+        for name in ("decay", "reach", "noise", "rows"):
             if (value := getattr(self, name)) <= 0:
                 raise InputError(f"proxy: {name} must be positive, not {value}")
         if not 0 <= self.complement <= 1:
@@ -85,6 +94,16 @@ class Proxy:
     def spectrum(self) -> np.ndarray:
         """λ_k, shape `(DIMS,)`."""
         return np.asarray((1 + np.arange(DIMS) / self.reach) ** -self.decay)
+
+    def learned(self, counts: np.ndarray, tables: int) -> np.ndarray:
+        """s_k of ids with so many rows each, shape `(ids, DIMS)`.
+
+        Example:
+            >>> Proxy(rows=8).learned(np.array([1, 2, 8, 72]), tables=2)[:, 0].round(2)
+            array([0.11, 0.2 , 0.5 , 0.9 ])
+        """
+        met = np.asarray(counts)[:, None] * self.spectrum
+        return np.asarray(met / (met + max(self.rows, self.noise * tables)))
 
     def judge(self, traffic: Traffic, tables: int) -> Judge:
         """The predictions for methods of a table with this traffic, in a model of so many tables."""
@@ -117,8 +136,7 @@ class Judge:
     def _of_curve(self, traffic: Traffic) -> np.ndarray:
         """`mass · s_k(c)` of every segment and dim; none beyond the number of ids of the table."""
         if (found := self._learned.get(id(traffic))) is None:
-            met = traffic.counts[:, None] * self._proxy.spectrum
-            found = traffic.mass[:, None] * met / (met + self._proxy.noise * self._tables)
+            found = traffic.mass[:, None] * self._proxy.learned(traffic.counts, self._tables)
             found[:, self._span :] = 0
             self._learned[id(traffic)] = found
         return found
@@ -166,9 +184,23 @@ def losses(
         together: see `partners`.
     """
     prices = partners({name: (kept[name] + unlimited[name]) / 2 for name in kept}, spectrum, together)
-    whole = sum(float(unlimited[name] @ price) for name, price in partners(unlimited, spectrum, together).items())
+    whole = _whole(unlimited, spectrum, together)
     twice = 2 if together and len(kept) > 1 else 1
     return {name: twice * float((unlimited[name] - kept[name]) @ prices[name]) / max(whole, 1e-300) for name in kept}
+
+
+def worth(kept: Mapping[str, np.ndarray], spectrum: np.ndarray) -> float:
+    """What a model with tables that keep this is worth: the mean of G over all pairs of them.
+
+    Example:
+        >>> worth({"user": np.array([0.5, 0.0]), "item": np.array([0.5, 0.5])}, np.array([1.0, 0.5]))
+        0.25
+    """
+    return _whole(kept, spectrum, together=True) / len(kept)
+
+
+def _whole(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: bool) -> float:
+    return sum(float(kept[name] @ price) for name, price in partners(kept, spectrum, together).items())
 
 
 def partners(kept: Mapping[str, np.ndarray], spectrum: np.ndarray, together: bool = True) -> dict[str, np.ndarray]:

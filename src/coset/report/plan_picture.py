@@ -25,6 +25,8 @@ _LINEAR = 40  # up to this many times the smallest size, bytes have a linear sca
 _WIDEST = 40  # characters of a method
 _NAMED = 10  # most curves that get a name: those of the tables with the most bytes
 
+_NO_TABLE = {"bytes": 0, "method": None}
+
 
 def picture(found: Mapping[str, Any], path: Path) -> None:
     """Draw a plan as a PNG at `path`."""
@@ -42,7 +44,8 @@ def _figure(found: Mapping[str, Any]) -> Figure:
     width, height = 13.6, max(4.2, 1.7 + 0.3 * len(tables))
     drawn = blank(width, height)
     title = f"{about['dataset']}: {format_size(found['bytes'])} in place of {format_size(about['full']['bytes'])}"
-    facts = f"embedding_dim {found['embedding_dim']}, within a budget of {format_size(found['budget'])}"
+    what = f"embedding_dim {found['embedding_dim']}" if tables else "biases alone"
+    facts = f"{what}, within a budget of {format_size(found['budget'])}"
     drawn.text(0.12 / width, 1 - 0.14 / height, title, va="top", size=13, weight="bold")
     drawn.text(0.12 / width, 1 - 0.42 / height, facts, va="top", size=9, color="#444444")
     if about["synthetic"]:
@@ -57,20 +60,21 @@ def _figure(found: Mapping[str, Any]) -> Figure:
 
 
 def _bars(axes: Axes, found: Mapping[str, Any]) -> None:
-    tables, features = found["tables"], found[ABOUT]["features"]
+    features = found[ABOUT]["features"]
+    tables = found["tables"] or dict.fromkeys(features, _NO_TABLE)
     places = np.arange(len(tables))
     before = [features[name]["full_bytes"] for name in tables]
     after = [choice["bytes"] for choice in tables.values()]
     axes.barh(places - 0.2, before, 0.36, color=_BEFORE, label="full", gid="before")
     axes.barh(places + 0.2, after, 0.36, color=_AFTER, label="planned", gid="after")
-    low, high = min(*before, *after), max(before)
+    low, high = min(*before, *filter(None, after)), max(before)
     if high > _LINEAR * low:
         axes.set_xscale("log")
         axes.set_xlim(max(0.5, low / 3), high * 1.5)
     else:
         axes.set_xlim(0, high * 1.05)
     for place, choice in enumerate(tables.values()):
-        words = method_words(choice["method"])
+        words = method_words(choice["method"]) if choice["method"] else "left out"
         if len(words) >= _WIDEST:
             words = f"{words[:_WIDEST].rpartition(' ')[0].rstrip(',')} …"
         _beside(axes, place, format_size(choice["bytes"]), words)

@@ -24,11 +24,11 @@ def plan_table(found: Mapping[str, Any]) -> Group:
     """The JSON of `coset.experiments.plan.described`, for the terminal."""
     about = found[ABOUT]
     label = "SYNTHETIC DATA: " if about["synthetic"] else ""
+    what = f"embedding_dim {found['embedding_dim']}" if found["tables"] else "biases alone"
+    sizes = f"{format_size(found['bytes'])} within {format_size(found['budget'])}"
+    title = Text(f"{label}{about['dataset']}: a plan of {sizes}, {what}")
     grid = Grid(
-        title=Text(
-            f"{label}{about['dataset']}: a plan of {format_size(found['bytes'])} "
-            f"within {format_size(found['budget'])}, embedding_dim {found['embedding_dim']}"
-        ),
+        title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -42,6 +42,8 @@ def plan_table(found: Mapping[str, Any]) -> Group:
             Text(name), f"{choice['num_embeddings']:,}", format_size(full), Text(method_words(choice["method"])),
             format_size(choice["bytes"]), f"{choice['bytes'] / full:.1%}", Text(_instead(choice["instead"])),
         )  # fmt: skip
+    if not found["tables"]:
+        return Group(title, Text("\n".join(_reasons(found))), Text("\n".join(_totals(found))))
     return Group(grid, _bars(found), Text("\n".join(_reasons(found))), Text("\n".join(_totals(found))))
 
 
@@ -71,12 +73,13 @@ def _bars(found: Mapping[str, Any]) -> Grid:
 
 
 def _reasons(found: Mapping[str, Any]) -> list[str]:
-    return ["", *(f"{name}: {choice['why']}" for name, choice in found["tables"].items()), ""]
+    each = [f"{name}: {choice['why']}" for name, choice in found["tables"].items()]
+    return ["", *each, *([f"{whole[0].upper()}{whole[1:]}."] if (whole := found.get("why")) else []), ""]
 
 
 def _totals(found: Mapping[str, Any]) -> list[str]:
     tables = sum(choice["bytes"] for choice in found["tables"].values())
-    parts = [f"tables {format_size(tables)}"]
+    parts = [f"tables {format_size(tables)}"] if tables else []
     if found["other_bytes"]:
         parts.append(f"biases and others {format_size(found['other_bytes'])}")
     if found["optimizer"] is not None:
@@ -86,12 +89,32 @@ def _totals(found: Mapping[str, Any]) -> list[str]:
         f"{' + '.join(parts)} = {format_size(found['bytes'])} ({found['bytes']:,} bytes) of {found['budget']:,}; "
         f"full tables of dim {full['embedding_dim']} make it {format_size(full['bytes'])}, "
         f"{found[ABOUT]['ratio']:.1f} times as much.",
-        _loss(found),
+        *_loss(found),
     ]
 
 
-def _loss(found: Mapping[str, Any]) -> str:
-    unit = found[ABOUT]["losses_are"]
-    if unit == "share":
-        return f"Predicted loss: {found['loss']:.2%} of what full tables gain over a model with biases alone."
-    return f"Predicted by short trainings: {unit} {found['loss']:.4f} above that of full tables of unlimited dim."
+def _loss(found: Mapping[str, Any]) -> list[str]:
+    """The predicted loss, and how sure it is."""
+    told, unit = found.get("prediction"), found[ABOUT]["losses_are"]
+    said = []
+    if found["tables"] and found["loss"] is not None:
+        said.append(
+            f"Predicted loss: {found['loss']:.2%} of what full tables gain over a model with biases alone."
+            if unit == "share"
+            else f"Predicted by short trainings: {unit} {found['loss']:.4f} above that of full tables of unlimited dim."
+        )
+    if told is None:
+        return [*said, *(["Not calibrated: by constants that fit MovieLens-1M."] if found["tables"] else [])]
+    return [*said, _sure(told)]
+
+
+def _sure(told: Mapping[str, Any]) -> str:
+    """The predicted score with its error."""
+    by = f"Calibrated by {told['by']}"
+    if told["alone"] is None or told["gain"] is None:
+        return f"{by}: losses are sure to ± {told['error']:.4f} {told['metric']}."
+    expected = told["alone"] - told["gain"] if told["better"] == "lower" else told["alone"] + told["gain"]
+    return (
+        f"{by}: {told['metric']} {expected:.4f}, which is {told['gain']:.4f} ± {told['error']:.4f} better than that of "
+        f"biases alone there, {told['alone']:.4f}."
+    )

@@ -13,6 +13,7 @@ from coset import settings
 from coset.documents import Json
 from coset.errors import InputError
 from coset.methods import Method
+from coset.planning.signal import Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -189,6 +190,16 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
             raise InputError(f"the task {self.name} chooses no settings of training by itself, so not {names[0]!r}")
         return {}
 
+    def signal(self, data: DataT, seed: int, untuned: Sequence[str] = ()) -> Signal | None:
+        """What vectors are worth on these data, measured on the training part of this seed in a small part of the time
+        of a training; None where the task has no such measurement, or too little data for it.
+
+        Args:
+            seed: of the split, whose validation part is not read.
+            untuned: fields of `[training]` that are not chosen for the data yet (see `tuned`).
+        """
+        return None
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -197,7 +208,7 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
 
     @abstractmethod
     def dims(self) -> Sequence[int]:
-        """The dims of the model that a plan may choose from."""
+        """The dims of the model that a plan may choose from; 0 among them where it can do without vectors."""
 
     @abstractmethod
     def components(self, methods: Mapping[str, Method], encoded: EncodedT) -> list[Component]:

@@ -24,6 +24,7 @@ from coset.files import expanded
 from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings
 from coset.models.ridge import RidgeBias, ridge_bias
+from coset.planning.signal import Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -38,6 +39,7 @@ from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
 from coset.tasks.ratings.penalty import penalty
+from coset.tasks.ratings.signal import signal
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
@@ -196,6 +198,15 @@ class RatingsTask(LaterRatings):
 
         return {**found, **tuning.searched(names, begin, curve, len(some), len(known))}
 
+    def signal(self, data: Ratings, seed: int, untuned: Sequence[str] = ()) -> Signal | None:
+        """By factors of what biases leave, for a model that adds both."""
+        if not self._adds_biases:
+            return None
+        split = self.split.split(data, seed)
+        if self.split.tuning:
+            split = split.tuning(self.split.tuning, seed)
+        return signal(data, split, () if "bias_ridge" in untuned else self.training.bias_ridge, seed)
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     def tables(self, encoded: Encoded) -> Sequence[Table]:
@@ -203,9 +214,11 @@ class RatingsTask(LaterRatings):
         return _tables(self.model, encoded.user, encoded.item) if self.model.embedding_dim else ()
 
     def dims(self) -> Sequence[int]:
-        """All dims up to 16, and some 16 more up to that of the model, of which only tables depend on the dim."""
+        """All dims up to 16, and some 16 more up to that of the model, of which only tables depend on the dim; 0 where
+        there are biases."""
         widest = self.model.embedding_dim
-        return sorted({*range(1, min(widest, 16) + 1), *range(widest, 16, -max(1, widest // 16))})
+        first = 0 if self.model.biases else 1
+        return sorted({*range(first, min(widest, 16) + 1), *range(widest, 16, -max(1, widest // 16))})
 
     def components(self, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
         """Those of tables, biases and the mean."""

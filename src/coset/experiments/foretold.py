@@ -1,0 +1,108 @@
+"""What a calibrated plan is predicted to reach, how sure that is, and where biases alone are the better plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from coset.experiments.plan_choices import Measured
+from coset.planning.offer import rounded
+from coset.planning.plan import Plan, Prediction
+from coset.planning.signal import Signal
+from coset.sizes import format_size
+from coset.tasks import Metric
+
+
+def by_signal(plan: Plan, worth: float, signal: Signal, alone: Plan | None, metric: Metric) -> Plan:
+    """The plan with its prediction; or `alone`, if it is predicted to be as good.
+
+    Args:
+        plan: of tables.
+        worth: of full tables of unlimited dim, on these data.
+        signal: in them.
+        alone: the model without tables, if there is one.
+        metric: the score.
+    """
+    assert plan.loss is not None
+    share = max(0.0, 1 - plan.loss)
+    gain = signal.gained(worth * share)
+    found = Prediction(
+        metric.label, _direction(metric), rounded(signal.alone), rounded(gain), rounded(signal.within(share)),
+        _measured(signal),
+    )  # fmt: skip
+    if alone is None or gain > signal.least:
+        return replace(plan, prediction=found)
+    why = (
+        f"within this budget, {named(alone)} are as good as every table; take those: with tables, "
+        f"{format_size(plan.bytes)} in all, the {metric.label} is predicted to be {gain:.4f} better"
+    )
+    return _without(alone, why, found)
+
+
+def without_tables(alone: Plan, signal: Signal, metric: Metric, rarity: str = "") -> Plan:
+    """The model without tables, where vectors gain nothing.
+
+    Args:
+        alone: that model.
+        signal: in the data.
+        metric: the score.
+        rarity: how little there is to learn from, as the end of a sentence.
+    """
+    error = signal.within(1.0)
+    why = (
+        f"on these data, {named(alone)} are better than every table; take those: on training rows that were held out, "
+        f"vectors gain {_plain(signal.gain)} ± {error:.4f} over the {metric.label} of biases alone, {signal.alone:.4f}"
+        f"{rarity}"
+    )
+    found = Prediction(metric.label, _direction(metric), rounded(signal.alone), 0.0, rounded(error), _measured(signal))
+    return _without(alone, why, found)
+
+
+def by_trainings(plan: Plan, measured: Measured, alone: Plan | None, metric: Metric) -> Plan:
+    """The plan with its prediction by short trainings; or `alone`, if these show that it is as good.
+
+    Args:
+        plan: of tables, by measured losses.
+        measured: by the trainings.
+        alone: the model without tables, if there is one.
+        metric: the score.
+    """
+    assert plan.loss is not None
+    score, gain = None, None
+    if measured.alone is not None:
+        score, loss = measured.alone
+        gain = rounded(loss - plan.loss)
+    by = f"{measured.trainings} short trainings"
+    found = Prediction(metric.label, _direction(metric), score, gain, rounded(2 * measured.residual), by, "score")
+    if alone is None or score is None or gain is None or gain > measured.residual:
+        return replace(plan, prediction=found)
+    why = (
+        f"on these data, {named(alone)} are better than every table; take those: in short trainings, the tables of "
+        f"{format_size(plan.bytes)} in all gain {_plain(gain)} ± {found.error:.4f} over the {metric.label} of biases "
+        f"alone, {score:.4f}"
+    )
+    return _without(alone, why, replace(found, gain=0.0))
+
+
+def named(alone: Plan) -> str:
+    """Biases alone, with their bytes, as part of a sentence."""
+    return f"biases alone at {format_size(alone.bytes)}"
+
+
+def _without(alone: Plan, why: str, found: Prediction) -> Plan:
+    return replace(alone, why=why, prediction=found)
+
+
+def _measured(signal: Signal) -> str:
+    return f"vectors in closed form, learned from {signal.rows:,} training rows and scored on others"
+
+
+def _direction(metric: Metric) -> Literal["lower", "higher"]:
+    return metric.better or "lower"
+
+
+def _plain(value: float) -> str:
+    """A number with a minus sign, and no sign where it rounds to 0."""
+    return f"{np.round(value, 4) + 0.0:.4f}".replace("-", "−")
