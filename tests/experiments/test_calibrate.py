@@ -44,7 +44,7 @@ def test_known_curves_are_found_again() -> None:
         for part in (0.1, 0.3, 0.6):
             rows.append(row({name: Hashing(1)}))
             predicted.append({**FULL, name: part})
-    curves = _fitted(rows, predicted, [loss(parts) - loss(FULL) for parts in predicted])
+    curves, _ = _fitted(rows, predicted, [loss(parts) - loss(FULL) for parts in predicted])
     for name, scale in scales.items():
         assert curves[name].scale == pytest.approx(scale, rel=1e-3)
         assert curves[name].power == pytest.approx(power, rel=1e-5)
@@ -54,7 +54,7 @@ def test_known_curves_are_found_again() -> None:
 
 def test_narrow_models_alone_are_enough_for_a_curve() -> None:
     wide, narrow = {"user": 0.02, "item": 0.04}, {"user": 0.2, "item": 0.4}
-    curves = _fitted([row({}), row({})], [wide, narrow], [0.0, 0.054])
+    curves, _ = _fitted([row({}), row({})], [wide, narrow], [0.0, 0.054])
     assert curves["user"] == curves["item"]
     assert curves["user"](0.2) + curves["item"](0.4) - curves["user"](0.02) - curves["item"](0.04) == pytest.approx(
         0.054, rel=1e-2
@@ -70,11 +70,11 @@ def test_what_is_not_predicted_to_lose_more_tells_nothing() -> None:
         {"user": 0.2, "item": 0.0},
         {"user": 2e-16, "item": 1e-15},
     ]
-    curves = _fitted(rows, predicted, [0.0, 0.01, 0.04, -0.02])
+    curves, _ = _fitted(rows, predicted, [0.0, 0.01, 0.04, -0.02])
     assert curves == {"user": Curve(0.2), "item": Curve(0.2)}
     predicted = [{"user": 0.0, "item": 0.0}, {"user": 0.0, "item": 0.0}, {"user": 0.2, "item": 0.0}]
-    assert _fitted(rows[:3], predicted, [0.0, 0.01, 0.04])["item"] == Curve(0.2)  # nothing is divided by 0
-    narrow = _fitted(rows[:2], [predicted[0], predicted[2]], [0.0, 0.04])
+    assert _fitted(rows[:3], predicted, [0.0, 0.01, 0.04])[0]["item"] == Curve(0.2)  # nothing is divided by 0
+    narrow, _ = _fitted(rows[:2], [predicted[0], predicted[2]], [0.0, 0.04])
     assert narrow == {"user": Curve(0.2), "item": Curve(0.2)}
 
 
@@ -83,7 +83,7 @@ def test_what_is_measured_is_the_difference_to_full_tables(
 ) -> None:
     seen: list[Any] = []
 
-    def spied(*given: Any) -> dict[str, Curve]:
+    def spied(*given: Any) -> Any:
         seen.extend(given)
         return _fitted(*given)
 
@@ -95,7 +95,7 @@ def test_what_is_measured_is_the_difference_to_full_tables(
     recipe = Recipe("r", "R", task, (RowSettings("full"),))
     data = load_ratings(small_csv)
     monkeypatch.setattr("coset.experiments.calibrate._fitted", spied)
-    curves = calibrate(recipe, data, Planning(("hashing",)), tmp_path)
+    curves = curves_of(recipe, data, Planning(("hashing",)), tmp_path)
     rows, predicted, measured = seen
     (folder,) = (tmp_path / "calibration").iterdir()
     scores = [json.loads((folder / of.slug / "metrics.json").read_text())["history"][-1]["val_mse"] for of in rows]
@@ -129,6 +129,12 @@ def test_what_other_data_measured_is_not_taken(small_csv: Path, tmp_path: Path) 
     assert _digest(recipe, first) != _digest(recipe.override("training", {"epochs": 1}), first)
 
 
+def curves_of(recipe: Recipe[Any, Any, Any, Any], data: Any, how: Planning, beside: Path) -> Mapping[str, Curve]:
+    found = calibrate(recipe, data, how, beside)
+    assert found is not None
+    return found.curves
+
+
 def few_items(path: Path) -> Path:
     """Ratings of 60 users and 3 items, so that tables keep all that there is to learn in 3 dims."""
     draw = np.random.default_rng(0)
@@ -146,7 +152,7 @@ def test_dims_that_make_no_difference_are_not_trained(tmp_path: Path) -> None:
         training=TrainingSettings(epochs=4, batch_size=64),
     )
     recipe = Recipe("r", "R", task, (RowSettings("full"),))
-    curves = calibrate(recipe, load_ratings(source), Planning(("low_rank",)), tmp_path / "runs")
+    curves = curves_of(recipe, load_ratings(source), Planning(("low_rank",)), tmp_path / "runs")
     assert all(0 < curve.scale < 10 for curve in curves.values())
     (folder,) = (tmp_path / "runs" / "calibration").iterdir()
     names = {path.name for path in folder.iterdir()}
@@ -158,6 +164,14 @@ def test_dims_that_make_no_difference_are_not_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "wide").exists()
 
 
+def test_a_calibration_that_must_be_cheap_is_left_out_where_it_is_not(small_csv: Path, tmp_path: Path) -> None:
+    task = RatingsTask(DataSettings(str(small_csv)), model=DotSettings(embedding_dim=8, biases=True))
+    recipe = Recipe("r", "R", task, (RowSettings("full"),))
+    data = load_ratings(small_csv)
+    assert calibrate(recipe, data, Planning(("hashing",)), tmp_path / "a", cheap=True) is None
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_is_measured_is_kept_and_the_same_again(small_csv: Path, tmp_path: Path) -> None:
     task = RatingsTask(
         DataSettings(str(small_csv)),
@@ -167,13 +181,13 @@ def test_what_is_measured_is_kept_and_the_same_again(small_csv: Path, tmp_path: 
     recipe = Recipe("r", "R", task, (RowSettings("full"),))
     data = load_ratings(small_csv)
     how = Planning(("low_rank", "hashing"))
-    curves = calibrate(recipe, data, how, tmp_path / "a")
+    curves = curves_of(recipe, data, how, tmp_path / "a")
     assert set(curves) == {"user", "item"}
     (folder,) = (tmp_path / "a" / "calibration").iterdir()
     names = {path.name.rpartition("-")[0] for path in folder.iterdir()}
     assert {"user-hashing", "user-low-rank", "item-hashing", "item-low-rank"} <= names
     assert {"narrow-d=4", "narrow-d=2", "narrow-d=1", "full"} <= {path.name for path in folder.iterdir()}
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")}
-    assert calibrate(recipe, data, how, tmp_path / "a") == curves
+    assert curves_of(recipe, data, how, tmp_path / "a") == curves
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert calibrate(recipe, data, how, tmp_path / "b") == curves
+    assert curves_of(recipe, data, how, tmp_path / "b") == curves

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Generic
@@ -103,8 +103,8 @@ def calibrate(
         cheap: train only if all trainings together take less than `CHEAP` of one training of `recipe`, in rows; else
             the result is None.
     """
-    whole = _rows_trained(recipe.task, recipe.task.encoded(data, recipe.first_seed)) if cheap else 0
-    if cheap and whole * CHEAP < _FEWEST_ROWS:
+    allowed = _allowed(recipe, data, how) if cheap else inf
+    if not allowed:
         return None
     task, data = recipe.task.trial(data, beside, recipe.first_seed)
     trial = replace(
@@ -116,7 +116,7 @@ def calibrate(
     rows, predicted = _telling(rows, [_predicted(row, encoded, proxy) for row in rows])
     if 0 in task.dims():
         rows += resolve(replace(trial, rows=(RowSettings(_ALONE, embedding_dims=(0,)),)), encoded)[0]
-    if cheap and len(rows) * _rows_trained(task, encoded) > whole * CHEAP:
+    if len(rows) * _rows_trained(task, encoded) > allowed:
         return None
     folder = beside / "calibration" / f"{trial.name}-{_digest(trial, data)}"
     found = list(_train(trial, rows, folder, data, encoded, progress or Silent()))
@@ -127,6 +127,14 @@ def calibrate(
         full = sum(curves[name](loss) for name, loss in predicted[0].items())
         alone = found[-1], measured[-1] + full
     return Measured(curves, alone, residual, len(found))
+
+
+def _allowed(recipe: Recipe[DataT, EncodedT, ModelT, BatchT], data: DataT, how: Planning) -> float:
+    """The rows that cheap trainings may take together; 0 where there are so many that each had too few."""
+    encoded = recipe.task.encoded(data, recipe.first_seed)
+    found = CHEAP * _rows_trained(recipe.task, encoded)
+    trainings = 1 + len([*_narrow(recipe.task, how), *_one_by_one(recipe.task.tables(encoded), how)])
+    return found if found >= trainings * _FEWEST_ROWS else 0.0
 
 
 def _rows_trained(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> int:

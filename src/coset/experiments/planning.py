@@ -66,9 +66,9 @@ class Plans(Generic[EncodedT]):
             self._tables(task)
             signal = None if calibrated is None or how.calibrate is False else calibrated.signal(task)
             alone = self._alone(task, budget)
+            planner = self._planner(task, how, Proxy() if signal is None else signal.proxy)
             if signal is not None and not signal.found and alone is not None and not how.calibrate:
                 return without_tables(alone, signal, task.score(), self._rarity(task))
-            planner = self._planner(task, how, Proxy() if signal is None else signal.proxy)
             try:
                 plan = planner.plan(budget)
             except InfeasibleBudget:
