@@ -20,7 +20,8 @@ from torch import Tensor
 
 import coset
 from coset.engine import fused as fused_engine
-from coset.kernels.compile import SMALL, ParallelKernel, lock
+from coset.kernels import compile as compiling
+from coset.kernels.compile import SMALL, lock
 from coset.methods import QuotientRemainder
 from coset.optimizers import Adagrad, Adam, base
 from coset.schema import Table
@@ -52,8 +53,7 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
 
         return interrupted
 
-    is_kernel = isinstance(whole, ParallelKernel)
-    interrupted = ParallelKernel(*map(interrupts, whole)) if is_kernel else interrupts(whole)
+    interrupted = interrupts(whole)
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -125,8 +125,11 @@ def is_free() -> None:
     lock.release()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kind", ["rowwise", "dense"])
-def test_an_interrupt_at_any_line_of_a_step(kind: str) -> None:
+def test_an_interrupt_at_any_line_of_a_step(kind: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "SMALL", 0)  # all calls are shared out
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     before, after = Two(), Two()
     for model, steps in ((before, 3), (after, 4)):
         optimizer = KINDS[kind](model)

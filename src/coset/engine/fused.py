@@ -20,7 +20,7 @@ from coset.kernels import layout, updates
 from coset.kernels.compile import SMALL, exclusively, launch
 from coset.kernels.pool import Pool
 from coset.kernels.rows import find_rows
-from coset.kernels.sums import add_gradients, plan_sums
+from coset.kernels.sums import add_gradients, narrow_gradients, plan_sums
 from coset.kernels.vectors import look_up
 
 
@@ -226,10 +226,10 @@ class Call:
 
     def _find(self) -> None:
         program = self.engine.program
-        feature, _ = launch(
+        wrong = launch(
             find_rows, self.shape.ids, self.features, program.pieces, program.parts, self.rows, self.piece_of
         )
-        if feature >= 0:
+        if any(wrong):
             raise self._out_of_range()
         if (steps := self.engine.optimizer.behind()) is not None:
             launch(
@@ -264,12 +264,24 @@ class Call:
             tasks, np.empty(distinct, np.int64), engine.sums.take(sums, sums // 8), np.zeros(len(tasks), np.int64),
             np.zeros(len(tasks)),
         )  # fmt: skip
-        found.square = launch(
-            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, tasks, uses,
-            self.rows, self.piece_of, np.empty((ids, program.widest_projected), program.dtype),
-            np.empty(projected, program.dtype), found.distinct, found.sums, found.counts, found.squares,
-        )  # fmt: skip
+        narrowed = np.empty((ids, program.widest_projected), program.dtype)
+        partials = np.empty(projected, program.dtype)
+        exclusively(self._add, found, uses, narrowed, partials)
         engine.pending.append(found)
+
+    def _add(self, found: Gradients, uses: np.ndarray, narrowed: np.ndarray, partials: np.ndarray) -> None:
+        program = self.engine.program
+        if len(partials):
+            launch(
+                narrow_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
+                self.piece_of, narrowed, partials,
+            )  # fmt: skip
+        launch(
+            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, found.tasks,
+            uses, self.rows, self.piece_of, narrowed, partials, found.distinct, found.sums, found.counts,
+            found.squares,
+        )  # fmt: skip
+        found.square = _in_order(found.squares)
 
     def _move(self, address: int) -> None:
         """Point the features to their gradients at `address`, laid out as their vectors were."""
@@ -304,6 +316,11 @@ class Call:
         return IndexError(
             f"table {table.name!r}: id {wrong} is out of range, its ids are 0 … {table.num_embeddings - 1}"
         )
+
+
+def _in_order(squares: np.ndarray) -> float:
+    """The sum, task by task: `sum` and NumPy's own have other orders, which depend on their versions."""
+    return float(np.cumsum(squares)[-1]) if len(squares) else 0.0
 
 
 class _LookUp(torch.autograd.Function):

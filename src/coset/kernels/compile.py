@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numba
 import torch
 from numba.core import config
+
+from coset.kernels.threads import share_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -42,11 +44,6 @@ def _folder() -> Path:
 
 _FOLDER = _folder()
 
-# Numba's first question for its threads starts them, and tells OpenMP how many there are, torch's own setting included.
-_threads = torch.get_num_threads()
-numba.get_num_threads()
-torch.set_num_threads(_threads)
-
 
 def compiled(function: F) -> F:
     """A function that kernels alone call: Python must not, since what would unpack its arguments is not compiled.
@@ -65,32 +62,14 @@ def inlined(function: F) -> F:
 
 
 def kernel(function: F) -> F:
-    """What Python calls: kept on disk, and free of the global lock."""
-    return _kept(function, parallel=False)
+    """What Python calls: kept on disk, and free of the global lock.
 
-
-class ParallelKernel(NamedTuple):
-    """A kernel whose `prange` is shared out among threads, and the same compiled without: waiting for threads that have
-    nothing to do costs more than many a call. To be called by `launch`."""
-
-    alone: Callable[..., Any]
-    shared: Callable[..., Any]
-
-
-def parallel_kernel(function: Callable[..., Any]) -> ParallelKernel:
-    """What `launch` calls: kept on disk, and free of the global lock."""
-    return ParallelKernel(_kept(function, parallel=False), _kept(function, parallel=True))
-
-
-def _kept(function: F, parallel: bool) -> F:
+    One whose work `launch` shares out takes `part, parts` first, and does every `parts`-th of its tasks.
+    """
     before = config.CACHE_DIR
-    # Read when a function is decorated, so that other users of numba keep theirs. A folder each, since both versions
-    # of a function have one name.
-    config.CACHE_DIR = str(_FOLDER / ("parallel" if parallel else "serial"))
+    config.CACHE_DIR = str(_FOLDER)  # read when a function is decorated, so that other users of numba keep theirs
     try:
-        wrapped: F = numba.njit(cache=True, nogil=True, parallel=parallel, fastmath=_MATH, error_model="numpy")(
-            function
-        )
+        wrapped: F = numba.njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
     return wrapped
@@ -100,8 +79,8 @@ SMALL = 8192
 """Ids of a call that one thread has done before others are awake."""
 
 lock = threading.RLock()
-"""Held while a kernel runs, since not every threading layer of numba bears two at once; and by whoever must not have
-others run between two kernels, which `exclusively` does. A fork waits for it, so a child never sees half a step."""
+"""Held while a kernel runs, and by whoever must not have others run between two kernels, which `exclusively` does. A
+fork waits for it, so a child never sees half a step."""
 
 
 def exclusively(work: Callable[..., T], *arguments: Any) -> T:
@@ -112,32 +91,19 @@ def exclusively(work: Callable[..., T], *arguments: Any) -> T:
     with lock: return work(*arguments)  # fmt: skip  # noqa: E701
 
 
-_forked = False
-"""Whether this process is a fork of one that had imported kernels, whose threads are not here."""
-
-
-def _in_child() -> None:
-    global _forked
-    _forked = True
-    lock.release()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=_in_child)
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
-def launch(kernel: ParallelKernel, ids: int, *arguments: Any) -> Any:
-    """What the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`, and in a forked
-    process, which OpenMP ends where it is asked for threads that the parent had."""
+def launch(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
+    """What each part of the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`."""
     return exclusively(_run, kernel, ids, arguments)
 
 
-def _run(kernel: ParallelKernel, ids: int, arguments: tuple[Any, ...]) -> Any:
-    if ids < SMALL or _forked or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
-        return kernel.alone(*arguments)
-    if numba.get_num_threads() != threads:  # asked only here: it takes as long as a small kernel
-        numba.set_num_threads(threads)
-    return kernel.shared(*arguments)
+def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
+    if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+        return [kernel(0, 1, *arguments)]
+    return share_out(kernel, threads, arguments)
 
 
 @cache

@@ -7,9 +7,8 @@ one place; so results are the same bits for any number of threads, without atomi
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from coset.kernels.compile import compiled, parallel_kernel
+from coset.kernels.compile import compiled, kernel
 from coset.kernels.hashing import hashed_row
 from coset.kernels.layout import (
     ARITHMETIC,
@@ -161,15 +160,12 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
     return -1
 
 
-@parallel_kernel
-def find_rows(features, pieces, parts, rows, piece_of):
+@kernel
+def find_rows(part, parts_of_work, features, pieces, parts, rows, piece_of):
     """`rows[j, k]`: the row that part j picks for the k-th id of all features; `piece_of[k]`, where a feature has
-    several pieces, the piece of that id. Returns `(feature, place)` of the first id out of range, or (-1, -1)."""
+    several pieces, the piece of that id. Returns whether this part of the work has met an id out of range."""
     tasks = cut(features, COUNT)
-    wrong = np.empty(len(tasks), np.int64)
-    for t in prange(len(tasks)):
-        wrong[t] = find(features, tasks[t, 0], tasks[t, 1], tasks[t, 2], pieces, parts, rows, piece_of)
-    for t in range(len(tasks)):
-        if wrong[t] >= 0:
-            return tasks[t, 0], wrong[t]
-    return np.int64(-1), np.int64(-1)
+    for t in range(part, len(tasks), parts_of_work):
+        if find(features, tasks[t, 0], tasks[t, 1], tasks[t, 2], pieces, parts, rows, piece_of) >= 0:
+            return True
+    return False

@@ -7,9 +7,8 @@ common.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from coset.kernels.compile import compiled, kernel, parallel_kernel
+from coset.kernels.compile import compiled, kernel
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY,
@@ -378,25 +377,26 @@ def plan_sums(features, pieces, tasks, uses, arrays, rows, piece_of):
     return lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
 
 
-@parallel_kernel
+@kernel
+def narrow_gradients(part, parts_of_work, features, pieces, parts, arrays, rows, piece_of, narrowed, partials):
+    """`narrow_all` for every task of a call: what has projections is brought to the width of its rows."""
+    tasks = cut(features, BAGS)
+    for t in range(part, len(tasks), parts_of_work):
+        narrow_all(features, tasks[t], pieces, parts, arrays, rows, piece_of, narrowed, partials)
+
+
+@kernel
 def add_gradients(
-    features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, distinct, sums, counts, squares
-):
+    part, parts_of_work, features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, distinct,
+    sums, counts, squares,
+):  # fmt: skip
     """Gradients of vectors, which stand where the features say, summed for every distinct row of every array.
 
     Task t finds `counts[t]` distinct rows of its array; `squares[t]` is the sum of squares of all its sums, which is
-    not finite where one of them is not. Returns the sum of squares of all tasks.
+    not finite where one of them is not.
     """
-    if len(partials):
-        pre = cut(features, BAGS)
-        for t in prange(len(pre)):
-            narrow_all(features, pre[t], pieces, parts, arrays, rows, piece_of, narrowed, partials)
-    for t in prange(len(tasks)):
+    for t in range(part, len(tasks), parts_of_work):
         counts[t] = add_up(
             tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
         )
         squares[t] = square(sums, tasks[t, SUMS], counts[t] * arrays[tasks[t, TASK_ARRAY], ARRAY_WIDTH])
-    total = 0.0
-    for t in range(len(tasks)):
-        total += squares[t]
-    return total

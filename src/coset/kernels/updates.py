@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import prange
 
-from coset.kernels.compile import compiled, inlined, parallel_kernel
+from coset.kernels.compile import compiled, inlined, kernel
 from coset.kernels.layout import (
     ADAGRAD,
     ADDRESS,
@@ -258,11 +257,14 @@ def update_rows(
         store(wide, width, address, r * width, stored, key_of(a, r, now))
 
 
-@parallel_kernel
-def apply(kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots, decays):
+@kernel
+def apply(
+    part, parts_of_work, kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots,
+    decays,
+):  # fmt: skip
     """Step `now` of an optimizer for all rows that `add_gradients` found, which then counts none of them any more: to
     ask twice for a step is to ask once."""
-    for t in prange(len(tasks)):
+    for t in range(part, len(tasks), parts_of_work):
         update_rows(
             tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
         )
@@ -344,24 +346,25 @@ def bring_task(
         )
 
 
-@parallel_kernel
+@kernel
 def bring(
-    tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
+    part, parts_of_work, tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots,
+    decays, like,
 ):  # fmt: skip
     """Bring the rows that a call is about to read to step `now`."""
-    for t in prange(len(tasks)):
+    for t in range(part, len(tasks), parts_of_work):
         bring_task(
             tasks[t], uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
         )
 
 
-@parallel_kernel
-def bring_all(arrays, states, now, begun, numbers, paces, roots, decays, like):
+@kernel
+def bring_all(part, parts_of_work, arrays, states, now, begun, numbers, paces, roots, decays, like):
     """Bring every row of every array to step `now`."""
     for a in range(len(arrays)):
         if states[a, BROUGHT]:
-            for at in prange(arrays[a, ROWS]):
-                r = np.int64(at)  # an unsigned number, where threads share the loop
+            count = arrays[a, ROWS]
+            for r in range(count * part // parts_of_work, count * (part + 1) // parts_of_work):
                 if arrays[a, STORED]:
                     _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
                 else:

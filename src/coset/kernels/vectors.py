@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from coset.kernels.compile import compiled, inlined, parallel_kernel
+from coset.kernels.compile import compiled, inlined, kernel
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY,
@@ -268,9 +267,9 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
                     out[e] += factor * whole[e]
 
 
-@parallel_kernel
-def look_up(features, pieces, parts, arrays, rows, piece_of, like):
+@kernel
+def look_up(part, parts_of_work, features, pieces, parts, arrays, rows, piece_of, like):
     """Vectors of every bag of every feature, to where the features want them; numbers are of the type of `like`."""
     tasks = cut(features, BAGS)
-    for t in prange(len(tasks)):
+    for t in range(part, len(tasks), parts_of_work):
         pool(features, tasks[t, 0], tasks[t, 1], tasks[t, 2], pieces, parts, arrays, rows, piece_of, like)
