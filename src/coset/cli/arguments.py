@@ -20,8 +20,10 @@ T = TypeVar("T")
 def columns_of(
     user: str | None, item: str | None, rating: str | None, separator: str | None,
     user_attributes: list[str] | None = None, item_attributes: list[str] | None = None, time: str | None = None,
+    rating_transform: str | None = None,
 ) -> Json:  # fmt: skip
-    """The named columns and the separator of a ratings file, by role; None for those that were not named."""
+    """The named columns and the separator of a ratings file, by role, and the transform of its ratings; None for those
+    that were not named."""
     return {
         "user": user,
         "item": item,
@@ -30,6 +32,7 @@ def columns_of(
         "user_attributes": tuple(user_attributes) if user_attributes else None,
         "item_attributes": tuple(item_attributes) if item_attributes else None,
         "time": time,
+        "rating_transform": rating_transform,
     }
 
 

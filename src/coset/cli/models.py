@@ -24,6 +24,7 @@ from coset.cli.options import (
     NoTune,
     Out,
     RatingColumn,
+    RatingTransform,
     Resume,
     SchemaFile,
     Separator,
@@ -66,6 +67,7 @@ def train(
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
+    rating_transform: RatingTransform = None,
     epochs: Epochs = None,
     seed: Annotated[
         int | None,
@@ -98,7 +100,7 @@ def train(
     from coset.experiments.subject import RecipeOptions
     from coset.report.runs import run_table
 
-    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time, rating_transform)
     recipe = RecipeOptions(
         columns, schema, model, dim, one(method), one(budget), one(collisions), full_below, task,
     )  # fmt: skip
@@ -176,6 +178,7 @@ def compare(
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
+    rating_transform: RatingTransform = None,
     row: Annotated[list[str] | None, typer.Option(help="Train this row of the recipe only; repeatable.")] = None,
     epochs: Epochs = None,
     seeds: Annotated[int | None, typer.Option(help="Train every row with this many seeds.")] = None,
@@ -208,7 +211,7 @@ def compare(
     from coset.report import folder
     from coset.report.comparison import table
 
-    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time, rating_transform)
     given = RecipeOptions(
         columns, schema, model, dim, listed(methods), listed(budgets), numbers(collisions), full_below, task,
     )  # fmt: skip

@@ -21,6 +21,10 @@ RatingColumn = Annotated[str | None, typer.Option("--rating", help="The column o
 TimeColumn = Annotated[
     str | None, typer.Option("--time", help="The column that holds times, to split a ratings file by.")
 ]
+RatingTransform = Annotated[
+    str | None,
+    typer.Option("--rating-transform", help="What is learned of a rating: `log`, its log(1 + rating), suits counts."),
+]
 Separator = Annotated[str | None, typer.Option(help="The separator between the columns of a text file.")]
 UserAttributes = Annotated[
     list[str] | None, typer.Option("--user-attribute", help="A column that describes the user; repeatable.")

@@ -20,6 +20,7 @@ from coset.cli.options import (
     MovedData,
     Out,
     RatingColumn,
+    RatingTransform,
     SchemaFile,
     Separator,
     Subject,
@@ -71,6 +72,7 @@ def plan(
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
     time: TimeColumn = None,
+    rating_transform: RatingTransform = None,
     epochs: Epochs = None,
     seed: Annotated[
         int, typer.Option(help="The seed of the split; the plan counts how often ids occur in its training part.")
@@ -98,7 +100,7 @@ def plan(
     written = [path for path in (output, image) if path is not None]
     for path in written:
         check_writable(path)
-    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time)
+    columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time, rating_transform)
     recipe = RecipeOptions(columns, schema, model, dim, task=task).recipe(subject)
     recipe = changed(recipe, changes or (), epochs=epochs, first_seed=seed)
     how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)

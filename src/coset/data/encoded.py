@@ -25,7 +25,7 @@ class Encoded:
         item: vocabulary of the items.
         users: user ids, int64, shape `(rows,)`.
         items: item ids, likewise.
-        targets: ratings, float32, likewise.
+        targets: ratings on the scale of their transform, float32, likewise.
     """
 
     ratings: Ratings
@@ -113,4 +113,4 @@ def look_up(ratings: Ratings, user: Vocabulary, item: Vocabulary) -> tuple[torch
         users, items = user.lookup(ratings.users, convert=True), item.lookup(ratings.items, convert=True)
     except InputError as error:
         raise InputError(f"{ratings.source or ratings.name}: {error}") from None
-    return torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(ratings.ratings.copy())
+    return torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(ratings.targets.copy())

@@ -55,6 +55,7 @@ def load_ratings(
     user_attributes: Sequence[str] | None = None,
     item_attributes: Sequence[str] | None = None,
     time: str | bool = False,
+    rating_transform: str | None = None,
     to_learn: bool = True,
 ) -> Ratings:
     """The ratings called `data`: a built-in name, or a path.
@@ -73,6 +74,8 @@ def load_ratings(
         item_attributes: columns that describe the item of a row, likewise.
         time: column of the times of rows: whole numbers, numbers, or ISO 8601 dates; `True` for a usual name such as
             `timestamp`. Not read by default.
+        rating_transform: the scale on which ratings are learned, such as `"log"` for counts (see
+            `coset.data.transforms`); their own by default.
         to_learn: refuse data from which nothing can be learned.
 
     GroupLens' own files of users and movies beside the ratings give their attributes (see `coset.data.grouplens`),
@@ -92,7 +95,7 @@ def load_ratings(
         (1.0, 5.0)
     """
     named = {"user": user, "item": item, "rating": rating, "separator": separator, "reader": reader}
-    for what, value in named.items():
+    for what, value in {**named, "rating_transform": rating_transform}.items():
         of_kind(what, value, (str, type(None)), "text")
     of_kind("time", time, (str, bool), "the name of a column, or True or False")
     columns = Columns(user, item, rating, _names(user_attributes), _names(item_attributes), time)
@@ -107,7 +110,7 @@ def load_ratings(
                 f"{data} is built in and its columns are known: leave out {', '.join(given)} (on the command line "
                 f"{words}), as columns and separator are for files"
             )
-        return DATASETS[data](bool(time))
+        return _on_scale(DATASETS[data](bool(time)), rating_transform)
     if isinstance(data, str) and not data:  # which a Path would take for the current folder
         raise InputError(f"the name of the data is empty; expected one of {', '.join(DATASETS)}, or a path")
     if not is_given(path := expanded(data)):
@@ -115,7 +118,11 @@ def load_ratings(
     ratings = read_ratings(path, columns, separator, reader=reader)
     if to_learn:
         _check_learnable(ratings)
-    return ratings
+    return _on_scale(ratings, rating_transform)
+
+
+def _on_scale(ratings: Ratings, transform: str | None) -> Ratings:
+    return ratings if transform is None else ratings.transformed(transform)
 
 
 def _names(attributes: Any) -> tuple[str, ...]:

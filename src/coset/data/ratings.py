@@ -16,6 +16,7 @@ from coset.data.columns import Columns
 from coset.data.grouplens import MEMBERS
 from coset.data.ids import are_text, as_ids
 from coset.data.shards import unpacked_name
+from coset.data.transforms import Transform, transform_named
 from coset.errors import InputError, brief
 from coset.settings import of_kind
 
@@ -40,9 +41,11 @@ class Ratings:
             order.
         files: the files of a folder that they were read from, in that order.
         left_out: the number of empty rows in these files, which were left out.
+        transform: the scale on which they are learned (see `targets`); that of `ratings` by default.
 
     Raises:
-        InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite.
+        InputError: columns of different lengths, no rows, ids of mixed sorts, or a rating that is not finite or that
+            the transform does not take.
 
     A user may rate an item more than once; every row counts (see `pairs`).
 
@@ -65,6 +68,7 @@ class Ratings:
     times: np.ndarray | None = field(default=None, repr=False)
     files: tuple[str, ...] = field(default=(), repr=False)
     left_out: int = field(default=0, repr=False)
+    transform: Transform | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for what in ("name", "source", "user_name", "item_name"):
@@ -92,6 +96,12 @@ class Ratings:
             times = np.empty(0)
         if times.shape != ratings.shape or (times.dtype.kind != "i" and self.times is not None):
             raise InputError(f"{where}: times must be whole numbers, as many as ratings")
+        if self.transform is not None and not (taken := self.transform.takes(ratings)).all():
+            row = int(np.argmin(taken))
+            raise InputError(
+                f"{where}: the rating at row {row + 1} of the data (counted from 1) is {ratings[row]:g}, and "
+                f"{self.transform.name}, which makes {self.transform.formula} of it, needs {self.transform.needs}"
+            )
         for column, value in (("users", users), ("items", items), ("ratings", ratings)):
             object.__setattr__(self, column, value)
 
@@ -102,6 +112,23 @@ class Ratings:
     def range(self) -> tuple[float, float]:
         """The lowest and the highest rating."""
         return float(self.ratings.min()), float(self.ratings.max())
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """What a model learns: the transformed ratings, or the ratings where there is no transform; float32."""
+        return self.ratings if self.transform is None else self.transform.forward(self.ratings).astype(np.float32)
+
+    def transformed(self, name: str) -> Ratings:
+        """The same ratings, learned on the scale of the transform of that name. Their noise floor is not known.
+
+        Raises:
+            InputError: there is no such transform, or a rating that it does not take.
+
+        Example:
+            >>> Ratings("plays", [1, 1, 2], ["a", "b", "a"], [0, 1, 99]).transformed("log").targets.round(2).tolist()
+            [0.0, 0.6899999976158142, 4.610000133514404]
+        """
+        return replace(self, transform=transform_named(name), noise_floor=None)
 
     @cached_property
     def pairs(self) -> np.ndarray | None:

@@ -29,6 +29,8 @@ class DataSettings:
         user_attributes, item_attributes: names of the columns of a file that describe the user or the item of a row;
             none by default.
         time: name of the column of times, for splits that go by them; guessed by default.
+        rating_transform: the name of the transform of ratings that is learned and that errors are measured on, such as
+            `"log"` for counts (see `coset.data.transforms`); none by default.
     """
 
     source: str
@@ -41,6 +43,7 @@ class DataSettings:
     user_attributes: tuple[str, ...] | None = None
     item_attributes: tuple[str, ...] | None = None
     time: str | None = None
+    rating_transform: str | None = None
 
     def load(self, to_learn: bool = True, timed: bool = False) -> Ratings:
         """The ratings, with their times if `timed` or if their column is named; see `load_ratings`."""
@@ -48,7 +51,7 @@ class DataSettings:
             self.source, user=self.user, item=self.item, rating=self.rating, separator=self.separator,
             reader=self.reader, user_attributes=self.user_attributes, item_attributes=self.item_attributes,
             to_learn=to_learn,
-            time=self.time if self.time is not None else timed,
+            time=self.time if self.time is not None else timed, rating_transform=self.rating_transform,
         )  # fmt: skip
 
 

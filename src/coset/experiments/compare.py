@@ -14,6 +14,7 @@ from coset.errors import Diverged, InputError, brief
 from coset.experiments.calibrate import calibration
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import Row, resolve
+from coset.experiments.said import said
 from coset.experiments.spread import half_interval
 from coset.experiments.tune import beside, tuned
 from coset.files import claimed, clear, holding, path_of, read_json, write_json
@@ -55,6 +56,7 @@ def compare(
     out = path_of(out)
     options = options or Options()
     first = recipe.task.encoded(data, recipe.first_seed)
+    notes = [*notes, *said(recipe.task, data)]
     resolve(recipe, first)  # errors in any row are raised before anything is trained
     with claimed(out, "compare.json", options.resume):  # what is wrong with it is said before anything is trained
         recipe = tuned(recipe, data, beside(out), progress, encoded=first)

@@ -10,6 +10,7 @@ from coset.errors import InputError
 from coset.experiments.calibrate import calibration
 from coset.experiments.recipe import Recipe
 from coset.experiments.resolve import resolve
+from coset.experiments.said import said
 from coset.experiments.tune import beside, tuned
 from coset.files import claimed, read_json
 from coset.progress import Progress, Silent, counted
@@ -35,6 +36,7 @@ def train_row(
         InputError: a row that does not fit the data, or an `out` that cannot be used.
     """
     encoded = recipe.task.encoded(data, recipe.first_seed)
+    notes = said(recipe.task, data)
     others = resolve(recipe, encoded)[0]
     if len(others) > 1 and recipe.only:
         names = ", ".join(repr(of.name) for of in others)
@@ -54,7 +56,7 @@ def train_row(
         "dataset": facts["dataset"],
         "synthetic": facts["synthetic"],
         "measures": measures(type(recipe.task)),
-        "notes": list(recipe.notes),
+        "notes": [*recipe.notes, *notes],
         **metrics,
     }
 
@@ -90,7 +92,7 @@ def train_on(
         "dataset": facts["dataset"],
         "synthetic": facts["synthetic"],
         "measures": measures(type(task)),
-        "notes": [],
+        "notes": list(task.terms(own)),
         **metrics,
         "continued": {**beginning, "words": _continued(beginning, task.training)},
     }

@@ -57,7 +57,8 @@ def _scored(found: Mapping[str, Any]) -> str:
         own += f", though {found['known']:,} of them equal rows that it was trained on"
     elif not found["own"] and found.get("known") is None:
         own += " (how many of them it was trained on is not known)"
-    return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}"
+    scale = f"; errors are of {found['scale']}" if found.get("scale") else ""
+    return f"scored: {rows} of {own}; the run was trained on {found['trained_on']:,} rows{among}{scale}"
 
 
 def _part(key: str) -> tuple[str, str]:

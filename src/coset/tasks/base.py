@@ -156,6 +156,14 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     def facts(self, data: DataT, encoded: EncodedT) -> Json:
         """What results record of data and protocol: `dataset`, `synthetic`, `noise_floor`, `split` and `protocol`."""
 
+    def hints(self, data: DataT) -> Sequence[str]:
+        """Sentences on what a user should change, if anything, before a model is trained on these data."""
+        return ()
+
+    def terms(self, data: DataT) -> Sequence[str]:
+        """Sentences on what the metrics of results mean, where that is not plain."""
+        return ()
+
     def inspected(self, data: DataT) -> Inspection:
         """What `coset inspect` shows of the data: by default, their size and the tables of a model with seed 0."""
         encoded = self.encoded(data, 0)

@@ -12,11 +12,13 @@ from coset.documents import Json
 
 
 def fingerprint(ratings: Ratings) -> Json:
-    """The size of a data set, and hashes of its columns, its times and its attributes."""
+    """The size of a data set, hashes of its columns, its times and its attributes, and the name of its transform."""
     found = hashlib.sha256()
     for column in (ratings.users, ratings.items, ratings.ratings):
         found.update(_bytes(column))
     whole = {"rows": len(ratings), "sha256": found.hexdigest()}
+    if ratings.transform is not None:
+        whole["transform"] = ratings.transform.name
     if ratings.times is not None:
         found = hashlib.sha256(_bytes(ratings.times))
         whole["times"] = found.hexdigest()

@@ -9,8 +9,8 @@ from coset.data.ratings import Ratings
 from coset.data.vocabulary import Vocabulary
 from coset.schema import Table
 from coset.tasks.inspection import Inspection
+from coset.tasks.ratings.advice import hints
 
-_SKEWED = 20  # times the median: no scale of ratings goes so far
 _MOST_VALUES = 20  # distinct ratings that are counted one by one
 
 
@@ -70,11 +70,4 @@ def _notes(ratings: Ratings) -> list[str]:
             f"{rows} of a user and item that came before: a random split keeps the rows of a pair on one side, an "
             "ordered one may train on the first and validate on the next"
         )
-    low, high = ratings.range
-    median = float(np.median(ratings.ratings))
-    if low >= 0 and median > 0 and high >= 100 and high >= _SKEWED * median:
-        notes.append(
-            f"the ratings look like counts (median {median:g}, most {high:g}), and the largest make nearly all of a "
-            "squared error: train on their logarithms, such as numpy.log1p of the column"
-        )
-    return notes
+    return [*notes, *hints(ratings)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from coset.data.ids import are_text
 from coset.data.pairs import Pairs, read_pairs
 from coset.data.settings import DataSettings, SplitSettings
 from coset.data.shards import is_given
+from coset.data.transforms import transform_named
 from coset.data.vocabulary import Vocabulary
 from coset.documents import Json
 from coset.errors import InputError
@@ -25,6 +26,7 @@ from coset.models.dot import DotModel
 from coset.tasks.base import Task
 from coset.tasks.later import Scored, Trained
 from coset.tasks.own import check_own, place_of
+from coset.tasks.ratings.advice import hints, scale, terms
 from coset.tasks.ratings.fingerprint import fingerprint
 from coset.tasks.ratings.metrics import predicted
 from coset.tasks.ratings.parts import Interactions, RatingsPart
@@ -35,13 +37,23 @@ if TYPE_CHECKING:
 VOCABULARIES = ("user.safetensors", "item.safetensors")
 Run = Trained[DotModel]
 _COLUMNS = ("user", "item", "rating", "separator")
+_AS_TRAINED = ("rating_transform",)
+"""Settings that other data share with those of the run, whatever their columns."""
 
 
 class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
-    """The part of the task on ratings that is about finished runs."""
+    """The part of the task on ratings that is about finished runs, and what is said of ratings and results."""
 
     data: DataSettings
     split: SplitSettings
+
+    def hints(self, data: Ratings) -> Sequence[str]:
+        """Whether they look like counts."""
+        return hints(data)
+
+    def terms(self, data: Ratings) -> Sequence[str]:
+        """The scale of errors of transformed ratings."""
+        return terms(data)
 
     def own_data(self, run: Trained[DotModel], moved: str | None = None) -> Ratings:
         """The ratings."""
@@ -58,7 +70,7 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
         return ratings
 
     def scored(self, run: Run, asked: Scored) -> Json:
-        """Mean squared and mean absolute error."""
+        """Mean squared and mean absolute error, and the `scale` of transformed ratings that they are on."""
         ratings = self.own_data(run, asked.data) if asked.source is None else self._read_like(asked.source, asked)
         own = _is_own(run, ratings)
         part = asked.part or ("validation" if own else "all")
@@ -67,13 +79,16 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
         known = None if own else self._known(run, asked, rows)
         return {
             "run": str(run.folder), "dataset": ratings.name, "synthetic": ratings.synthetic, "own": own, "part": part,
-            "rows": len(rows), "trained_on": run.metrics["rows"]["training"], "known": known, **metrics,
+            "rows": len(rows), "trained_on": run.metrics["rows"]["training"], "known": known, "scale": scale(ratings),
+            **metrics,
         }  # fmt: skip
 
     def predictions(self, run: Run, asked: Scored) -> Iterator[polars.DataFrame]:
-        """Ratings, beside user and item."""
+        """Ratings, beside user and item; on their own scale, whatever their transform."""
         import polars
 
+        name = self.data.rating_transform
+        transform = None if name is None else transform_named(name)
         own = self.data
         source = asked.source if asked.source is not None else own_source(self.data.source, run.folder, asked.data)
         names = {
@@ -102,7 +117,8 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
                 columns[vocabulary.name] = list(map(str, raw.tolist())) if text else raw.astype(np.int64)
             if block.ratings is not None:
                 columns["rating"] = block.ratings
-            columns["prediction"] = predicted(run.model, *ids).numpy()
+            found = predicted(run.model, *ids).numpy()
+            columns["prediction"] = found if transform is None else transform.back(found).astype(np.float32)
             first += len(block.users)
             yield polars.DataFrame(columns)
 
@@ -137,15 +153,16 @@ class LaterRatings(Task[Ratings, Encoded, DotModel, Interactions]):
 
         Without attributes: those that the run was trained on are in its vocabularies.
         """
-        given = {name: of for name, of in asked.columns.items() if of is not None}
+        given = {name: getattr(self.data, name) for name in _AS_TRAINED}
+        given |= {name: of for name, of in asked.columns.items() if of is not None}
         own = {name: getattr(self.data, name) for name in _COLUMNS}
-        plain = DataSettings(source, **given)  # type: ignore[arg-type]
+        plain = DataSettings(source, **given)
         if source in DATASETS or not any(own.values()):
             return plain.load(to_learn=False)
         try:
             return DataSettings(source, **(own | given)).load(to_learn=False)
         except InputError as error:
-            if not given:  # a file of another format, whose columns may be recognised
+            if not any(asked.columns.values()):  # a file of another format, whose columns may be recognised
                 with suppress(InputError):
                     return plain.load(to_learn=False)
             raise error from None

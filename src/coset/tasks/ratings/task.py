@@ -135,7 +135,11 @@ class RatingsTask(LaterRatings):
         """Equal ratings teach nothing, unless the model knows their range."""
         low, high, _ = _scale(encoded).values()
         if not low < high and (self.model.low is None or self.model.high is None):
-            raise InputError(f"{encoded.ratings.name}: all training ratings are {low:g}, so there is nothing to learn")
+            ratings = encoded.ratings
+            raise InputError(
+                f"{ratings.source or ratings.name}: all {len(encoded.split.training):,} training ratings are {low:g}, "
+                f"so there is nothing to learn; the others validate, so take another --seed, or more data"
+            )
 
     def facts(self, data: Ratings, encoded: Encoded) -> Json:
         """Sizes of both parts and both vocabularies."""
