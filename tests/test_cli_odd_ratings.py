@@ -51,6 +51,15 @@ def test_few_ratings_an_id(coset: Coset, name: str) -> None:
         assert 0 <= row["metrics"]["val_mse"]["mean"] < 5, row["name"]
 
 
+def test_a_search_that_could_learn_nothing_is_left_out(coset: Coset) -> None:
+    """The only unlike rating is in the training part, and held out of that by the trainings that choose settings."""
+    training = random_split(120, 0.15, 0).training
+    at = int(training[random_split(len(training), 0.1, 0).validation[0]])
+    found = coset("train", write(unlike(at)), "--row", "full", "--dim", 2, "--epochs", 1, "--out", "t", "--json").json
+    assert found["history"][-1]["val_mse"] < 1
+    assert "short training" not in " ".join(found["notes"])
+
+
 def test_a_tuning_slice_of_one_rating(coset: Coset) -> None:
     rows = [(u, u % 5, rating) for u, rating in enumerate(stars(20))]  # 17 train, of which 5 % are one
     found = coset("compare", write(rows), *FEW, "--tuning", "--out", "c", "--json").json
@@ -66,7 +75,7 @@ def test_nothing_to_learn_is_one_sentence(coset: Coset) -> None:
     sentence = coset_sentence(coset("train", write(unlike(HELD_OUT)), "--no-tune", "--epochs", 1, "--out", "t"))
     assert "all 102 training ratings are 3" in sentence
     assert "--seed" in sentence
-    assert not Path("t").exists()
+    assert not Path("t", "run.json").exists()
 
 
 @pytest.mark.filterwarnings("default")
@@ -98,9 +107,8 @@ def test_counts_are_learned_as_logarithms(coset: Coset) -> None:
     # A recipe says the same; another scale is another training.
     said = coset(*train, "--set", "data.rating_transform=log", "--out", "said", "--json").json
     assert said["history"][-1]["val_mse"] == logged.json["history"][-1]["val_mse"]
-    assert "transform" in coset_sentence(
-        coset(*train, "--set", "data.rating_transform=log", "--out", "plain", "--resume")
-    )
+    other = coset(*train, "--rating-transform", "log", "--out", "plain", "--resume")
+    assert "transform" in coset_sentence(other)
 
 
 def test_what_no_transform_takes(coset: Coset) -> None:

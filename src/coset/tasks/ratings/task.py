@@ -193,6 +193,9 @@ class RatingsTask(LaterRatings):
         begin, some = replace(self.training, **found), tuning.sample(known, self.training.epochs, seed)
         model = replace(self.model, embedding_dim=min(tuning.DIM, self.model.embedding_dim))
         base = replace(self, split=SplitSettings(validation=tuning.HELD), model=model)
+        scale = _scale(trials.encoded(base, some))
+        if not scale["low"] < scale["high"]:  # nothing to learn, where the training itself has
+            return found
 
         def curve(training: TrainingSettings, name: str, ends: Ends) -> Sequence[float]:
             # On a sample, fewer rows a step, so that it has steps enough.
