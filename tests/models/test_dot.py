@@ -5,15 +5,17 @@ from __future__ import annotations
 from math import exp, log
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from coset import ledger
 from coset.errors import InputError
-from coset.methods import Method, method, registered
+from coset.methods import Full, Method, method, registered
 from coset.models.dot import DotModel, DotSettings
-from coset.schema import Table
+from coset.models.history import Histories
+from coset.schema import EXTRA, Table
 
 USER = [[1.0, 2.0], [-1.0, 0.5], [0.0, 3.0]]
 MOVIE = [[0.5, 0.25], [2.0, -1.0]]
@@ -74,6 +76,77 @@ def test_linear_with_biases() -> None:
     assert prediction == pytest.approx([dot + offset for dot, offset in zip(DOTS, offsets, strict=True)])
     squares = [0.25 + 0.125**2, 0.25 + 0.0625, 64 + 0.125**2]
     assert norm == pytest.approx([a + b for a, b in zip(NORMS, squares, strict=True)])
+
+
+def with_history(most: int = 9, **choices: Any) -> DotModel:
+    """`small`, where user 0 rated both movies, user 1 the second, and user 2 nothing; and the vectors of movies in
+    histories by hand."""
+    settings = DotSettings(embedding_dim=2, low=1.0, high=5.0, output="linear", history=most, **choices)
+    packed = Histories.of(np.array([0, 1, 0]), np.array([1, 1, 0]), users_in_all=3, most=most)
+    model = DotModel(Table("user", 3, 2), Table("movie", 2, 2), {}, settings, 3.5, packed)
+    assert model.embeddings is not None
+    with torch.no_grad():
+        for name, values in (("user", USER), ("movie", MOVIE), ("rated_movie", RATED)):
+            (weight,) = model.embeddings.tables[name].parameters()
+            weight.copy_(torch.tensor(values))
+    return model
+
+
+RATED = [[1.0, -2.0], [4.0, 0.5]]
+
+
+def test_a_history_moves_its_user_by_what_others_than_the_item_add_up_to() -> None:
+    model = with_history()
+    users, items = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 1, 0])
+    moved = [
+        (1 + 4, 2 + 0.5),  # of the history without movie 0, the second
+        (1 + 1, 2 - 2),
+        (-1 + 4, 0.5 + 0.5),  # movie 0 is not in it
+        (-1, 0.5),  # nothing is left
+        (0, 3),
+    ]
+    wanted = [3.5 + u * MOVIE[i][0] + v * MOVIE[i][1] for (u, v), i in zip(moved, items.tolist(), strict=True)]
+    found = model(users, items)
+    assert found.prediction.tolist() == pytest.approx(wanted)
+    assert model(users[2:3], items[2:3]).prediction.tolist() == pytest.approx(wanted[2:3])
+    assert found.rated is not None
+    assert found.rated.items.tolist() == [0, 1]
+    assert found.rated.squares.tolist() == pytest.approx([5, 16.25])
+    assert found.rated.lookups.tolist() == pytest.approx([1, 3])  # two ratings of user 0 by a half, two of user 1
+    assert model(users[4:], items[4:]).prediction.tolist() == pytest.approx(wanted[4:])
+
+
+def test_a_longer_history_is_divided_by_its_root() -> None:
+    settings = DotSettings(embedding_dim=1, low=1.0, high=5.0, output="linear", history=100)
+    packed = Histories.of(np.zeros(4, np.int64), np.arange(4), users_in_all=1, most=100)
+    model = DotModel(Table("user", 1, 1), Table("movie", 6, 1), {}, settings, 3.5, packed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+    found = model(torch.tensor([0, 0]), torch.tensor([5, 2])).prediction.tolist()
+    assert found == pytest.approx([1 + 1 + 4 / 4**0.5, 1 + 1 + 3 / 3**0.5])
+
+
+def test_what_a_model_with_histories_stores() -> None:
+    model = with_history()
+    state = {name: value for name, value in model.state_dict().items() if not name.endswith(EXTRA)}
+    assert {component.key: component.bytes for component in model.components()} == {
+        name: value.nbytes for name, value in state.items()
+    }
+    assert ledger.inference_bytes(model.components()) == (3 + 2 + 2) * 2 * 4 + 4 + 3 * 4 + 3
+    assert ledger.measure(model).inference == ledger.inference_bytes(model.components())
+
+
+def test_histories_go_with_their_setting() -> None:
+    settings = DotSettings(embedding_dim=2, low=1.0, high=5.0, history=5)
+    with pytest.raises(InputError, match="needs the histories of users"):
+        DotModel(Table("user", 3, 2), Table("movie", 2, 2), {}, settings)
+    with pytest.raises(InputError, match="history must be 0 or more items"):
+        DotSettings(history=-1)
+    packed = Histories.of(np.array([0]), np.array([1]), users_in_all=3, most=9)
+    with pytest.raises(InputError, match="the tables are 'user', 'movie' and 'rated_movie'"):
+        DotModel(Table("user", 3, 2), Table("movie", 2, 2), {"film": Full()}, settings, 3.5, packed)
+    assert not DotSettings(embedding_dim=0, biases=True, history=5).has_history
 
 
 def test_biases_alone() -> None:
@@ -185,7 +258,8 @@ def test_gradients(example: Method, output: str) -> None:
     users, items = torch.tensor([0, 3, 3, 29, 17]), torch.tensor([1, 0, 19, 19, 7])
 
     def both(*values: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (users, items))
+        found = torch.func.functional_call(model, dict(zip(names, values, strict=True)), (users, items))
+        return found.prediction, found.squares
 
     values = tuple(parameter.detach().clone().requires_grad_() for parameter in model.parameters())
     assert torch.autograd.gradcheck(both, values, fast_mode=True)  # all entries at once, in a random direction
@@ -301,5 +375,5 @@ def test_one_generated_feature_is_a_plain_dot_product() -> None:
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         ours.data.copy_(theirs)
     users, movies = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 0, 1, 0])
-    for found, expected in zip(model(users, movies), plain(users, movies), strict=True):
+    for found, expected in zip(model(users, movies)[:2], plain(users, movies)[:2], strict=True):
         assert torch.equal(found, expected)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from math import log
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 
 from coset import settings
 from coset.errors import InputError, Unsuitable
 from coset.methods import Method
+from coset.models.history import Histories
 from coset.models.ridge import RidgeBias
 from coset.schema import Component, Table
 from coset.tables import EmbeddingCollection
@@ -33,6 +35,8 @@ class DotSettings:
             that range when predicting but not when training.
         low, high: the range of ratings; the range in the training part by default.
         std: standard deviation of the elements of fresh vectors.
+        history: how many items that a user rated are read beside the user's vector, at most (SVD++); 0 for none, and
+            without vectors there are none either.
     """
 
     embedding_dim: int = 64
@@ -41,6 +45,7 @@ class DotSettings:
     low: float | None = None
     high: float | None = None
     std: float = 0.05
+    history: int = 0
 
     def __post_init__(self) -> None:
         settings.check(self, "model")
@@ -54,12 +59,33 @@ class DotSettings:
             raise InputError(f"model: low must be less than high, not {self.low} and {self.high}")
         if not self.std > 0:
             raise InputError(f"model: std must be positive, not {self.std}")
+        if self.history < 0:
+            raise InputError(f"model: history must be 0 or more items of a user, not {self.history}")
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there is a term of histories."""
+        return self.history > 0 and self.embedding_dim > 0
 
     @property
     def centred(self) -> bool:
         """Whether a trained mean is added: beside biases, and wherever the score is the rating itself, as products of
         fresh vectors are near 0 and ratings are not. A sigmoid of 0 is the middle of the range already."""
         return self.biases or self.output == "linear"
+
+
+class Rated(NamedTuple):
+    """What a batch looked up on behalf of histories: one row for each distinct item in them.
+
+    Args:
+        items: ids, shape `(count,)`.
+        squares: the sum of squares of the vector of each.
+        lookups: how often each was looked up, where a rating reads each item of a history of n by 1/n.
+    """
+
+    items: Tensor
+    squares: Tensor
+    lookups: Tensor
 
 
 class Scores(NamedTuple):
@@ -69,10 +95,12 @@ class Scores(NamedTuple):
         prediction: of the rating, of shape `(batch,)`.
         squares: the sums of squares of what was looked up, of shape `(batch, 2)` or `(batch, 4)`: of the user's vector
             and the item's, where the model has vectors, then of their biases, where it has these.
+        rated: of histories, where the model reads them.
     """
 
     prediction: Tensor
     squares: Tensor
+    rated: Rated | None = None
 
     @property
     def squared_norm(self) -> Tensor:
@@ -88,11 +116,16 @@ class DotModel(nn.Module):
     recommender systems"); without biases and with a sigmoid, the model of the Keras example "Memory-efficient
     embeddings for recommendation systems".
 
+    With histories the user's vector is that of the user plus the sum of the vectors of all items in the user's history
+    over the root of their number (SVD++: Koren, 2008, "Factorization meets the neighborhood", equation 15). These
+    vectors are a table of their own (`rated_table`), with a method of its own.
+
     Args:
         user, item: the two tables; their `embedding_dim` is that of `settings`, or anything when that is 0.
         methods: the method of each table, by name; `full` for those not named.
         settings: see `DotSettings`; `low` and `high` must be given here.
         mean: of the training ratings; the start of the trained mean.
+        histories: of the users, where `settings` ask for them.
 
     Example:
         >>> settings = DotSettings(embedding_dim=8, low=1.0, high=5.0)
@@ -102,13 +135,18 @@ class DotModel(nn.Module):
     """
 
     def __init__(
-        self, user: Table, item: Table, methods: Mapping[str, Method], settings: DotSettings, mean: float = 0.0
-    ) -> None:
+        self, user: Table, item: Table, methods: Mapping[str, Method], settings: DotSettings, mean: float = 0.0,
+        histories: Histories | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if settings.low is None or settings.high is None or not settings.low < settings.high:
             raise InputError(f"the dot model needs low < high, not {settings.low} and {settings.high}")
-        if stray := sorted(set(methods) - {user.name, item.name}):
-            raise InputError(f"there is a method for {stray[0]!r}, but the tables are {user.name!r} and {item.name!r}")
+        if settings.has_history != (histories is not None):
+            raise InputError("the dot model needs the histories of users where history is more than 0, and only there")
+        tables = user, item, *([rated_table(item)] if histories is not None else [])
+        if stray := sorted(set(methods) - {table.name for table in tables}):
+            *names, last = (repr(table.name) for table in tables)
+            raise InputError(f"there is a method for {stray[0]!r}, but the tables are {', '.join(names)} and {last}")
         self.settings = settings
         self.user, self.item = user, item
         self.low, self.high = settings.low, settings.high
@@ -117,7 +155,8 @@ class DotModel(nn.Module):
         self.unit = (settings.high - settings.low) / 4 if settings.output == "linear" else 1.0
         self.embeddings: EmbeddingCollection | None = None
         if settings.embedding_dim:
-            self.embeddings = EmbeddingCollection([(t, methods.get(t.name, "full")) for t in (user, item)])
+            self.embeddings = EmbeddingCollection([(t, methods.get(t.name, "full")) for t in tables])
+        self.histories = histories
         self.biases: EmbeddingCollection | None = None
         if settings.biases:
             self.biases = EmbeddingCollection([(Table(t.name, t.num_embeddings, 1), "full") for t in (user, item)])
@@ -129,12 +168,22 @@ class DotModel(nn.Module):
         """Scores of pairs of ids, each of shape `(batch,)`."""
         score = torch.zeros((), device=users.device) if self.mean is None else self.mean
         squares: list[Tensor] = []
+        rated: Rated | None = None
         for collection in (self.embeddings, self.biases):
             if collection is None:
                 continue
-            found = collection({self.user.name: users, self.item.name: items})
+            asked = {self.user.name: users, self.item.name: items}
+            read = None
+            if self.histories is not None and collection is self.embeddings:
+                read = _BatchHistories.of(self.histories, users, items)
+                asked[rated_table(self.item).name] = read.items
+            found = collection(asked)
             left, right = (_together(collection, name, found) for name in (self.user.name, self.item.name))
             squares += _squares(left), _squares(right)
+            if read is not None:
+                vectors = _together(collection, rated_table(self.item).name, found)
+                rated = Rated(read.items, _squares(vectors), read.lookups.to(vectors.dtype))
+                left = _moved(left, read.pooled(vectors))
             if collection is self.embeddings:
                 score = score + _products(left, right)
             else:
@@ -143,7 +192,7 @@ class DotModel(nn.Module):
             score = self.low + (self.high - self.low) * torch.sigmoid(score)
         else:
             score = score * self.unit
-        return Scores(score, torch.stack(squares, -1))
+        return Scores(score, torch.stack(squares, -1), rated)
 
     @torch.no_grad()
     def predict(self, users: Tensor, items: Tensor) -> Tensor:
@@ -187,16 +236,23 @@ class DotModel(nn.Module):
             self.biases.tables[table.name].fit_(values)
         if self.embeddings is None or not ridge:
             return
-        for table, counts in zip((self.user, self.item), self.counts, strict=True):
+        tables = [(self.user, self.counts[0]), (self.item, self.counts[1])]
+        if self.histories is not None:
+            tables.append((rated_table(self.item), self.counts[1]))
+        for table, counts in tables:
             self.embeddings.tables[table.name].shorten_((counts / (counts + ridge))[: table.num_embeddings])
 
     def components(self) -> list[Component]:
-        """All that is stored, under the names of the state: tables, biases and the mean."""
+        """All that is stored, under the names of the state: tables, biases, the mean, and histories."""
         found = []
         for prefix, collection in (("embeddings", self.embeddings), ("biases", self.biases)):
             if collection is not None:
                 found += [component.under(prefix) for component in collection.components()]
-        return found if self.mean is None else [*found, Component("mean", 1, 0, self.mean.dtype)]
+        if self.mean is not None:
+            found.append(Component("mean", 1, 0, self.mean.dtype))
+        if self.histories is not None:
+            found += [component.under("histories") for component in self.histories.sizes.components()]
+        return found
 
     def _score(self, rating: float) -> float:
         """The score whose output is `rating`."""
@@ -204,6 +260,73 @@ class DotModel(nn.Module):
             return rating / self.unit
         share = min(max((rating - self.low) / (self.high - self.low), 1e-3), 1 - 1e-3)
         return log(share / (1 - share))
+
+
+def rated_table(item: Table) -> Table:
+    """The table of the vectors of items in histories."""
+    return replace(item, name=f"rated_{item.name}")
+
+
+class _BatchHistories(NamedTuple):
+    """The histories of the users of a batch, each distinct user's once.
+
+    Args:
+        items: the distinct items in them, int64.
+        slots: which of these every item of every history is.
+        begins: where the history of each distinct user begins in `slots`.
+        user: which of the distinct users each rating is of.
+        own: which of the distinct items each rating is of, and 0 where it is `alone`.
+        alone: which ratings are of items that are not in the user's history.
+        roots: one over the root of the number of other items in each rating's history, float64; 0 where there are none.
+        lookups: see `Rated`; float64.
+    """
+
+    items: Tensor
+    slots: Tensor
+    begins: Tensor
+    user: Tensor
+    own: Tensor
+    alone: Tensor
+    roots: Tensor
+    lookups: Tensor
+
+    @staticmethod
+    def of(histories: Histories, users: Tensor, items: Tensor) -> _BatchHistories:
+        distinct, user = users.long().unique(return_inverse=True)
+        found = histories.read(distinct)
+        known, slots = found.items.unique(return_inverse=True)
+        times = torch.bincount(user, minlength=len(distinct))
+        each = times / found.counts.clamp(min=1).double()
+        lookups = torch.bincount(slots, torch.repeat_interleave(each, found.counts), len(known))
+        # Pairs of user and item as numbers, which rise.
+        most = int(found.items.max()) + 1 if len(found.items) else 1
+        most = max(most, int(items.max()) + 1) if len(items) else most
+        pairs = torch.repeat_interleave(torch.arange(len(distinct), device=users.device), found.counts) * most
+        pairs = pairs + found.items
+        place = torch.searchsorted(pairs, user * most + items.long())
+        there = place.clamp(max=max(0, len(pairs) - 1))
+        alone = pairs[there] != user * most + items if len(pairs) else torch.ones_like(user, dtype=torch.bool)
+        own = torch.where(alone, 0, slots[there]) if len(pairs) else torch.zeros_like(user)
+        others = found.counts[user] - (~alone).long()
+        roots = torch.where(others > 0, others.clamp(min=1).double().rsqrt(), 0.0)
+        return _BatchHistories(known, slots, found.begins, user, own, alone, roots, lookups)
+
+    def pooled(self, vectors: Tensor) -> Tensor:
+        """What each rating's user has of these vectors of the items, of shape `(batch, dim)`; of several vectors an
+        item, their sum counts."""
+        rows = vectors if vectors.dim() == 2 else vectors.sum(1)
+        if not len(rows):
+            return rows.new_zeros(len(self.user), rows.shape[-1])
+        sums = embedding_bag(self.slots, rows, self.begins, mode="sum")[self.user]
+        own = rows[self.own].masked_fill(self.alone.unsqueeze(-1), 0.0)
+        return (sums - own) * self.roots.to(rows.dtype).unsqueeze(-1)
+
+
+def _moved(vectors: Tensor, by: Tensor) -> Tensor:
+    """The vector of each id, or the first of its vectors, moved by a vector."""
+    if vectors.dim() == 2:
+        return vectors + by
+    return torch.cat([vectors[:, :1] + by.unsqueeze(1), vectors[:, 1:]], 1)
 
 
 def _together(collection: EmbeddingCollection, feature: str, found: Mapping[str, Tensor]) -> Tensor:

@@ -27,6 +27,7 @@ from coset.methods import (
     registered,
 )
 from coset.models.dot import DotModel, DotSettings
+from coset.models.history import Histories
 from coset.schema import Table
 from coset.tasks import Order, TrainingSettings
 from coset.tasks.ratings import Interactions, RatingsPart, RatingsTask
@@ -47,9 +48,19 @@ def interactions(n: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Interact
     return Interactions(users, items, torch.randint(1, 6, (n,), generator=draw).to(dtype))
 
 
+def histories_of(most: int) -> Histories:
+    """What users rated in the data of most tests, but for some of it, and something else."""
+    data, other = interactions(170), interactions(40, 9)
+    users, items = (
+        torch.cat([one, two]).numpy() for one, two in ((data.users, other.users), (data.items, other.items))
+    )
+    return Histories.of(users, items, users_in_all=USERS, most=most)
+
+
 def model_of(
-    user: Method | None = None, item: Method | None = None, dtype: torch.dtype = DOUBLE, **choices: Any
-) -> DotModel:
+    user: Method | None = None, item: Method | None = None, rated: Method | None = None, dtype: torch.dtype = DOUBLE,
+    **choices: Any,
+) -> DotModel:  # fmt: skip
     settings = DotSettings(**({"embedding_dim": 4, "low": 1.0, "high": 5.0, "std": 0.3} | choices))
     torch.manual_seed(7)
     dim = max(1, settings.embedding_dim)
@@ -57,8 +68,9 @@ def model_of(
         attributed(name, n, dim, std=settings.std, frequencies=np.arange(n)[::-1] // 3)
         for name, n in (("user", USERS), ("item", ITEMS))
     ]
-    methods = {name: how for name, how in (("user", user), ("item", item)) if how is not None}
-    model = DotModel(*tables, methods, settings, mean=3.0)
+    given = ("user", user), ("item", item), ("rated_item", rated)
+    methods = {name: how for name, how in given if how is not None}
+    model = DotModel(*tables, methods, settings, 3.0, histories_of(settings.history) if settings.has_history else None)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith("biases"):
@@ -133,6 +145,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "generated": {"user": FeatureGeneration((8, 8)), "item": FeatureGeneration((4, 4, 3)), "output": "linear"},
     "half_generated": {"user": FeatureGeneration((8, 8)), "biases": True},
     "attributes": {"user": AttributePartitions(), "item": AttributePartitions(operation="concat")},
+    "history": {"history": 100, "biases": True, "output": "linear"},
+    "history_mult": {"history": 6, "rated": QuotientRemainder(9), "user": LowRank(2)},
+    "history_blocks": {
+        "history": 8, "rated": Blocks((5, 20), (Full(), LowRank(2), Hashing(9))), "biases": True,
+        "item": MixedDimension((10, 32), (4, 1)),
+    },
+    "history_generated": {"history": 7, "rated": FeatureGeneration((4, 4, 3)), "user": FeatureGeneration((8, 8))},
 }  # fmt: skip
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 FORMS: tuple[dict[str, Any], ...] = (
@@ -230,11 +249,14 @@ def test_dense_adam_moves_rows_that_are_not_read() -> None:
 # -- resuming ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("history", [0, 8])
 @pytest.mark.parametrize("engines", [("fused", "plain"), ("plain", "fused"), ("fused", "fused")], ids="-".join)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_either_engine_goes_on_where_the_other_stopped(optimizer: str, engines: tuple[str, str], tmp_path: Any) -> None:
+def test_either_engine_goes_on_where_the_other_stopped(
+    optimizer: str, engines: tuple[str, str], history: int, tmp_path: Any
+) -> None:
     def fresh(engine: str) -> Trainer[Any, Any]:
-        of = model_of(user=MODELS["blocks"]["user"], biases=True)
+        of = model_of(user=MODELS["blocks"]["user"], biases=True, history=history)
         return trainer(engine, of, optimizer=optimizer, schedule="cosine", l2=0.01)
 
     whole = fresh("plain" if engines[0] != engines[1] else "fused")
@@ -273,6 +295,17 @@ def test_the_same_bits_run_to_run_and_for_any_threads(optimizer: str) -> None:
     for other, history in seen[1:]:
         assert difference(seen[0][0], other) is None
         assert history == seen[0][1]
+
+
+@pytest.mark.parametrize("l2", [{}, {"l2": 0.05, "ridge": 2.0}], ids=str)
+def test_histories_the_same_bits_run_to_run(l2: dict[str, Any]) -> None:
+    first, second = (
+        trainer("fused", model_of(rated=LowRank(2), biases=True, history=9), batch_size=64, **l2) for _ in range(2)
+    )
+    run_to_the_end(first)
+    run_to_the_end(second)
+    assert difference(state_of(first), state_of(second)) is None
+    assert timeless(first.history) == timeless(second.history)
 
 
 # -- lazy Adam ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from coset.engine.program import NARROW, Program, fusable
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods import TableModule
-from coset.models.dot import DotModel
+from coset.models.dot import DotModel, rated_table
+from coset.models.history import Histories
 from coset.storage import StoredRows
 from coset.tables import check_ids
 from coset.tasks.ratings.metrics import Errors
@@ -86,6 +88,7 @@ class FastDot:
         self.steps = self._begun = 0  # taken, and taken when all rows were last up to date
         self._paces: list[float] = []  # of the steps since then
         self._rarity = rarity(model, settings, computed)
+        self._histories = None if model.histories is None else _unpacked(model.histories, self.program.dtype)
 
     def run(self, order: Order | None, first: int, paces: Sequence[float], running: Running) -> None:
         """Train on the batches of an epoch from number `first` on, one for each of `paces`.
@@ -124,7 +127,7 @@ class FastDot:
             self._choices(), self._rarity, self.model.biases is not None, self.dense, self.kind, program.template,
             program.pieces, program.parts, self._arrays(), program.several, program.most_parts,
             program.widest_projected, tasks, last, uses, self._states(), self.steps, self._begun, self._numbers(),
-            *self._schedule(), self._mean, gaps,
+            *self._schedule(), self._mean, gaps, *self._history(min(size, len(targets))),
         )  # fmt: skip
         torch.autograd.graph.increment_version(self.parameters)
         self.steps += len(paces)
@@ -201,6 +204,15 @@ class FastDot:
         chosen = model.low, model.high, model.unit, *weights(settings), sigmoid, width, *ridges(settings)
         return np.array(chosen, np.float64)
 
+    def _history(self, batch: int) -> tuple[Any, Any, Any]:
+        """Histories, and room for those of a batch; three times None for a model without."""
+        if self._histories is None:
+            return None, None, None
+        from coset.kernels.history import rooms_for
+
+        sizes, dim = (self.model.user.num_embeddings, self.model.item.num_embeddings), self.model.settings.embedding_dim
+        return self._histories, *rooms_for(batch, *sizes, dim, self.program.dtype)
+
     def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """One task for each array, as a single thread works through them."""
         number = len(self.program.features)
@@ -234,14 +246,30 @@ class FastDot:
 
 
 def _tables(model: DotModel) -> dict[str, TableModule]:
-    """The tables that kernels read, in their order: vectors of both sides, then biases."""
+    """The tables that kernels read, in their order: vectors of both sides, then biases, then vectors of items in
+    histories."""
     sides = model.user.name, model.item.name
-    return {
+    found: dict[str, TableModule] = {
         f"{what}.{side}": collection.tables[side]
         for what, collection in (("embeddings", model.embeddings), ("biases", model.biases))
         if collection is not None
         for side in sides
     }
+    if model.histories is not None and model.embeddings is not None:
+        name = rated_table(model.item).name
+        found[f"embeddings.{name}"] = model.embeddings.tables[name]
+    return found
+
+
+def _unpacked(histories: Histories, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Histories as kernels take them; see `coset.kernels.history`."""
+    found = histories.read(torch.arange(histories.sizes.users))
+    counts = found.counts.numpy()
+    each = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
+    begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    lengths = np.arange(int(counts.max(initial=0)) + 1)
+    roots = np.divide(1.0, np.sqrt(lengths), out=np.zeros(len(lengths)), where=lengths > 0)
+    return begins, found.items.numpy().astype(np.int32), roots.astype(dtype), each.astype(dtype)
 
 
 def _shape(parameter: Tensor) -> tuple[int, int]:

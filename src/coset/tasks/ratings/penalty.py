@@ -3,7 +3,8 @@
 A looked-up vector of an id with n training rows has the weight l2 + λ / n, averaged over the rows of a batch. The
 first part holds an id back as often as it is met (weighted λ, Zhou et al., 2008); the second adds up to λ times the sum
 of its squares in an epoch however often that is, as in ridge regression, so that the less is known of an id, the
-shorter its vector.
+shorter its vector. Where histories are read, a rating looks each of the n items in its user's up by 1/n: in an epoch an
+item is looked up once for each history that has it, and held back as the item of as many ratings is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,21 @@ def rarity(model: DotModel, training: TrainingSettings, dtype: torch.dtype) -> n
 
 def penalty(model: DotModel, training: TrainingSettings, scores: Scores, users: Tensor, items: Tensor) -> Tensor | None:
     """The penalty of a batch, a scalar; None where there is none."""
+    found = _of_pairs(model, training, scores, users, items)
+    if scores.rated is None or found is None:
+        return found
+    (of_vectors, _), (ridge, *_) = weights(training), ridges(training)
+    ids, squares, lookups = scores.rated
+    weight = torch.full_like(squares, of_vectors)
+    if ridge:
+        weight = weight + ridge * model.rarity[1].to(squares.device, squares.dtype)[ids]
+    return found + (weight * lookups * squares).sum() / len(users)
+
+
+def _of_pairs(
+    model: DotModel, training: TrainingSettings, scores: Scores, users: Tensor, items: Tensor
+) -> Tensor | None:
+    """That of the vectors and biases of the users and items of a batch."""
     (of_vectors, of_biases), (ridge, *own) = weights(training), ridges(training)
     if not any((ridge, *own)):
         return of_vectors * scores.squared_norm.mean() if of_vectors else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,7 +22,8 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import expanded
 from coset.methods import Method
-from coset.models.dot import DotModel, DotSettings
+from coset.models.dot import DotModel, DotSettings, rated_table
+from coset.models.history import Histories, HistorySizes
 from coset.models.ridge import RidgeBias, ridge_bias
 from coset.planning.signal import Signal
 from coset.progress import Progress
@@ -34,6 +35,7 @@ from coset.tasks.ratings import tuning
 from coset.tasks.ratings.baselines import baselines
 from coset.tasks.ratings.fast import FastDot, unfit
 from coset.tasks.ratings.fingerprint import fingerprint
+from coset.tasks.ratings.histories import histories
 from coset.tasks.ratings.inspection import inspected
 from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
@@ -217,8 +219,11 @@ class RatingsTask(LaterRatings):
     # -- models ------------------------------------------------------------------------------------------------------
 
     def tables(self, encoded: Encoded) -> Sequence[Table]:
-        """That of the users and that of the items."""
-        return _tables(self.model, encoded.user, encoded.item) if self.model.embedding_dim else ()
+        """That of the users, that of the items, and that of items in histories."""
+        if not self.model.embedding_dim:
+            return ()
+        user, item = _tables(self.model, encoded.user, encoded.item)
+        return (user, item, rated_table(item)) if self.model.has_history else (user, item)
 
     def dims(self) -> Sequence[int]:
         """All dims up to 16, and some 16 more up to that of the model, of which only tables depend on the dim; 0 where
@@ -228,11 +233,12 @@ class RatingsTask(LaterRatings):
         return sorted({*range(first, min(widest, 16) + 1), *range(widest, 16, -max(1, widest // 16))})
 
     def components(self, methods: Mapping[str, Method], encoded: Encoded) -> list[Component]:
-        """Those of tables, biases and the mean."""
+        """Those of tables, biases, the mean and histories."""
         # The range does not matter here.
         low = self.model.low if self.model.low is not None else (self.model.high or 0.0) - 1.0
+        sizes = self._history_sizes(encoded)
         with torch.device("meta"):
-            return self._built(methods, encoded.user, encoded.item, low, low + 1.0, low).components()
+            return self._built(methods, encoded.user, encoded.item, low, low + 1.0, low, sizes).components()
 
     def baselines(self, encoded: Encoded) -> Sequence[Baseline]:
         """The constant and the ridge bias model."""
@@ -240,7 +246,10 @@ class RatingsTask(LaterRatings):
 
     def build(self, methods: Mapping[str, Method], encoded: Encoded) -> DotModel:
         """For the range of the training ratings, where `[model]` names no other."""
-        model = self._built(methods, encoded.user, encoded.item, **_scale(encoded))
+        sizes = self._history_sizes(encoded)
+        model = self._built(methods, encoded.user, encoded.item, **_scale(encoded), histories=sizes)
+        if model.histories is not None:
+            model.histories.load_state_dict(histories(encoded, self.model.history).state_dict())
         if self.training.bias_ridge and self._adds_biases:
             model.begin(self.ridge_bias(encoded, self.training.bias_ridge), self.training.ridge)
         return model
@@ -262,14 +271,19 @@ class RatingsTask(LaterRatings):
         return model.components(), []
 
     def _built(
-        self, methods: Mapping[str, Method], user: Vocabulary, item: Vocabulary, low: float, high: float, mean: float
-    ) -> DotModel:
+        self, methods: Mapping[str, Method], user: Vocabulary, item: Vocabulary, low: float, high: float, mean: float,
+        histories: HistorySizes | None,
+    ) -> DotModel:  # fmt: skip
         chosen = replace(
             self.model,
             low=low if self.model.low is None else self.model.low,
             high=high if self.model.high is None else self.model.high,
         )
-        return DotModel(*_tables(self.model, user, item), methods, chosen, mean)
+        packed = None if histories is None else Histories(histories)
+        return DotModel(*_tables(self.model, user, item), methods, chosen, mean, packed)
+
+    def _history_sizes(self, encoded: Encoded) -> HistorySizes | None:
+        return histories(encoded, self.model.history).sizes if self.model.has_history else None
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -311,8 +325,9 @@ class RatingsTask(LaterRatings):
             vocabulary.save(folder / name)
 
     def header(self, encoded: Encoded) -> Json:
-        """The range and the mean of the training ratings."""
-        return {"scale": _scale(encoded)}
+        """The range and the mean of the training ratings, and the sizes of histories."""
+        sizes = self._history_sizes(encoded)
+        return {"scale": _scale(encoded), **({} if sizes is None else {"histories": asdict(sizes)})}
 
     def notes(self, encoded: Encoded) -> Json:
         """The size of the vocabularies."""
@@ -320,7 +335,8 @@ class RatingsTask(LaterRatings):
 
     def restored(self, methods: Mapping[str, Method], folder: Path, about: Json, header: Json) -> DotModel:
         """For the vocabularies in the folder."""
-        return self._built(methods, *vocabularies(folder), **header["scale"])
+        sizes = HistorySizes(**header["histories"]) if self.model.has_history else None
+        return self._built(methods, *vocabularies(folder), **header["scale"], histories=sizes)
 
 
 def _tables(model: DotSettings, user: Vocabulary, item: Vocabulary) -> tuple[Table, Table]:
