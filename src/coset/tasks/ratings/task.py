@@ -195,8 +195,9 @@ class RatingsTask(LaterRatings):
         begin, some = replace(self.training, **found), tuning.sample(known, self.training.epochs, seed)
         model = replace(self.model, embedding_dim=min(tuning.DIM, self.model.embedding_dim))
         base = replace(self, split=SplitSettings(validation=tuning.HELD), model=model)
-        scale = _scale(trials.encoded(base, some))
-        if not scale["low"] < scale["high"]:  # nothing to learn, where the training itself has
+        try:
+            base.check(trials.encoded(base, some))
+        except InputError:  # nothing to learn from, or not two parts; all rows may hold more
             return found
 
         def curve(training: TrainingSettings, name: str, ends: Ends) -> Sequence[float]:

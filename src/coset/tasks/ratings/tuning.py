@@ -24,10 +24,10 @@ HELD = 0.1
 """The slice of the rows of a trial that it is scored on."""
 MOST_ROWS = 120_000
 """Up to so many training rows trials see all; see `sample`."""
-SHARE = 0.25
+SHARE = 0.2
 """The visits of all trials are at most this share of those of the training that they inform, or so many where that is
 less:"""
-LEAST_VISITS, LEAST_OF_SAMPLE = 6_000_000, 2_500_000
+LEAST_VISITS, LEAST_OF_SAMPLE = 6_000_000, 2_000_000
 """Where trials see all training rows, and where they see a sample; a few seconds."""
 _TRIALS = 5
 """About as many whole trainings as a search costs."""
