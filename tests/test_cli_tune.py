@@ -85,3 +85,14 @@ def test_a_comparison_shows_what_needs_no_training(coset: Coset, small_csv: Path
     text = Path("all", "results.md").read_text()
     assert "Chosen on the training part by" in text
     assert "| ridge bias (2) |" in text
+
+
+def test_clicks_choose_their_epochs(coset: Coset, clicks: Any) -> None:
+    small = ("--set", "model.embedding_dim=2", "--set", "model.bottom=[2]", "--set", "model.top=[2]")
+    done = coset("train", clicks.folder, *small, "--out", "run")
+    assert done.code == 0, done.err
+    assert f"Chosen on the training part by 1 short training: epochs {training_of('run')['epochs']}." in done.out
+    for words in (("--epochs", 2), ("--no-tune",)):
+        done = coset("train", clicks.folder, *small, *words, "--out", f"run{words[0]}")
+        assert "Chosen" not in done.out
+    assert training_of("run--no-tune")["epochs"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from coset.data.clicks import ClickData, ClickWriter, Feature
 from coset.errors import InputError
-from coset.tasks.clicks import ClicksTask
+from coset.tasks.clicks import ClicksTask, tuning
 from coset.training.spec import RunSpec
 
 SMALL = {"name": "dlrm", "embedding_dim": 4, "bottom": [4], "top": [4]}
@@ -62,3 +63,59 @@ def test_one_class_is_nothing_to_learn(label: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"every label of the training part is {label}, so there is nothing to learn"):
         task.check(data)
     assert task.baselines(data) == []
+
+
+# -- epochs that are chosen ---------------------------------------------------------------------------------------------
+
+
+class Scores:
+    """`Trials` with scores of one training; keeps what it was asked for."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = scores
+        self.asked: list[tuple[ClicksTask, dict[str, int]]] = []
+
+    def curve(
+        self, task: ClicksTask, data: ClickData, name: str, ends: Callable[[Sequence[float]], bool]
+    ) -> Sequence[float]:
+        self.asked.append((task, dict(data.parts)))
+        return next((of for of in (self.scores[:at] for at in range(1, len(self.scores))) if ends(of)), self.scores)
+
+
+@pytest.mark.parametrize(
+    ("scores", "epochs"),
+    [([0.45, 0.58, 0.30], 1), ([0.6, 0.5, 0.45, 0.4499], 3), ([0.6, 0.5], 2), ([0.5, 0.4999], 1), ([float("inf")], 1)],
+)
+def test_an_epoch_must_show_its_gain(scores: list[float], epochs: int, clicks: Any) -> None:
+    trials = Scores(*scores)
+    assert task_on(clicks.folder, epochs=3, patience=2).tuned(["epochs"], clicks, 0, trials) == {"epochs": epochs}  # type: ignore[arg-type]
+    ((asked, parts),) = trials.asked
+    assert (asked.training.epochs, asked.training.patience) == (tuning.MOST_EPOCHS, None)
+    assert sum(parts.values()) == clicks.parts["training"]  # so few that all are taken
+    assert parts["validation"] == round(tuning.HELD * clicks.parts["training"])
+
+
+def test_what_no_trial_can_tell_stays(clicks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, trials = task_on(clicks.folder), Scores(0.5)
+    assert task.tuned([], clicks, 0, trials) == {}  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="clicks choose epochs by themselves, not 'l2'"):
+        task.tuned(["l2"], clicks, 0, trials)  # type: ignore[arg-type]
+    monkeypatch.setattr(tuning, "MOST_BYTES", 100)
+    assert task.tuned(["epochs"], clicks, 0, trials) == {}  # type: ignore[arg-type]
+    assert trials.asked == []
+
+
+def test_rows_of_one_class_choose_nothing(tmp_path: Path) -> None:
+    trials = Scores(0.5)
+    few = written(tmp_path / "few", [0, 1] * 20, [0, 1])
+    assert task_on(few.folder).tuned(["epochs"], few, 0, trials) == {}  # type: ignore[arg-type]
+    data = written(tmp_path / "sorted", [1, 0] * 45 + [0] * 10, [0, 1])
+    said = (
+        "of 100 training rows that would choose how many epochs are best, the 10 that judge all have label 0; it stays"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert task_on(data.folder).tuned(["epochs"], data, 0, trials) == {}  # type: ignore[arg-type]
+    data = written(tmp_path / "rare", [0] * 95 + [1, 0, 0, 1, 0], [0, 1])
+    with pytest.warns(UserWarning, match="the 90 that teach all have label 0"):
+        assert task_on(data.folder).tuned(["epochs"], data, 0, trials) == {}  # type: ignore[arg-type]
+    assert trials.asked == []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from coset import settings
+from coset import ledger, settings
 from coset.data.built_in import built_in
 from coset.data.clicks import ClickBatch, ClickData, Feature, write_sample
 from coset.data.clicks.choices import CHOICES
@@ -27,6 +29,7 @@ from coset.models.base import ClickModel
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
+from coset.tasks.clicks import tuning
 from coset.tasks.clicks.baselines import baselines
 from coset.tasks.clicks.choice import ModelChoice
 from coset.tasks.clicks.later import LaterClicks, described
@@ -38,6 +41,7 @@ from coset.tasks.metric import Metric
 from coset.tasks.registry import register_task
 from coset.tasks.rows import PARTS, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
+from coset.tasks.trials import Trials
 
 _ROWS = 4096  # evaluated at once, whatever the batch size, so that no digit of a metric depends on it
 _TRIAL_ROWS = 200_000
@@ -198,6 +202,30 @@ class ClicksTask(LaterClicks):
         folder = beside / "calibration" / f"sample-{data.fingerprint['digest'][:12]}"
         sample = ClickData.open(folder) if (folder / PREPARED).exists() else write_sample(folder, data, _TRIAL_ROWS)
         return replace(self, training=replace(self.training, epochs=1, patience=None)), sample
+
+    def tuned(
+        self, names: Sequence[str], data: ClickData, seed: int, trials: Trials[Self, ClickData, ClickData]
+    ) -> Json:
+        """`epochs`, by a short training on the first rows of the training part, the last of which judge. It stays as it
+        is where there are fewer rows than `tuning.FEWEST_ROWS`, or full tables of more than `tuning.MOST_BYTES`; or all
+        rows that teach or judge have one label, which a warning tells."""
+        tuning.check(names)
+        training, tables = data.parts["training"], ledger.inference_bytes(self.components({}, data))
+        if "epochs" not in names or training < tuning.FEWEST_ROWS or tables > tuning.MOST_BYTES:
+            return {}
+        with tempfile.TemporaryDirectory(prefix="coset-slice-") as folder:
+            rows = tuning.rows_of_trial(training)
+            sample = write_sample(Path(folder) / "prepared", data, rows, tuning.HELD)
+            if (same := tuning.one_class(sample)) is not None:
+                warnings.warn(
+                    f"{data.where}: of {rows:,} training rows that would choose how many epochs are best, the "
+                    f"{same.rows:,} that {same.purpose} all have label {same.label}; it stays at "
+                    f"{self.training.epochs} (set it with --epochs)",
+                    stacklevel=2,
+                )
+                return {}
+            trial = replace(self, training=replace(self.training, epochs=tuning.MOST_EPOCHS, patience=None))
+            return {"epochs": tuning.best_epoch(trials.curve(trial, sample, "epochs", tuning.ends))}
 
     # -- models ------------------------------------------------------------------------------------------------------
 
