@@ -65,7 +65,7 @@ def test_one_class_is_nothing_to_learn(label: int, tmp_path: Path) -> None:
     assert task.baselines(data) == []
 
 
-# -- epochs that are chosen ---------------------------------------------------------------------------------------------
+# -- epochs that are chosen --------------------------------------------------------------------------------------------
 
 
 class Scores:
