@@ -165,7 +165,7 @@ def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any)
         ),
         (("train", "DATA", "--set", "training.optimizer=adamw"), "optimizer must be one of"),
         (("train", "DATA", "--set", "training.dense_optimizer=Addam"), "did you mean 'Adam'"),
-        (("train", "DATA", "--engine", "plain"), "of the fused engine alone"),
+        (("train", "DATA", "--engine", "plain", "--epochs", 1), "of the fused engine alone"),
         (("train", "no.csv", "--schema", "schema.toml"), "no.csv: no such file"),
         (("train", "keras-example", "--model", "dlrm"), "is a recipe for ratings"),
         (("train", "criteo-kaggle-dlrm", "--method", "hashing", "--collisions", 4), "is a recipe"),
