@@ -317,7 +317,7 @@ def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -
     [
         (("plan", "small.csv"), ["--budget"]),
         (("plan", "small.csv", "--budget", "3XB"), ["XB", "KB"]),
-        (("plan", "small.csv", "--budget", "400", "--dim", "4"), ["smallest plan", "404 bytes", "400"]),
+        (("plan", "small.csv", "--budget", "10", "--dim", "4"), ["smallest plan", "12 bytes", "10 bytes"]),
         (("plan", "small.csv", "--budget", "3KB", "--methods", "low_rnk"), ["did you mean 'low_rank'"]),
         (("plan", "small.csv", "--budget", "3KB", "--methods", "low_rank,"), ["empty entry"]),
         (("plan", "small.csv", "--budget", "3KB", "--optimizer", "row_wise"), ["optimizer", "row_wise_adagrad"]),
@@ -328,7 +328,7 @@ def test_plans_of_clicks_are_calibrated_on_a_sample(coset: Coset, clicks: Any) -
         (("train", "small.csv", "--plan", "p.json", "--method", "hashing"), ["--plan", "--method"]),
         (("train", "small.csv", "--plan", "p.json", "--budget", "3KB"), ["--plan"]),
         (("plan", "small.csv", "--budget", "3KB", "--alpha", "0.3", "--calibrate"), ["alpha", "calibrate"]),
-        (("plan", "small.csv", "--budget", "300", "--dim", "4", "--calibrate"), ["smallest plan", "300"]),
+        (("plan", "small.csv", "--budget", "8", "--dim", "4", "--calibrate"), ["smallest plan", "8 bytes"]),
         (("plan", "small.csv", "--budget", "3KB", "--optimizer", "row_wise", "--calibrate"), ["row_wise_adagrad"]),
         (("plan", "small.csv", "--budget", "450", "--alpha", "0.3"), ["(932 bytes: 528 for", " 404 for", "not 450 b"]),
     ],
@@ -389,8 +389,8 @@ def test_a_plan_of_other_data_names_the_table(coset: Coset, csv: Path, clicks: A
         ("plan = true\nmethod = 'hashing'\nbudgets = ['3KB']", "leave out method"),
         ("plan = true\nbudgets = ['3XB']", "unknown unit"),
         ("plan = { method = ['full'] }\nbudgets = ['3KB']", "did you mean 'methods'"),
-        ("plan = true\nbudgets = ['400']", "row 'x': the smallest plan"),
-        ("plan = { calibrate = true }\nbudgets = ['1500', '400']", "row 'x 400': the smallest plan"),
+        ("plan = true\nbudgets = ['10']", "row 'x': the smallest plan"),
+        ("plan = { calibrate = true }\nbudgets = ['1500', '10']", "row 'x 10': the smallest plan"),
     ],
 )
 @pytest.mark.usefixtures("csv")

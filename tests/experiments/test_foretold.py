@@ -88,7 +88,28 @@ def test_a_budget_for_biases_only_gives_these() -> None:
     assert "leaves nothing for tables" in found.why
 
 
-def test_below_the_biases_the_error_says_the_smallest() -> None:
+def test_below_all_biases_the_error_says_the_smallest() -> None:
     with pytest.raises(InfeasibleBudget, match="the smallest plan for these data is biases alone") as caught:
-        planned("synthetic-long-tail", 62_375, measure=False)
-    assert caught.value.floor == 62_376
+        planned("synthetic-long-tail", 100, measure=False)
+    floor = caught.value.floor
+    assert planned("synthetic-long-tail", floor, measure=False).bytes == floor
+    with pytest.raises(InfeasibleBudget):
+        planned("synthetic-long-tail", floor - 1, measure=False)
+
+
+def test_rare_ids_share_a_bias_where_the_bytes_are_worth_more_in_tables() -> None:
+    whole = planned("synthetic-long-tail-factors", 106_000)
+    assert whole.model["bias_ids"][1] < 4000
+    assert "items with the fewest ratings share one bias" in whole.why
+    assert whole.bytes <= 106_000
+    assert whole.other_bytes < 30_000
+
+
+def test_below_four_bytes_an_id_biases_are_shared() -> None:
+    found = planned("synthetic-long-tail", 30_000)
+    assert found.embedding_dim == 0
+    assert found.bytes <= 30_000
+    assert found.model["bias_ids"][0] + found.model["bias_ids"][1] <= 7_500
+    assert found.prediction is not None
+    assert found.prediction.gain is not None
+    assert -0.1 < found.prediction.gain < 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from coset.experiments.lean import Planned
 from coset.experiments.plan_choices import Measured
 from coset.planning.offer import rounded
 from coset.planning.plan import Plan, Prediction
@@ -15,33 +17,34 @@ from coset.sizes import format_size
 from coset.tasks import Metric
 
 
-def by_signal(plan: Plan, worth: float, signal: Signal, alone: Plan | None, metric: Metric) -> Plan:
-    """The plan with its prediction; or `alone`, if it is predicted to be as good.
+def by_signal(plans: Sequence[Planned], worth: float, signal: Signal, alone: Planned | None, metric: Metric) -> Plan:
+    """The best of these plans with its prediction; or `alone`, if it is predicted to be as good.
 
     Args:
-        plan: of tables.
+        plans: of tables.
         worth: of full tables of unlimited dim, on these data.
         signal: in them.
         alone: the model without tables, if there is one.
         metric: the score.
     """
-    assert plan.loss is not None
-    share = max(0.0, 1 - plan.loss)
-    gain = signal.gained(worth * share)
+    gain, best = max(
+        ((signal.gained(worth * _share(one.plan)) - one.loss, one) for one in plans), key=lambda pair: pair[0]
+    )
+    plan, share = best.plan, _share(best.plan)
     found = Prediction(
         metric.label, _direction(metric), rounded(signal.alone), rounded(gain), rounded(signal.within(share)),
         _measured(signal),
     )  # fmt: skip
-    if alone is None or gain > signal.least:
+    if alone is None or gain > signal.least - alone.loss:
         return replace(plan, prediction=found)
     why = (
-        f"within this budget, {named(alone)} are as good as every table; take those: with tables, "
+        f"within this budget, {named(alone.plan)} are as good as every table; take those: with tables, "
         f"{format_size(plan.bytes)} in all, the {metric.label} is predicted to be {gain:.4f} better"
     )
-    return _without(alone, why, found)
+    return _without(alone.plan, why, replace(found, gain=rounded(-alone.loss)))
 
 
-def without_tables(alone: Plan, signal: Signal, metric: Metric, rarity: str = "") -> Plan:
+def without_tables(alone: Planned, signal: Signal, metric: Metric, rarity: str = "") -> Plan:
     """The model without tables, where vectors gain nothing.
 
     Args:
@@ -52,12 +55,14 @@ def without_tables(alone: Plan, signal: Signal, metric: Metric, rarity: str = ""
     """
     error = signal.within(1.0)
     why = (
-        f"on these data, {named(alone)} are better than every table; take those: on training rows that were held out, "
-        f"vectors gain {_plain(signal.gain)} ± {error:.4f} over the {metric.label} of biases alone, {signal.alone:.4f}"
-        f"{rarity}"
+        f"on these data, {named(alone.plan)} are better than every table; take those: on training rows that were held "
+        f"out, vectors gain {_plain(signal.gain)} ± {error:.4f} over the {metric.label} of biases alone, "
+        f"{signal.alone:.4f}{rarity}"
     )
-    found = Prediction(metric.label, _direction(metric), rounded(signal.alone), 0.0, rounded(error), _measured(signal))
-    return _without(alone, why, found)
+    found = Prediction(
+        metric.label, _direction(metric), rounded(signal.alone), rounded(-alone.loss), rounded(error), _measured(signal)
+    )
+    return _without(alone.plan, why, found)
 
 
 def by_trainings(plan: Plan, measured: Measured, alone: Plan | None, metric: Metric) -> Plan:
@@ -92,7 +97,13 @@ def named(alone: Plan) -> str:
 
 
 def _without(alone: Plan, why: str, found: Prediction) -> Plan:
-    return replace(alone, why=why, prediction=found)
+    return replace(alone, why=f"{why}; {alone.why}" if alone.why else why, prediction=found)
+
+
+def _share(plan: Plan) -> float:
+    """What the tables of a plan keep of the gain of full ones."""
+    assert plan.loss is not None
+    return max(0.0, 1 - plan.loss)
 
 
 def _measured(signal: Signal) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
-from coset.experiments.foretold import by_signal, by_trainings, named, without_tables
+from coset.experiments.foretold import by_signal, by_trainings, without_tables
+from coset.experiments.lean import Lean, Planned, with_tables
 from coset.experiments.plan_choices import Calibration, Planning
 from coset.files import path_of, read_json
 from coset.ledger import TableOptimizerName
@@ -21,6 +22,7 @@ from coset.planning.plan import Choice, Plan, own_bytes
 from coset.planning.planner import Planner, predicted_losses
 from coset.planning.proxy import Proxy
 from coset.planning.reasons import saving
+from coset.planning.signal import Signal
 from coset.schema import Table
 from coset.sizes import format_size
 from coset.tasks import Task, TrainingSettings
@@ -65,41 +67,61 @@ class Plans(Generic[EncodedT]):
                 return _by_alpha(self._tables(task), budget, how.alpha, besides(task, self._encoded))
             self._tables(task)
             signal = None if calibrated is None or how.calibrate is False else calibrated.signal(task)
-            alone = self._alone(task, budget)
             planner = self._planner(task, how, Proxy() if signal is None else signal.proxy)
+            leaner = self._leaner(task, signal)
+            alone = self._alone(task, budget, leaner)
             if signal is not None and not signal.found and alone is not None and not how.calibrate:
                 return without_tables(alone, signal, task.score(), self._rarity(task))
-            try:
-                plan = planner.plan(budget)
-            except InfeasibleBudget:
+            plans = with_tables(planner, budget, leaner if signal is not None else ())
+            if not plans:
                 if alone is None:
-                    raise
-                return replace(alone, why=f"the budget leaves nothing for tables beside {named(alone)}")
+                    planner.plan(budget)  # which raises
+                    raise AssertionError("a plan that was not found was found")
+                return alone.explained("the budget leaves nothing for tables beside")
             trained = None
             if calibrated is not None and (how.calibrate or (how.calibrate is None and signal is None)):
                 trained = calibrated.trained(task, how, planner.proxy, cheap=not how.calibrate)
-            if trained is not None:
-                return by_trainings(planner.plan(budget, trained.curves), trained, alone, task.score())
-            return plan if signal is None else by_signal(plan, planner.worth, signal, alone, task.score())
+            if trained is not None and not plans[0].saved:
+                measured = planner.plan(budget, trained.curves)
+                return by_trainings(measured, trained, None if alone is None else alone.plan, task.score())
+            return plans[0].plan if signal is None else by_signal(plans, planner.worth, signal, alone, task.score())
         except InfeasibleBudget as error:
             raise InfeasibleBudget(f"{error}{task.way_out}", error.floor) from None
 
-    def _alone(self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int) -> Plan | None:
-        """The model without tables, if the task has one that fits the budget.
+    def _leaner(self, task: Task[DataT, EncodedT, ModelT, BatchT], signal: Signal | None) -> list[Lean]:
+        """What the model may store less of beside its tables, with the bytes that this saves."""
+        if 0 not in task.dims():
+            return []
+        plain = task.changed("model", {"embedding_dim": 0})
+        whole = besides(plain, self._encoded)
+        return [
+            Lean(whole - besides(plain.changed("model", dict(option.model)), self._encoded), option)
+            for option in task.leaner(self._encoded, signal)
+        ]
+
+    def _alone(
+        self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, leaner: Sequence[Lean]
+    ) -> Planned | None:
+        """The best model without tables, if the task has one.
 
         Raises:
-            InfeasibleBudget: it has one that does not fit, and so does nothing.
+            InfeasibleBudget: it has, and even the smallest does not fit the budget, and so does nothing.
         """
         if 0 not in task.dims():
             return None
         size = besides(task.changed("model", {"embedding_dim": 0}), self._encoded)
-        if size > budget:
+        whole = Plan(0, budget, {}, size, size, loss=1.0)
+        if size <= budget:
+            return Planned(whole)
+        fitting = [one for one in leaner if size - one.saved <= budget]
+        if not fitting:
+            floor = size - max((one.saved for one in leaner), default=0)
             raise InfeasibleBudget(
-                f"the smallest plan for these data is biases alone, {format_size(size)} ({size} bytes), but the budget "
-                f"is {budget} bytes",
-                size,
+                f"the smallest plan for these data is biases alone, {format_size(floor)} ({floor} bytes), but the "
+                f"budget is {budget} bytes",
+                floor,
             )
-        return Plan(0, budget, {}, size, size, loss=1.0)
+        return min(fitting, key=lambda one: (one.option.loss, -one.saved)).planned(whole)
 
     def _rarity(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> str:
         """How little there is to learn from, as the end of a sentence; empty where that is not plain."""

@@ -145,7 +145,7 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
         limit = None if case.budget is None else budget_bytes(case.budget, self._full_bytes(task))
         plan = None if given.plan is None else self._planned(given, task, limit, calibrated)
         if plan is not None:
-            task = _of_dim(given, task, plan.embedding_dim)
+            task = _of_plan(given, task, plan)
             limit = plan.budget or None
         methods = self._chosen(given, case, task, limit) if plan is None else plan.methods
         task.components(methods, self.encoded)  # raises where a method does not fit
@@ -159,7 +159,7 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
         if isinstance(given.plan, str):
             plan = read_plan(given.plan)
             check_optimizer(task.training, plan.optimizer)
-            planned = _of_dim(given, task, plan.embedding_dim)
+            planned = _of_plan(given, task, plan)
             return plan.fitted(planned.tables(self.encoded), besides(planned, self.encoded))
         assert limit is not None
         return self.plans.best(task, limit, Planning.of(given.plan, "plan"), calibrated)
@@ -238,6 +238,12 @@ def _of_dim(
     given: RowSettings, task: Task[DataT, EncodedT, ModelT, BatchT], dim: int
 ) -> Task[DataT, EncodedT, ModelT, BatchT]:
     return task.changed("model", {"embedding_dim": dim}, f"row {given.name!r}: model")
+
+
+def _of_plan(
+    given: RowSettings, task: Task[DataT, EncodedT, ModelT, BatchT], plan: Plan
+) -> Task[DataT, EncodedT, ModelT, BatchT]:
+    return task.changed("model", {**plan.model, "embedding_dim": plan.embedding_dim}, f"row {given.name!r}: model")
 
 
 def _calibrates(given: RowSettings) -> bool:

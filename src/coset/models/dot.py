@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag
 
 from coset import settings
 from coset.errors import InputError, Unsuitable
-from coset.methods import Method
+from coset.methods import Blocks, Full, Hashing, Method
 from coset.models.history import Histories
 from coset.models.ridge import RidgeBias
 from coset.schema import Component, Table
@@ -37,6 +37,8 @@ class DotSettings:
         std: standard deviation of the elements of fresh vectors.
         history: how many items that a user rated are read beside the user's vector, at most (SVD++); 0 for none, and
             without vectors there are none either.
+        bias_ids: how many users and how many items, of the first ids, have a bias of their own; the others of a side
+            share one. By default all have.
     """
 
     embedding_dim: int = 64
@@ -46,6 +48,7 @@ class DotSettings:
     high: float | None = None
     std: float = 0.05
     history: int = 0
+    bias_ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         settings.check(self, "model")
@@ -61,6 +64,10 @@ class DotSettings:
             raise InputError(f"model: std must be positive, not {self.std}")
         if self.history < 0:
             raise InputError(f"model: history must be 0 or more items of a user, not {self.history}")
+        if self.bias_ids is not None and (len(self.bias_ids) != 2 or min(self.bias_ids) < 0):
+            raise InputError(f"model: bias_ids are a number of users and one of items, not {list(self.bias_ids)}")
+        if self.bias_ids is not None and not self.biases:
+            raise InputError("model: bias_ids are for biases, and biases are false")
 
     @property
     def has_history(self) -> bool:
@@ -159,7 +166,8 @@ class DotModel(nn.Module):
         self.histories = histories
         self.biases: EmbeddingCollection | None = None
         if settings.biases:
-            self.biases = EmbeddingCollection([(Table(t.name, t.num_embeddings, 1), "full") for t in (user, item)])
+            of = zip((user, item), settings.bias_ids or (None, None), strict=True)
+            self.biases = EmbeddingCollection([_biases(table, own) for table, own in of])
             for bias in self.biases.parameters():
                 nn.init.zeros_(bias)
         self.mean = nn.Parameter(torch.tensor(self._score(mean))) if settings.centred else None
@@ -327,6 +335,16 @@ def _moved(vectors: Tensor, by: Tensor) -> Tensor:
     if vectors.dim() == 2:
         return vectors + by
     return torch.cat([vectors[:, :1] + by.unsqueeze(1), vectors[:, 1:]], 1)
+
+
+def _biases(table: Table, own: int | None) -> tuple[Table, Method]:
+    """The table of the biases of one side, of which the first `own` ids have rows of their own, and its method."""
+    n = table.num_embeddings
+    if own is None or own >= n:
+        how: Method = Full()
+    else:
+        how = Blocks.hot(own, Hashing(1)) if own else Hashing(1)
+    return Table(table.name, n, 1), how
 
 
 def _together(collection: EmbeddingCollection, feature: str, found: Mapping[str, Tensor]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -118,6 +118,7 @@ class Plan:
         optimizer: name of the optimizer of `coset.optimizers` whose state counts within the budget; None for no state.
         optimizer_bytes: of the state that it keeps for the tables.
         loss: predicted for the whole model, the sum over its tables; None where that of one is not known.
+        model: further settings of the model, where the plan chooses them too, such as `{"bias_ids": [900, 500]}`.
         why: a sentence on the whole, where there is more to say than on each table.
         prediction: of the score, with its error, where a calibration made one; else losses are predicted by constants.
         schema: version of the layout of the file.
@@ -137,6 +138,7 @@ class Plan:
     optimizer: str | None = None
     optimizer_bytes: int = 0
     loss: float | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     prediction: Prediction | None = None
     schema: int = PLAN_SCHEMA
@@ -272,7 +274,18 @@ class Plan:
             )
 
 
-_HEAD = ("embedding_dim", "budget", "bytes", "other_bytes", "optimizer", "optimizer_bytes", "loss", "why", "prediction")
+_HEAD = (
+    "embedding_dim",
+    "budget",
+    "bytes",
+    "other_bytes",
+    "optimizer",
+    "optimizer_bytes",
+    "loss",
+    "model",
+    "why",
+    "prediction",
+)
 
 
 def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:

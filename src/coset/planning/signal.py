@@ -11,11 +11,12 @@ too noisy to tell.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from coset import settings
 from coset.planning.proxy import Proxy
 
 _ROWS = 8.0 * 2.0 ** np.arange(-3, 7)
@@ -42,6 +43,21 @@ class Gains:
 
 
 @dataclass(frozen=True)
+class Leaner:
+    """A model that stores less beside its tables.
+
+    Args:
+        model: the changes to its settings.
+        loss: by how much the score is worse.
+        why: what is stored in place of what, as part of a sentence.
+    """
+
+    model: Mapping[str, Any]
+    loss: float
+    why: str
+
+
+@dataclass(frozen=True)
 class Signal:
     """What vectors are worth on some data.
 
@@ -53,6 +69,8 @@ class Signal:
         error: the standard error of the gain.
         residual: how far fitted gains are from measured ones, as a root mean square over numbers of dims.
         rows: how many rows they were learned from.
+        sharing: pairs of a number of training rows and by how much the score is worse if ids with fewer share what is
+            stored beside tables, for each side.
 
     Example:
         >>> Signal(Proxy(), unit=0.0, alone=1.03, gain=-0.001, error=0.002, residual=0.0, rows=1000).found
@@ -66,9 +84,7 @@ class Signal:
     error: float
     residual: float
     rows: int
-
-    def __post_init__(self) -> None:
-        settings.check(self, "signal")
+    sharing: tuple[tuple[tuple[int, float], ...], ...] = ()
 
     @property
     def found(self) -> bool:

@@ -13,7 +13,7 @@ from coset import settings
 from coset.documents import Json
 from coset.errors import InputError
 from coset.methods import Method
-from coset.planning.signal import Signal
+from coset.planning.signal import Leaner, Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -207,6 +207,14 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
             untuned: fields of `[training]` that are not chosen for the data yet (see `tuned`).
         """
         return None
+
+    def leaner(self, encoded: EncodedT, signal: Signal | None) -> Sequence[Leaner]:
+        """Models that store less beside their tables, each with what that is measured to lose; by default none.
+
+        Args:
+            signal: of these data; without it, losses only say which of two models loses less.
+        """
+        return ()
 
     # -- models ------------------------------------------------------------------------------------------------------
 

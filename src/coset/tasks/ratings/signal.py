@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from coset.data.splits import Split
 from coset.models.factors import factors
 from coset.models.ridge import chosen, ridge_bias
 from coset.planning.signal import Gains, Signal
+from coset.tasks.ratings.thrift import sharing_losses
 
 HELD = 0.1
 """Of the training rows: those that are not learned from."""
@@ -59,7 +61,13 @@ def signal(ratings: Ratings, split: Split, penalties: Sequence[float], seed: int
     upto = found.products(users[test], items[test]).cumsum(1)
     gains = np.stack([alone - errors(upto[:, many - 1]) for many in dims], axis=1)
     counts = [np.bincount(of[fit], minlength=n)[of[test]] for of, n in zip((users, items), sizes, strict=True)]
-    return Signal.fitted(Gains(np.stack(counts, axis=1), dims, gains), float(alone.mean()), len(known))
+    found_signal = Signal.fitted(Gains(np.stack(counts, axis=1), dims, gains), float(alone.mean()), len(known))
+    left = values - plain
+    sharing = tuple(
+        sharing_losses(ids, left, own, given[side], len(known), alone)
+        for side, (ids, own) in enumerate(((users, biases.user), (items, biases.item)))
+    )
+    return replace(found_signal, sharing=sharing)
 
 
 def _chosen(

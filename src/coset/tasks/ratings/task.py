@@ -25,7 +25,7 @@ from coset.methods import Method
 from coset.models.dot import DotModel, DotSettings, rated_table
 from coset.models.history import Histories, HistorySizes
 from coset.models.ridge import RidgeBias, ridge_bias
-from coset.planning.signal import Signal
+from coset.planning.signal import Leaner, Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -42,6 +42,7 @@ from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
 from coset.tasks.ratings.penalty import penalty
 from coset.tasks.ratings.signal import signal
+from coset.tasks.ratings.thrift import leaner, together
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.settings import TrainingSettings
@@ -217,6 +218,13 @@ class RatingsTask(LaterRatings):
             split = split.tuning(self.split.tuning, seed)
         return signal(data, split, () if "bias_ridge" in untuned else self.training.bias_ridge, seed)
 
+    def leaner(self, encoded: Encoded, signal: Signal | None) -> Sequence[Leaner]:
+        """Biases that rare ids share."""
+        by_frequency = {self.vocabulary.user_order, self.vocabulary.item_order} == {"frequency"}
+        if not self.model.biases or self.model.bias_ids is not None or not by_frequency:
+            return ()
+        return leaner((encoded.user.frequencies, encoded.item.frequencies), signal)
+
     # -- models ------------------------------------------------------------------------------------------------------
 
     def tables(self, encoded: Encoded) -> Sequence[Table]:
@@ -265,7 +273,9 @@ class RatingsTask(LaterRatings):
         rows = encoded.split.training
         users, items, targets = (of.numpy()[rows] for of in (encoded.users, encoded.items, encoded.targets))
         sizes = encoded.user.num_embeddings, encoded.item.num_embeddings
-        return ridge_bias(users, items, targets, sizes, (penalties[0], penalties[1]))
+        found = ridge_bias(*together((users, items), self.model.bias_ids), targets, sizes, (penalties[0], penalties[1]))
+        of = together((np.arange(sizes[0]), np.arange(sizes[1])), self.model.bias_ids)
+        return replace(found, user=found.user[of[0]], item=found.item[of[1]])
 
     def stored(self, model: DotModel) -> tuple[list[Component], list[Component]]:
         """All of it."""
