@@ -34,6 +34,11 @@ PEERS_VENV := .venv-peers
 PEERS_RUN := $(PEERS_VENV)/bin/python
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
+# Libraries of rating models, which a benchmark fits by their own defaults.
+RATINGS_VENV := .venv-ratings
+RATINGS_RUN := $(RATINGS_VENV)/bin/python
+RATINGS_STAMP := $(RATINGS_VENV)/.installed
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test fuzz test-keras test-peers lint types docs site bench clean stale
@@ -50,7 +55,8 @@ help:
 	@echo "make docs    write docs/methods.md and the names of methods from the registry, docs/benchmarks.md from results"
 	@echo "             (make test tells when they are stale)"
 	@echo "make site    build the documentation into site/, of docs/, README.md and the docstrings; warnings are errors"
-	@echo "make bench   install the peers into $(BENCH_VENV) and $(KERAS_VENV), measure, write benchmarks/results"
+	@echo "make bench   install the peers into $(BENCH_VENV), $(KERAS_VENV) and $(RATINGS_VENV), measure, and write"
+	@echo "             benchmarks/results"
 	@echo "             (NAME=... for one benchmark alone)"
 	@echo "make clean   remove $(VENV) and caches, and keep runs/"
 
@@ -87,12 +93,12 @@ docs: $(STAMP)
 site: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --clean
 
-bench: $(BENCH_STAMP) $(KERAS_STAMP)
+bench: $(BENCH_STAMP) $(KERAS_STAMP) $(RATINGS_STAMP)
 	$(BENCH_RUN) -m tools.bench $(NAME) --out benchmarks/results
 	$(MAKE) docs
 
 clean:
-	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) $(RATINGS_VENV) dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
@@ -108,6 +114,9 @@ $(BENCH_STAMP): stale
 endif
 ifneq '$(call made_in,$(PEERS_VENV))' '$(CURDIR)'
 $(PEERS_STAMP): stale
+endif
+ifneq '$(call made_in,$(RATINGS_VENV))' '$(CURDIR)'
+$(RATINGS_STAMP): stale
 endif
 
 # install ENVIRONMENT, CONSTRAINTS, REQUIREMENTS, COMMAND
@@ -143,3 +152,7 @@ $(PEERS_STAMP): pyproject.toml constraints.txt constraints-peers.txt
 	$(call install,$(PEERS_VENV),-c constraints.txt,-e ".[cli]" pytest pytest-timeout,$(PEERS_RUN) -m pip \
 	  install $(PIP_ARGS) --no-deps -r constraints-peers.txt \
 	  || echo "no TorchRec and FBGEMM and torchao for this system: their tests are skipped" >&2)
+
+$(RATINGS_STAMP): pyproject.toml constraints.txt constraints-ratings.txt
+	$(call install,$(RATINGS_VENV),-c constraints.txt -c constraints-ratings.txt,-e ".[cli]" cornac lenskit lenskit-funksvd \
+	  scikit-surprise)

@@ -98,7 +98,11 @@ def report(benchmark: str, host: Mapping[str, Any], rows: Sequence[Row], as_json
     wide = max((len(row["case"]) for row in rows), default=4)
     print(f"{'case':{wide}}  {'peer':28} {'coset ms':>10} {'peer ms':>10} {'ratio':>8}")
     for row in rows:
-        further = [f"{name} {value:,.0f}" for name, value in row.items() if name not in _COLUMNS]
+        further = [
+            f"{name} {value:.4f}" if name.endswith("_mse") else f"{name} {value:,.0f}"
+            for name, value in row.items()
+            if name not in _COLUMNS
+        ]
         print(f"{row['case']:{wide}}  {row['peer']:28} {row['coset_ms']:10.3f} {row['peer_ms']:10.3f} "
               f"{row['ratio']:8.2f}", *further)  # fmt: skip
 

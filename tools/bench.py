@@ -21,7 +21,7 @@ from coset.files import write_text
 ROOT = Path(__file__).parents[1]
 """Of the checkout."""
 
-ENVIRONMENTS = {"keras_mixed_dimension": ".venv-keras"}
+ENVIRONMENTS = {"keras_mixed_dimension": ".venv-keras", "ratings_peers": ".venv-ratings"}
 """Which environment has the peers of a script; `.venv-bench` for those not named."""
 
 

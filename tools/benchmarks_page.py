@@ -57,8 +57,13 @@ def _table(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
         cells = [row["case"], row["peer"], _milliseconds(row["coset_ms"]), _milliseconds(row["peer_ms"])]
         cells.append(f"{row['ratio']:.2f}")
-        cells += [f"{row[key]:,.0f}" if key in row else "" for key in further]
+        cells += [_further(key, row[key]) if key in row else "" for key in further]
         yield "| " + " | ".join(cells) + " |"
+
+
+def _further(key: str, value: float) -> str:
+    """An error in full, any other number whole."""
+    return f"{value:.4f}" if key.endswith("_mse") else f"{value:,.0f}"
 
 
 def _milliseconds(value: float) -> str:

@@ -50,8 +50,32 @@ def measuring() -> Any:
 
 
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
-    names = {"click_step", "embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare", "scale"}
+    names = {"click_step", "embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare"}
+    names |= {"ratings_peers", "scale"}
     assert names == bench.scripts().keys()
+
+
+def test_rating_models_are_compared_with_the_first_fit_that_is_as_good_and_as_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(bench.ROOT / "benchmarks"))
+    peers = importlib.import_module("ratings_peers")
+
+    def fits(seconds: list[float], size: int, mse: float) -> list[dict[str, float]]:
+        return [{"data": 0.5, "seconds": of, "bytes": size, "val_mse": mse} for of in seconds]
+
+    fast, slow = peers.OWN
+    found = {fast: fits([1, 9, 2], 100, 0.8), slow: fits([8], 900, 0.7), "worse": fits([4], 100, 0.8),
+             "better": fits([16], 1000, 0.75), "small": fits([3], 10, 0.9), "failed": []}  # fmt: skip
+    rows = {row["peer"]: row for row in peers.rows_of(found)}
+    assert set(rows) == {"worse", "better", "small"}
+    assert (rows["worse"]["coset_ms"], rows["worse"]["ratio"]) == (2500, 1.8)  # the median of three
+    assert (rows["better"]["coset_mse"], rows["better"]["coset_bytes"], rows["better"]["peer_fit_ms"]) == (
+        0.7,
+        900,
+        16000,
+    )
+    assert rows["small"]["coset_bytes"] == 100  # none is as small: the row shows it
 
 
 def test_one_benchmark_runs_with_its_options_and_all_run_in_order(checkout: Path) -> None:
