@@ -13,6 +13,7 @@ import torch
 
 from coset import ledger
 from coset.data.settings import DataSettings, SplitSettings
+from coset.errors import InputError
 from coset.experiments.compress import compress_run
 from coset.experiments.evaluate import evaluate_run
 from coset.experiments.plan_choices import Planning
@@ -146,6 +147,21 @@ def test_what_users_choose_is_learned_from(source: Path, tmp_path: Path) -> None
         folder = run_of(source, tmp_path / str(number), biases=False, history=history)
         errors.append(evaluate_run(folder)["mse"])
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_cut_histories_are_said(source: Path, tmp_path: Path) -> None:
+    own = task(source)
+    data = own.load(tmp_path)
+    (said,) = own.terms(data)
+    many = int((np.bincount(data.users) > 12).sum())
+    assert said == (
+        f"{many} of {USERS} users have more than 12 ratings; their histories hold 12 items of them, spread evenly over "
+        "popularity (model.history)."
+    )
+    assert not task(source, history=100).terms(data)
+    assert not task(source, history=0).terms(data)
+    with pytest.raises(InputError, match="history must be 0 or more items of a user, not -5"):
+        task(source, history=-5)
 
 
 def test_biases_alone_read_no_histories(source: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from coset.data.attributes import rows_by_id
 from coset.data.ratings import Ratings
 
 _LARGEST = 20
@@ -33,6 +34,17 @@ def terms(ratings: Ratings) -> list[str]:
     if (learned := scale(ratings)) is None:
         return []
     return [f"Ratings are learned as {learned}, and errors are of that; coset predict gives ratings."]
+
+
+def bounded(ratings: Ratings, most: int) -> list[str]:
+    """How many histories are cut to `most` items, if any are."""
+    counts = np.bincount(rows_by_id(ratings.users)[0])
+    if not (many := int((counts > most).sum())):
+        return []
+    return [
+        f"{many:,} of {len(counts):,} users have more than {most:,} ratings; their histories hold {most:,} items of "
+        "them, spread evenly over popularity (model.history)."
+    ]
 
 
 def _are_counts(ratings: np.ndarray) -> bool:

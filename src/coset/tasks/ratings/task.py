@@ -32,6 +32,7 @@ from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection
 from coset.tasks.metric import Metric
 from coset.tasks.ratings import tuning
+from coset.tasks.ratings.advice import bounded
 from coset.tasks.ratings.baselines import baselines
 from coset.tasks.ratings.fast import FastDot, unfit
 from coset.tasks.ratings.fingerprint import fingerprint
@@ -124,6 +125,10 @@ class RatingsTask(LaterRatings):
     def encoded(self, data: Ratings, seed: int) -> Encoded:
         """The split of this seed, and ids."""
         return prepare(data, self.split, self.vocabulary, seed)
+
+    def terms(self, data: Ratings) -> Sequence[str]:
+        """The scale of errors of transformed ratings, and how many histories are cut."""
+        return [*super().terms(data), *(bounded(data, self.model.history) if self.model.has_history else [])]
 
     def rows(self, encoded: Encoded) -> dict[str, int]:
         """Of the split."""
