@@ -373,9 +373,10 @@ def test_rows_that_do_not_run_are_not_held_to_the_model(ratings: Ratings) -> Non
 def test_a_budget_below_the_biases_names_the_way_out(ratings: Ratings) -> None:
     recipe = recipe_for("ratings", {"source": "small.csv"}, ["low_rank"], ["403B"], {"embedding_dim": 8})
     encoded = encode(recipe, ratings, 0)
-    for name in ("low_rank", "planned"):
-        with pytest.raises(InfeasibleBudget, match=r"; --set model\.biases=false leaves the biases out$"):
-            resolve(replace(recipe, only=(name,)), encoded)
+    with pytest.raises(InfeasibleBudget, match=r"; --set model\.biases=false leaves the biases out$"):
+        resolve(replace(recipe, only=("low_rank",)), encoded)
+    (planned,), _ = resolve(replace(recipe, only=("planned",)), encoded)  # some ids share a bias there
+    assert stored(planned, encoded)[1] <= 403
     without = recipe_for("ratings", {"source": "small.csv"}, ["low_rank"], ["500B"], {"embedding_dim": 8}).override(
         "model", {"biases": False}
     )
