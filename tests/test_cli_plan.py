@@ -188,7 +188,7 @@ def test_biases_alone_are_a_plan_that_trains(coset: Coset, csv: Path) -> None:
     assert found.code == 0, found.err
     shown = " ".join(found.out.split())
     assert "biases alone at 404B are better than every table; take those" in shown
-    assert "better than that of biases alone there" in shown
+    assert "that of a bias for each id" in shown
     assert Path("plans/mine/plan.png").stat().st_size > 10_000
     plan = Plan.load("plans/mine/plan.json")
     assert (plan.embedding_dim, plan.bytes, plan.methods) == (0, 404, {})

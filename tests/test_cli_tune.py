@@ -42,7 +42,9 @@ def test_a_search_that_only_diverges_keeps_the_run_that_is_there(coset: Coset, s
     assert coset("train", small_csv, *SHORT, "--no-tune", "--out", "run").code == 0
     before = {path: path.read_bytes() for path in Path("run").iterdir() if path.is_file()}
     fast = ("--set", "training.optimizer=sgd", "--set", "training.learning_rate=1e30")
-    done = coset("train", small_csv, *SHORT, *fast, "--resume", "--out", "run")
+    refused = coset("train", small_csv, *SHORT, *fast, "--resume", "--out", "run").sentence  # before any search
+    assert "spec.training.learning_rate is 0.004 there and 1e+30 now" in refused
+    done = coset("train", small_csv, *SHORT, *fast, "--out", "other")
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[-1].startswith(
         "coset: every short training that was to choose settings diverged, the last as follows: "
@@ -96,3 +98,10 @@ def test_clicks_choose_their_epochs(coset: Coset, clicks: Any) -> None:
         done = coset("train", clicks.folder, *small, *words, "--out", f"run{words[0]}")
         assert "Chosen" not in done.out
     assert training_of("run--no-tune")["epochs"] == 1
+
+
+def test_other_settings_are_refused_before_any_search(coset: Coset, small_csv: Path) -> None:
+    words = ("train", small_csv, "--epochs", 2, "--out", "run")
+    assert coset(*words).code == 0
+    found = coset(*words, "--resume", "--set", "training.ridge=3")
+    assert "holds work of other choices or data (spec.training.ridge is" in found.sentence

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from coset.errors import InfeasibleBudget
+from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.calibrate import calibration
-from coset.experiments.foretold import by_trainings
+from coset.experiments.foretold import by_trainings, without_tables
+from coset.experiments.lean import Planned
 from coset.experiments.plan_choices import Measured, Planning
 from coset.experiments.planning import Plans
 from coset.experiments.recipe import AnyRecipe, recipe_for
 from coset.methods.low_rank import LowRank
 from coset.planning.curves import Curve
 from coset.planning.plan import Choice, Plan
+from coset.planning.proxy import Proxy
+from coset.planning.signal import Signal
+from coset.schema import Table
 from coset.tasks import Metric
 
 ALONE = Plan(0, 1000, {}, 400, 400, loss=1.0)
@@ -46,6 +50,27 @@ def test_a_model_that_needs_tables_keeps_them() -> None:
     assert found.embedding_dim == 4
     assert found.prediction is not None
     assert found.prediction.expected is None
+
+
+SIGNAL = Signal(Proxy(), 0.0, 1.2, 0.0, 0.001, 0.0, 900)
+
+
+def test_biases_that_a_budget_forces_are_not_said_to_be_better_than_tables() -> None:
+    lean = replace(ALONE, bytes=80, other_bytes=80, why="30 items with the fewest ratings share one bias")
+    found = without_tables(Planned(lean, loss=0.1, saved=320, error=0.02), SIGNAL, MSE)
+    assert found.why.startswith("the budget leaves room for biases alone at 80B, and on these data tables would gain")
+    assert found.why.endswith("; 30 items with the fewest ratings share one bias")
+    assert found.prediction is not None
+    assert (found.prediction.gain, found.prediction.error) == (-0.1, 0.04)
+    assert found.prediction.expected == pytest.approx(1.3)
+
+
+def test_a_plan_without_tables_is_for_data_of_as_many_ids() -> None:
+    plan = replace(ALONE, ids={"user": 50, "item": 40})
+    assert Plan.from_json(plan.to_json()) == plan
+    plan.check_ids([Table("user", 50, 4), Table("item", 40, 4)])
+    with pytest.raises(InputError, match=r"table 'item': the plan is for 40 ids and the table has 41; plan anew"):
+        plan.check_ids([Table("user", 50, 4), Table("item", 41, 4)])
 
 
 def recipe(source: str, **model: object) -> AnyRecipe:

@@ -56,5 +56,5 @@ def test_totals_are_the_sums(found: dict[str, Any]) -> None:
     text = " ".join(" ".join(said(found)).split())
     assert "tables 24.1KB + biases and others 600B = 24.7KB (24,664 bytes) of 50,000" in text
     assert "full tables of dim 8 make it 48.6KB, 2.0 times as much." in text
-    assert "Predicted loss: 25.00% of what full tables gain over a model with biases alone." in text
+    assert "Predicted loss: 25.00% of what full tables gain over a model without them." in text
     assert "user: why user" in text

@@ -88,12 +88,23 @@ def test_hardly_any_updates() -> None:
     few, more, many = row("full", SHORT), row("narrow", GOOD), row("hashing", GOOD)
     for of_row, steps in ((few, 56), (more, 99), (many, 100)):
         of_row["history"][0][-1]["step"] = steps
+    (said,) = of(few, more, many)  # of `more` validation does not get better any more
+    assert said.startswith("Trained too short: full, by 56 updates in all")
+    more = row("narrow", SHORT)
+    more["history"][0][-1]["step"] = 99
     (said,) = of(few, more, many)
     assert said == (
         "Trained too short: full and narrow, by 56 to 99 updates in all; train for more epochs (--epochs), or in "
         "smaller batches (training.batch_size)."
     )
     assert of(few, row("a", [0.9], group="baseline"))[0].startswith("Trained too short: full, by 56 updates in all")
+
+
+def test_a_row_that_overfits_is_not_told_to_train_for_longer() -> None:
+    over = row("full", OVER)
+    over["history"][0][-1]["step"] = 70
+    (said,) = of(over)
+    assert said.startswith("Overfitted: full.")
 
 
 def test_the_settings_that_shrink_are_named() -> None:

@@ -32,8 +32,8 @@ def by_signal(plans: Sequence[Planned], worth: float, signal: Signal, alone: Pla
     )
     plan, share = best.plan, _share(best.plan)
     found = Prediction(
-        metric.label, _direction(metric), rounded(signal.alone), rounded(gain), rounded(signal.within(share)),
-        _measured(signal),
+        metric.label, _direction(metric), rounded(signal.alone), rounded(gain),
+        rounded(signal.within(share, best.error)), _measured(signal),
     )  # fmt: skip
     if alone is None or gain > signal.least - alone.loss:
         return replace(plan, prediction=found)
@@ -41,7 +41,8 @@ def by_signal(plans: Sequence[Planned], worth: float, signal: Signal, alone: Pla
         f"within this budget, {named(alone.plan)} are as good as every table; take those: with tables, "
         f"{format_size(plan.bytes)} in all, the {metric.label} is predicted to be {gain:.4f} better"
     )
-    return _without(alone.plan, why, replace(found, gain=rounded(-alone.loss)))
+    error = rounded(signal.within(0.0, alone.error))
+    return _without(alone.plan, why, replace(found, gain=rounded(-alone.loss), error=error))
 
 
 def without_tables(alone: Planned, signal: Signal, metric: Metric, rarity: str = "") -> Plan:
@@ -53,15 +54,18 @@ def without_tables(alone: Planned, signal: Signal, metric: Metric, rarity: str =
         metric: the score.
         rarity: how little there is to learn from, as the end of a sentence.
     """
-    error = signal.within(1.0)
-    why = (
-        f"on these data, {named(alone.plan)} are better than every table; take those: on training rows that were held "
-        f"out, vectors gain {_plain(signal.gain)} ± {error:.4f} over the {metric.label} of biases alone, "
-        f"{signal.alone:.4f}{rarity}"
+    gained = (
+        f"on training rows that were held out, vectors gain {_plain(signal.gain)} ± {signal.within(1.0):.4f} over the "
+        f"{metric.label} of a bias for each id, {signal.alone:.4f}{rarity}"
     )
+    if alone.saved:
+        why = f"the budget leaves room for {named(alone.plan)}, and on these data tables would gain nothing: {gained}"
+    else:
+        why = f"on these data, {named(alone.plan)} are better than every table; take those: {gained}"
     found = Prediction(
-        metric.label, _direction(metric), rounded(signal.alone), rounded(-alone.loss), rounded(error), _measured(signal)
-    )
+        metric.label, _direction(metric), rounded(signal.alone), rounded(-alone.loss),
+        rounded(signal.within(0.0, alone.error)), _measured(signal),
+    )  # fmt: skip
     return _without(alone.plan, why, found)
 
 

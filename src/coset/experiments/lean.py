@@ -26,11 +26,13 @@ class Planned:
         plan: that fits the budget.
         loss: by how much the score is worse as it stores less.
         saved: bytes.
+        error: the standard error of the loss.
     """
 
     plan: Plan
     loss: float = 0.0
     saved: int = 0
+    error: float = 0.0
 
     def explained(self, why: str) -> Plan:
         """The plan of a model without tables, with the beginning of a sentence on it."""
@@ -56,7 +58,7 @@ class Lean:
             plan, bytes=plan.bytes - self.saved, other_bytes=plan.other_bytes - self.saved,
             model=dict(self.option.model), why=self.option.why,
         )  # fmt: skip
-        return Planned(found, self.option.loss, self.saved)
+        return Planned(found, self.option.loss, self.saved, self.option.error)
 
 
 def with_tables(planner: Planner, budget: int, leaner: Sequence[Lean]) -> list[Planned]:

@@ -110,7 +110,8 @@ class Plans(Generic[EncodedT]):
         if 0 not in task.dims():
             return None
         size = besides(task.changed("model", {"embedding_dim": 0}), self._encoded)
-        whole = Plan(0, budget, {}, size, size, loss=1.0)
+        ids = {table.name: table.num_embeddings for table in self._tables(task)}
+        whole = Plan(0, budget, {}, size, size, loss=1.0, ids=ids)
         if size <= budget:
             return Planned(whole)
         fitting = [one for one in leaner if size - one.saved <= budget]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 _MOST_SEEDS = 1_000_000
-PLANNED = "the planner's choice of a dim and a method for each table, calibrated on the training part."
+PLANNED = "the planner's choice of a dim and a method for each table."
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
         if isinstance(given.plan, str):
             plan = read_plan(given.plan)
             check_optimizer(task.training, plan.optimizer)
+            plan.check_ids(task.tables(self.encoded))
             planned = _of_plan(given, task, plan)
             return plan.fitted(planned.tables(self.encoded), besides(planned, self.encoded))
         assert limit is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from coset.progress import Progress, Silent, counted
 from coset.tasks import TrainingSettings, measures
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training.finished import FinishedRun
+from coset.training.folder import refuse_others
 from coset.training.run import Options, execute
-from coset.training.seal import METRICS, RUN, unfinished
+from coset.training.seal import METRICS, RUN, read_about, unfinished
 
 
 def train_row(
@@ -42,6 +44,7 @@ def train_row(
         names = ", ".join(repr(of.name) for of in others)
         raise InputError(f"{recipe.only[0]!r} stands for several rows: choose one of {names}")
     with claimed(out, RUN, (options or Options()).resume):  # what is wrong with it is said before anything is trained
+        _refuse_other_training(out, others[0].spec(recipe.first_seed).to_json(), recipe.tune)
         recipe = tuned(recipe, data, beside(out), progress, encoded=encoded)
     row = resolve(recipe, encoded, calibration(recipe, data, out.parent, progress))[0][0]
     progress, spec = progress or Silent(), row.spec(recipe.first_seed)
@@ -96,6 +99,16 @@ def train_on(
         **metrics,
         "continued": {**beginning, "words": _continued(beginning, task.training)},
     }
+
+
+def _refuse_other_training(out: Path, spec: Json, chosen: Sequence[str]) -> None:
+    """Raise an `InputError` where a run in `out` was begun with other settings than these, but for those that are
+    chosen: a search takes longer than to say so."""
+    if not (out / RUN).exists():
+        return
+    there, here = read_about(out)["spec"]["training"], spec["training"]
+    told = [{"spec": {"training": {name: of[name] for name in of if name not in chosen}}} for of in (there, here)]
+    refuse_others(out, told[0], told[1])
 
 
 def is_a_run(folder: Path) -> InputError:

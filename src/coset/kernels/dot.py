@@ -39,7 +39,8 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased, 
 
     The score is the sum of the products of all pairs of vectors of a rating, ((Σ v)² - Σ v²) / 2, which for a user's
     and an item's vector is their product; its gradient for a vector is the sum of the others. `rarity` holds one over
-    the training rows of each id of a side, where there is a ridge: an id's weight of L2 then has λ times that in it.
+    the training rows of each id of a side, and of all ids that read its bias, where there is a ridge: an id's weight of
+    L2 then has λ times that in it.
     Where histories are read, see `coset.kernels.history`; else the last three are None, and what is about them is left
     out when this is compiled.
     """
@@ -128,7 +129,7 @@ def scores_and_gradients(features, vectors, model, mean, targets, gaps, biased, 
                 own = l2_of_biases
                 if shrinks:
                     side = f - dots
-                    own += type_(2 * model[RIDGE_OF_BIASES + side] / n) * rarity[side, ids[side, i]]
+                    own += type_(2 * model[RIDGE_OF_BIASES + side] / n) * rarity[2 + side, ids[side, i]]
                 one[0] = slope + own * one[0]
     return slope_of_mean
 
@@ -143,7 +144,7 @@ def train_dot(
 
     Args:
         given: ids by side (user, item) and rating, int64, in range.
-        rarity: see `scores_and_gradients`; of shape `(2, ids)`, or `(2, 0)` without a ridge.
+        rarity: see `scores_and_gradients`; of shape `(4, ids)`, or `(4, 0)` without a ridge.
         template: features: user and item vectors where there is a dot product, then their biases where `biased`, then
             the vectors of items in histories, where there are these.
         full_tasks, last_tasks: tasks of sums for a batch, and for the last one.

@@ -228,6 +228,16 @@ class DotModel(nn.Module):
         """One over `counts`; 1 for an id without rows."""
         return 1 / self.counts.clamp(min=1)
 
+    @cached_property
+    def bias_rarity(self) -> Tensor:
+        """One over the training rows of all ids that read the same bias as an id, as `rarity`."""
+        if self.settings.bias_ids is None:
+            return self.rarity
+        found = self.counts.clone()
+        for side, own, table in zip(found, self.settings.bias_ids, (self.user, self.item), strict=True):
+            side[own : table.num_embeddings] = side[own : table.num_embeddings].sum()
+        return 1 / found.clamp(min=1)
+
     @torch.no_grad()
     def begin(self, found: RidgeBias, ridge: float = 0.0) -> None:
         """Begin at a ridge bias model: its mean and its biases; and with vectors that are as short as a `ridge` of λ

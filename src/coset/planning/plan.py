@@ -121,6 +121,7 @@ class Plan:
         model: further settings of the model, where the plan chooses them too, such as `{"bias_ids": [900, 500]}`.
         why: a sentence on the whole, where there is more to say than on each table.
         prediction: of the score, with its error, where a calibration made one; else losses are predicted by constants.
+        ids: of a plan without tables, the number of ids of each table that it does without.
         schema: version of the layout of the file.
 
     Example:
@@ -141,6 +142,7 @@ class Plan:
     model: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     prediction: Prediction | None = None
+    ids: Mapping[str, int] = field(default_factory=dict)
     schema: int = PLAN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -203,6 +205,12 @@ class Plan:
         plan._check_budget()
         return plan
 
+    def check_ids(self, tables: Sequence[Table]) -> None:
+        """Raise an `InputError` unless a plan without tables is for data with as many ids as these tables have."""
+        for table in tables:
+            if (ids := self.ids.get(table.name, table.num_embeddings)) != table.num_embeddings:
+                raise _other_ids(f"table {table.name!r}", ids, table)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values, keys always in one order; `from_json` gives an equal one back."""
         head = {name: settings.plain(getattr(self, name)) for name in ("schema", *_HEAD)}
@@ -251,10 +259,7 @@ class Plan:
     def _check_table(self, table: Table) -> None:
         choice, where = self.tables[table.name], f"table {table.name!r}"
         if choice.num_embeddings and choice.num_embeddings != table.num_embeddings:
-            raise InputError(
-                f"{where}: the plan is for {choice.num_embeddings} ids and the table has {table.num_embeddings}; "
-                f"plan anew for this data"
-            )
+            raise _other_ids(where, choice.num_embeddings, table)
         if self.embedding_dim != table.embedding_dim:
             raise InputError(
                 f"{where}: the plan has embedding_dim {self.embedding_dim} and the table {table.embedding_dim}"
@@ -285,7 +290,14 @@ _HEAD = (
     "model",
     "why",
     "prediction",
+    "ids",
 )
+
+
+def _other_ids(where: str, planned: int, table: Table) -> InputError:
+    return InputError(
+        f"{where}: the plan is for {planned} ids and the table has {table.num_embeddings}; plan anew for this data"
+    )
 
 
 def own_bytes(tables: Iterable[Table], methods: Mapping[str, Method]) -> tuple[dict[str, int], list[Component]]:

@@ -50,11 +50,13 @@ class Leaner:
         model: the changes to its settings.
         loss: by how much the score is worse.
         why: what is stored in place of what, as part of a sentence.
+        error: the standard error of the loss.
     """
 
     model: Mapping[str, Any]
     loss: float
     why: str
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Signal:
         error: the standard error of the gain.
         residual: how far fitted gains are from measured ones, as a root mean square over numbers of dims.
         rows: how many rows they were learned from.
-        sharing: pairs of a number of training rows and by how much the score is worse if ids with fewer share what is
-            stored beside tables, for each side.
+        sharing: a number of training rows, by how much the score is worse if ids with fewer share what is stored beside
+            tables, and the standard error of that; several for each side.
 
     Example:
         >>> Signal(Proxy(), unit=0.0, alone=1.03, gain=-0.001, error=0.002, residual=0.0, rows=1000).found
@@ -84,7 +86,7 @@ class Signal:
     error: float
     residual: float
     rows: int
-    sharing: tuple[tuple[tuple[int, float], ...], ...] = ()
+    sharing: tuple[tuple[tuple[int, float, float], ...], ...] = ()
 
     @property
     def found(self) -> bool:
@@ -100,9 +102,10 @@ class Signal:
         """By how much the score gets better for this worth, on the data that it was measured on."""
         return self.unit * worth
 
-    def within(self, share: float) -> float:
-        """Half the width of the 95 % interval of a share of the gain."""
-        return float(2 * np.hypot(share * self.error, self.residual))
+    def within(self, share: float, more: float = 0.0) -> float:
+        """Half the width of the 95 % interval of a share of the gain, less a loss of which `more` is the standard
+        error."""
+        return float(2 * np.hypot(np.hypot(share * self.error, self.residual), more))
 
     @staticmethod
     def fitted(measured: Gains, alone: float, rows: int, proxy: Proxy | None = None) -> Signal:

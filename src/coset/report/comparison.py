@@ -150,10 +150,11 @@ def enough(results: Results) -> list[str]:
     if gain > least:
         return []
     verb = "is better than" if -gain > least else "is as good as"
+    told = _told(*_difference(others, without, said))
     return [
         f"On these data {without['name']} ({format_size(without['bytes'])}, {_scored(without, results)}) {verb} "
         f"every table, of which the best is {others['name']} ({format_size(others['bytes'])}, "
-        f"{_scored(others, results)}); take {without['name']}."
+        f"{_scored(others, results)}): difference {told}; take {without['name']}."
     ]
 
 

@@ -107,5 +107,6 @@ def _run_notes(found: Mapping[str, Any]) -> list[str]:
         )
     if (how := found.get("continued")) is not None:
         notes.insert(0, f"continues {how['run']}, whose epochs are included")
-    return [*notes, f"next: coset evaluate {run}, coset predict {run} DATA, coset compress {run} --budget 25%, "
-                    f"coset train {run} --continue --epochs N"]  # fmt: skip
+    smaller = f"coset compress {run} --budget 25%, " if any(of["embedding_dim"] > 1 for of in found["tables"]) else ""
+    return [*notes, f"next: coset evaluate {run}, coset predict {run} DATA, {smaller}coset train {run} --continue "
+                    f"--epochs N"]  # fmt: skip

@@ -99,7 +99,7 @@ def _loss(found: Mapping[str, Any]) -> list[str]:
     said = []
     if found["tables"] and found["loss"] is not None:
         said.append(
-            f"Predicted loss: {found['loss']:.2%} of what full tables gain over a model with biases alone."
+            f"Predicted loss: {found['loss']:.2%} of what full tables gain over a model without them."
             if unit == "share"
             else f"Predicted by short trainings: {unit} {found['loss']:.4f} above that of full tables of unlimited dim."
         )
@@ -114,7 +114,11 @@ def _sure(told: Mapping[str, Any]) -> str:
     if told["alone"] is None or told["gain"] is None:
         return f"{by}: losses are sure to ± {told['error']:.4f} {told['metric']}."
     expected = told["alone"] - told["gain"] if told["better"] == "lower" else told["alone"] + told["gain"]
+    gain, error = told["gain"], told["error"]
+    if abs(gain) < 5e-5:
+        return f"{by}: {told['metric']} {expected:.4f}, that of a bias for each id."
+    which = "better" if gain > 0 else "worse"
     return (
-        f"{by}: {told['metric']} {expected:.4f}, which is {told['gain']:.4f} ± {told['error']:.4f} better than that of "
-        f"biases alone there, {told['alone']:.4f}."
+        f"{by}: {told['metric']} {expected:.4f}, which is {abs(gain):.4f} ± {error:.4f} {which} than that of a bias "
+        f"for each id there, {told['alone']:.4f}."
     )

@@ -32,7 +32,10 @@ def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
     trained, least = [row for row in rows if row["history"]], _least(rows, said)
     over = [row["name"] for row in trained if _overfits(row, said, least)]
     enough = said.get("few_updates", _FEW)
-    few = {row["name"]: steps for row in trained if (steps := _steps(row)) is not None and steps < enough}
+    few = {
+        row["name"]: steps for row in trained
+        if (steps := _steps(row)) is not None and steps < enough and _might_gain(row, said, least)
+    }  # fmt: skip
     short = [row["name"] for row in trained if row["name"] not in {*over, *few} and _gains(row, said, least)]
     found = []
     if over and not without:
@@ -127,6 +130,11 @@ def _gains(row: Mapping[str, Any], said: Mapping[str, Any], least: float) -> boo
     validation = list(_curve(row, said["score"], said))
     at = int(_LATE * (len(validation) - 1))
     return len(validation) > 2 and _noticed(validation[at] - validation[-1], validation[-1], least)
+
+
+def _might_gain(row: Mapping[str, Any], said: Mapping[str, Any], least: float) -> bool:
+    """Whether validation still gets better at the end, or too few evaluations tell."""
+    return len(list(_curve(row, said["score"], said))) < 3 or _gains(row, said, least)
 
 
 def _steps(row: Mapping[str, Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from coset.training.run import Options, execute
 from coset.training.spec import RunSpec
 from coset.training.trainer import EngineOption
 
+SIGNAL = Signal(Proxy(), 0.0, 1.0, 0.0, 0.0, 0.0, 100)
 COUNTS = np.array([40, 20, 8, 2, 1, 1, 0, 0]), np.array([50, 21, 1])
 
 
@@ -31,9 +33,8 @@ def test_ids_without_training_rows_lose_nothing_by_sharing() -> None:
 
 
 def test_measured_losses_are_summed_over_sides() -> None:
-    sharing = tuple(tuple((limit, side + limit / 100) for limit in LIMITS) for side in (0.0, 1.0))
-    signal = Signal(Proxy(), 0.0, 1.0, 0.0, 0.0, 0.0, 100, sharing)
-    found = {tuple(one.model["bias_ids"]): one for one in leaner(COUNTS, signal)}
+    sharing = tuple(tuple((limit, side + limit / 100, 0.0) for limit in LIMITS) for side in (0.0, 1.0))
+    found = {tuple(one.model["bias_ids"]): one for one in leaner(COUNTS, replace(SIGNAL, sharing=sharing))}
     assert found[4, 3].loss == pytest.approx(0.02)
     assert found[4, 1].loss == pytest.approx(0.02 + 1.33)
     assert (
@@ -41,6 +42,14 @@ def test_measured_losses_are_summed_over_sides() -> None:
         == "4 users with the fewest ratings share one bias and 2 items with the fewest ratings share one bias"
     )
     assert (8, 3) not in found
+
+
+def test_a_loss_counts_as_worse_by_its_error_and_none_as_a_gain() -> None:
+    sharing = tuple(tuple((limit, loss, 0.03) for limit in LIMITS) for loss in (-0.5, 0.01))
+    found = {tuple(one.model["bias_ids"]): one for one in leaner(COUNTS, replace(SIGNAL, sharing=sharing))}
+    assert (found[4, 3].loss, found[4, 3].error) == (0.0, 0.03)
+    assert found[8, 1].loss == pytest.approx(0.04)
+    assert found[4, 1].error == pytest.approx(0.03 * 2**0.5)
 
 
 def test_sharing_loses_what_biases_told() -> None:
@@ -51,7 +60,9 @@ def test_sharing_loses_what_biases_told() -> None:
     left = np.zeros(len(ids))
     known = len(ids) // 2
     errors = np.zeros(known)
-    losses = dict(sharing_losses(ids, left, bias, 1.0, known, errors))
+    told = sharing_losses(ids, left, bias, 1.0, known, errors)
+    losses = {limit: loss for limit, loss, _ in told}
+    assert all(0 <= error < 1 for _, _, error in told)
     assert losses[1] == 0
     shared = bias[:100].sum() / 101
     assert losses[2] == pytest.approx(np.square(bias[:100] - shared).sum() / known)
@@ -70,6 +81,10 @@ def test_a_model_trains_with_shared_biases_and_is_read_back(small_csv: Path, tmp
     rare = begun.biases.tables["user"](torch.arange(50, 60))
     assert (rare == rare[0]).all()
     assert rare[0] != 0
+    counts, rare_ids = begun.counts[0], slice(50, 60)
+    assert begun.rarity[0, rare_ids].tolist() == pytest.approx((1 / counts[rare_ids]).tolist())
+    assert begun.bias_rarity[0, rare_ids].tolist() == pytest.approx([1 / float(counts[rare_ids].sum())] * 10)
+    assert torch.equal(begun.bias_rarity[0, :50], begun.rarity[0, :50])
     scores = {}
     engines: tuple[EngineOption, ...] = ("plain", "fused")
     for engine in engines:

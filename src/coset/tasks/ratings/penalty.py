@@ -29,8 +29,8 @@ def ridges(training: TrainingSettings) -> tuple[float, float, float]:
 
 
 def rarity(model: DotModel, training: TrainingSettings, dtype: torch.dtype) -> np.ndarray:
-    """`DotModel.rarity` as kernels take it; without columns where there is no λ."""
-    found = model.rarity if any(ridges(training)) else torch.ones(2, 0)
+    """`DotModel.rarity` and `bias_rarity` as kernels take them; without columns where there is no λ."""
+    found = torch.cat([model.rarity, model.bias_rarity]) if any(ridges(training)) else torch.ones(4, 0)
     return np.ascontiguousarray(found.to(dtype).numpy())
 
 
@@ -54,13 +54,14 @@ def _of_pairs(
     (of_vectors, of_biases), (ridge, *own) = weights(training), ridges(training)
     if not any((ridge, *own)):
         return of_vectors * scores.squared_norm.mean() if of_vectors else None
-    fixed, by_id = [of_biases] * 2, own
+    fixed, by_id, rarities = [of_biases] * 2, own, [*model.bias_rarity]
     if model.embeddings is not None:
         fixed, by_id = [of_vectors] * 2 + fixed, [ridge] * 2 + by_id
+        rarities = [*model.rarity, *rarities]
     sides = scores.squares.shape[-1]
     device, dtype = scores.squares.device, scores.squares.dtype
-    rare = torch.stack([of.to(device, dtype)[ids] for of, ids in zip(model.rarity, (users, items), strict=True)], -1)
-    rare = rare.repeat(1, sides // 2)
+    asked = zip(rarities[:sides], [users, items] * (sides // 2), strict=True)
+    rare = torch.stack([of.to(device, dtype)[ids] for of, ids in asked], -1)
     weight = torch.tensor(fixed[:sides], device=device, dtype=dtype)
     weight = weight + torch.tensor(by_id[:sides], device=device, dtype=dtype) * rare
     return (weight * scores.squares).sum(-1).mean()

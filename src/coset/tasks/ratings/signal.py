@@ -44,7 +44,7 @@ def signal(ratings: Ratings, split: Split, penalties: Sequence[float], seed: int
         return None
     both = np.concatenate([known, held])
     users, items = (np.unique(of[both], return_inverse=True)[1].reshape(-1) for of in (ratings.users, ratings.items))
-    values = ratings.ratings[both].astype(np.float64)
+    values = ratings.targets[both].astype(np.float64)
     fit, test = slice(0, len(known)), slice(len(known), None)
     sizes = int(users.max()) + 1, int(items.max()) + 1
     given = (penalties[0], penalties[1]) if penalties else _chosen(users[fit], items[fit], values[fit], sizes, seed)

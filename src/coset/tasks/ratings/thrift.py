@@ -34,9 +34,9 @@ def together(ids: tuple[np.ndarray, np.ndarray], own: Sequence[int] | None) -> t
 
 def sharing_losses(
     ids: np.ndarray, left: np.ndarray, own: np.ndarray, penalty: float, known: int, errors: np.ndarray
-) -> tuple[tuple[int, float], ...]:
+) -> tuple[tuple[int, float, float], ...]:
     """By how much squared errors grow on rows that were held out, if ids of one side with fewer training rows than each
-    of `LIMITS` share a bias.
+    of `LIMITS` share a bias: the limit, the mean and its standard error.
 
     Args:
         ids: of that side, shape `(rows,)`; the first `known` rows were learned from, the others held out.
@@ -53,8 +53,9 @@ def sharing_losses(
         rare = counts[ids] < limit
         fit, test = rare[:known], rare[known:]
         shared = float(without[:known][fit].sum()) / (float(fit.sum()) + penalty)
-        more = np.square(without[known:][test] - shared) - errors[test]
-        found.append((limit, float(more.sum()) / len(errors)))
+        more = np.zeros(len(errors))
+        more[test] = np.square(without[known:][test] - shared) - errors[test]
+        found.append((limit, float(more.mean()), float(more.std() / np.sqrt(len(errors)))))
     return tuple(found)
 
 
@@ -67,24 +68,32 @@ def leaner(frequencies: tuple[np.ndarray, np.ndarray], signal: Signal | None) ->
     """
     sides = [_side(of, None if signal is None else signal.sharing[side]) for side, of in enumerate(frequencies)]
     found = {}
-    for (users, loss), (items, more) in product(*sides):
+    for (users, loss, error), (items, more, other) in product(*sides):
         if (users, items) != (len(frequencies[0]), len(frequencies[1])):
             shared = [
                 f"{len(of) - own:,} {name} with the fewest ratings share one bias"
                 for of, own, name in zip(frequencies, (users, items), _SIDES, strict=True) if own < len(of)
             ]  # fmt: skip
-            found[users, items] = Leaner({"bias_ids": [users, items]}, loss + more, " and ".join(shared))
+            found[users, items] = Leaner(
+                {"bias_ids": [users, items]}, loss + more, " and ".join(shared), error=float(np.hypot(error, other))
+            )
     return list(found.values())
 
 
-def _side(frequencies: np.ndarray, measured: Sequence[tuple[int, float]] | None) -> list[tuple[int, float]]:
-    """Numbers of ids with biases of their own, each with its loss; all first."""
+def _side(
+    frequencies: np.ndarray, measured: Sequence[tuple[int, float, float]] | None
+) -> list[tuple[int, float, float]]:
+    """Numbers of ids with biases of their own, each with its loss and the standard error of that; all first.
+
+    Of many that are measured the best is better by chance, so each counts as worse by its error, and none as better
+    than biases of their own for all.
+    """
     n, total = len(frequencies), max(1, int(frequencies.sum()))
     if measured is None:
-        measured = [(limit, float(frequencies[frequencies < limit].sum()) / total) for limit in LIMITS]
-    found = {n: 0.0}
-    for limit, loss in measured:
+        measured = [(limit, float(frequencies[frequencies < limit].sum()) / total, 0.0) for limit in LIMITS]
+    found = {n: (0.0, 0.0)}
+    for limit, loss, error in measured:
         own = int(np.count_nonzero(frequencies >= limit))
         if n - own > 1:  # of two ids and more one row saves something
-            found.setdefault(own, loss)
-    return list(found.items())
+            found.setdefault(own, (max(0.0, loss + error), error))
+    return [(own, *both) for own, both in found.items()]
