@@ -44,6 +44,7 @@ def tuned(
         return recipe
     trials: Trained[DataT, EncodedT, ModelT, BatchT] = Trained(folder, recipe.first_seed, progress or Silent())
     if encoded is not None:
+        recipe.task.check(encoded)  # what cannot be trained is said before any search
         trials.keep(recipe.task, data, encoded)
     changes = recipe.task.tuned(recipe.tune, data, recipe.first_seed, trials)
     if trials.trained and trials.diverged == trials.trained:

@@ -186,6 +186,6 @@ def test_a_field_that_is_not_chosen(tmp_path: Path) -> None:
     words = f"ratings choose {', '.join(CHOSEN[:-1])} and epochs by themselves, not 'warmup'"
     with pytest.raises(InputError, match=words):
         tuned(replace(recipe_of(), tune=("warmup",)), small(), tmp_path)
-    clicks = replace(load_recipe("clicks"), tune=("epochs",))
-    with pytest.raises(InputError, match="the task clicks chooses no settings of training by itself, so not 'epochs'"):
+    clicks = replace(load_recipe("clicks"), tune=("l2",))
+    with pytest.raises(InputError, match="clicks choose epochs by themselves, not 'l2'"):
         tuned(clicks, None, tmp_path)
