@@ -103,6 +103,8 @@ def launch(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
 def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
     if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
         return [kernel(0, 1, *arguments)]
+    if not getattr(kernel, "overloads", True):  # it is loaded, or compiled, by one thread while the others would wait
+        return [kernel(0, 1, *arguments)]
     return share_out(kernel, threads, arguments)
 
 
