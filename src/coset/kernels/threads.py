@@ -102,6 +102,7 @@ def share_out(kernel: Callable[..., Any], parts: int, arguments: tuple[Any, ...]
                 waits = interrupt
     finally:
         call.wait()
-    if waits or call.failed:
-        raise waits or call.failed  # type: ignore[misc]
+    for error in (waits, call.failed):
+        if error is not None:
+            raise error
     return call.results

@@ -78,8 +78,9 @@ def chosen(data: ClickData, bits: int, rate: float) -> LinearChoice:
 def rows_of(data: ClickData, batches: Iterable[ClickBatch], bits: int) -> Iterator[HashedRows]:
     """Batches of data as the model takes them."""
     for batch in batches:
-        bags = [tuple(of.numpy() for of in batch.bags[name]) for name in data.multi_hot]
-        yield hashed(batch.labels.numpy(), batch.numeric.numpy(), batch.ids.numpy(), bags, bits)  # type: ignore[arg-type]
+        lists = (batch.bags[name] for name in data.multi_hot)
+        bags = [(ids.numpy(), begins.numpy()) for ids, begins in lists]
+        yield hashed(batch.labels.numpy(), batch.numeric.numpy(), batch.ids.numpy(), bags, bits)
 
 
 def _curve(model: HashedLinear, known: Sequence[HashedRows], later: Sequence[HashedRows]) -> tuple[float, LinearChoice]:
