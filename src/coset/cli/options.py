@@ -23,7 +23,7 @@ TimeColumn = Annotated[
 ]
 RatingTransform = Annotated[
     str | None,
-    typer.Option("--rating-transform", help="What is learned of a rating: `log`, its log(1 + rating), suits counts."),
+    typer.Option("--rating-transform", help="Train on a transform of ratings: `log` is log(1 + rating), for counts."),
 ]
 Separator = Annotated[str | None, typer.Option(help="The separator between the columns of a text file.")]
 UserAttributes = Annotated[

@@ -49,8 +49,8 @@ def plan(
         bool | None,
         typer.Option(
             "--calibrate/--no-calibrate",
-            help="Measure losses by short trainings first, or do without any measurement. By default coset measures "
-            "what takes less than a tenth of the training.",
+            help="Measure losses by short trainings first; --no-calibrate measures nothing. By default coset measures "
+            "in closed form where it can, else by trainings that take less than a tenth of the planned one.",
             show_default=False,
         ),
     ] = None,

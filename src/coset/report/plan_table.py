@@ -104,7 +104,8 @@ def _loss(found: Mapping[str, Any]) -> list[str]:
             else f"Predicted by short trainings: {unit} {found['loss']:.4f} above that of full tables of unlimited dim."
         )
     if told is None:
-        return [*said, *(["Not calibrated: by constants that fit MovieLens-1M."] if found["tables"] else [])]
+        constants = "Not calibrated: constants that fit MovieLens-1M predict the losses."
+        return [*said, *([constants] if found["tables"] else [])]
     return [*said, _sure(told)]
 
 

@@ -29,7 +29,7 @@ SCALES = {
 def test_counts_are_told_to_take_logarithms_in_one_sentence() -> None:
     (hint,) = hints(ratings(COUNTS))
     assert "--rating-transform log" in hint
-    assert f"most {COUNTS.max()}" in hint
+    assert f"largest {COUNTS.max()}" in hint
     logged = ratings(COUNTS).transformed("log")
     assert not hints(logged)
     assert "log(1 + rating)" in terms(logged)[0]

@@ -219,8 +219,8 @@ class ClicksTask(LaterClicks):
             if (same := tuning.one_class(sample)) is not None:
                 warnings.warn(
                     f"{data.where}: of {rows:,} training rows that would choose how many epochs are best, the "
-                    f"{same.rows:,} that {same.purpose} all have label {same.label}; it stays at "
-                    f"{self.training.epochs} (set it with --epochs)",
+                    f"{same.rows:,} that {same.purpose} all have label {same.label}; the "
+                    f"epochs stay {self.training.epochs} (--epochs sets them)",
                     stacklevel=2,
                 )
                 return {}

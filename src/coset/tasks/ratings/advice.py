@@ -19,8 +19,8 @@ def hints(ratings: Ratings) -> list[str]:
         return []
     median, high = float(np.median(ratings.ratings)), ratings.range[1]
     return [
-        f"the ratings look like counts (median {median:g}, most {high:g}), and the largest make nearly all of a "
-        'squared error: train on their logarithms, by --rating-transform log or rating_transform = "log" in [data]'
+        f"the ratings look like counts (median {median:g}, largest {high:g}), and a few large ones make nearly all of "
+        'a squared error: train on their logarithms, by --rating-transform log or rating_transform = "log" in [data]'
     ]
 
 

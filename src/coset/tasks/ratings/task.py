@@ -146,7 +146,7 @@ class RatingsTask(LaterRatings):
             ratings = encoded.ratings
             raise InputError(
                 f"{ratings.source or ratings.name}: all {len(encoded.split.training):,} training ratings are {low:g}, "
-                f"so there is nothing to learn; the others validate, so take another --seed, or more data"
+                f"so there is nothing to learn; give another --seed, or more data"
             )
 
     def facts(self, data: Ratings, encoded: Encoded) -> Json:
