@@ -110,7 +110,10 @@ def test_rows_of_one_class_choose_nothing(tmp_path: Path) -> None:
     few = written(tmp_path / "few", [0, 1] * 20, [0, 1])
     assert task_on(few.folder).tuned(["epochs"], few, 0, trials) == {}  # type: ignore[arg-type]
     data = written(tmp_path / "sorted", [1, 0] * 45 + [0] * 10, [0, 1])
-    said = "of 100 training rows that would choose how many epochs are best, the 10 that judge all have label 0; the epochs stay"
+    said = (
+        "of 100 training rows that would choose how many epochs are best, the 10 that judge all have label 0; the "
+        "epochs stay"
+    )
     with pytest.warns(UserWarning, match=said):
         assert task_on(data.folder).tuned(["epochs"], data, 0, trials) == {}  # type: ignore[arg-type]
     data = written(tmp_path / "rare", [0] * 95 + [1, 0, 0, 1, 0], [0, 1])
