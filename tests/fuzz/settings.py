@@ -12,7 +12,7 @@ from typing import Any
 
 import mutate
 import numpy as np
-from judge import Fault, call, check_holds, command, digests
+from judge import Ended, Fault, call, check_holds, command, digests
 
 from coset.errors import InputError
 from coset.experiments.changes import changed
@@ -89,6 +89,7 @@ class Settings:
         if planned.code:
             raise Fault(f"no plan to begin with: {planned.err}")
         self.plan = json.loads((folder / "plan" / "plan.json").read_text())
+        self._train(folder / "trained")  # the kernels of the search are compiled once
         self.methods = [method.to_json() for kind in registered().values() for method in kind.examples(TABLE)]
         self.recipes = [entry.read_text() for entry in shipped().values()]
 
@@ -132,13 +133,7 @@ class Settings:
             if Plan.from_json(json.loads(json.dumps(plan.to_json()))) != plan:
                 raise Fault(f"{path.read_text()} is read as {plan!r}, whose JSON is read as something else")
             check_holds(json.loads(path.read_text()), plain(plan))
-            end = (
-                "refused"
-                if command(
-                    "train", self.ratings, "--plan", path, "--epochs", 1, "--engine", "plain", "--out", scratch / "run"
-                ).code
-                else end
-            )
+            end = "refused" if self._train(scratch / "run", "--plan", path).code else end
         return end
 
     def _recipe(self, draw: Random, scratch: Path) -> str:
@@ -210,25 +205,17 @@ class Settings:
             draw.choice((1, 1, 0, -1, 10**8)),
         ]
         folder = scratch / "run"
-        ended = command(
-            "train",
-            self.ratings,
-            "--row",
-            "full",
-            "--epochs",
-            1,
-            "--engine",
-            "plain",
-            "--json",
-            "--out",
-            folder,
-            *words,
-        )
+        ended = self._train(folder, "--row", "full", *words)
         if ended.code and (left := [name for name in digests(folder) if not name.startswith(".")]):
             raise Fault(f"{words} is refused and leaves {left}: {ended.err}")
         if ended.code == 0 and not np.isfinite(ended.json["history"][-1]["val_mse"]):
             raise Fault(f"{words}: {ended.json['history']}")
         return "refused" if ended.code else "taken"
+
+    def _train(self, folder: Path, *words: Any) -> Ended:
+        return command(
+            "train", self.ratings, "--epochs", 1, "--engine", "plain", "--json", "--out", folder, *words
+        )  # fmt: skip
 
 
 def _value(text: str) -> Any:

@@ -112,6 +112,11 @@ def test_an_edit_over_the_budget_is_refused() -> None:
         Plan.from_json(given).check(TABLES)
 
 
+def test_biases_alone_over_the_budget_are_refused() -> None:
+    with pytest.raises(InputError, match=r"200 bytes\), 100 bytes over its budget of 100B$"):
+        Plan(0, 100, {}, bytes=200).fitted([], 200)
+
+
 def test_state_of_the_optimizer_counts() -> None:
     given = PLAN.to_json() | {"optimizer": "adagrad", "budget": "1MB"}
     plan = Plan.from_json(given).fitted(TABLES)

@@ -18,6 +18,8 @@ from coset.data.settings import DataSettings
 from coset.errors import InputError
 from coset.experiments.compress import compress_run
 from coset.experiments.evaluate import evaluate_run
+from coset.experiments.recipe import Recipe, RowSettings
+from coset.experiments.train import train_row
 from coset.methods import QuotientRemainder
 from coset.models.dot import DotSettings
 from coset.tasks import TrainingSettings
@@ -138,6 +140,19 @@ def test_an_edited_run_json_is_named(case: str, runs: list[Path], small_csv: Pat
     ):
         with pytest.raises(InputError, match=r"run\.json: edited since the run was trained, or of another run"):
             use()
+
+
+@pytest.mark.parametrize("text", ['{"spec": {}}', '{"spec": []}', '{"spec": {"training": null}}', "{}"])
+def test_a_run_that_names_no_settings_is_refused_before_a_search(
+    text: str, small_csv: Path, ratings: Ratings, runs: list[Path], tmp_path: Path
+) -> None:
+    folder = copy_of(runs[0], tmp_path / "run")
+    about = json.loads((folder / "run.json").read_text())
+    del about["spec"]
+    (folder / "run.json").write_text(json.dumps({**about, **json.loads(text)}))
+    recipe = Recipe("r", "R", RatingsTask(DataSettings(str(small_csv))), (RowSettings("full"),))
+    with pytest.raises(InputError, match=r"run\.json: edited since the run was trained .*settings"):
+        train_row(recipe, folder, ratings, options=RESUMED)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"ratings"', '{"task": 3}', '{"task": "clicks"}', "{"])

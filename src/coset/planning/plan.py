@@ -272,10 +272,13 @@ class Plan:
 
     def _check_budget(self) -> None:
         if self.budget and self.bytes > self.budget:
-            name, most = max(self.tables.items(), key=lambda item: item[1].bytes)
+            largest = ""
+            if self.tables:  # biases alone are a plan, too
+                name, most = max(self.tables.items(), key=lambda item: item[1].bytes)
+                largest = f"; the largest is table {name!r} with {most.bytes} bytes"
             raise InputError(
                 f"plan: it takes {format_size(self.bytes)} ({self.bytes} bytes), {self.bytes - self.budget} bytes over "
-                f"its budget of {format_size(self.budget)}; the largest is table {name!r} with {most.bytes} bytes"
+                f"its budget of {format_size(self.budget)}{largest}"
             )
 
 

@@ -158,6 +158,9 @@ def read_about(folder: Path) -> Json:
         task_class(about.get("task"))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    spec = about.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("training"), dict):
+        raise InputError(f"{path}: edited since the run was trained (it names no settings of a training); {_CURE}")
     return about
 
 
