@@ -161,6 +161,17 @@ def test_no_text_is_clipped_or_meets_another(draw: Any, count: int) -> None:
     assert meetings == []
 
 
+def test_the_legend_of_every_kind_of_row_is_within_the_picture() -> None:
+    rows = [*realistic(), row("ridge bias", "baseline", 38_988, 0.815)]
+    figure = plots.frontier_figure(results(rows, synthetic=True, noise_floor=0.72))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 6
+    edges = [box(figure, text) for text in legend.get_texts()]
+    assert figure.bbox.x0 + 40 < min(edge.x0 for edge in edges)  # its markers stand before it
+    assert max(edge.x1 for edge in edges) < figure.bbox.x1
+
+
 def _off_axis(axis: Any) -> list[Text]:
     """Labels of ticks that matplotlib keeps but does not draw."""
     low, high = sorted(axis.get_view_interval())

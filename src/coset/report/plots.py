@@ -268,6 +268,7 @@ def _legend(figure: Figure, rows: Sequence[ResultRow], *, floor: bool) -> None:
         loc="lower center",
         bbox_to_anchor=(0.5, 0.06 / height),
         ncols=len(handles),
+        columnspacing=1.2,  # or all six kinds of rows and the noise floor are wider than the picture
         frameon=False,
         fontsize=8.5,
     )
