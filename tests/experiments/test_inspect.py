@@ -111,7 +111,7 @@ def test_what_is_worth_a_word() -> None:
     assert again.startswith("1 row is of a user and item that came before")
     assert "logarithms" in counts
     assert "350000" in counts
-    console = Console(width=200)
+    console = Console(width=300)
     with console.capture() as captured:
         console.print(inspection_table(found))
     for note in found["notes"]:
