@@ -185,6 +185,18 @@ def test_a_pipe_in_a_folder_is_refused_and_not_waited_for(tmp_path: Path, name: 
         pass
 
 
+def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path: Path) -> None:
+    new, old, written = (tmp_path / name for name in ("new", "old", "written"))
+    old.mkdir()
+    for folder in (new, old, written):
+        with pytest.raises(KeyError), claimed(folder, "mark", resume=False):
+            if folder == written:
+                (folder / "mark").touch()
+            raise KeyError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "written"]
+    assert {path.name for path in written.iterdir()} >= {"mark"}
+
+
 def test_a_folder_where_a_process_died_before_its_mark_can_be_claimed(tmp_path: Path) -> None:
     (tmp_path / ".coset-lock").touch()
     (tmp_path / ".run.json.abc.coset-part").write_text("{")

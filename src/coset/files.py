@@ -166,7 +166,8 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         mark: the file that marks a folder of this kind; its writer writes it before anything else.
         resume: whether to continue; without it the folder must be empty or missing.
 
-    Files that a killed process left half-written are removed.
+    Files that a killed process left half-written are removed, and where work ends in an error before anything is
+    written, a folder that was made for it.
 
     Raises:
         InputError: the folder holds something and `resume` is false, or something that is not of this kind, such as a
@@ -180,6 +181,7 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         raise InputError(f"{folder}: exists already; continue it with --resume or choose another folder")
     if held and mark not in held:
         raise InputError(f"{folder}: holds other files and no {mark}, so nothing to resume; choose another folder")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,7 +193,12 @@ def claimed(folder: Path, mark: str, resume: bool) -> Iterator[None]:
         for path in folder.iterdir():
             if path.name.endswith(_ASIDE):
                 path.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except BaseException:
+            if made and not holding(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def holding(folder: Path) -> set[str]:
