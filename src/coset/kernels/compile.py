@@ -15,6 +15,7 @@ import numba
 import torch
 from numba.core import config
 
+from coset.files import in_turn
 from coset.kernels.threads import share_out
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +73,15 @@ def kernel(function: F) -> F:
         wrapped: F = numba.njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
+    compile_it = wrapped.compile  # type: ignore[attr-defined]
+
+    def compile_once(signature: Any) -> Any:
+        """Compile the kernel for these types, or read what another process compiled or is about to have compiled."""
+        types = hashlib.sha256(str(signature).encode()).hexdigest()[:8]
+        with in_turn(_FOLDER / f"{function.__name__}-{types}.lock"):
+            return compile_it(signature)
+
+    wrapped.compile = compile_once  # type: ignore[attr-defined]
     return wrapped
 
 
