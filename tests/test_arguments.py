@@ -71,7 +71,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a chunk of no ids": (lambda: coset.Embedding(12, 4).materialize(-1), "chunk must be at least 1, not -1"),
     "sparse offsets": (lambda: bag(torch.tensor([0, 2]).to_sparse()), "offsets must be a dense tensor"),
     "offsets without values": (lambda: bag(torch.tensor([0, 2], device="meta")), "offsets must be a dense tensor"),
-    "sparse weights": (lambda: bag(weights=torch.ones(4).to_sparse()), "per_sample_weights must be dense"),
+    "sparse weights": (lambda: bag(weights=torch.ones(4).to_sparse()), "per_sample_weights must be a dense tensor"),
+    "weights without values": (
+        lambda: bag(weights=torch.ones(4, device="meta")), "per_sample_weights .* on the meta device, without values"
+    ),
     "a weight of one number": (lambda: fit(1.0), "the weight to fit must be a tensor, not float"),
     "a sparse weight": (lambda: fit(WEIGHT.to_sparse()), "the weight to fit must be a dense tensor"),
     "frequencies of text": (lambda: fit(WEIGHT, np.array(["a"] * 12)), "frequencies must be 12 numbers"),

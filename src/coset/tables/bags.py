@@ -107,8 +107,11 @@ def check_weights(table: Table, mode: Mode, ids: Tensor, weights: Tensor | None)
     if not isinstance(weights, Tensor) or weights.is_complex():
         kind = str(weights.dtype)[6:] if isinstance(weights, Tensor) else type(weights).__name__
         raise InputError(f"table {table.name!r}: per_sample_weights must be a tensor of real numbers, not {kind}")
-    if weights.layout != torch.strided:
-        raise InputError(f"table {table.name!r}: per_sample_weights must be dense, not {str(weights.layout)[6:]}")
+    if weights.layout != torch.strided or (weights.is_meta and not ids.is_meta):  # torch would read no matter what
+        kind = "on the meta device, without values" if weights.is_meta else str(weights.layout)[6:]
+        raise InputError(
+            f"table {table.name!r}: per_sample_weights must be a dense tensor where the ids are, not {kind}"
+        )
     if mode != "sum":
         raise InputError(f"table {table.name!r}: per_sample_weights are for mode 'sum', not {mode!r}")
     if weights.shape != ids.shape:
