@@ -188,11 +188,16 @@ def test_a_pipe_in_a_folder_is_refused_and_not_waited_for(tmp_path: Path, name: 
 def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path: Path) -> None:
     new, old, written = (tmp_path / name for name in ("new", "old", "written"))
     old.mkdir()
-    for folder in (new, old, written):
-        with pytest.raises(KeyError), claimed(folder, "mark", resume=False):
+
+    def fail(folder: Path) -> None:
+        with claimed(folder, "mark", resume=False):
             if folder == written:
                 (folder / "mark").touch()
             raise KeyError
+
+    for folder in (new, old, written):
+        with pytest.raises(KeyError):
+            fail(folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "written"]
     assert {path.name for path in written.iterdir()} >= {"mark"}
 

@@ -16,6 +16,8 @@ from random import Random
 from typing import Any, Protocol
 from unittest import mock
 
+from coset.sizes import parse_size
+
 LONGEST = 1000
 """Characters of an error: what a person reads, and less than the input that caused it."""
 
@@ -130,6 +132,8 @@ def check_holds(given: Any, found: Any, where: str = "it") -> None:
         given = {"method": given}  # a method without choices may be written by its name alone
     if isinstance(given, str) and isinstance(found, dict) and "storage" in found:  # by its name, or by a type
         given = {"storage": given} if given == found["storage"] else {"dtype": given}
+    if isinstance(given, str) and where.endswith(".budget") and isinstance(found, int):
+        given = parse_size(given)  # a size with its unit
     if isinstance(given, dict) and isinstance(found, dict):
         for name, value in given.items():
             if value is None or (name == "storage" and value == "dense"):  # as if it were left out
