@@ -159,6 +159,7 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
     assert (user["num_embeddings"], user["embedding_dim"], user["bytes"]) == (60, 4, 960)
     assert (item["name"], item["method"]["method"]) == ("item", "full")
     assert found["rows"]["training"] + found["rows"]["validation"] == 399
+    assert found["others"] == {"mean": 4}
 
     assert coset("compress", "run", "--budget", "80%", "--out", "small").code == 0
     assert coset("train", "run", "--continue", "--epochs", 1, "--out", "longer").code == 0
@@ -180,6 +181,15 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
         assert "run is a run, not data; coset inspect run shows" in coset(*words).sentence
 
 
+def test_a_run_with_histories_says_what_these_take(coset: Any, small_csv: Path) -> None:
+    with_histories = ("--epochs", 1, "--set", "model.history=5", "--out", "run")
+    assert coset("train", small_csv, "--dim", 4, *with_histories).code == 0
+    found = coset("inspect", "run", "--json").json
+    assert set(found["others"]) == {"mean", "histories"}
+    assert sum(of["bytes"] for of in found["tables"]) + sum(found["others"].values()) == found["bytes"]
+    assert "histories" in coset("inspect", "run").out
+
+
 def test_a_run_on_clicks_says_what_it_is(coset: Any, clicks: ClickData) -> None:
     tiny = ("--dim", 2, "--set", "model.bottom=[4]", "--set", "model.top=[4]", "--out", "run")
     assert coset("train", clicks.folder, *tiny, "--method", "hashing", "--collisions", 4).code == 0
@@ -188,6 +198,7 @@ def test_a_run_on_clicks_says_what_it_is(coset: Any, clicks: ClickData) -> None:
     known = {of.name: of.num_embeddings for of in clicks.features}
     assert {of["name"]: of["num_embeddings"] for of in found["tables"]} == known
     assert sum(of["bytes"] for of in found["tables"]) == found["bytes"]
+    assert found["others"] == {}
     assert "val_auc" in found["metrics"]
     assert "log-loss" in coset("inspect", "run").out
 

@@ -31,7 +31,7 @@ def calls(ratings: Path) -> list[Call]:
     def vocabulary(name: Any, raw: Any, training: Any, order: Any, known: Any, unseen: Any, asked: Any) -> Any:
         made = Vocabulary.build(name, raw, training=training, order=order, known=known, unseen=unseen)
         ids = made.lookup(asked)
-        if ids.min() < 0 or ids.max() >= made.num_embeddings:
+        if (ids < 0).any() or (ids >= made.num_embeddings).any():
             raise Fault(f"ids {ids} of {made.num_embeddings}")
         return ids
 

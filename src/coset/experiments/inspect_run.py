@@ -20,14 +20,18 @@ def inspect_run(run: Path) -> Json:
 
     Returns:
         `run`; `task`, its name; `data`, the place of its data; `rows` by part; `tables`, the largest first, each with
-        its `part` of the model, ids, dim, method and bytes; `parameters` and `bytes` of the model; `epochs`; `metrics`
+        its `part` of the model, ids, dim, method and bytes; `others`, the bytes of what else counts, by the
+        name of its part, such as histories of users; `parameters` and `bytes` of the model; `epochs`; `metrics`
         of its model on the validation part; and for a run that was made from another one, `compressed` or `continued`.
 
     Raises:
         InputError: no run there, an unfinished one, or one that was edited.
     """
     with opened(run) as finished:
-        about, metrics, tables = finished.about, finished.metrics, _tables(finished.model)
+        about, metrics = finished.about, finished.metrics
+        tables = _tables(finished.model)
+        all_counts = metrics["bytes"] > sum(of["bytes"] for of in tables)  # of models on clicks, tables alone count
+        others = _others(finished.model) if all_counts else {}
     reported = metrics["history"][metrics["reported"]]
     spec = about["spec"]
     return {
@@ -36,6 +40,7 @@ def inspect_run(run: Path) -> Json:
         "data": metrics.get("prepared") or spec["data"]["source"],
         "rows": metrics["rows"],
         "tables": tables,
+        "others": others,
         "parameters": metrics["parameters"],
         "bytes": metrics["bytes"],
         "epochs": epochs_of(metrics),
@@ -60,3 +65,12 @@ def _tables(model: Saved) -> list[Json]:
             "bytes": sum(model.tensor(one).nbytes for one in own),
         })  # fmt: skip
     return sorted(found, key=lambda of: -of["bytes"])
+
+
+def _others(model: Saved) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in model.names:
+        if ".tables." not in name and not name.endswith(EXTRA):
+            part = name.partition(".")[0]
+            found[part] = found.get(part, 0) + model.tensor(name).nbytes
+    return found

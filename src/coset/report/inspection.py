@@ -87,6 +87,8 @@ def _run_table(found: Mapping[str, Any]) -> Group:
             Text(of["part"]), Text(of["name"]), f"{of['num_embeddings']:,}", f"{of['embedding_dim']}",
             Text(method_words(of["method"])), format_size(of["bytes"]),
         )  # fmt: skip
+    for part, size in found["others"].items():
+        grid.add_row(Text(part), "", "", "", "", format_size(size))
     return Group(grid, *(Text(f"• {note}") for note in _run_notes(found)))
 
 
