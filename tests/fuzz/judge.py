@@ -132,8 +132,8 @@ def check_holds(given: Any, found: Any, where: str = "it") -> None:
         given = {"method": given}  # a method without choices may be written by its name alone
     if isinstance(given, str) and isinstance(found, dict) and "storage" in found:  # by its name, or by a type
         given = {"storage": given} if given == found["storage"] else {"dtype": given}
-    if isinstance(given, str) and where.endswith(".budget") and isinstance(found, int):
-        given = parse_size(given)  # a size with its unit
+    if isinstance(given, (str, float)) and where.endswith(".budget") and isinstance(found, int):
+        given = parse_size(given)  # a size with its unit, in whole bytes
     if isinstance(given, dict) and isinstance(found, dict):
         for name, value in given.items():
             if value is None or (name == "storage" and value == "dense"):  # as if it were left out
