@@ -61,7 +61,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "too few groups": (lambda: random_split(12, 0.25, 0, np.arange(6)), "each of 12 rows, not for 6"),
     "times of text": (lambda: time_split(np.array(["a"] * 4), 0.5), "times of a split must be a numpy array"),
     "times of other rows": (lambda: last_split(np.zeros(3), np.zeros(2)), "must be as many, not 3 and 2"),
-    "no rows to leave the last of out": (lambda: last_split(np.zeros(0, int), np.zeros(0, int)), "no user has two rows"),
+    "no rows at all": (lambda: last_split(np.zeros(0, int), np.zeros(0, int)), "no user has two rows"),
     "training rows of floats": (
         lambda: Vocabulary.build("user", np.arange(3), training=np.ones(3)), "training must be numbers of rows",
     ),
