@@ -162,7 +162,8 @@ def test_no_text_is_clipped_or_meets_another(draw: Any, count: int) -> None:
 
 
 def test_the_legend_of_every_kind_of_row_is_within_the_picture() -> None:
-    rows = [*realistic(), row("ridge bias", "baseline", 38_988, 0.815)]
+    ridge = {**row("ridge bias", "baseline", 38_988, 0.815), "parameters": 9_747}
+    rows = [*realistic(), ridge]
     figure = plots.frontier_figure(results(rows, synthetic=True, noise_floor=0.72))
     figure.canvas.draw()
     (legend,) = figure.legends
