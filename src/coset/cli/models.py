@@ -155,7 +155,10 @@ def compare(
     subject: Subject,
     methods: Annotated[
         str | None,
-        typer.Option(help="Compare these methods, `all` or names separated by commas (for DATA); all by default."),
+        typer.Option(
+            help="Compare these methods, `all` or names separated by commas (for DATA); all but deep_hash by default, "
+            "whose rows take long."
+        ),
     ] = None,
     budgets: Annotated[
         str | None, typer.Option(help="Compare at these sizes, separated by commas (for DATA); 25% by default.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from coset.experiments.recipe import AnyRecipe, load_recipe, recipe_for, shipped
 from coset.experiments.resolve import named_row
 from coset.experiments.row import RowSettings
 from coset.files import path_of
+from coset.methods import registered
 from coset.tasks import task_class, tasks
 
 _LARGEST_PLAN = 1 << 24
@@ -50,13 +51,16 @@ class RecipeOptions:
         return not any(self.columns.values()) and not any(others)
 
     def comparison(self, subject: str) -> AnyRecipe:
-        """As `recipe`, with all methods for data of which no methods are named.
+        """As `recipe`, with all methods but costly ones for data of which no methods are named.
 
         Raises:
             InputError: as `recipe`.
         """
-        every = not self.methods and not is_recipe(subject)
-        return (replace(self, methods=("all",)) if every else self).recipe(subject)
+        if self.methods or is_recipe(subject):
+            return self.recipe(subject)
+        taken = [name for name, of in registered().items() if not of.row_per_id and not of.costly]
+        found = replace(self, methods=tuple(taken)).recipe(subject)
+        return replace(found, notes=(*found.notes, *_left_out()))
 
     def recipe(self, subject: str) -> AnyRecipe:
         """The recipe of that name or file, or a comparison on the data of that name, file or folder.
@@ -193,3 +197,12 @@ def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
         schema: the schema of a log, if the user named one.
     """
     return next((name for name, task in tasks().items() if task.claims(subject, columns, schema)), "ratings")
+
+
+def _left_out() -> Iterator[str]:
+    if costly := [name for name, of in registered().items() if of.costly]:
+        which = f"{', '.join(costly)} is" if len(costly) == 1 else f"{', '.join(costly)} are"
+        yield (
+            f"{which} left out, since each lookup runs a network, which takes as long to train as all other rows "
+            f"together; --methods all takes every method"
+        )

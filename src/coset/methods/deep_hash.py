@@ -55,6 +55,7 @@ class DeepHash(Method):
     layers: int = 2
     seed: int = 0
 
+    costly: ClassVar[bool] = True
     worth: ClassVar[float] = 0.2
 
     facts: ClassVar[Facts] = Facts(
