@@ -11,8 +11,8 @@ from coset.methods import registered
 def test_costly_methods_are_compared_only_where_they_are_asked_for(small_csv: Path) -> None:
     every = {name for name, of in registered().items() if not of.row_per_id}
     by_default = RecipeOptions().comparison(str(small_csv))
-    assert {row.method for row in by_default.rows if row.method} == every - {"deep_hash"}
-    assert "deep_hash is left out, since each lookup runs a network" in by_default.notes[-1]
+    assert {row.method for row in by_default.rows if row.method} == every - {"deep_hash", "path_based", "tensor_train"}
+    assert "or longer: deep_hash, path_based, tensor_train; --methods all" in by_default.notes[-1]
     asked = RecipeOptions(methods=["all"]).comparison(str(small_csv))
     assert {row.method for row in asked.rows if row.method} == every
     assert not any("left out" in note for note in asked.notes)

@@ -156,8 +156,8 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Compare these methods, `all` or names separated by commas (for DATA); all but deep_hash by default, "
-            "whose rows take long."
+            help="Compare these methods, `all` or names separated by commas (for DATA); by default all but those that "
+            "train slowly."
         ),
     ] = None,
     budgets: Annotated[

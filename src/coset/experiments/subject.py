@@ -201,8 +201,7 @@ def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
 
 def _left_out() -> Iterator[str]:
     if costly := [name for name, of in registered().items() if of.costly]:
-        which = f"{', '.join(costly)} is" if len(costly) == 1 else f"{', '.join(costly)} are"
         yield (
-            f"{which} left out, since each lookup runs a network, which takes as long to train as all other rows "
-            f"together; --methods all takes every method"
+            f"left out, since their training takes ten times as long as that of other rows or longer: "
+            f"{', '.join(costly)}; --methods all takes every method"
         )

@@ -50,6 +50,7 @@ class PathBased(Method):
     moduli: tuple[int, ...]
     hidden: int = 16
 
+    costly: ClassVar[bool] = True
     worth: ClassVar[float] = 0.5
 
     facts: ClassVar[Facts] = Facts(

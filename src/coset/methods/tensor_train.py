@@ -55,6 +55,7 @@ class TensorTrain(Method):
     row_shape: tuple[int, ...] | None = None
     dim_shape: tuple[int, ...] | None = None
 
+    costly: ClassVar[bool] = True
     worth: ClassVar[float] = 0.05
 
     facts: ClassVar[Facts] = Facts(
