@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coset.kernels.launch import exclusively
 from coset.kernels.threads import share_out
 
 
@@ -65,7 +66,7 @@ def test_a_call_from_many_threads_at_once() -> None:
     found: dict[int, list[int]] = {}
 
     def ask(number: int) -> None:
-        found[number] = share_out(lambda part, parts, of: of * 10 + part, 4, (number,))
+        found[number] = exclusively(share_out, lambda part, parts, of: of * 10 + part, 4, (number,))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
     for thread in threads:

@@ -17,7 +17,7 @@ from coset.engine.owners import Owner, as_they_lie
 from coset.engine.program import Program
 from coset.errors import InputError
 from coset.kernels import layout, updates
-from coset.kernels.compile import SMALL, exclusively, launch
+from coset.kernels.launch import SMALL, exclusively, launch
 from coset.kernels.pool import Pool
 from coset.kernels.rows import find_rows
 from coset.kernels.sums import add_gradients, narrow_gradients, plan_sums

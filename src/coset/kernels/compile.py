@@ -1,25 +1,21 @@
-"""How kernels are compiled, kept on disk, and launched."""
+"""How kernels are compiled and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-import torch
 from numba.core import config
 
 from coset.files import in_turn
-from coset.kernels.threads import share_out
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
 # `nnan` and `ninf` are left out: they would let the compiler fold tests for NaN away.
 _MATH = {"contract", "reassoc", "nsz"}
@@ -83,39 +79,6 @@ def kernel(function: F) -> F:
 
     wrapped.compile = compile_once  # type: ignore[attr-defined]
     return wrapped
-
-
-SMALL = 8192
-"""Ids of a call that one thread has done before others are awake."""
-
-lock = threading.RLock()
-"""Held while a kernel runs, and by whoever must not have others run between two kernels, which `exclusively` does. A
-fork waits for it, so a child never sees half a step."""
-
-
-def exclusively(work: Callable[..., T], *arguments: Any) -> T:
-    """What `work` returns, while no kernel of another thread runs.
-
-    On one line, so that no debugger or tracer can raise between the work and the release of the lock.
-    """
-    with lock: return work(*arguments)  # fmt: skip  # noqa: E701
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-
-
-def launch(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
-    """What each part of the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`."""
-    return exclusively(_run, kernel, ids, arguments)
-
-
-def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
-    if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
-        return [kernel(0, 1, *arguments)]
-    if not getattr(kernel, "overloads", True):  # it is loaded, or compiled, by one thread while the others would wait
-        return [kernel(0, 1, *arguments)]
-    return share_out(kernel, threads, arguments)
 
 
 @cache

@@ -53,6 +53,7 @@ from coset.kernels.layout import (
 from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import place_of
 from coset.kernels.rows import cut
+from coset.kernels.share import shared_out
 from coset.kernels.vectors import AHEAD, bag, compose, has_stored, projections, share
 
 
@@ -395,8 +396,16 @@ def add_gradients(
     Task t finds `counts[t]` distinct rows of its array; `squares[t]` is the sum of squares of all its sums, which is
     not finite where one of them is not.
     """
-    for t in range(part, len(tasks), parts_of_work):
-        counts[t] = add_up(
-            tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
-        )
-        squares[t] = square(sums, tasks[t, SUMS], counts[t] * arrays[tasks[t, TASK_ARRAY], ARRAY_WIDTH])
+    weights = np.empty(len(tasks), np.int64)
+    for t in range(len(tasks)):
+        lookups = np.int64(0)
+        for u in range(tasks[t, FIRST_USE], tasks[t, FIRST_USE] + tasks[t, USES]):
+            lookups += features[uses[u, USE_FEATURE], COUNT]
+        weights[t] = lookups // tasks[t, CHUNKS]
+    shared_out(weights, parts_of_work)
+    for t in range(len(tasks)):
+        if weights[t] == part:
+            counts[t] = add_up(
+                tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
+            )
+            squares[t] = square(sums, tasks[t, SUMS], counts[t] * arrays[tasks[t, TASK_ARRAY], ARRAY_WIDTH])

@@ -40,6 +40,7 @@ from coset.kernels.layout import (
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import key_of, load, store
+from coset.kernels.share import shared_out
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
 """`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away. From
@@ -264,11 +265,17 @@ def apply(
 ):  # fmt: skip
     """Step `now` of an optimizer for all rows that `add_gradients` found, which then counts none of them any more: to
     ask twice for a step is to ask once."""
-    for t in range(part, len(tasks), parts_of_work):
-        update_rows(
-            tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots, decays
-        )
-        counts[t] = 0
+    weights = np.empty(len(tasks), np.int64)  # not `counts`, which other parts set to 0 meanwhile
+    for t in range(len(tasks)):
+        weights[t] = (tasks[t + 1, ROOM] if t + 1 < len(tasks) else len(distinct)) - tasks[t, ROOM]
+    shared_out(weights, parts_of_work)
+    for t in range(len(tasks)):
+        if weights[t] == part:
+            update_rows(
+                tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots,
+                decays,
+            )  # fmt: skip
+            counts[t] = 0
 
 
 @inlined

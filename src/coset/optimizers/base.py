@@ -15,7 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from coset.engine.owners import as_they_lie, owner_of
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
-from coset.kernels.compile import announce, exclusively
+from coset.kernels.compile import announce
+from coset.kernels.launch import exclusively
 from coset.methods.base import TableModule
 from coset.optimizers.arguments import (
     Replicas,

@@ -9,7 +9,7 @@ import torch
 
 from coset.engine.fused import FusedEngine, Steps
 from coset.kernels import updates
-from coset.kernels.compile import exclusively
+from coset.kernels.launch import exclusively
 from coset.optimizers.history import History
 
 _LONGEST = 1 << 16

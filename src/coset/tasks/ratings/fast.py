@@ -139,7 +139,7 @@ class FastDot:
         """Bring all rows to the last step."""
         if self._begun == self.steps:
             return
-        from coset.kernels.compile import SMALL, launch
+        from coset.kernels.launch import SMALL, launch
         from coset.kernels.updates import bring_all
 
         launch(bring_all, SMALL, self._arrays(), self._states(), self.steps, self._begun, self._numbers(),

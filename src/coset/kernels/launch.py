@@ -1,0 +1,47 @@
+"""How kernels are launched: one at a time, on as many threads as torch uses."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from numba.core import config
+
+from coset.kernels.threads import share_out
+
+T = TypeVar("T")
+
+SMALL = 8192
+"""Ids of a call that one thread has done before others are awake."""
+
+lock = threading.RLock()
+"""Held while a kernel runs, and by whoever must not have others run between two kernels, which `exclusively` does. A
+fork waits for it, so a child never sees half a step."""
+
+
+def exclusively(work: Callable[..., T], *arguments: Any) -> T:
+    """What `work` returns, while no kernel of another thread runs.
+
+    On one line, so that no debugger or tracer can raise between the work and the release of the lock.
+    """
+    with lock: return work(*arguments)  # fmt: skip  # noqa: E701
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+def launch(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
+    """What each part of the kernel returns, run on as many threads as torch uses; on one, for calls of few `ids`."""
+    return exclusively(_run, kernel, ids, arguments)
+
+
+def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
+    if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+        return [kernel(0, 1, *arguments)]
+    if not getattr(kernel, "overloads", True):  # it is loaded, or compiled, by one thread while the others would wait
+        return [kernel(0, 1, *arguments)]
+    return share_out(kernel, threads, arguments)
