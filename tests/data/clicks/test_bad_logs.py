@@ -57,7 +57,7 @@ def test_bad_fields_of_criteo(
     (tmp_path / "log.tsv").write_bytes(criteo_text(rows))
     with pytest.raises(InputError, match=rf"log\.tsv, {words}.*--skip-bad"):
         prepare(tmp_path / "log.tsv", tmp_path / "out", "criteo-kaggle")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".coset-lock"]  # so it can be tried again
+    assert not (tmp_path / "out").exists()  # so it can be tried again
     found = prepare(tmp_path / "log.tsv", tmp_path / "out", "criteo-kaggle", skip_bad=1)
     assert (found["rows"], found["skipped"]) == (59, 1)
     (told,) = map(json.loads, (tmp_path / "out" / "skipped.jsonl").read_text().splitlines())
