@@ -22,8 +22,8 @@ from coset.kernels import spin
 
 _PENDING = object()
 """In the place of a result that is not there yet."""
-_LOOKS, _GRACE = 20_000, 100
-"""How often a thread looks for work, or for the end of others' work, before it sleeps: some 600 µs. And how long it
+_LOOKS, _GRACE = 6_000, 100
+"""How often a thread looks for work, or for the end of others' work, before it sleeps: some 200 µs. And how long it
 waits for the one that told it to leave the global lock."""
 _tickets = count(1)
 
