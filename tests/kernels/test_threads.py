@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from coset.kernels import threads
 from coset.kernels.launch import exclusively
 from coset.kernels.threads import share_out
 
@@ -68,9 +70,18 @@ def test_a_call_from_many_threads_at_once() -> None:
     def ask(number: int) -> None:
         found[number] = exclusively(share_out, lambda part, parts, of: of * 10 + part, 4, (number,))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
-    for thread in threads:
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for thread in asking:
         thread.start()
-    for thread in threads:
+    for thread in asking:
         thread.join(30)
     assert found == {number: [10 * number + part for part in range(4)] for number in range(16)}
+
+
+@pytest.mark.parametrize("cores", [1, 64])
+def test_threads_that_fell_asleep_are_woken(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they look for work first, as they do where each has a core."""
+    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    for pause in (0.0, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.05, 0.0):
+        time.sleep(pause)
+        assert share_out(lambda part, parts: part, 3, ()) == [0, 1, 2]

@@ -69,7 +69,7 @@ def kernel(function: F) -> F:
         wrapped: F = numba.njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
-    compile_it = wrapped.compile  # type: ignore[attr-defined]
+    compile_it = wrapped.compile  # type: ignore[attr-defined]  # by which numba makes a version that it has not
 
     def compile_once(signature: Any) -> Any:
         """Compile the kernel for these types, or read what another process compiled or is about to have compiled."""

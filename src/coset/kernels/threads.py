@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,12 @@ from coset.kernels import spin
 
 _PENDING = object()
 """In the place of a result that is not there yet."""
-_LOOKS, _GRACE = 6_000, 100
-"""How often a thread looks for work, or for the end of others' work, before it sleeps: some 200 µs. And how long it
-waits for the one that told it to leave the global lock."""
+_LOOKS, _FEW, _GRACE = 20_000, 2_000, 100
+"""How often a thread looks for work, or for the end of others' work, before it sleeps: for some 600 µs, or 60 µs where
+work has lately come later than that, since torch's own threads may want its core meanwhile. And how often it waits for
+the one that told it to leave the global lock."""
+_SOON, _OFTEN = 700e-6, 4
+"""Seconds within which work must have come this many times for a thread to look for long."""
 _tickets = count(1)
 
 
@@ -92,6 +96,7 @@ class _Helper:
         self.part, self.row = part, row
         self.call: _Call | None = None
         self.looks = 0
+        self._soon = _OFTEN
         self._sleeps = False
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -107,16 +112,22 @@ class _Helper:
     def _help_on(self) -> None:
         done = 0
         while True:
-            told = spin.stand_by(self.row, done, self.looks, _GRACE) if self.looks else self._said(done)
-            if told == done:
-                told = self._sleep(done)
+            told = self._await(done)
             assert self.call is not None
             self.call.help(self.part)
             done = told
 
-    def _said(self, done: int) -> int:
-        self.row[spin.DONE] = done
-        return int(self.row[spin.TOLD])
+    def _await(self, done: int) -> int:
+        """Say what is done, and wait until something else is told; what that is."""
+        if not self.looks:
+            self.row[spin.DONE] = done
+            return self._sleep(done)
+        begun = perf_counter()
+        told: int = spin.stand_by(self.row, done, self.looks if self._soon >= _OFTEN else _FEW, _GRACE)
+        if told == done:
+            told = self._sleep(done)
+        self._soon = self._soon + 1 if perf_counter() - begun < _SOON else 0
+        return told
 
     def _sleep(self, done: int) -> int:
         """Wait for something else to be told, and what that is."""
