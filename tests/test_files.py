@@ -6,13 +6,25 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
 from coset.errors import InputError
-from coset.files import check_writable, claimed, locked, read_json, replacing, replacing_tensors, write_json, write_text
+from coset.files import (
+    check_writable,
+    claimed,
+    in_turn,
+    locked,
+    read_json,
+    replacing,
+    replacing_tensors,
+    write_json,
+    write_text,
+)
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal, mode or lock")
 
@@ -226,3 +238,22 @@ def test_a_link_in_place_of_the_lock_empties_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\.coset-lock: a link, .*; remove it"), locked(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "rows"
+
+
+def test_who_asks_for_a_turn_waits_for_the_one_that_has_it(tmp_path: Path) -> None:
+    path, order = tmp_path / "below" / "work.lock", []
+
+    def ask() -> None:
+        with in_turn(path):
+            order.append("second")
+
+    with in_turn(path):
+        other = threading.Thread(target=ask)
+        other.start()
+        time.sleep(0.1)
+        order.append("first")
+    other.join(30)
+    assert order == ["first", "second"]
+    with in_turn(path / "no folder"):  # where no file can be made, nobody waits
+        order.append("third")
+    assert order[-1] == "third"

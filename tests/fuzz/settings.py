@@ -89,7 +89,9 @@ class Settings:
         if planned.code:
             raise Fault(f"no plan to begin with: {planned.err}")
         self.plan = json.loads((folder / "plan" / "plan.json").read_text())
-        self._train(folder / "trained")  # the kernels of the search are compiled once
+        trained = self._train(folder / "trained")  # the kernels of the search are compiled once
+        if trained.code:
+            raise Fault(f"no training to begin with: {trained.err}")
         self.methods = [method.to_json() for kind in registered().values() for method in kind.examples(TABLE)]
         self.recipes = [entry.read_text() for entry in shipped().values()]
 
@@ -213,9 +215,7 @@ class Settings:
         return "refused" if ended.code else "taken"
 
     def _train(self, folder: Path, *words: Any) -> Ended:
-        return command(
-            "train", self.ratings, "--epochs", 1, "--engine", "plain", "--json", "--out", folder, *words
-        )  # fmt: skip
+        return command("train", self.ratings, "--epochs", 1, "--engine", "plain", "--json", "--out", folder, *words)
 
 
 def _value(text: str) -> Any:

@@ -156,8 +156,8 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Compare these methods, `all` or names separated by commas (for DATA); by default all but those that "
-            "train slowly."
+            help="Compare these methods, `all` or names separated by commas (for DATA); by default all but the slowest "
+            "to train, which the results name."
         ),
     ] = None,
     budgets: Annotated[

@@ -154,8 +154,8 @@ def last_split(users: np.ndarray, times: np.ndarray) -> Split:
         raise InputError(f"users and times of a split must be as many, not {len(users)} and {len(times)}")
     order = np.lexsort((times, users))  # stable: of equal times the last row comes last
     of = users[order]
-    ends = np.append(of[1:] != of[:-1], True)[: len(of)]
-    again = np.insert(of[1:] == of[:-1], 0, False)[: len(of)]
+    ends, again = np.ones(len(of), np.bool_), np.zeros(len(of), np.bool_)
+    ends[:-1], again[1:] = of[1:] != of[:-1], of[1:] == of[:-1]
     validation = np.sort(order[ends & again])
     if not len(validation):
         raise InputError("no user has two rows, so none has a last one to leave out; split by time or at random")

@@ -68,6 +68,7 @@ def _tables(model: Saved) -> list[Json]:
 
 
 def _others(model: Saved) -> dict[str, int]:
+    """Bytes of the arrays that are in no table, by the part of the model that they are in."""
     found: dict[str, int] = {}
     for name in model.names:
         if ".tables." not in name and not name.endswith(EXTRA):

@@ -192,6 +192,11 @@ def _base(task: str, data: Json) -> AnyRecipe:
     return Recipe(task, title, made, (RowSettings("full"),))
 
 
+def compressing(*, costly: bool = True) -> list[str]:
+    """Names of the methods that make a table smaller, with those that are costly or without."""
+    return [name for name, of in registered().items() if not of.row_per_id and (costly or not of.costly)]
+
+
 def _rows(
     methods: Sequence[str], budgets: Sequence[str], collisions: Sequence[int], full_below: int | None
 ) -> Iterable[RowSettings]:
@@ -202,7 +207,7 @@ def _rows(
     if full_below is not None:
         size["full_below"] = full_below
     if list(methods or (["all"] if sized else [])) == ["all"]:
-        methods = [name for name, cls in registered().items() if not cls.row_per_id]
+        methods = compressing()
     planned: tuple[RowSettings, ...] = ()
     if methods and not collisions:
         planned = (RowSettings("planned", note=PLANNED, plan=True, budgets=size["budgets"]),)

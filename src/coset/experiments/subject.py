@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -11,11 +11,10 @@ from coset.data.shards import is_given
 from coset.documents import Json
 from coset.errors import InputError, unknown
 from coset.experiments.planning import read_plan
-from coset.experiments.recipe import AnyRecipe, load_recipe, recipe_for, shipped
+from coset.experiments.recipe import AnyRecipe, compressing, load_recipe, recipe_for, shipped
 from coset.experiments.resolve import named_row
 from coset.experiments.row import RowSettings
 from coset.files import path_of
-from coset.methods import registered
 from coset.tasks import task_class, tasks
 
 _LARGEST_PLAN = 1 << 24
@@ -58,9 +57,14 @@ class RecipeOptions:
         """
         if self.methods or is_recipe(subject):
             return self.recipe(subject)
-        taken = [name for name, of in registered().items() if not of.row_per_id and not of.costly]
+        taken = compressing(costly=False)
         found = replace(self, methods=tuple(taken)).recipe(subject)
-        return replace(found, notes=(*found.notes, *_left_out()))
+        left = [name for name in compressing() if name not in taken]
+        note = (
+            f"{', '.join(left[:-1])} and {left[-1]} are left out, as each trains ten times as long as other rows or "
+            f"longer; --methods all includes them"
+        )
+        return replace(found, notes=(*found.notes, note))
 
     def recipe(self, subject: str) -> AnyRecipe:
         """The recipe of that name or file, or a comparison on the data of that name, file or folder.
@@ -197,11 +201,3 @@ def task_of(subject: str, columns: Json, schema: str | None = None) -> str:
         schema: the schema of a log, if the user named one.
     """
     return next((name for name, task in tasks().items() if task.claims(subject, columns, schema)), "ratings")
-
-
-def _left_out() -> Iterator[str]:
-    if costly := [name for name, of in registered().items() if of.costly]:
-        yield (
-            f"left out, since their training takes ten times as long as that of other rows or longer: "
-            f"{', '.join(costly)}; --methods all takes every method"
-        )

@@ -49,8 +49,8 @@ class Method(ABC):
     planned: ClassVar[bool] = False
     """Whether a planner tries it when the user names no methods."""
     costly: ClassVar[bool] = False
-    """Whether its lookups compute so much that training takes ten times as long as that of other methods or longer: a
-    comparison leaves it out where the user names no methods."""
+    """Whether it trains ten times as long as other methods or longer, since its lookups compute so much: a comparison
+    leaves it out where the user names no methods."""
     worth: ClassVar[float] = 0.2
     """For a method whose vectors are not composed of rows: how many bytes of a narrow table are worth as much as one
     byte of it, as measured. A planner cannot predict the loss of such a method."""
