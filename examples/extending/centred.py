@@ -76,13 +76,13 @@ class CentredRows(StoredRows):
         self.write_(drawn)
 
     @torch.no_grad()
-    def unpack(self, dtype: torch.dtype) -> None:
+    def widen(self, dtype: torch.dtype) -> None:
         """Differences of any precision, to be trained."""
         self._read_as, self.dtype = self.dtype, dtype
         self.around.data, self.centre.data = self.around.data.to(dtype), self.centre.data.to(dtype)
 
     @torch.no_grad()
-    def pack(self) -> None:
+    def narrow(self) -> None:
         """Back to what is stored."""
         self.dtype = self._read_as
         self.around.data, self.centre.data = self.around.data.bfloat16(), self.centre.data.float()

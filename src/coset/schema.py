@@ -14,7 +14,7 @@ from coset.settings import LARGEST_SIZE, number, whole
 
 COMPUTED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that vectors may have: float8 and narrower ones are for storage, and torch has no arithmetic for them."""
-Kind = Literal["parameter", "index"]
+Kind = Literal["parameter", "index", "codes"]
 EXTRA = "_extra_state"
 """How torch ends the keys of what a state holds beside arrays."""
 CHOICE = f"choice.{EXTRA}"
@@ -164,9 +164,11 @@ class Component:
         rows: length of its first dimension.
         width: number of elements of a row; 0 for a one-dimensional array.
         dtype: of its elements.
-        kind: `"parameter"`, trained; or `"index"`, whole numbers that say where to look.
+        kind: `"parameter"`, trained; `"index"`, whole numbers that say where to look; or `"codes"`, trained numbers,
+            rounded to a few bits each.
         shared: the name by which tables of one collection hold this array in common; None for a table's own.
         computed: the type that kernels compute its numbers in, where it may differ from `dtype`.
+        numbers: how many trained numbers codes stand for.
     """
 
     key: str
@@ -176,6 +178,12 @@ class Component:
     kind: Kind = "parameter"
     shared: str | None = field(default=None, compare=False)
     computed: torch.dtype | None = field(default=None, compare=False)
+    numbers: int = 0
+
+    @property
+    def trained(self) -> int:
+        """Number of trained values."""
+        return {"parameter": self.numel, "index": 0, "codes": self.numbers}[self.kind]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -8,12 +8,13 @@ from math import prod
 
 from torch import nn
 
-from coset.schema import EXTRA, Component
+from coset.schema import EXTRA, Component, Kind
+from coset.storage import StoredRows
 
 
 def parameters(components: Iterable[Component]) -> int:
     """Number of trained values; index state is not trained."""
-    return sum(component.numel for component in components if component.kind == "parameter")
+    return sum(component.trained for component in components)
 
 
 def inference_bytes(components: Iterable[Component]) -> int:
@@ -67,13 +68,24 @@ def stored_key(table: str, component: Component) -> str:
 
 
 def components_of(module: nn.Module) -> list[Component]:
-    """The components that a module holds, read off its state."""
+    """The components of a module, read off its state; of arrays that are trained in another form than they are stored
+    in, those of the stored form."""
     trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    return [
-        Component(name, *sides(tuple(value.shape)), value.dtype, "parameter" if name in trained else "index")
-        for name, value in module.state_dict().items()
-        if not name.endswith(EXTRA)  # descriptions of modules, which are no arrays
-    ]
+    arrays = {name: of for name, of in module.named_modules(remove_duplicate=False) if isinstance(of, StoredRows)}
+    found: list[Component] = []
+    told: set[str] = set()
+    for key, value in module.state_dict().items():
+        if key.endswith(EXTRA):  # a description of a module, which is no array
+            continue
+        name = key.rpartition(".")[0]
+        stored = arrays[name].components(name) if name in arrays else None
+        if stored is None:
+            kind: Kind = "parameter" if key in trained else "index"
+            found.append(Component(key, *sides(tuple(value.shape)), value.dtype, kind))
+        elif name not in told:
+            found += stored
+            told.add(name)
+    return found
 
 
 def sides(shape: tuple[int, ...]) -> tuple[int, int]:

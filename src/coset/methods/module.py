@@ -102,12 +102,12 @@ class VectorModule(Indexed, ABC):
         dtype = torch.promote_types(self.table.dtype, torch.float32)
         arrays = [inner for inner in self.modules() if isinstance(inner, StoredRows)]
         for array in arrays:
-            array.unpack(dtype)
+            array.widen(dtype)
         try:
             self._descend(weight, weight.to(dtype), share)
         finally:
             for array in arrays:
-                array.pack()
+                array.narrow()
 
     def _descend(self, weight: Tensor, target: Tensor, share: Tensor) -> None:
         n = len(weight)

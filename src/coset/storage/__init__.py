@@ -14,11 +14,13 @@ import torch
 from coset.errors import InputError, unknown
 from coset.storage.base import STORAGES, KernelView, Storage, StoredRows, register_storage
 from coset.storage.dense import Dense, DType
+from coset.storage.packed import Packed
 
 __all__ = [
     "DEFAULT",
     "Dense",
     "KernelView",
+    "Packed",
     "Storage",
     "StoredRows",
     "register_storage",

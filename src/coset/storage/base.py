@@ -43,6 +43,9 @@ class StoredRows(nn.Module, ABC):
         dtype: of what is read.
     """
 
+    adjusted: ClassVar[tuple[str, ...]] = ()
+    """Parameters that say how numbers are rounded, which get no gradient where rounding loses nothing."""
+
     def __init__(self, rows: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.rows, self.width, self.dtype = rows, width, dtype
@@ -79,11 +82,23 @@ class StoredRows(nn.Module, ABC):
             lengths = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True)
             self.write_(torch.where(lengths > max_norm, found * (max_norm / (lengths + 1e-7)), found), distinct)
 
-    def unpack(self, dtype: torch.dtype) -> None:
+    def widen(self, dtype: torch.dtype) -> None:
         """Keep parameters of this type from now on, to be trained by an optimizer that needs its precision."""
 
+    def narrow(self) -> None:
+        """Go back to what was there before `widen`; rows that were not changed since have the same bits."""
+
     def pack(self) -> None:
-        """Go back to the stored form; rows that were not changed since `unpack` have the same bits as before it."""
+        """Leave the stored form alone, which `Storage.components` describes and nothing trains. What is read stays the
+        same to the bit. By default both forms are one."""
+
+    def unpack(self) -> None:
+        """Go to the training form, in which a fresh array begins, and whose parameters optimizers of torch train;
+        `pack` leads back to the same bits."""
+
+    def components(self, name: str) -> list[Component] | None:
+        """The arrays of the stored form, below `name`; None where they are those of the state, in either form."""
+        return None
 
     def kernel_view(self) -> KernelView | None:
         """The array as kernels see it; None where they cannot read and train it."""
@@ -120,9 +135,19 @@ class Storage(ABC):
             dtype: of what is read of it.
         """
 
+    def training_components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
+        """The arrays of the training form, likewise."""
+        return self.components(name, rows, width, dtype)
+
     @abstractmethod
     def build(self, rows: int, width: int, dtype: torch.dtype) -> StoredRows:
-        """A fresh array, not yet filled."""
+        """A fresh array in its training form, not yet filled."""
+
+    @property
+    def coarseness(self) -> float:
+        """The largest error of a stored number, as a share of the largest number of the array, within which the
+        contract suite takes numbers for equal; by default that of bfloat16."""
+        return 2**-7
 
     @classmethod
     def examples(cls) -> list[Self]:

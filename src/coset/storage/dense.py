@@ -130,15 +130,15 @@ class DenseRows(StoredRows):
             super().renorm_(row_ids, max_norm, norm_type)
 
     @torch.no_grad()
-    def unpack(self, dtype: torch.dtype) -> None:
+    def widen(self, dtype: torch.dtype) -> None:
         """In `weight` itself, which stays the same parameter."""
-        self._packed = self.dtype, self.weight.dtype
+        self._narrow = self.dtype, self.weight.dtype
         self.dtype, self.weight.data = dtype, self.weight.data.to(dtype)
 
     @torch.no_grad()
-    def pack(self) -> None:
+    def narrow(self) -> None:
         """Rounded to nearest."""
-        self.dtype, stored = self._packed
+        self.dtype, stored = self._narrow
         self.weight.data = self.weight.data.to(stored)
 
     def kernel_view(self) -> KernelView:

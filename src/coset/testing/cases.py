@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from coset import tables
 from coset.methods import Method, TableModule
 from coset.schema import EXTRA, Table
 from coset.storage import StoredRows
+from coset.storage.forms import pack_
 
 DOUBLE = torch.float64
 
@@ -131,8 +133,8 @@ def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def stored(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a module without its description: the arrays that count as stored."""
-    return {key: value for key, value in module.state_dict().items() if not key.endswith(EXTRA)}
+    """The state of a module, packed, without its description: the arrays that count as stored."""
+    return {key: value for key, value in pack_(copy.deepcopy(module)).state_dict().items() if not key.endswith(EXTRA)}
 
 
 def seed_cpu(seed: int) -> None:

@@ -18,6 +18,7 @@ from coset.methods import Method, TableModule, from_json
 from coset.methods.composition import BlockedComposition, RowPart
 from coset.partitions import Codes, Partition
 from coset.schema import Table
+from coset.storage.forms import pack_
 from coset.testing.cases import ROOMY, SMALL, Case, arrays, difference, equal, named
 from coset.testing.check import check, expect, refused
 from coset.testing.reference import compose
@@ -38,7 +39,7 @@ def choices_fit_the_table(case: Case) -> None:
 def components_are_the_stored_tensors(case: Case) -> None:
     """the predicted components are exactly the tensors of the module: keys, shapes, dtypes, kinds and bytes"""
     for table in (case.table, replace(case.table, dtype=torch.float64)):
-        module = case.method.build(table)
+        module = pack_(case.method.build(table))
         told = {component.key: component for component in case.method.components(table)}
         stored = module.state_dict()
         expect(len(told) == len(case.method.components(table)), "two components have the same key")
@@ -50,15 +51,16 @@ def components_are_the_stored_tensors(case: Case) -> None:
                 f"{key!r} is predicted as {told[key].shape} and stored as {tuple(tensor.shape)}",
             )
             expect(told[key].dtype == tensor.dtype, f"{key!r}: predicted {told[key].dtype}, stored {tensor.dtype}")
-            kind = "parameter" if key in parameters else "index"
-            expect(told[key].kind == kind, f"{key!r} is predicted as {told[key].kind} and stored as {kind}")
-            expect(kind == "parameter" or not tensor.is_floating_point(), f"index state {key!r} is not of integers")
+            kinds = ("parameter",) if key in parameters else ("index", "codes")
+            expect(told[key].kind in kinds, f"{key!r} is predicted as {told[key].kind} and stored as {kinds[0]}")
+            expect(told[key].kind != "index" or not tensor.is_floating_point(), f"index state {key!r} is no integers")
         hidden = {name for name, _ in (*module.named_parameters(), *module.named_buffers())} - set(stored)
         expect(not hidden, f"tensors outside the state are not counted: {sorted(hidden)}")
         total = sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
         expect(case.method.bytes(table) == total, f"bytes() says {case.method.bytes(table)}, stored are {total}")
-    listed = [component.bytes for component in case.embedding().components()]
-    expect(sum(listed) == case.method.bytes(case.table), "Embedding.components() has other bytes than the method")
+    for table in (case.embedding(), pack_(case.embedding())):
+        listed = [component.bytes for component in table.components()]
+        expect(sum(listed) == case.method.bytes(case.table), "Embedding.components() has other bytes than the method")
 
 
 @check(ROOMY)

@@ -1,0 +1,102 @@
+"""The levels that numbers are rounded to, a few steps around 0, and the steps that lose least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_RATIO, _TRIES = 0.85, 16
+"""Steps to try: the one whose outermost level is the largest number, and each by this ratio smaller than the last."""
+_BETWEEN = 9
+"""Further tries, between the neighbours of the best one."""
+_MOST_ROWS = 1 << 16
+"""Of more rows, so many are looked at, at equal distances."""
+
+
+class Levels:
+    """The levels of columns of so many bits.
+
+    Two bits are the four levels ±½ and ±1½ steps, and one bit is ±½; more bits are 2^bits - 1 levels, of which the
+    middle one is 0.
+
+    Args:
+        bits: of each column, 1 to 8.
+
+    Example:
+        >>> levels = Levels([3, 2])
+        >>> levels.values(torch.tensor([[6, 3]]), torch.tensor([0.5])).tolist()
+        [[1.5, 0.75]]
+        >>> levels.codes(torch.tensor([[9.0, -0.1]]), torch.tensor([0.5])).tolist()
+        [[6, 1]]
+    """
+
+    def __init__(self, bits: Sequence[int]) -> None:
+        top = [2**each - 1 if each <= 2 else 2**each - 2 for each in bits]
+        self._top = torch.tensor(top, dtype=torch.float64, device="cpu")
+
+    def top(self, like: Tensor) -> Tensor:
+        """The largest code of each column, shape `(columns,)`; codes begin at 0."""
+        return self._top.to(like)
+
+    def outermost(self, like: Tensor) -> Tensor:
+        """The largest level of each column, in steps, shape `(columns,)`."""
+        return self.top(like) / 2
+
+    def place(self, numbers: Tensor, steps: Tensor) -> Tensor:
+        """Where numbers lie among the codes, not rounded, but never further than half a code beyond the outermost:
+        shape `(…, columns)`."""
+        top = self.top(numbers)
+        return (numbers / steps + top / 2).clamp(torch.full_like(top, -0.5), top + 0.5)
+
+    def nearest(self, place: Tensor) -> Tensor:
+        """The codes nearest to places, in the same type."""
+        top = self.top(place)
+        return place.round().clamp(torch.zeros_like(top), top)
+
+    def codes(self, numbers: Tensor, steps: Tensor) -> Tensor:
+        """The codes of the nearest levels, uint8; of numbers of shape `(…, columns)`, and steps that fit them."""
+        return self.nearest(self.place(numbers, steps)).to(torch.uint8)
+
+    def values(self, codes: Tensor, steps: Tensor) -> Tensor:
+        """The levels of codes, in the type of the steps."""
+        return (codes.to(steps.dtype) - self.outermost(steps)) * steps
+
+
+def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], weights: Tensor | None) -> Tensor:
+    """The steps whose levels are nearest to the numbers in squares: searched, since the sum of squares has many
+    minima. A step of the largest number, which has no number beyond the outermost level, is seldom the best.
+
+    Args:
+        numbers: shape `(rows, columns)`.
+        over: the dimensions that have a step in common.
+        weights: of the rows, shape `(rows,)`; all equal by default.
+
+    Returns:
+        Positive numbers of the shape of `numbers`, with 1 for the dimensions of `over`.
+    """
+    if 0 in over and len(numbers) > _MOST_ROWS:
+        chosen = torch.linspace(0, len(numbers) - 1, _MOST_ROWS, device=numbers.device).long()
+        numbers, weights = numbers[chosen], None if weights is None else weights[chosen]
+    wide = numbers.double()
+    largest = (wide.abs() / levels.outermost(wide)).amax(over, keepdim=True)
+    largest = torch.where(largest > 0, largest, 1.0)
+
+    def error(steps: Tensor) -> Tensor:
+        gaps = (levels.values(levels.codes(wide, steps), steps) - wide).square()
+        return (gaps if weights is None else gaps * weights.double().unsqueeze(1)).sum(over, keepdim=True)
+
+    best, least = largest, error(largest)
+
+    def attempt(steps: Tensor) -> None:
+        nonlocal best, least
+        found = error(steps)
+        best, least = torch.where(found < least, steps, best), found.minimum(least)
+
+    for number in range(1, _TRIES):
+        attempt(largest * _RATIO**number)
+    around = best
+    for number in range(1, _BETWEEN + 1):
+        attempt(around * _RATIO ** (2 * number / (_BETWEEN + 1) - 1))
+    return best

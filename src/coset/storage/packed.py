@@ -1,0 +1,407 @@
+"""`packed`: numbers rounded to a few levels, in 0 to 8 bits each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from coset.errors import InputError
+from coset.schema import Component
+from coset.storage.base import Storage, StoredRows, register_storage
+from coset.storage.bits import BitLayout
+from coset.storage.dense import rows_at
+from coset.storage.levels import Levels, least_squares_steps
+
+MOST_BITS = 8
+_ROWS_AT_ONCE = 1 << 16
+_RATE = 0.05
+"""How much of its logarithm a step moves where its parameter moves by 1, so that the learning rate of rows fits it."""
+_WORSE = 2.0
+"""Numbers that lose more than this many times what steps of their own would lose have steps fitted again."""
+
+_ROUNDING = 1e-12
+"""A loss of this share of the squares is that of rounding to float32."""
+
+
+@register_storage("packed")
+@dataclass(frozen=True)
+class Packed(Storage):
+    """Numbers rounded to the levels of a few bits, times a step.
+
+    Two bits are the levels ±½ and ±1½, one bit ±½; b bits are 2^b - 1 levels around 0. A column of 0 bits is not stored
+    and reads as 0, so that rare ids and late dimensions may take fewer bits or none. Steps are learned while a table
+    trains (learned step size quantization, Esser et al., 2019, arXiv 1902.08153), and fitted by least squares to values
+    that are written.
+
+    A fresh array is in its training form: float masters, which forward rounds, and steps. `pack` leaves codes and
+    steps alone, which is what counts as stored; these read the same to the bit, and are not trained.
+
+    Bytes: `⌈rows · Σ bits / 8⌉` and the steps; with `padded` rows, `rows · ⌈Σ bits / 8⌉`.
+
+    Args:
+        bits: of a number; one for all columns, or one for each.
+        step: what has a step in common: the whole `"array"`, a `"column"`, a `"block"` of columns or a `"row"`.
+        block: columns of a block.
+        padded: whether every row begins at a byte, which is faster to read where rows are not whole bytes anyway.
+        step_dtype: the type of steps.
+
+    Example:
+        >>> Packed(4).components("rows", 6040, 8, torch.float32)[0].bytes
+        24160
+        >>> sum(c.bytes for c in Packed((4, 3, 2, 0), step="array").components("rows", 1000, 4, torch.float32))
+        1129
+    """
+
+    bits: tuple[int, ...] = (8,)
+    step: Literal["array", "column", "block", "row"] = "column"
+    block: int = 8
+    padded: bool = False
+    step_dtype: Literal["float32", "float16"] = "float32"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, bits: int | Sequence[int] = 8, step: Literal["array", "column", "block", "row"] = "column",
+            block: int = 8, padded: bool = False, step_dtype: Literal["float32", "float16"] = "float32",
+        ) -> None: ...  # fmt: skip
+
+    def __post_init__(self) -> None:
+        given: Any = self.bits
+        if isinstance(given, int) and not isinstance(given, bool):
+            object.__setattr__(self, "bits", (given,))
+        super().__post_init__()
+        if not self.bits or any(not 0 <= bits <= MOST_BITS for bits in self.bits):
+            raise InputError(f"storage 'packed': bits are 0 to {MOST_BITS}, not {list(self.bits)}")
+        if self.block < 1:
+            raise InputError(f"storage 'packed': block must be at least 1 column, not {self.block}")
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """Whole bytes and less, by column, row and block."""
+        return [cls(), cls(4, step="row", padded=True), cls(2, step="block", block=2, step_dtype="float16")]
+
+    def bits_of(self, width: int) -> tuple[int, ...]:
+        """The bits of each column.
+
+        Raises:
+            InputError: bits by column for another number of columns.
+        """
+        if len(self.bits) == 1:
+            return self.bits * width
+        if len(self.bits) != width:
+            raise InputError(
+                f"storage 'packed': bits of {len(self.bits)} columns for an array of {width}; give one number a column"
+            )
+        return self.bits
+
+    def layout(self, width: int) -> BitLayout:
+        """Where the codes of rows lie."""
+        return BitLayout(self.bits_of(width), self.padded)
+
+    def _steps_shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """The shape of the steps of an array of so many stored columns."""
+        if not columns:
+            return 1, 0
+        return {"array": (1, 1), "column": (1, columns), "row": (rows, 1), "block": (1, -(-columns // self.block))}[
+            self.step
+        ]
+
+    def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
+        """The codes, and the logarithms of the steps."""
+        size, numbers = self.layout(width).bytes(rows), rows * width
+        return [Component(f"{name}.codes", size, 0, torch.uint8, "codes", numbers=numbers),
+                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, getattr(torch, self.step_dtype), "codes")]  # fmt: skip
+
+    def training_components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
+        """The masters, and the logarithms of the steps."""
+        columns = len(self.layout(width).columns)
+        return [Component(f"{name}.master", rows, columns, dtype),
+                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, dtype)]  # fmt: skip
+
+    def number_of_steps(self, rows: int, width: int) -> int:
+        """Of an array of these sizes."""
+        many, each = self._steps_shape(rows, len(self.layout(width).columns))
+        return many * each
+
+    @property
+    def coarseness(self) -> float:
+        """Of the fewest bits that a column is stored in."""
+        return 3 / 2 ** min((bits for bits in self.bits if bits), default=MOST_BITS)
+
+    def build(self, rows: int, width: int, dtype: torch.dtype) -> PackedRows:
+        """An array in its training form, not yet filled."""
+        return PackedRows(self, rows, width, dtype)
+
+
+class PackedRows(StoredRows):
+    """Rows in one of two forms, each beside `scales`, the logarithms of the steps: `master`, floats, both trained; or
+    `codes`, and neither is.
+
+    Attributes:
+        rounds: whether masters are read as they will be stored; false for the first part of a training, that has yet to
+            find the range of values.
+    """
+
+    adjusted: ClassVar[tuple[str, ...]] = ("scales",)
+    rounds: bool
+    master: nn.Parameter
+    scales: Tensor
+    codes: Tensor
+
+    def __init__(self, storage: Packed, rows: int, width: int, dtype: torch.dtype) -> None:
+        super().__init__(rows, width, dtype)
+        self.storage, self.rounds = storage, True
+        self._layout = storage.layout(width)
+        self._levels = Levels([bits for bits in self._layout.bits if bits])
+        self._take_training_form(torch.get_default_device())
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether this is the stored form."""
+        return "codes" in self._buffers
+
+    def forward(self, row_ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
+        """Rows at `row_ids`: those of the masters, rounded, or those of the codes."""
+        if self.is_packed:
+            found = self._levels.values(self._layout.read(self.codes, row_ids), self._each_at(self._steps(), row_ids))
+            return self._widened(found.to(self.dtype))
+        master = rows_at(self.master, row_ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+        if not self.rounds:
+            return self._widened(master.to(self.dtype))
+        found = self._rounded(master, self._each_at(self._steps(), row_ids))
+        if padding_idx is not None:  # which gives no gradient to its steps either
+            found = torch.where((row_ids == padding_idx).unsqueeze(-1), found.detach(), found)
+        return self._widened(found.to(self.dtype))
+
+    def whole(self) -> Tensor:
+        """All rows."""
+        if self.is_packed or self.rounds:
+            return self(torch.arange(self.rows, device=self.device))
+        return self._widened(self.master.to(self.dtype))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the array is."""
+        found: torch.device = (self.codes if self.is_packed else self.master).device
+        return found
+
+    # -- the two forms ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def pack(self) -> None:
+        """Leave codes and steps alone. What is read stays the same to the bit; masters are gone."""
+        if self.is_packed:
+            return
+        scales, master = self.scales, self.master
+        self._take_stored_form(master.device)
+        self.scales.copy_(scales)
+        if not master.is_meta:
+            self._store(torch.arange(self.rows, device=master.device), master)
+
+    @torch.no_grad()
+    def unpack(self) -> None:
+        """Masters at the levels of the codes."""
+        if self.is_packed:
+            numbers, scales = self._numbers(), self.scales
+            self._take_training_form(numbers.device)
+            self.master.copy_(numbers)
+            self.scales.copy_(scales)
+
+    @torch.no_grad()
+    def widen(self, dtype: torch.dtype) -> None:
+        """Masters of this type, also where there were codes."""
+        self._narrow = self.dtype, self.is_packed
+        self.unpack()
+        self.dtype = dtype
+        self.master.data, self.scales.data = self.master.data.to(dtype), self.scales.data.to(dtype)
+
+    @torch.no_grad()
+    def narrow(self) -> None:
+        """Masters of the type that is read, or codes."""
+        self.dtype, was_packed = self._narrow
+        self.master.data, self.scales.data = self.master.data.to(self.dtype), self.scales.data.to(self.dtype)
+        if was_packed:
+            self.pack()
+
+    def _take_stored_form(self, device: torch.device) -> None:
+        for name in ("master", "scales"):
+            self._parameters.pop(name, None)
+        size, steps = self._layout.bytes(self.rows), self.storage.number_of_steps(self.rows, self.width)
+        self.register_buffer("codes", torch.zeros(size, dtype=torch.uint8, device=device))
+        self.register_buffer("scales", torch.zeros(steps, dtype=self._scale_dtype, device=device))
+
+    def _take_training_form(self, device: torch.device) -> None:
+        for name in ("codes", "scales"):
+            self._buffers.pop(name, None)
+        steps = self.storage.number_of_steps(self.rows, self.width)
+        self.master = nn.Parameter(torch.empty(self.rows, len(self._layout.columns), dtype=self.dtype, device=device))
+        self.scales = nn.Parameter(torch.zeros(steps, dtype=self.dtype, device=device))
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
+        """The nearest levels. Steps are fitted to values that are written where they fit the present steps badly."""
+        wanted = list(range(self.width)[columns])
+        place = {column: at for at, column in enumerate(self._layout.columns)}
+        kept = [at for at, column in enumerate(wanted) if column in place]
+        into = [place[wanted[at]] for at in kept]
+        if not into or not len(values):
+            return
+        part = values[:, kept].to(self.device)
+        if not bool(part.isfinite().all()):
+            row = int((~part.isfinite()).any(1).nonzero()[0])
+            raise InputError(f"packed rows hold finite numbers, and row {row} of the values is not finite")
+        which = torch.arange(self.rows, device=self.device) if rows is None else rows.to(self.device)
+        all_of_it = rows is None and len(into) == len(place)
+        numbers = part if all_of_it else self._numbers()
+        if not all_of_it:
+            numbers[which.unsqueeze(1), torch.tensor(into, device=which.device)] = part.to(numbers.dtype)
+        steps = self._steps_for(numbers, part, which, into, some=rows is not None)
+        if steps is not None:
+            self._set_steps(steps)
+        if not self.is_packed:
+            self.master.copy_(numbers)
+        elif steps is not None or all_of_it:
+            self._store(torch.arange(self.rows, device=self.device), numbers)
+        else:
+            self._store(which, numbers[which])
+
+    @torch.no_grad()
+    def draw_(self, law: Callable[[Tensor], Any]) -> None:
+        """What is drawn is written."""
+        drawn = torch.empty(self.rows, self.width, dtype=self.dtype, device=self.device)
+        law(drawn)
+        if not drawn.is_meta:
+            self.write_(drawn)
+
+    @torch.no_grad()
+    def fit_steps_(self, weights: Tensor | None = None) -> None:
+        """Fit the steps to the masters by least squares, rows weighted by `weights`."""
+        self._set_steps(self._fitted(self.master, weights))
+
+    def _steps_for(
+        self, numbers: Tensor, part: Tensor, which: Tensor, into: list[int], *, some: bool
+    ) -> Tensor | None:  # fmt: skip
+        """New steps for all numbers, or None where the present ones fit what is written. Where these are some of the
+        rows, the others keep their steps, as long as what is written lies within the levels."""
+        present = self._each(self._steps().detach())
+        own = (present[which] if len(present) > 1 else present)[:, into]
+        levels = Levels([self._layout.bits[self._layout.columns[at]] for at in into])
+        part, own = part.to(torch.float64), own.double()
+        if some and self.storage.step != "row":
+            within = part.abs() <= (levels.outermost(part) + 0.5) * own
+            return None if bool(within.all()) else self._fitted(numbers, None)
+        now = levels.values(levels.codes(part, own), own).sub(part).square()
+        over = (0, 1) if self.storage.step in ("array", "block") else (1,) if self.storage.step == "row" else (0,)
+        best = least_squares_steps(part, levels, over, None)
+        least = levels.values(levels.codes(part, best), best).sub(part).square()
+        rounding = _ROUNDING * part.square().sum(over)
+        if bool((now.sum(over) <= _WORSE * least.sum(over) + rounding).all()):
+            return None
+        return self._fitted(numbers, None)
+
+    def _fitted(self, numbers: Tensor, weights: Tensor | None) -> Tensor:
+        kind, columns = self.storage.step, numbers.shape[1]
+        if kind != "block":
+            over = {"array": (0, 1), "column": (0,), "row": (1,)}[kind]
+            return least_squares_steps(numbers, self._levels, over, weights).flatten()
+        found = []
+        for at in range(0, columns, self.storage.block):
+            bits = [self._layout.bits[column] for column in self._layout.columns[at : at + self.storage.block]]
+            piece = numbers[:, at : at + self.storage.block]
+            found.append(least_squares_steps(piece, Levels(bits), (0, 1), weights).flatten())
+        return torch.cat(found)
+
+    def _numbers(self) -> Tensor:
+        """All stored numbers, as floats: a copy."""
+        if not self.is_packed:
+            return self.master.detach().clone()
+        return self.whole()[:, self._layout.columns]
+
+    def _store(self, rows: Tensor, numbers: Tensor) -> None:
+        """Round numbers to codes, a part of the rows at a time."""
+        steps = self._each(self._steps().detach())
+        for at in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[at : at + _ROWS_AT_ONCE]
+            own = steps[some] if len(steps) > 1 else steps
+            codes = self._levels.codes(numbers[at : at + _ROWS_AT_ONCE].to(own.dtype), own)
+            self._layout.write_(self.codes, some, codes)
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _scale_dtype(self) -> torch.dtype:
+        found: torch.dtype = getattr(torch, self.storage.step_dtype)
+        return found
+
+    def _steps(self) -> Tensor:
+        """The steps, differentiable in the training form, where they are those that will be stored."""
+        stored = self.scales if self.is_packed else self.scales.to(self._scale_dtype)
+        wide = torch.promote_types(self.dtype, torch.float32)
+        return torch.exp(_RATE * stored.to(wide))
+
+    def _set_steps(self, steps: Tensor) -> None:
+        self.scales.copy_(torch.log(steps) / _RATE)
+
+    def _each(self, steps: Tensor) -> Tensor:
+        """The step of every stored number, shape `(rows, columns)`, or `(1, columns)` where all rows have the same."""
+        columns = len(self._layout.columns)
+        if self.storage.step == "row":
+            return steps.unsqueeze(1).expand(-1, columns)
+        if self.storage.step == "block":
+            steps = steps.repeat_interleave(self.storage.block)[:columns]
+        return steps.expand(1, columns)
+
+    def _each_at(self, steps: Tensor, row_ids: Tensor) -> Tensor:
+        """The same for the rows of a lookup, shape `(*row_ids.shape, columns)` or `(columns,)`."""
+        if self.storage.step == "row":
+            return steps[row_ids].unsqueeze(-1).expand(*row_ids.shape, len(self._layout.columns))
+        return self._each(steps)[0]
+
+    def _rounded(self, master: Tensor, steps: Tensor) -> Tensor:
+        """The levels next to the masters. The gradient of a master is that of its level, and 0 where it lies half a
+        step beyond the outermost or further; that of a step follows how far its levels lie from the masters (Esser et
+        al., 2019, section 2.1, where it is 0 from the outermost level on)."""
+        place = self._levels.place(master, steps)
+        nearest = place + (self._levels.nearest(place) - place).detach()
+        return (nearest - self._levels.outermost(steps)) * steps
+
+    def _widened(self, numbers: Tensor) -> Tensor:
+        """With 0 in the columns that are not stored."""
+        if numbers.shape[-1] == self.width:
+            return numbers
+        wide = numbers.new_zeros(*numbers.shape[:-1], self.width)
+        columns = torch.tensor(self._layout.columns, device=numbers.device, dtype=torch.int64)
+        return wide.index_copy(-1, columns, numbers)
+
+    def components(self, name: str) -> list[Component]:
+        """Those of the stored form, in either form."""
+        return self.storage.components(name, self.rows, self.width, self.dtype)
+
+    # -- states and casts ------------------------------------------------------------------------------------------
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take the form that the state has."""
+        if f"{prefix}codes" in state and not self.is_packed:
+            self._take_stored_form(self.device)
+        elif f"{prefix}master" in state and self.is_packed:
+            self._take_training_form(self.device)
+        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[no-untyped-call]
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """A cast changes the type of what is read and of masters, not of what is stored."""
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        kept = {name: buffer.dtype for name, buffer in self._buffers.items()}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, dtype in kept.items():
+            self._buffers[name] = self._buffers[name].to(dtype)
+        return self
+
+    def extra_repr(self) -> str:
+        """The sizes, the types, the storage and the form."""
+        return f"{super().extra_repr()}, {self.storage}, {'packed' if self.is_packed else 'training'}"
