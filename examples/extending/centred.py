@@ -59,8 +59,10 @@ class CentredRows(StoredRows):
         return (self.centre + self.around).to(self.dtype)
 
     @torch.no_grad()
-    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
-        """Differences from the common row, which stays."""
+    def write_(
+        self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None), weights: Tensor | None = None
+    ) -> None:  # fmt: skip
+        """Differences from the common row, which stays; all are held equally well, so weights do not matter."""
         near = (values - self.centre[:, columns]).to(self.around.dtype)
         if rows is None:
             self.around[:, columns] = near

@@ -93,7 +93,12 @@ class VectorModule(Indexed, ABC):
                 f"fitted alone; fit a method with an array of its own"
             )
         weight, share = self._fit_inputs(weight, frequencies)
+        packed = [array for array in self.modules() if isinstance(array, StoredRows) and array.is_packed]
+        for array in packed:
+            array.unpack()
         self._fit(weight, share)
+        for array in packed:
+            array.pack()
         return self._error(weight, share)
 
     def _fit(self, weight: Tensor, share: Tensor) -> None:

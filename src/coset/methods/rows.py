@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, RowComposition, RowPart, codes_of
-from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal
+from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal, sum_by
 from coset.methods.index import code_of
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
@@ -168,8 +168,9 @@ class RowModule(TableModule):
                 fitted = [fitted_rows(some, share, torch.stack(rows, dim=1), parts[0].rows)] * len(parts)
             else:
                 fitted = alternating(some, share, rows, [part.rows for part in parts], mult)
-            for part, values in zip(parts, fitted, strict=True):
-                self._stored(part.name).write_(values, columns=columns)
+            for part, values, row in zip(parts, fitted, rows, strict=True):
+                weights = sum_by(share, row, part.rows)
+                self._stored(part.name).write_(values, columns=columns, weights=weights)
 
 
 def widen(vectors: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:

@@ -61,13 +61,17 @@ class StoredRows(nn.Module, ABC):
         matrices, and for fits."""
 
     @abstractmethod
-    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
+    def write_(
+        self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None), weights: Tensor | None = None
+    ) -> None:  # fmt: skip
         """Store these floats, as near as the storage can hold them.
 
         Args:
             values: of shape `(rows written, columns written)`.
             rows: numbers of the rows to write, distinct; all by default.
             columns: to write; all by default.
+            weights: how much each row that is written counts, shape `(rows written,)`, where not all can be held
+                equally well; equal by default.
         """
 
     @abstractmethod
@@ -95,6 +99,11 @@ class StoredRows(nn.Module, ABC):
     def unpack(self) -> None:
         """Go to the training form, in which a fresh array begins, and whose parameters optimizers of torch train;
         `pack` leads back to the same bits."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether this is the stored form, where that is not the training form, too."""
+        return False
 
     def components(self, name: str) -> list[Component] | None:
         """The arrays of the stored form, below `name`; None where they are those of the state, in either form."""

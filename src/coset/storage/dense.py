@@ -98,7 +98,9 @@ class DenseRows(StoredRows):
         return self.weight if self._stored is None else self.weight.to(self.dtype)
 
     @torch.no_grad()
-    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
+    def write_(
+        self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None), weights: Tensor | None = None
+    ) -> None:  # fmt: skip
         """Rounded to nearest; a number beyond the largest that `weight` can hold becomes that one."""
         most = torch.finfo(self.weight.dtype).max
         if most < torch.finfo(values.dtype).max:

@@ -12,7 +12,7 @@ _RATIO, _TRIES = 0.85, 16
 _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
 _MOST_ROWS = 1 << 16
-"""Of more rows, so many are looked at, at equal distances."""
+"""Of more rows, so many are looked at: those of most weight, or at equal distances."""
 
 
 class Levels:
@@ -34,14 +34,15 @@ class Levels:
 
     def __init__(self, bits: Sequence[int]) -> None:
         top = [2**each - 1 if each <= 2 else 2**each - 2 for each in bits]
-        self._top = torch.tensor(top, dtype=torch.float64, device="cpu")
+        self._top = top[:1] if len({*top}) == 1 else top
 
     def top(self, like: Tensor) -> Tensor:
-        """The largest code of each column, shape `(columns,)`; codes begin at 0."""
-        return self._top.to(like)
+        """The largest code of each column, shape `(columns,)`, or `(1,)` where it is the same; codes begin at 0."""
+        # Not kept as a tensor: a compiled graph would take its length for one of its sizes.
+        return torch.tensor(self._top, dtype=like.dtype, device=like.device)
 
     def outermost(self, like: Tensor) -> Tensor:
-        """The largest level of each column, in steps, shape `(columns,)`."""
+        """The largest level of each column, in steps, of the same shape."""
         return self.top(like) / 2
 
     def place(self, numbers: Tensor, steps: Tensor) -> Tensor:
@@ -77,7 +78,10 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
         Positive numbers of the shape of `numbers`, with 1 for the dimensions of `over`.
     """
     if 0 in over and len(numbers) > _MOST_ROWS:
-        chosen = torch.linspace(0, len(numbers) - 1, _MOST_ROWS, device=numbers.device).long()
+        if weights is None:
+            chosen = torch.linspace(0, len(numbers) - 1, _MOST_ROWS, device=numbers.device).long()
+        else:
+            chosen = weights.topk(_MOST_ROWS).indices
         numbers, weights = numbers[chosen], None if weights is None else weights[chosen]
     wide = numbers.double()
     largest = (wide.abs() / levels.outermost(wide)).amax(over, keepdim=True)

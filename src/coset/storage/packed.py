@@ -244,8 +244,11 @@ class PackedRows(StoredRows):
     # -- writing ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def write_(self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None)) -> None:
-        """The nearest levels. Steps are fitted to values that are written where they fit the present steps badly."""
+    def write_(
+        self, values: Tensor, rows: Tensor | None = None, columns: slice = slice(None), weights: Tensor | None = None
+    ) -> None:  # fmt: skip
+        """The nearest levels. Steps are fitted to values that are written where these come with weights or fit the
+        present steps badly."""
         wanted = list(range(self.width)[columns])
         place = {column: at for at, column in enumerate(self._layout.columns)}
         kept = [at for at, column in enumerate(wanted) if column in place]
@@ -261,7 +264,10 @@ class PackedRows(StoredRows):
         numbers = part if all_of_it else self._numbers()
         if not all_of_it:
             numbers[which.unsqueeze(1), torch.tensor(into, device=which.device)] = part.to(numbers.dtype)
-        steps = self._steps_for(numbers, part, which, into, some=rows is not None)
+        if weights is None:
+            steps = self._steps_for(numbers, part, which, into, some=rows is not None)
+        else:
+            steps = self._fitted(numbers, weights if rows is None else _spread(weights, which, self.rows))
         if steps is not None:
             self._set_steps(steps)
         if not self.is_packed:
@@ -273,11 +279,11 @@ class PackedRows(StoredRows):
 
     @torch.no_grad()
     def draw_(self, law: Callable[[Tensor], Any]) -> None:
-        """What is drawn is written."""
+        """What is drawn is written, with steps of its own."""
         drawn = torch.empty(self.rows, self.width, dtype=self.dtype, device=self.device)
         law(drawn)
-        if not drawn.is_meta:
-            self.write_(drawn)
+        if not drawn.is_meta and self._layout.columns:
+            self.write_(drawn, weights=torch.ones(self.rows, device=drawn.device))
 
     @torch.no_grad()
     def fit_steps_(self, weights: Tensor | None = None) -> None:
@@ -405,3 +411,8 @@ class PackedRows(StoredRows):
     def extra_repr(self) -> str:
         """The sizes, the types, the storage and the form."""
         return f"{super().extra_repr()}, {self.storage}, {'packed' if self.is_packed else 'training'}"
+
+
+def _spread(weights: Tensor, rows: Tensor, many: int) -> Tensor:
+    """Weights of some rows as those of all, of which the others have none."""
+    return weights.new_zeros(many).index_copy(0, rows, weights)
