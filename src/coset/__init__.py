@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from coset.planning.plan import Plan
     from coset.planning.planner import plan
     from coset.schema import Component, Table
-    from coset.storage import Dense, Storage
+    from coset.storage import Dense, Packed, Storage, pack_, unpack_
     from coset.tables import Embedding, EmbeddingBag, EmbeddingBagCollection, EmbeddingCollection
 
 __version__ = "0.2.0"
@@ -52,6 +52,7 @@ __all__ = [
     "InputError",
     "Ledger",
     "Method",
+    "Packed",
     "Plan",
     "RowWiseAdagrad",
     "Storage",
@@ -60,9 +61,11 @@ __all__ = [
     "expand_",
     "measure",
     "method",
+    "pack_",
     "plan",
     "predict",
     "registered",
+    "unpack_",
 ]
 
 # -- made by `make docs` of the registered methods --
@@ -122,6 +125,7 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "InfeasibleBudget": "errors",
     "InputError": "errors",
     "Ledger": "ledger",
+    "Packed": "storage",
     "Plan": "planning.plan",
     "RowWiseAdagrad": "optimizers",
     "SGD": "optimizers",
@@ -130,8 +134,10 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "compress_": "planning.compress",
     "expand_": "planning.expand",
     "measure": "ledger",
+    "pack_": "storage",
     "plan": "planning.planner",
     "predict": "ledger",
+    "unpack_": "storage",
     **dict.fromkeys(_ROOMS, ""),
 }
 

@@ -101,6 +101,9 @@ def _test(hint: Any) -> Callable[[Any], bool]:
     if origin in (Union, UnionType) and NoneType in arguments and len(arguments) == 2:
         (inner,) = (_test(one) for one in arguments if one is not NoneType)
         return lambda value: value is None or inner(value)
+    if origin in (Union, UnionType):
+        every = [_test(one) for one in arguments]
+        return lambda value: any(test(value) for test in every)
     if origin is tuple and arguments[1:] == (...,):
         each = _test(arguments[0])
         return lambda value: type(value) is tuple and all(map(each, value))
@@ -116,6 +119,10 @@ def checked(hint: Any, value: Any, where: str, readers: Readers | None = None) -
     origin, arguments = get_origin(hint), get_args(hint)
     if readers and hint in readers:
         return value if isinstance(value, hint) else readers[hint](value)
+    if origin in (Union, UnionType) and NoneType not in arguments:
+        many = isinstance(value, list | tuple)
+        chosen = next((one for one in arguments if (get_origin(one) is tuple) == many), arguments[0])
+        return checked(chosen, value, where, readers)
     if origin in (Union, UnionType) and NoneType in arguments:
         inner = [argument for argument in arguments if argument is not NoneType]
         return None if value is None else checked(Union[tuple(inner)], value, where, readers)  # noqa: UP007

@@ -19,6 +19,10 @@ class Stored(Protocol):
         """The stored arrays, in closed form."""
         ...
 
+    def training_components(self, table: Table) -> list[Component]:
+        """The arrays that are trained, in closed form."""
+        ...
+
     def description(self, table: Table, ordered: bool) -> str:
         """The text about the table that its state holds."""
         ...

@@ -27,8 +27,8 @@ class Line:
         key: its name in the state of the model.
         shape: of the array.
         dtype: of its elements.
-        kind: `"parameter"`; `"index"`, index state, and whatever else a model keeps in buffers; `"held"`, what modules
-            keep in neither; `"optimizer"`, a parameter or buffer that is state of an optimizer.
+        kind: `"parameter"`; `"codes"`, numbers of a few bits that stand for parameters, and their steps; `"index"`,
+            index state, and whatever else a model keeps in buffers; `"held"`, what modules keep in neither; `"optimizer"`, a parameter or buffer that is state of an optimizer.
         bytes: of its elements, in this process.
         optimizer: bytes of what an optimizer keeps beside it.
         saved: whether it is part of the state, and so of an artifact.
@@ -92,7 +92,7 @@ class Ledger:
 
     @property
     def parameters(self) -> int:
-        """Bytes of all parameters."""
+        """Bytes of all parameters, and of codes that stand for some."""
         return _sums(self.lines).parameters
 
     @property
@@ -128,7 +128,7 @@ class Ledger:
     @property
     def whole(self) -> int:
         """`parameters` and `index` of all processes together, where tensors are sharded; replicas count once."""
-        lines = [line for line in self.lines if line.kind in ("parameter", "index")]
+        lines = [line for line in self.lines if line.kind in ("parameter", "codes", "index")]
         return sum(line.bytes if line.whole is None else line.whole for line in lines)
 
     @property
@@ -215,11 +215,11 @@ def owner_of(key: str) -> str:
 
 
 def _sums(lines: Iterable[Line]) -> Sums:
-    found = {"parameter": 0, "index": 0, "held": 0, "optimizer": 0}
+    found = {"parameter": 0, "codes": 0, "index": 0, "held": 0, "optimizer": 0}
     for line in lines:
         found[line.kind] += line.bytes
         found["optimizer"] += line.optimizer
-    return Sums(found["parameter"], found["index"], found["held"], found["optimizer"])
+    return Sums(found["parameter"] + found["codes"], found["index"], found["held"], found["optimizer"])
 
 
 def _said(line: Line) -> str:

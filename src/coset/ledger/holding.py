@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from coset.ledger.book import Purpose
 from coset.ledger.memory import SEQUENCES, tensors
+from coset.storage import StoredRows
 
 OF_TORCH = frozenset(vars(nn.Module())) | {"_modules", "_parameters", "_buffers"}
 """What torch itself keeps on every module; none of it refers to a module but these children."""
@@ -127,7 +128,8 @@ def _registered(model: nn.Module, walk: _Walk) -> Iterator[Held]:
                 yield Held(f"{prefix}{name}", parameter, "parameter", saved=True)
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                yield Held(f"{prefix}{name}", buffer, "index", name not in module._non_persistent_buffers_set)
+                kind: Purpose = "codes" if isinstance(module, StoredRows) else "index"
+                yield Held(f"{prefix}{name}", buffer, kind, name not in module._non_persistent_buffers_set)
         if type(module).__module__.startswith("torch.ao.nn.") and module not in walk.met:
             yield from _packed(module, prefix)
         walk.met.add(module)

@@ -80,7 +80,7 @@ def _lookup_bytes(of: Asked) -> LookupBytes:
     """What a lookup takes for each id; where arrays are stored in another type than they are read in, rows exist in
     both types, neither more than twice the size of the other."""
     kept, forward, backward = of.method.lookup_bytes(of.table)
-    stored = of.method.components(of.table)
+    stored = of.method.training_components(of.table)
     wide = max((c.dtype.itemsize for c in stored if c.computed not in (None, c.dtype)), default=0)
     share = wide / of.table.dtype.itemsize
     return LookupBytes(kept, forward + ceil(share * (kept + forward)), backward + ceil(share * (kept + backward)))
@@ -91,7 +91,7 @@ def _uses(asked: Iterable[Asked]) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for of in asked:
         parts = [part.name for piece in pieces_of(of.method.descriptor(of.table)) for part in piece.parts]
-        for component in of.method.components(of.table):
+        for component in of.method.training_components(of.table):
             key = stored_key(of.table.name, component)
             found[key] = found.get(key, 0) + max(1, parts.count(component.key.rpartition(".")[0]))
     return found

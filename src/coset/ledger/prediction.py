@@ -47,10 +47,11 @@ def predict(
     Args:
         tables: each table with its method, an object such as `coset.Full()`.
         features: feature → table, as in a collection; by default every table is a feature.
-        optimizer: name of the optimizer of the tables. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`,
-            `adam`, `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation.
-            Engine `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`, `adam`).
-            Without one there are no state and no step.
+        optimizer: name of the optimizer of the tables, which are counted in the form that it trains: floats where a
+            storage rounds them to a few bits. Engine `"plain"`: torch's (`sgd`, `sgd_momentum`, `adagrad`, `adam`,
+            `adam_amsgrad`, `adamw`, `sparse_adam`, `rmsprop` …), with torch's own choice of implementation. Engine
+            `"fused"`: those of `coset.optimizers` (`sgd`, `adagrad`, `row_wise_adagrad`, `lazy_adam`, `adam`). Without
+            one there are no state and no step, and tables are counted as they are stored.
         others: engine `"fused"`: name of torch's optimizer of the tables that are not composed of rows.
         engine: `"plain"` or `"fused"`.
         batch_size: bags of every feature in a step; without it, steps are not counted.
@@ -76,7 +77,7 @@ def predict(
         if optimizer is None:
             raise InputError("a training step needs an optimizer; name one, or leave batch_size out")
     pieces = {table.name: _pieces(table, method, engine) for table, method in given}
-    stored = together({table.name: _components(table, method, orders) for table, method in given})
+    stored = together({table.name: _components(table, method, orders, optimizer) for table, method in given})
     chosen = None if optimizer is None else keeps(optimizer, engine)
     rest = _rest(given, pieces, others, chosen, engine)
     by_kernels = {f"tables.{name}" for name, found in pieces.items() if found}
@@ -119,11 +120,12 @@ def _check(given: list[tuple[Table, Stored]], orders: Collection[str], engine: E
 def _pieces(table: Table, method: Stored, engine: EngineName) -> tuple[Any, ...]:
     if engine == "plain" or table.dtype not in _DTYPES:
         return ()
-    return tuple(pieces_of(method.descriptor(table)))
+    found = tuple(pieces_of(method.descriptor(table)))
+    return found if all(part.storage.form is not None for piece in found for part in piece.parts) else ()
 
 
-def _components(table: Table, method: Stored, orders: Collection[str]) -> list[Component]:
-    found = method.components(table)
+def _components(table: Table, method: Stored, orders: Collection[str], optimizer: str | None) -> list[Component]:
+    found = method.components(table) if optimizer is None else method.training_components(table)
     if table.name in orders:
         found = [*found, Component("order", table.num_embeddings, 0, torch.int32, "index")]
     return found

@@ -19,7 +19,7 @@ from coset.methods.module import VectorModule
 from coset.methods.sizing import Sizes, largest_within, thinned, vector_bytes
 from coset.registry import Registry
 from coset.schema import Component, LookupBytes, Table
-from coset.storage import DEFAULT, Storage
+from coset.storage import DEFAULT, InTraining, Storage
 from coset.storage import storage as storage_of
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class Method(ABC):
     @abstractmethod
     def components(self, table: Table) -> list[Component]:
         """The stored arrays, in closed form; their keys are those of the module's state."""
+
+    def training_components(self, table: Table) -> list[Component]:
+        """The arrays of a module that is trained, likewise: those of the training form of its storage."""
+        return dataclasses.replace(self, storage=InTraining(self.storage)).components(table)
 
     @abstractmethod
     def build(self, table: Table) -> TableModule:

@@ -54,6 +54,15 @@ class BlockMethod(Method):
             for component in method.components(block)
         ]
 
+    def training_components(self, table: Table) -> list[Component]:
+        """Those of every block, likewise."""
+        self.check(table)
+        return [
+            component.under(f"blocks.{number}")
+            for number, (block, method) in enumerate(self._stored(table))
+            for component in method.training_components(block)
+        ]
+
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """As if all ids were in the block that takes most; beside that, the block of each id, and the concatenated
         vectors of all blocks."""

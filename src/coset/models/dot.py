@@ -18,6 +18,7 @@ from coset.methods import Blocks, Full, Hashing, Method
 from coset.models.history import Histories
 from coset.models.ridge import RidgeBias
 from coset.schema import Component, Table
+from coset.storage import StoredRows
 from coset.tables import EmbeddingCollection
 
 MAX_DIM = 65536
@@ -129,7 +130,8 @@ class DotModel(nn.Module):
 
     Args:
         user, item: the two tables; their `embedding_dim` is that of `settings`, or anything when that is 0.
-        methods: the method of each table, by name; `full` for those not named.
+        methods: the method of each table, by name, and of the biases of its ids, by `bias_table`; `full` for those not
+            named.
         settings: see `DotSettings`; `low` and `high` must be given here.
         mean: of the training ratings; the start of the trained mean.
         histories: of the users, where `settings` ask for them.
@@ -151,8 +153,9 @@ class DotModel(nn.Module):
         if settings.has_history != (histories is not None):
             raise InputError("the dot model needs the histories of users where history is more than 0, and only there")
         tables = user, item, *([rated_table(item)] if histories is not None else [])
-        if stray := sorted(set(methods) - {table.name for table in tables}):
-            *names, last = (repr(table.name) for table in tables)
+        bias_names = [bias_table(table) for table in (user, item)] if settings.biases else []
+        if stray := sorted(set(methods) - {table.name for table in tables} - set(bias_names)):
+            *names, last = (repr(name) for name in (*(table.name for table in tables), *bias_names))
             raise InputError(f"there is a method for {stray[0]!r}, but the tables are {', '.join(names)} and {last}")
         self.settings = settings
         self.user, self.item = user, item
@@ -167,9 +170,10 @@ class DotModel(nn.Module):
         self.biases: EmbeddingCollection | None = None
         if settings.biases:
             of = zip((user, item), settings.bias_ids or (None, None), strict=True)
-            self.biases = EmbeddingCollection([_biases(table, own) for table, own in of])
-            for bias in self.biases.parameters():
-                nn.init.zeros_(bias)
+            self.biases = EmbeddingCollection([_biases(table, own, methods) for table, own in of])
+            for stored in self.biases.modules():
+                if isinstance(stored, StoredRows):
+                    stored.draw_(nn.init.zeros_)
         self.mean = nn.Parameter(torch.tensor(self._score(mean))) if settings.centred else None
 
     def forward(self, users: Tensor, items: Tensor) -> Scores:
@@ -347,11 +351,24 @@ def _moved(vectors: Tensor, by: Tensor) -> Tensor:
     return torch.cat([vectors[:, :1] + by.unsqueeze(1), vectors[:, 1:]], 1)
 
 
-def _biases(table: Table, own: int | None) -> tuple[Table, Method]:
-    """The table of the biases of one side, of which the first `own` ids have rows of their own, and its method."""
+def bias_table(table: Table) -> str:
+    """The name by which methods are given to the biases of a table's ids."""
+    return f"{table.name}_bias"
+
+
+def _biases(table: Table, own: int | None, methods: Mapping[str, Method]) -> tuple[Table, Method]:
+    """The table of the biases of one side, of which the first `own` ids have rows of their own, and its method.
+
+    Raises:
+        InputError: two choices of what is stored.
+    """
     n = table.num_embeddings
-    if own is None or own >= n:
-        how: Method = Full()
+    if (given := methods.get(bias_table(table))) is not None:
+        if own is not None and own < n:
+            raise InputError(f"model: bias_ids and a method for {bias_table(table)!r} both store biases; leave one out")
+        how = given
+    elif own is None or own >= n:
+        how = Full()
     else:
         how = Blocks.hot(own, Hashing(1)) if own else Hashing(1)
     return Table(table.name, n, 1), how

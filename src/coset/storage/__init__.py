@@ -12,20 +12,24 @@ from typing import Any, get_args
 import torch
 
 from coset.errors import InputError, unknown
-from coset.storage.base import STORAGES, KernelView, Storage, StoredRows, register_storage
+from coset.storage.base import STORAGES, InTraining, KernelView, Storage, StoredRows, register_storage
 from coset.storage.dense import Dense, DType
+from coset.storage.forms import pack_, unpack_
 from coset.storage.packed import Packed
 
 __all__ = [
     "DEFAULT",
     "Dense",
+    "InTraining",
     "KernelView",
     "Packed",
     "Storage",
     "StoredRows",
+    "pack_",
     "register_storage",
     "registered_storages",
     "storage",
+    "unpack_",
 ]
 
 DEFAULT: Storage = Dense()

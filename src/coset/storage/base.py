@@ -129,6 +129,8 @@ class Storage(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    form: ClassVar[str | None] = None
+    """The form in which kernels see its arrays (`KernelView.form`); None where they cannot train them."""
 
     def __post_init__(self) -> None:
         settings.check(self, f"storage {self.name!r}")
@@ -168,6 +170,30 @@ class Storage(ABC):
         return {"storage": self.name, "version": self.version} | {
             field: settings.plain(getattr(self, field)) for field in settings.fields(type(self))
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class InTraining(Storage):
+    """A storage whose components are those of the training form of another: what a ledger of a training counts.
+
+    Args:
+        of: the other one.
+    """
+
+    name: ClassVar[str] = "in training"
+    version: ClassVar[int] = 1
+    of: Storage
+
+    def __post_init__(self) -> None:
+        """It is only made by methods, and never read from JSON."""
+
+    def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
+        """Those of the training form."""
+        return self.of.training_components(name, rows, width, dtype)
+
+    def build(self, rows: int, width: int, dtype: torch.dtype) -> StoredRows:
+        """What the other one builds."""
+        return self.of.build(rows, width, dtype)
 
 
 STORAGES: Registry[Storage] = Registry("storage", "coset.storage", group="coset.storages")

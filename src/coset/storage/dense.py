@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Dense(Storage):
         773120
     """
 
+    form: ClassVar[str | None] = "dense"
     dtype: DType | None = None
 
     if TYPE_CHECKING:

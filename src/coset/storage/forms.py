@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import nn
 
 from coset.errors import InputError
 from coset.storage.base import StoredRows
 
 
-def pack_(model: nn.Module) -> nn.Module:
+M = TypeVar("M", bound=nn.Module)
+
+
+def pack_(model: M) -> M:
     """Bring every table of a model into its stored form, which takes the bytes that its ledger says: of `Packed` arrays
     codes and steps are left, and float masters are gone. Lookups give the same to the bit. Tables that are stored as
     they are trained stay as they are.
@@ -30,7 +35,7 @@ def pack_(model: nn.Module) -> nn.Module:
     return model
 
 
-def unpack_(model: nn.Module) -> nn.Module:
+def unpack_(model: M) -> M:
     """Bring every table of a model into its training form, whose parameters optimizers of torch train; a fresh table is
     in it already. `pack_` leads back.
 

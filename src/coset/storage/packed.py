@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from coset import settings
 from coset.errors import InputError
 from coset.schema import Component
 from coset.storage.base import Storage, StoredRows, register_storage
@@ -56,26 +57,19 @@ class Packed(Storage):
         1129
     """
 
-    bits: tuple[int, ...] = (8,)
+    bits: int | tuple[int, ...] = 8
     step: Literal["array", "column", "block", "row"] = "column"
     block: int = 8
     padded: bool = False
     step_dtype: Literal["float32", "float16"] = "float32"
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self, bits: int | Sequence[int] = 8, step: Literal["array", "column", "block", "row"] = "column",
-            block: int = 8, padded: bool = False, step_dtype: Literal["float32", "float16"] = "float32",
-        ) -> None: ...  # fmt: skip
-
     def __post_init__(self) -> None:
-        given: Any = self.bits
-        if isinstance(given, int) and not isinstance(given, bool):
-            object.__setattr__(self, "bits", (given,))
         super().__post_init__()
-        if not self.bits or any(not 0 <= bits <= MOST_BITS for bits in self.bits):
-            raise InputError(f"storage 'packed': bits are 0 to {MOST_BITS}, not {list(self.bits)}")
+        bits = self.bits if isinstance(self.bits, tuple) else (self.bits,)
+        if not bits or any(not 0 <= each <= MOST_BITS for each in bits):
+            raise InputError(f"storage 'packed': bits are 0 to {MOST_BITS}, not {settings.plain(self.bits)}")
+        if len(bits) == 1:  # so that equal choices are equal
+            object.__setattr__(self, "bits", bits[0])
         if self.block < 1:
             raise InputError(f"storage 'packed': block must be at least 1 column, not {self.block}")
 
@@ -90,8 +84,8 @@ class Packed(Storage):
         Raises:
             InputError: bits by column for another number of columns.
         """
-        if len(self.bits) == 1:
-            return self.bits * width
+        if isinstance(self.bits, int):
+            return (self.bits,) * width
         if len(self.bits) != width:
             raise InputError(
                 f"storage 'packed': bits of {len(self.bits)} columns for an array of {width}; give one number a column"
@@ -112,7 +106,8 @@ class Packed(Storage):
 
     def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
         """The codes, and the logarithms of the steps."""
-        size, numbers = self.layout(width).bytes(rows), rows * width
+        layout = self.layout(width)
+        size, numbers = layout.bytes(rows), rows * len(layout.columns)
         return [Component(f"{name}.codes", size, 0, torch.uint8, "codes", numbers=numbers),
                 Component(f"{name}.scales", self.number_of_steps(rows, width), 0, getattr(torch, self.step_dtype), "codes")]  # fmt: skip
 
@@ -130,7 +125,9 @@ class Packed(Storage):
     @property
     def coarseness(self) -> float:
         """Of the fewest bits that a column is stored in."""
-        return 3 / 2 ** min((bits for bits in self.bits if bits), default=MOST_BITS)
+        bits = (self.bits,) if isinstance(self.bits, int) else self.bits
+        least: int = min((each for each in bits if each), default=MOST_BITS)
+        return float(3 / 2**least)
 
     def build(self, rows: int, width: int, dtype: torch.dtype) -> PackedRows:
         """An array in its training form, not yet filled."""
@@ -180,7 +177,7 @@ class PackedRows(StoredRows):
     def whole(self) -> Tensor:
         """All rows."""
         if self.is_packed or self.rounds:
-            return self(torch.arange(self.rows, device=self.device))
+            return self.forward(torch.arange(self.rows, device=self.device))
         return self._widened(self.master.to(self.dtype))
 
     @property
@@ -397,15 +394,15 @@ class PackedRows(StoredRows):
             self._take_stored_form(self.device)
         elif f"{prefix}master" in state and self.is_packed:
             self._take_training_form(self.device)
-        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         """A cast changes the type of what is read and of masters, not of what is stored."""
         self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
-        kept = {name: buffer.dtype for name, buffer in self._buffers.items()}
+        kept = {name: buffer.dtype for name, buffer in self.named_buffers()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, dtype in kept.items():
-            self._buffers[name] = self._buffers[name].to(dtype)
+            self.register_buffer(name, self.get_buffer(name).to(dtype))
         return self
 
     def extra_repr(self) -> str:

@@ -58,8 +58,8 @@ def components_are_the_stored_tensors(case: Case) -> None:
         expect(not hidden, f"tensors outside the state are not counted: {sorted(hidden)}")
         total = sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
         expect(case.method.bytes(table) == total, f"bytes() says {case.method.bytes(table)}, stored are {total}")
-    for table in (case.embedding(), pack_(case.embedding())):
-        listed = [component.bytes for component in table.components()]
+    for embedding in (case.embedding(), pack_(case.embedding())):
+        listed = [component.bytes for component in embedding.components()]
         expect(sum(listed) == case.method.bytes(case.table), "Embedding.components() has other bytes than the method")
 
 

@@ -12,6 +12,7 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import write_json
 from coset.methods import Method
+from coset.storage.forms import pack_
 from coset.tables.fitted import Fitted, fit_tables_
 from coset.tables.owner import Tables
 from coset.tasks import Task
@@ -75,7 +76,7 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
             InputError: a method does not fit its table, or its table does not exist.
         """
         self._spec = replace(self._spec, methods=dict(methods))
-        model = self._spec.build(self._encoded)
+        model = pack_(self._spec.build(self._encoded))
         fitted = fit_tables_(self._collection(model), self._collection(self._model))
         own = f"{self._spec.task.collection}."
         kept = {name: value for name, value in self._model.state_dict().items() if not name.startswith(own)}

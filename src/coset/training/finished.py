@@ -13,6 +13,7 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import path_of
 from coset.schema import EXTRA
+from coset.storage.forms import pack_
 from coset.tasks import Scored, Trained
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training import checkpoint
@@ -73,7 +74,7 @@ class FinishedRun(Generic[DataT, EncodedT, ModelT, BatchT]):
             spec = RunSpec.from_json(finished.about["task"], finished.about["spec"])
             with torch.random.fork_rng(devices=[]):  # which fresh values are drawn from
                 model = spec.task.restored(spec.methods, folder, finished.about, finished.model.header)
-            fill(model, finished.model)
+            fill(pack_(model), finished.model)
             header = finished.model.header
         return FinishedRun(spec, Trained(folder, model.eval(), finished.about, header, finished.metrics))
 

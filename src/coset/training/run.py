@@ -28,6 +28,7 @@ from coset import ledger
 from coset.documents import Json
 from coset.errors import InputError
 from coset.files import claimed, write_json
+from coset.storage.forms import pack_
 from coset.tasks.rows import PARTS
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
 from coset.training import board, checkpoint
@@ -195,7 +196,7 @@ class _Run(Generic[DataT, EncodedT, ModelT, BatchT]):
         if self.before is None:
             return Trainer(task, model, training, validation, self.spec.seed, self.options.engine)
         with opened(self.before.folder) as finished, opened_state(self.before.folder, finished) as saved:
-            fill(model, finished.model)
+            fill(pack_(model), finished.model)
             state = saved if self.before.beginning.state else None
             if state is not None:  # warm already
                 task = task.having("training", replace(task.training, warmup=0))
@@ -284,6 +285,7 @@ def finish(
 ) -> Json:  # fmt: skip
     """Write the model and the metrics of a run whose `run.json` is there, and return the metrics."""
     task = spec.task
+    pack_(model)
     tables, layers = task.stored(model)
     metrics: Json = {
         "parameters": ledger.parameters(tables),

@@ -14,6 +14,7 @@ from torch import Tensor
 from coset.documents import Json
 from coset.engine.owners import as_they_lie
 from coset.errors import Diverged, InputError, unknown
+from coset.storage.forms import unpack_
 from coset.tasks import FastSteps, Part, Task
 from coset.tasks.types import BatchT, ModelT
 from coset.training.optimizers import Optimizers
@@ -82,6 +83,7 @@ class Trainer(Generic[ModelT, BatchT]):
             raise InputError(f"the {empty} part has no rows")
         self.task, self.model, self.training, self.validation = task, model, training, validation
         self.settings, self.seed, self.begun, self._before = task.training, seed, begun, best
+        unpack_(model)
         fast = None if engine == "plain" else task.fast_steps(model, training)
         self.by = fast or Optimizers(model, self.settings, fused=engine != "plain")
         kernels = not isinstance(self.by, Optimizers) or self.by.tables is not None
