@@ -26,7 +26,7 @@ from coset import (
 from coset.errors import InputError
 from coset.methods import Method, from_json, registered
 from coset.optimizers import RowWiseAdagrad
-from coset.storage import Dense, storage
+from coset.storage import Dense, Packed, pack_, storage
 from coset.testing.cases import attributed
 
 TABLE = attributed("item", 101, 8)
@@ -49,6 +49,26 @@ def test_the_ledger_is_exact(kind: type[Method], dtype: str) -> None:
     lines = [{(of.key, of.shape, of.dtype, of.bytes, of.optimizer) for of in ledger.lines} for ledger in (told, found)]
     assert lines[0] == lines[1]
     assert all(of.dtype == getattr(torch, dtype) for of in told.lines if of.kind == "parameter")
+
+
+@pytest.mark.parametrize("kind", registered().values(), ids=lambda kind: kind.name)
+def test_the_ledger_of_packed_tables_is_exact(kind: type[Method]) -> None:
+    """As they are stored without an optimizer, and in the form that one trains."""
+    method = kind.examples(TABLE)[0].stored(Packed(4))
+    bags = EmbeddingBagCollection([(TABLE, method)])
+    optimizer = torch.optim.Adam(bags.parameters())
+    torch.cat(list(bags({"item": torch.arange(101)}).values())).sum().backward()
+    optimizer.step()
+    for told, found in (
+        (predict([(TABLE, method)], optimizer="adam"), measure(bags, optimizer)),
+        (predict([(TABLE, method)]), measure(pack_(bags))),
+    ):
+        lines = [
+            {(of.key, of.shape, of.dtype, of.kind, of.bytes, of.optimizer) for of in each.lines}
+            for each in (told, found)
+        ]
+        assert lines[0] == lines[1]
+        assert (told.parameters, told.artifact) == (found.parameters, found.artifact)
 
 
 def test_half_the_bytes() -> None:

@@ -96,6 +96,18 @@ class StoredRows(nn.Module, ABC):
         """Leave the stored form alone, which `Storage.components` describes and nothing trains. What is read stays the
         same to the bit. By default both forms are one."""
 
+    def rounding_(self, on: bool, fit: bool = True) -> None:
+        """Read the training form as it will be stored from now on, or as it is trained.
+
+        Args:
+            on: as it will be stored; how a fresh array is read.
+            fit: whether the levels that numbers are rounded to are fitted to them first.
+        """
+
+    def fault(self) -> str | None:
+        """Why `pack` would refuse, as a phrase; None where it would not."""
+        return None
+
     def unpack(self) -> None:
         """Go to the training form, in which a fresh array begins, and whose parameters optimizers of torch train;
         `pack` leads back to the same bits."""

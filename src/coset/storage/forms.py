@@ -9,7 +9,6 @@ from torch import nn
 from coset.errors import InputError
 from coset.storage.base import StoredRows
 
-
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -24,13 +23,20 @@ def pack_(model: M) -> M:
     Returns:
         The model itself.
 
+    Raises:
+        InputError: a number is not finite; nothing has changed.
+
     Example:
         >>> import coset
         >>> table = coset.Embedding(1000, 8, coset.Full(storage=coset.Packed(4)))
         >>> sum(value.nbytes for value in pack_(table).buffers())
         4032
     """
-    for array in _arrays(model):
+    arrays = _arrays(model)
+    for name, array in arrays:
+        if (fault := array.fault()) is not None:
+            raise InputError(f"{name or 'the array'}: {fault}, and so it cannot be packed; nothing has changed")
+    for _, array in arrays:
         array.pack()
     return model
 
@@ -45,12 +51,29 @@ def unpack_(model: M) -> M:
     Returns:
         The model itself.
     """
-    for array in _arrays(model):
+    for _, array in _arrays(model):
         array.unpack()
     return model
 
 
-def _arrays(model: nn.Module) -> list[StoredRows]:
+def rounding_(model: M, on: bool, fit: bool = True) -> M:
+    """Have tables in their training form read as they will be stored, or as they are trained: in floats, for the first
+    part of a training, which has yet to find the range of values. `pack_` rounds in any case.
+
+    Args:
+        model: as for `pack_`.
+        on: as they will be stored; how fresh tables are read.
+        fit: where it is turned on, whether levels are fitted to the numbers first.
+
+    Returns:
+        The model itself.
+    """
+    for _, array in _arrays(model):
+        array.rounding_(on, fit)
+    return model
+
+
+def _arrays(model: nn.Module) -> list[tuple[str, StoredRows]]:
     if not isinstance(model, nn.Module):
         raise InputError(f"a model is a torch.nn.Module, not {type(model).__name__}")
-    return [array for array in model.modules() if isinstance(array, StoredRows)]
+    return [(name, array) for name, array in model.named_modules() if isinstance(array, StoredRows)]

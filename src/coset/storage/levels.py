@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_RATIO, _TRIES = 0.85, 16
+_RATIO, _TRIES = 0.8, 20
 """Steps to try: the one whose outermost level is the largest number, and each by this ratio smaller than the last."""
 _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
@@ -84,7 +84,8 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
             chosen = weights.topk(_MOST_ROWS).indices
         numbers, weights = numbers[chosen], None if weights is None else weights[chosen]
     wide = numbers.double()
-    largest = (wide.abs() / levels.outermost(wide)).amax(over, keepdim=True)
+    sizes = wide.abs() / levels.outermost(wide)
+    largest = (sizes if weights is None else sizes * (weights > 0).unsqueeze(1)).amax(over, keepdim=True)
     largest = torch.where(largest > 0, largest, 1.0)
 
     def error(steps: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset import settings
@@ -16,6 +17,7 @@ from coset.storage.base import Storage, StoredRows, register_storage
 from coset.storage.bits import BitLayout
 from coset.storage.dense import rows_at
 from coset.storage.levels import Levels, least_squares_steps
+from coset.storage.rounding import rounded
 
 MOST_BITS = 8
 _ROWS_AT_ONCE = 1 << 16
@@ -169,7 +171,7 @@ class PackedRows(StoredRows):
         master = rows_at(self.master, row_ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
         if not self.rounds:
             return self._widened(master.to(self.dtype))
-        found = self._rounded(master, self._each_at(self._steps(), row_ids))
+        found = rounded(master, self._each_at(self._steps(), row_ids), self._levels)
         if padding_idx is not None:  # which gives no gradient to its steps either
             found = torch.where((row_ids == padding_idx).unsqueeze(-1), found.detach(), found)
         return self._widened(found.to(self.dtype))
@@ -198,6 +200,15 @@ class PackedRows(StoredRows):
         self.scales.copy_(scales)
         if not master.is_meta:
             self._store(torch.arange(self.rows, device=master.device), master)
+
+    @torch.no_grad()
+    def fault(self) -> str | None:
+        """The first row, or step, that is not finite."""
+        if self.is_packed or self.master.is_meta:
+            return None
+        if not bool((fine := self.master.isfinite()).all()):
+            return f"row {int((~fine).any(1).nonzero()[0])} has a number that is not finite"
+        return None if bool(self.scales.isfinite().all()) else "a step is not finite"
 
     @torch.no_grad()
     def unpack(self) -> None:
@@ -283,9 +294,13 @@ class PackedRows(StoredRows):
             self.write_(drawn, weights=torch.ones(self.rows, device=drawn.device))
 
     @torch.no_grad()
-    def fit_steps_(self, weights: Tensor | None = None) -> None:
-        """Fit the steps to the masters by least squares, rows weighted by `weights`."""
-        self._set_steps(self._fitted(self.master, weights))
+    def rounding_(self, on: bool, fit: bool = True) -> None:
+        """Steps are fitted by least squares."""
+        if self.is_packed:
+            return
+        self.rounds = on
+        if on and fit and self._layout.columns:
+            self._set_steps(self._fitted(self.master, None))
 
     def _steps_for(
         self, numbers: Tensor, part: Tensor, which: Tensor, into: list[int], *, some: bool
@@ -366,18 +381,12 @@ class PackedRows(StoredRows):
             return steps[row_ids].unsqueeze(-1).expand(*row_ids.shape, len(self._layout.columns))
         return self._each(steps)[0]
 
-    def _rounded(self, master: Tensor, steps: Tensor) -> Tensor:
-        """The levels next to the masters. The gradient of a master is that of its level, and 0 where it lies half a
-        step beyond the outermost or further; that of a step follows how far its levels lie from the masters (Esser et
-        al., 2019, section 2.1, where it is 0 from the outermost level on)."""
-        place = self._levels.place(master, steps)
-        nearest = place + (self._levels.nearest(place) - place).detach()
-        return (nearest - self._levels.outermost(steps)) * steps
-
     def _widened(self, numbers: Tensor) -> Tensor:
         """With 0 in the columns that are not stored."""
         if numbers.shape[-1] == self.width:
             return numbers
+        if self._layout.columns == list(range(numbers.shape[-1])):  # as where late columns have no bits
+            return F.pad(numbers, (0, self.width - numbers.shape[-1]))
         wide = numbers.new_zeros(*numbers.shape[:-1], self.width)
         columns = torch.tensor(self._layout.columns, device=numbers.device, dtype=torch.int64)
         return wide.index_copy(-1, columns, numbers)
@@ -389,7 +398,14 @@ class PackedRows(StoredRows):
     # -- states and casts ------------------------------------------------------------------------------------------
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take the form that the state has."""
+        """Take the form that the state has.
+
+        Raises:
+            InputError: its steps are not finite.
+        """
+        scales = state.get(f"{prefix}scales")
+        if isinstance(scales, Tensor) and not scales.is_meta and not bool(scales.isfinite().all()):
+            raise InputError(f"{prefix}scales: a step is not finite, and so the rows it is of cannot be read")
         if f"{prefix}codes" in state and not self.is_packed:
             self._take_stored_form(self.device)
         elif f"{prefix}master" in state and self.is_packed:

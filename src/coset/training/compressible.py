@@ -132,6 +132,6 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         training = replace(
             given, epochs=epochs, learning_rate=share * given.learning_rate,
             dense_learning_rate=None if dense is None else share * dense, schedule="cosine", warmup=0, decay_from=0.0,
-            evaluate_every=None, patience=None,
+            evaluate_every=None, patience=None, round_from=0.0,
         )  # fmt: skip
         return task.having("training", training)

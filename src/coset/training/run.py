@@ -198,6 +198,7 @@ class _Run(Generic[DataT, EncodedT, ModelT, BatchT]):
         with opened(self.before.folder) as finished, opened_state(self.before.folder, finished) as saved:
             fill(pack_(model), finished.model)
             state = saved if self.before.beginning.state else None
+            task = task.having("training", replace(task.training, round_from=0.0))  # levels are there already
             if state is not None:  # warm already
                 task = task.having("training", replace(task.training, warmup=0))
             trainer = Trainer(

@@ -14,7 +14,7 @@ from torch import Tensor
 from coset.documents import Json
 from coset.engine.owners import as_they_lie
 from coset.errors import Diverged, InputError, unknown
-from coset.storage.forms import unpack_
+from coset.storage.forms import rounding_, unpack_
 from coset.tasks import FastSteps, Part, Task
 from coset.tasks.types import BatchT, ModelT
 from coset.training.optimizers import Optimizers
@@ -96,6 +96,7 @@ class Trainer(Generic[ModelT, BatchT]):
         self.history: list[Evaluation] = []
         self._epoch, self._batch = 0, 0
         self._running, self._seconds = task.running(), 0.0
+        self._rounds = True
 
     @property
     def steps_per_epoch(self) -> int:
@@ -157,6 +158,7 @@ class Trainer(Generic[ModelT, BatchT]):
 
     def _one(self, optimizers: Optimizers, batch: BatchT, started: float) -> Step:
         self.model.train()
+        self._round()
         (pace,), before = self._paces(1), self._running.loss
         torch.autograd.backward(self.task.loss(self.model, batch, self._running))
         if not isfinite(self._running.loss):
@@ -166,6 +168,13 @@ class Trainer(Generic[ModelT, BatchT]):
         except FloatingPointError as error:
             raise self._diverged(str(error)) from None
         return self._after(1, before, len(batch), pace, norm, started)
+
+    def _round(self) -> None:
+        """Whether the next step reads tables as they will be stored."""
+        first = round(self.settings.round_from * self.settings.epochs * self.steps_per_epoch)
+        if (due := self.own_step >= first) != self._rounds or self.own_step == first > 0:
+            rounding_(self.model, due, fit=self.own_step == first > 0)
+            self._rounds = due
 
     def _many_at_once(self, fast: FastSteps, every: Sequence[int]) -> Iterator[Step]:
         """The same, with many steps in one call, up to the next evaluation or yield."""
@@ -211,6 +220,9 @@ class Trainer(Generic[ModelT, BatchT]):
         found: Evaluation = {"epoch": int(epoch) if epoch == int(epoch) else epoch, "step": self.step}
         found |= {f"train_{name}": value for name, value in self._running.report().items()}
         self.model.eval()
+        if not self._rounds:  # a score is that of the model as it would be stored
+            rounding_(self.model, True)
+            self._rounds = True
         found |= {f"val_{name}": value for name, value in self.task.evaluate(self.model, self.validation).items()}
         if wrong := [name for name, value in found.items() if value is not None and not isfinite(value)]:
             part = "validation" if wrong[0].startswith("val_") else "training"
