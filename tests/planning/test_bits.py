@@ -114,7 +114,7 @@ def test_popular_rows_and_strong_columns_take_more_bits() -> None:
 
 def test_rows_alike_take_the_bits_of_the_textbook() -> None:
     """Of Gaussian numbers four times the deviation is two bits more, at 6 dB a bit."""
-    [found] = allocate_bits([Numbers(drawn(4000, [4.0, 1.0]), torch.ones(4000))], 4000)
+    [found] = allocate_bits([Numbers(drawn(4000, [4.0, 1.0]), torch.ones(4000))], 4004)
     rows = torch.tensor([end - begin for begin, end in spans(found, 4000)]) / 4000
     first, second = rows @ torch.tensor(found.bits, dtype=torch.float32)
     assert float(first - second) == pytest.approx(2, abs=0.4)

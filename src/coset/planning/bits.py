@@ -40,8 +40,6 @@ _MOST_ROWS = 1 << 12
 _HALVINGS = 60
 _TRIED = 4
 """The last choices within the budget, each of which gets the bits that are left over; the best of them is taken."""
-_BLOCK_BITS = 8
-"""What one more block must save beside its steps, so that neighbours that hardly differ stay one block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,13 @@ class BitBlocks:
 
 
 def allocate_bits(
-    arrays: Sequence[Numbers], budget: int, *, most_bits: int = 8, step_bytes: int = 2, pieces: int = 24
+    arrays: Sequence[Numbers],
+    budget: int,
+    *,
+    most_bits: int = 8,
+    step_bytes: int = 2,
+    block_bytes: int = 16,
+    pieces: int = 24,
 ) -> list[BitBlocks]:
     """The blocks of every array and their bits, together within a budget.
 
@@ -103,6 +107,7 @@ def allocate_bits(
         budget: in bytes, for codes and steps of them all.
         most_bits: of a number, 1 to 8.
         step_bytes: of the step that a column of a block has.
+        block_bytes: what a further block must save beside its steps, so that neighbours that hardly differ stay one.
         pieces: the most blocks that an array may be cut into.
 
     Raises:
@@ -124,7 +129,7 @@ def allocate_bits(
         raise InputError(f"pieces must be at least 1, not {pieces}")
     if budget < 0:
         raise InfeasibleBudget(f"a budget of {budget} bytes is below 0", 0)
-    measured = [_Runs(array, most_bits, step_bytes, pieces) for array in arrays]
+    measured = [_Runs(array, most_bits, step_bytes, block_bytes, pieces) for array in arrays]
 
     def at(price: float) -> list[_Choice]:
         return [runs.best(price) for runs in measured]
@@ -168,9 +173,9 @@ class _Choice:
 class _Runs:
     """The losses of all runs of pieces of an array."""
 
-    def __init__(self, array: Numbers, most_bits: int, step_bytes: int, pieces: int) -> None:
+    def __init__(self, array: Numbers, most_bits: int, step_bytes: int, block_bytes: int, pieces: int) -> None:
         self.cuts = _cuts(array.counts, pieces)
-        self._step_bits = 8 * step_bytes
+        self._step_bits, self._block_bits = 8 * step_bytes, 8 * block_bytes
         each = _losses(array, self.cuts, most_bits)  # (pieces, columns, bits, steps)
         upto = torch.cat([torch.zeros_like(each[:1]), each.cumsum(0)])
         many = len(self.cuts)
@@ -187,7 +192,7 @@ class _Runs:
     def best(self, price: float) -> _Choice:
         """Those that minimise the loss and the price of all bits."""
         each, bits = (self.losses + price * self._costs.unsqueeze(2)).min(-1)
-        costs = (each.sum(-1) + price * _BLOCK_BITS).tolist()
+        costs = (each.sum(-1) + price * self._block_bits).tolist()
         least, origin = [0.0], [0]
         for end in range(1, len(self.cuts)):
             found = min((least[begin] + costs[begin][end], begin) for begin in range(end))
