@@ -149,8 +149,8 @@ def rounded(
                 grids[own].fit(precision, right, storable)
             sides[own] = replace(sides[own], means=grids[own].numbers, spread=spread)
     user, item = (side.means for side in sides)
-    left, right = grids
-    steps = left.steps_of(0), right.steps_of(0), left.steps_of(1), right.steps_of(1)
+    mine, theirs = grids
+    steps = mine.steps_of(0), theirs.steps_of(0), mine.steps_of(1), theirs.steps_of(1)
     return Rounded(user[:, :-1], item[:, :-1], user[:, -1:], item[:, -1:], steps, found.mean)
 
 
