@@ -33,7 +33,7 @@ from coset.planning.bits import BitBlocks, Numbers, allocate_bits
 from coset.storage.levels import Levels, least_squares_steps
 
 SWEEPS = 3
-TRUST = 0.5
+TRUST = 0.1
 """Rows that the predictions before rounding count, for each row of ratings."""
 _PASSES = 10
 """Over the columns of a row, at most."""
