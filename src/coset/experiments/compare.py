@@ -173,7 +173,7 @@ def _result_row(
         "metrics": {
             name: summary([of[name] for of in reported]) for name in reported[0] if name.startswith(("val_", "train_"))
         },
-        "epochs": task.training.epochs,
+        "epochs": task.training.epochs if task.training.solver is None else 0,
         "seconds_per_epoch": median(of["seconds"] / of.get("share", 1) for run in runs for of in run["history"]),
         "history": [run["history"] for run in runs],
     }

@@ -147,7 +147,12 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
         if plan is not None:
             task = _of_plan(given, task, plan)
             limit = plan.budget or None
-        methods = self._chosen(given, case, task, limit) if plan is None else plan.methods
+        if given.bits:
+            assert limit is not None
+            dim, methods = task.in_bits(self.encoded, limit)
+            task = _of_dim(given, task, dim)
+        else:
+            methods = self._chosen(given, case, task, limit) if plan is None else plan.methods
         task.components(methods, self.encoded)  # raises where a method does not fit
         return Row(case.name, given.note, self._group(task, methods), task, methods, limit, plan)
 

@@ -26,6 +26,8 @@ class RowSettings:
         collisions: ids for each row of the largest component, one row of the comparison each.
         plan: a file with a plan; or `true`, or a table of choices (see `coset.experiments.plan_choices.Planning`), for
             a new plan within each of `budgets`.
+        bits: methods and a dim within each of `budgets`, whose tables are packed in bits that are found on the training
+            part; biases too.
         full_below: tables of fewer ids than this stay full; for `method` only.
         embedding_dims: dims of the model, one row each.
         model, training: changes to the recipe's `[model]` and `[training]`.
@@ -44,11 +46,12 @@ class RowSettings:
     sections: Mapping[str, Json] = field(default_factory=dict)
     collisions: tuple[int, ...] = ()
     full_below: int | None = None
+    bits: bool = False
     plan: object = None
 
     def __post_init__(self) -> None:
         where = f"row {self.name!r}"
-        if self.plan is not None:
+        if self.plan is not None or self.bits:
             self._check_planned(where)
             return
         if not (self.method is None or isinstance(self.method, str | Mapping)):
@@ -72,15 +75,17 @@ class RowSettings:
         sized = self.method, self.methods, self.embedding_dims, self.collisions, self.full_below
         if any(given is not None and given != () and given != {} for given in sized):
             raise InputError(
-                f"{where}: a plan sets every method and the dim; leave out method, methods, embedding_dims, collisions "
+                f"{where}: {'a plan sets' if self.plan is not None else 'bits set'} every method and the dim; leave out method, methods, embedding_dims, collisions "
                 f"and full_below"
             )
+        if self.bits and (self.plan is not None or not self.budgets):
+            raise InputError(f"{where}: bits need budgets, and go without a plan")
         if isinstance(self.plan, str):
             if self.budgets:
                 raise InputError(
                     f"{where}: the plan {self.plan} has its budget; leave out budgets, or write plan = true"
                 )
-        elif Planning.of(self.plan, f"{where}: plan") and not self.budgets:
+        elif not self.bits and Planning.of(self.plan, f"{where}: plan") and not self.budgets:
             raise InputError(f"{where}: a plan needs budgets, or the name of a file that has one")
         for budget in self.budgets:
             budget_bytes(budget, full=0)
@@ -88,7 +93,7 @@ class RowSettings:
     @property
     def sized(self) -> bool:
         """Whether its methods are sized, and so may not fit."""
-        return self.method is not None or self.plan is not None
+        return self.method is not None or self.plan is not None or self.bits
 
     @property
     def changes(self) -> dict[str, Json]:

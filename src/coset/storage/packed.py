@@ -124,6 +124,10 @@ class Packed(Storage):
         many, each = self._steps_shape(rows, len(self.layout(width).columns))
         return many * each
 
+    def storable(self, steps: Tensor) -> Tensor:
+        """The nearest steps that can be stored, in the same type."""
+        return _steps_of(_scales_of(steps).to(getattr(torch, self.step_dtype)).to(steps.dtype))
+
     @property
     def coarseness(self) -> float:
         """Of the fewest bits that a column is stored in."""
@@ -157,6 +161,11 @@ class PackedRows(StoredRows):
         self._layout = storage.layout(width)
         self._levels = Levels([bits for bits in self._layout.bits if bits])
         self._take_training_form(torch.get_default_device())
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Of each column."""
+        return self._layout.bits
 
     @property
     def is_packed(self) -> bool:
@@ -294,6 +303,18 @@ class PackedRows(StoredRows):
             self.write_(drawn, weights=torch.ones(self.rows, device=drawn.device))
 
     @torch.no_grad()
+    def settle_(self, values: Tensor, steps: Tensor) -> None:
+        """Store these levels of these steps, which were found elsewhere, in the training form.
+
+        Args:
+            values: shape `(rows, width)`.
+            steps: shape `(steps,)`.
+        """
+        self.unpack()
+        self._set_steps(steps)
+        self.master.copy_(values[:, self._layout.columns])
+
+    @torch.no_grad()
     def rounding_(self, on: bool, fit: bool = True) -> None:
         """Steps are fitted by least squares."""
         if self.is_packed:
@@ -361,10 +382,10 @@ class PackedRows(StoredRows):
         """The steps, differentiable in the training form, where they are those that will be stored."""
         stored = self.scales if self.is_packed else self.scales.to(self._scale_dtype)
         wide = torch.promote_types(self.dtype, torch.float32)
-        return torch.exp(_RATE * stored.to(wide))
+        return _steps_of(stored.to(wide))
 
     def _set_steps(self, steps: Tensor) -> None:
-        self.scales.copy_(torch.log(steps) / _RATE)
+        self.scales.copy_(_scales_of(steps))
 
     def _each(self, steps: Tensor) -> Tensor:
         """The step of every stored number, shape `(rows, columns)`, or `(1, columns)` where all rows have the same."""
@@ -429,3 +450,12 @@ class PackedRows(StoredRows):
 def _spread(weights: Tensor, rows: Tensor, many: int) -> Tensor:
     """Weights of some rows as those of all, of which the others have none."""
     return weights.new_zeros(many).index_copy(0, rows, weights)
+
+
+def _scales_of(steps: Tensor) -> Tensor:
+    """What is stored and learned of steps."""
+    return torch.log(steps) / _RATE
+
+
+def _steps_of(scales: Tensor) -> Tensor:
+    return torch.exp(_RATE * scales)

@@ -1,4 +1,4 @@
-"""Rounding to levels that gradients pass through, with steps that are learned (Esser et al., 2019, arXiv 1902.08153)."""
+"""Rounding to levels that gradients pass through, with learned steps (Esser et al., 2019, arXiv 1902.08153)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rounded(numbers: Tensor, steps: Tensor, levels: Levels) -> Tensor:
         place = levels.place(numbers, steps)
         nearest = place + (levels.nearest(place) - place).detach()
         return (nearest - top / 2) * steps
-    found: Tensor = _Rounded.apply(numbers, steps, top)
+    found: Tensor = _Rounded.apply(numbers, steps, top)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -45,7 +45,7 @@ class _Rounded(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(numbers: Tensor, steps: Tensor, top: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(numbers: Tensor, steps: Tensor, top: Tensor) -> Tensor:
         zero = torch.zeros_like(top)
         nearest = (numbers / steps + top / 2).clamp(zero - 0.5, top + 0.5).round_().clamp_(zero, top)
         return nearest.sub_(top / 2).mul_(steps)
@@ -55,7 +55,7 @@ class _Rounded(torch.autograd.Function):
         context.save_for_backward(*inputs, output)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         numbers, steps, top, output = context.saved_tensors
         place = numbers / steps
         inside = place.abs() <= top / 2 + 0.5

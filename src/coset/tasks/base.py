@@ -253,7 +253,27 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         """Models that take seconds, which any trained one should beat, scored on these data."""
         return ()
 
+    def in_bits(self, encoded: EncodedT, budget: int) -> tuple[int, Mapping[str, Method]]:
+        """A dim, up to that of the model, and methods of packed tables, found on the training part.
+
+        Args:
+            budget: bytes of the whole model.
+
+        Raises:
+            InfeasibleBudget: the budget is below what is feasible.
+            InputError: the task finds no bits.
+        """
+        raise InputError(f"the task {self.name} finds no bits by itself; name them: methods with a storage 'packed'")
+
     # -- training ----------------------------------------------------------------------------------------------------
+
+    def solve(self, model: ModelT, encoded: EncodedT) -> None:
+        """Bring a fresh model to what its training part tells of it, by the solver of `[training]`.
+
+        Raises:
+            InputError: the task has no such solver, or it does not fit the model.
+        """
+        raise InputError(f"training: the task {self.name} has no solver {self.training.solver!r}; leave it out")
 
     def running(self) -> Running:
         """Fresh sums, over no rows yet."""

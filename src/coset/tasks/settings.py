@@ -71,6 +71,9 @@ class TrainingSettings:
         bias_ridge: the same for the biases of users and of items; empty for none. Those of a model with linear output
             then start at the solution of the ridge bias model (see `coset.models.ridge`), since a rare id is moved too
             seldom to get there.
+        solver: solves the model in place of an optimizer, without steps or epochs; of ratings `"posterior"`, which
+            learns biases and vectors by variational Bayes (`coset.models.posterior`), and rounds those of packed tables
+            so that ratings are predicted best (`coset.models.rounding`). No other setting matters then.
         evaluate_every: steps from one evaluation to the next; there always is one at the end of each epoch, and by
             default no other.
         patience: stop after this many evaluations in a row whose validation score is not better than the best before
@@ -96,6 +99,7 @@ class TrainingSettings:
     l2: float = 0.0
     ridge: float = 0.0
     bias_ridge: tuple[float, ...] = ()
+    solver: str | None = None
     evaluate_every: int | None = None
     patience: int | None = None
     min_gain: float = 0.0

@@ -58,6 +58,8 @@ class RunSpec(Generic[DataT, EncodedT, ModelT, BatchT]):
             return self.task.build(self.methods, encoded)
 
     def steps(self, encoded: EncodedT) -> int:
-        """Batches of all epochs."""
+        """Batches of all epochs; 1 where a solver takes their place."""
         training = self.task.training
+        if training.solver is not None:
+            return 1
         return training.epochs * -(-self.task.rows(encoded)["training"] // training.batch_size)

@@ -22,7 +22,7 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import expanded
 from coset.methods import Method
-from coset.models.dot import DotModel, DotSettings, rated_table
+from coset.models.dot import DotModel, DotSettings, bias_table, rated_table
 from coset.models.history import Histories, HistorySizes
 from coset.models.ridge import RidgeBias, ridge_bias
 from coset.planning.signal import Leaner, Signal
@@ -31,7 +31,7 @@ from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection
 from coset.tasks.metric import Metric
-from coset.tasks.ratings import tuning
+from coset.tasks.ratings import bits, tuning
 from coset.tasks.ratings.advice import bounded
 from coset.tasks.ratings.baselines import baselines
 from coset.tasks.ratings.fast import FastDot, unfit
@@ -43,6 +43,7 @@ from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
 from coset.tasks.ratings.penalty import penalty
 from coset.tasks.ratings.signal import signal
+from coset.tasks.ratings.solver import solve
 from coset.tasks.ratings.thrift import leaner, together
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
@@ -301,7 +302,22 @@ class RatingsTask(LaterRatings):
     def _history_sizes(self, encoded: Encoded) -> HistorySizes | None:
         return histories(encoded, self.model.history).sizes if self.model.has_history else None
 
+    def in_bits(self, encoded: Encoded, budget: int) -> tuple[int, Mapping[str, Method]]:
+        """Those of `coset.tasks.ratings.bits`, for users, items and both biases."""
+        if not self._adds_biases or not self.model.embedding_dim or self.model.has_history or self.model.bias_ids:
+            raise InputError("bits are found for vectors beside biases of all ids (model.biases), with output 'linear'")
+        dim, found = bits.found(encoded, self.model.embedding_dim, budget)
+        user, item = _tables(self.model, encoded.user, encoded.item)
+        names = {"user": user.name, "item": item.name, "user_bias": bias_table(user), "item_bias": bias_table(item)}
+        return dim, {names[role]: method for role, method in found.items()}
+
     # -- training ----------------------------------------------------------------------------------------------------
+
+    def solve(self, model: DotModel, encoded: Encoded) -> None:
+        """In closed form (`coset.tasks.ratings.solver`)."""
+        if self.training.solver != "posterior":
+            raise InputError(f"training: solver of ratings is 'posterior', not {self.training.solver!r}")
+        solve(model, encoded)
 
     def running(self) -> Running:
         """Sums of squared and absolute errors."""

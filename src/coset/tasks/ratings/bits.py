@@ -1,0 +1,102 @@
+"""A dim and bits for the tables of a dot model within a budget, found on its training part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from coset.data.encoded import Encoded
+from coset.errors import InfeasibleBudget, InputError
+from coset.methods import Blocks, Full, Method
+from coset.models.posterior import Posterior, Ratings, posterior
+from coset.models.rounding import bits_for, rounded
+from coset.planning.bits import BitBlocks
+from coset.storage import Packed
+from coset.tasks.ratings.solver import ratings_of
+
+DIMS = (2, 3, 5, 7, 10, 14)
+"""That are tried. The further columns of wide vectors get no bits where they are not worth any, but to learn them takes
+the cube of their number."""
+HELD = 0.1
+"""Of the training rows: those that judge dims."""
+MEAN_BYTES = 4
+
+
+class Finder:
+    """Finds dims and bits of one training part.
+
+    Args:
+        encoded: the data; the validation part is not read.
+        widest: of the dims to try.
+    """
+
+    def __init__(self, encoded: Encoded, widest: int) -> None:
+        self._split = encoded.split
+        self._encoded = encoded
+        self.dims = [dim for dim in DIMS if dim <= widest] or [widest]
+        self._learned = cache(self._learn)
+        self.best = cache(self._best)
+
+    def _best(self, budget: int) -> tuple[int, Mapping[str, BitBlocks]]:
+        """The dim that does best on rows that are held out, and the blocks of users, items and both biases.
+
+        Raises:
+            InfeasibleBudget: not even the mean fits into the budget.
+        """
+        if budget < MEAN_BYTES:
+            raise InfeasibleBudget(f"the mean alone takes {MEAN_BYTES} bytes, and the budget is {budget}", MEAN_BYTES)
+        inner = self._split.tuning(HELD, 0)
+        known, held = (ratings_of(self._encoded, rows) for rows in (inner.training, inner.validation))
+        low, high = float(known.values.min()), float(known.values.max())
+        errors: dict[int, float] = {}
+        for dim in self.dims:
+            if (found := self._learned(dim, whole=False)) is None:
+                break  # nor would more
+            tried = rounded(known, found, bits_for(found, budget - MEAN_BYTES))
+            predicted = np.clip(tried.predict(held.users, held.items), low, high)
+            errors[dim] = float(np.square(predicted - held.values).mean())
+            if errors[dim] > 1.02 * min(errors.values()):
+                break
+        for dim in sorted(errors, key=lambda dim: errors[dim]):
+            if (found := self._learned(dim, whole=True)) is not None:
+                blocks = bits_for(found, budget - MEAN_BYTES)
+                return dim, dict(zip(("user", "item", "user_bias", "item_bias"), blocks, strict=True))
+        raise InputError("vectors explain nothing of these ratings; take a model of biases alone")
+
+    def _learn(self, dim: int, whole: bool) -> Posterior | None:
+        """What all training rows tell, or those that do not judge; None where fewer dims tell as much."""
+        rows = self._split.training if whole else self._split.tuning(HELD, 0).training
+        ratings: Ratings = ratings_of(self._encoded, rows)
+        try:
+            return posterior(ratings, dim).turned()
+        except InputError:
+            return None
+
+
+_FINDERS: WeakKeyDictionary[Encoded, dict[int, Finder]] = WeakKeyDictionary()
+
+
+def found(encoded: Encoded, widest: int, budget: int) -> tuple[int, dict[str, Method]]:
+    """The dim and the methods of tables and biases, by role: `user`, `item`, `user_bias` and `item_bias`.
+
+    Args:
+        encoded: the data; the validation part is not read.
+        widest: dim of the model, and of those to try.
+        budget: bytes of the model.
+
+    Raises:
+        InfeasibleBudget: not even the mean fits into the budget.
+        InputError: vectors explain nothing of these ratings.
+    """
+    finders = _FINDERS.setdefault(encoded, {})
+    dim, blocks = finders.setdefault(widest, Finder(encoded, widest)).best(budget)
+    return dim, {role: method_of(of) for role, of in blocks.items()}
+
+
+def method_of(blocks: BitBlocks) -> Method:
+    """The method that stores an array in these blocks."""
+    inner = tuple(Full(storage=Packed(bits, step_dtype="float16")) for bits in blocks.bits)
+    return Blocks(blocks.bounds, inner) if blocks.bounds else inner[0]
