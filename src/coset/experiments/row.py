@@ -73,13 +73,14 @@ class RowSettings:
 
     def _check_planned(self, where: str) -> None:
         sized = self.method, self.methods, self.embedding_dims, self.collisions, self.full_below
+        what = "a plan sets" if self.plan is not None else "bits set"
         if any(given is not None and given != () and given != {} for given in sized):
             raise InputError(
-                f"{where}: {'a plan sets' if self.plan is not None else 'bits set'} every method and the dim; leave out method, methods, embedding_dims, collisions "
-                f"and full_below"
+                f"{where}: {what} every method and the dim; leave out method, methods, embedding_dims, collisions and "
+                f"full_below"
             )
         if self.bits and (self.plan is not None or not self.budgets):
-            raise InputError(f"{where}: bits need budgets, and go without a plan")
+            raise InputError(f"{where}: bits are found within budgets, one row each, and without a plan")
         if isinstance(self.plan, str):
             if self.budgets:
                 raise InputError(

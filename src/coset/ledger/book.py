@@ -28,7 +28,8 @@ class Line:
         shape: of the array.
         dtype: of its elements.
         kind: `"parameter"`; `"codes"`, numbers of a few bits that stand for parameters, and their steps; `"index"`,
-            index state, and whatever else a model keeps in buffers; `"held"`, what modules keep in neither; `"optimizer"`, a parameter or buffer that is state of an optimizer.
+            index state, and whatever else a model keeps in buffers; `"held"`, what modules keep in neither;
+            `"optimizer"`, a parameter or buffer that is state of an optimizer.
         bytes: of its elements, in this process.
         optimizer: bytes of what an optimizer keeps beside it.
         saved: whether it is part of the state, and so of an artifact.

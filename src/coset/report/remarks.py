@@ -34,7 +34,7 @@ def remarks(results: Mapping[str, Any], without: bool = False) -> list[str]:
     enough = said.get("few_updates", _FEW)
     few = {
         row["name"]: steps for row in trained
-        if (steps := _steps(row)) is not None and steps < enough and _might_gain(row, said, least)
+        if (steps := _steps(row)) is not None and 0 < steps < enough and _might_gain(row, said, least)
     }  # fmt: skip
     short = [row["name"] for row in trained if row["name"] not in {*over, *few} and _gains(row, said, least)]
     found = []

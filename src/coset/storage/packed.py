@@ -110,8 +110,9 @@ class Packed(Storage):
         """The codes, and the logarithms of the steps."""
         layout = self.layout(width)
         size, numbers = layout.bytes(rows), rows * len(layout.columns)
+        steps, of = self.number_of_steps(rows, width), getattr(torch, self.step_dtype)
         return [Component(f"{name}.codes", size, 0, torch.uint8, "codes", numbers=numbers),
-                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, getattr(torch, self.step_dtype), "codes")]  # fmt: skip
+                Component(f"{name}.scales", steps, 0, of, "codes")]  # fmt: skip
 
     def training_components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
         """The masters, and the logarithms of the steps."""

@@ -45,7 +45,7 @@ from coset.training.folder import (
 from coset.training.further import Beginning, epochs_of
 from coset.training.seal import METRICS, RUN, SCHEMA, State, opened, opened_state, read_about, write_finished
 from coset.training.spec import RunSpec
-from coset.training.trainer import EngineOption, Evaluation, Trainer
+from coset.training.trainer import ENGINES, EngineOption, Evaluation, Trainer
 
 _TELL = 20  # steps from one report of progress to the next
 
@@ -359,7 +359,7 @@ class _Before:
         """The finished run in `folder`, for a training by `spec`."""
         with opened(folder) as finished, opened_state(folder, finished) as saved:
             metrics = finished.metrics
-            chosen = metrics["engine"] if engine == "auto" else engine
+            chosen = metrics["engine"] if engine == "auto" and metrics["engine"] in ENGINES else engine
             same = saved is not None and saved.header["kind"] == json.loads(json.dumps(_kind(spec)))
             if (
                 same and saved is not None and chosen != metrics["engine"]
