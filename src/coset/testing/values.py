@@ -39,9 +39,7 @@ def initial_deviation(case: Case) -> None:
     deviation = math.sqrt(_mean(squares))
     if not case.own_deviation:
         off = deviation / case.table.std - 1
-        expect(
-            abs(off) <= 0.05 + _rounding(case), f"the deviation is {deviation:.4g}, {off:+.1%} from {case.table.std}"
-        )
+        expect(abs(off) <= 0.05 + _rounding(case), f"the deviation is {deviation:.4g}, {off:+.1%} from {case.table.std}")
 
 
 @check(*named("odd"), ROOMY)
@@ -103,10 +101,7 @@ def fit_finds_what_the_method_can_hold(case: Case) -> None:
     weight = case.seeded(1).materialize()
     error = case.seeded(2).fit_(weight.clone())
     variance = float(weight.double().pow(2).mean())
-    expect(
-        error <= (0.05 + _rounding(case)) * variance,
-        f"{error / variance:.1%} of the variance is left, though a perfect fit exists",
-    )
+    expect(error <= (0.05 + _rounding(case)) * variance, f"{error / variance:.1%} of the variance is left, though a perfect fit exists")
 
 
 def _check_fit(case: Case, module: TableModule, weight: Tensor, counts: Tensor | None) -> float:
