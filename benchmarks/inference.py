@@ -1,7 +1,7 @@
 """Lookups for inference: 26 tables of 10^6 rows in an `EmbeddingBagCollection` in `eval()`, which no optimizer owns.
 
-A step is what a server does for one batch: a mapping of ids, or of ids and offsets, to one vector a bag of every feature.
-coset's tables are float32, and packed into 8 and 4 bits a number with a step for each column. `torch` is 26 calls of
+A step is what a server does for a batch: from a mapping of ids, or of ids and offsets, to one vector a bag of every
+feature. coset's tables are float32, and packed into 8 and 4 bits a number with a step for each column. `torch` is 26 calls of
 `nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_byte_rowwise_offsets` and of the same of 4 bits;
 `FBGEMM` its table-batched module for inference, with rows of float32, 8 and 4 bits. Each of coset's tables is held
 against the peers of as many bits. Every step takes the next of some batches drawn beforehand; skewed ids follow Zipf's
@@ -191,7 +191,8 @@ def own(tables: int, n: int, dim: int, choices: Iterable[int]) -> Iterable[tuple
                 kept = in_large_pages(torch.empty_like(array)).copy_(array)
                 setattr(rows, name, torch.nn.Parameter(kept) if bits == 32 else kept)
         size = tables * sum(array.nbytes for array in state.values())
-        yield f"coset {NAMES[bits]}", Contestant(bits, size, lambda batch, bags=bags.eval(): bags(batch.named))
+        bags.eval()
+        yield f"coset {NAMES[bits]}", Contestant(bits, size, lambda batch, bags=bags: bags(batch.named))
 
 
 def by_torch(tables: int, n: int, dim: int) -> Iterable[tuple[str, Contestant]]:

@@ -84,7 +84,12 @@ class Facts:
         """What is at a place, to be noticed when it changes."""
         found = holder.get(name)
         self.places.append((holder, name, found))
-        if type(found) in (Tensor, nn.Parameter) and found.layout == torch.strided and found.is_cpu:
+        if (
+            isinstance(found, Tensor)
+            and type(found) in (Tensor, nn.Parameter)
+            and found.layout == torch.strided
+            and found.is_cpu
+        ):
             self.arrays.append((found, type(found), found.data_ptr(), found.dtype, found.shape))
         return found
 
@@ -119,7 +124,11 @@ class Reader:
         self._dims = [0 if source is None else source.stored.width for source in self._of]
         lines = [[0] * layout.SOURCE_COLUMNS if source is None else source.line for source in self._of]
         self._sources = np.array(lines, np.int64).reshape(-1, layout.SOURCE_COLUMNS)
-        self._pool = Pool(DTYPES[dtype])
+        self._weights = [None if source is None else source.weight for source in self._of]
+        kernels = np.array(["" if source is None else source.kernel for source in self._of])
+        self._by_kernel = {str(kernel): kernels == kernel for kernel in set(kernels.tolist()) - {""}}
+        """Which features each kernel reads."""
+        self._pool, self._like = Pool(DTYPES[dtype]), np.empty(0, DTYPES[dtype])
         self.dtype: torch.dtype = dtype
         """The type of the vectors."""
         self._facts = facts
@@ -141,11 +150,11 @@ class Reader:
         lookups = [Lookup(at, ids) for at, ids in enumerate(asked.unbind())] if isinstance(asked, Tensor) else asked
         if not self._fits(lookups):
             return self._by_torch(asked, joined)
-        of: list[Any] = [self._of[lookup.feature] for lookup in lookups]
-        if torch.is_grad_enabled() and any(source.weight is not None and source.weight.requires_grad for source in of):
-            found = self._with_gradients(lookups, of, joined)
+        weights = [self._weights[lookup.feature] for lookup in lookups] if torch.is_grad_enabled() else []
+        if any(weight is not None and weight.requires_grad for weight in weights):
+            found = self._with_gradients(lookups, joined)
         else:
-            found = self._vectors(lookups, of, joined)
+            found = self._vectors(lookups, joined)
         return self._by_torch(asked, joined) if found is None else found
 
     def _by_torch(self, asked: Asked, joined: bool) -> Tensor:
@@ -155,10 +164,9 @@ class Reader:
 
     def _fits(self, lookups: Sequence[Lookup]) -> bool:
         """Whether kernels are to look these up."""
-        ids = 0
+        ids, sources = 0, self._of
         for feature, values, offsets, weights, _, _ in lookups:
-            source = self._of[feature]
-            if source is None or type(values) is not Tensor or not values.is_cpu or not values.is_contiguous():
+            if sources[feature] is None or type(values) is not Tensor or not values.is_cpu:
                 return False
             if offsets is not None and not (type(offsets) is Tensor and offsets.is_cpu and offsets.is_contiguous()):
                 return False
@@ -169,66 +177,72 @@ class Reader:
             _left[0] -= ids
             if _left[0] > 0:
                 return False
-        return len(lookups) > 1 or ids >= FEW or (len(lookups) == 1 and self._of[lookups[0].feature].weight is None)  # type: ignore[union-attr]
+        return len(lookups) > 1 or ids >= FEW or (len(lookups) == 1 and self._weights[lookups[0].feature] is None)
 
-    def _vectors(self, lookups: Sequence[Lookup], of: Sequence[Any], joined: bool) -> Tensor | None:
+    def _vectors(self, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
         """What kernels find; None where they meet an id out of range, or offsets that do not cut ids into bags."""
+        dims, item, lines, begins, kept, ids, size = self._dims, self.dtype.itemsize, [], [], [], 0, 0
+        for feature, values, offsets, weights, mean, is_open in lookups:
+            order = self._of[feature].order  # type: ignore[union-attr]
+            if order is not None or values.dtype is not torch.int64:
+                if (rows := _rows(values, order)) is None:
+                    return None
+                values = rows
+                kept.append(rows)
+            count, at, factors = values.shape[0], 0, 0
+            bags = count
+            if offsets is not None:
+                bags, at = offsets.shape[0] - 1 + is_open, offsets.data_ptr()
+            if weights is not None:
+                weights = weights.detach().to(self.dtype).contiguous()
+                kept.append(weights)
+                factors = weights.data_ptr()
+            dim = dims[feature]
+            lines.append((values.data_ptr(), count, at, bags, factors, mean, dim, dim, feature, is_open))
+            begins.append(size * item)
+            ids += count
+            size += dim if joined else bags * dim
+        features = np.zeros((len(lines), layout.FEATURE_COLUMNS), np.int64)
+        features[:, _COLUMNS] = lines
+        if joined:
+            features[:, layout.STRIDE] = size
+            tensor = torch.from_numpy(self._pool.take(lines[0][3] * size).reshape(lines[0][3], size))
+        else:
+            tensor = torch.from_numpy(self._pool.take(size))
+        base = tensor.data_ptr()
+        features[:, layout.VECTORS] = [base + begin for begin in begins]
+        return None if self._run(features, ids) else tensor
+
+    def _run(self, features: np.ndarray, ids: int) -> bool:
+        """Have the kernels find the vectors of so many ids; whether one has met something wrong."""
         from coset.kernels import reading
         from coset.kernels.launch import alongside
 
-        lookups = [self._plain(lookup, source) for lookup, source in zip(lookups, of, strict=True)]
-        if None in lookups:
-            return None
-        numbers, bags = [lookup.feature for lookup in lookups], [lookup.bags for lookup in lookups]
-        dims = [self._dims[number] for number in numbers]
-        item = self.dtype.itemsize
-        out = self._pool.take(sum(count * dim for count, dim in zip(bags, dims, strict=True)))
-        tensor = torch.from_numpy(out.reshape(bags[0], sum(dims)) if joined else out)
-        at, total, lines, by_kernel = tensor.data_ptr(), sum(dims), [], {}
-        for place, (lookup, source, count, dim) in enumerate(zip(lookups, of, bags, dims, strict=True)):
-            offsets, weights = lookup.offsets, lookup.weights
-            lines.append((
-                lookup.values.data_ptr(), lookup.values.shape[0], 0 if offsets is None else offsets.data_ptr(), count,
-                0 if weights is None else weights.data_ptr(), lookup.mean, at, total if joined else dim, dim,
-                lookup.feature, lookup.is_open,
-            ))  # fmt: skip
-            at += dim * item if joined else count * dim * item
-            by_kernel.setdefault(source.kernel, []).append(place)
-        features = np.zeros((len(lines), layout.FEATURE_COLUMNS), np.int64)
-        features[:, _COLUMNS] = lines
-        ids, like = sum(line[1] for line in lines), np.empty(0, self._pool.dtype)
-        for kernel, places in by_kernel.items():
-            some = features if len(places) == len(features) else features[places]
-            if any(alongside(getattr(reading, kernel), ids, some, self._sources, like)):
-                return None
-        return tensor
+        for kernel, numbers in self._by_kernel.items():
+            some = features
+            if len(self._by_kernel) > 1:
+                some = features[numbers[features[:, layout.PIECE]]]
+            if any(alongside(getattr(reading, kernel), ids, some, self._sources, self._like)):
+                return True
+        return False
 
-    def _plain(self, lookup: Lookup, source: Source) -> Any:
-        """The same lookup, of rows by int64 and of weights of our type; None where an id has no rank."""
-        values, weights = lookup.values, lookup.weights
-        if values.dtype is torch.int64 and source.order is None and weights is None:
-            return lookup
-        if weights is not None:
-            weights = weights.detach().to(self.dtype).contiguous()
-        rows = _rows(values, source.order)
-        return None if rows is None else lookup._replace(values=rows, weights=weights)
-
-    def _with_gradients(self, lookups: Sequence[Lookup], of: Sequence[Any], joined: bool) -> Tensor | None:
+    def _with_gradients(self, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
         """The same with a gradient for every weight."""
+        of: list[Any] = [self._of[lookup.feature] for lookup in lookups]
         weights = list({id(source.weight): source.weight for source in of if source.weight is not None}.values())
         places = {id(weight): place for place, weight in enumerate(weights)}
         bare = [
             Bare(lookup, source.order, places.get(id(source.weight), -1), source.stored.width)
             for lookup, source in zip(lookups, of, strict=True)
         ]
-        find = partial(self._vectors, lookups, of, joined)
+        find = partial(self._vectors, lookups, joined)
         found: Tensor | None = WithGradient.apply(find, bare, joined, *weights)  # type: ignore[no-untyped-call]
         return found
 
 
 _COLUMNS = [
-    layout.VALUES, layout.COUNT, layout.OFFSETS, layout.BAGS, layout.WEIGHTS, layout.MEAN, layout.VECTORS,
-    layout.STRIDE, layout.DIM, layout.PIECE, layout.OPEN,
+    layout.VALUES, layout.COUNT, layout.OFFSETS, layout.BAGS, layout.WEIGHTS, layout.MEAN, layout.STRIDE, layout.DIM,
+    layout.PIECE, layout.OPEN,
 ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Some columns of many bags, each summed in registers: the inner loops of lookups, as LLVM's vectors.
 
-Numba keeps sums of many columns in memory, since it does not know how many there are. Here their number is a constant of
-each loop, so that the sums of up to 64 columns stay in registers until the bag ends. And numba takes as long to compile
-a loop of its own as LLVM takes for ten of these.
+Numba keeps sums of many columns in memory, since it does not know how many there are. Here their number is a constant
+of each loop, so that the sums of up to 64 columns stay in registers until the bag ends. And numba takes longer to
+compile one loop than LLVM takes for several of these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from coset.kernels.layout import BFLOAT16, BYTES, FLOAT16, NIBBLES, WIDE
 
-AHEAD = 24
+AHEAD = 40
 """How many ids ahead of the one at work memory is asked for."""
 _LINE = 64
 """Bytes of a cache line."""
@@ -166,8 +166,8 @@ class _Codes:
 
 
 def _loops(choices: Mapping[int, Any]) -> Any:
-    """`loop(like, choice, asked)`: do the bags by the loop of that number, in the type of `like`; whether an id is not a
-    row, or a bag not within the ids."""
+    """`loop(like, choice, asked)`: do the bags by the loop of that number, in the type of `like`; whether an id is not
+    a row, or a bag not within the ids."""
 
     def typed(context: Any, like: Any, choice: Any, asked: Any) -> Any:
         def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Vector:

@@ -104,8 +104,8 @@ def _stretch(dim, c, widest, small, least):
 
 @kernel
 def read_floats(part, parts, features, sources, like):
-    """Vectors of every bag of every feature, to where the features want them, from rows of floats; numbers are of the
-    type of `like`. Returns whether this part of the work has met an id out of range, or offsets that do not cut ids into
+    """Vectors of every bag of every feature, to where features want them, from rows of floats; numbers are of the type
+    of `like`. Returns whether this part of the work has met an id out of range, or offsets that do not cut ids into
     bags."""
     total, at, item, one = _total(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
     wrong = False
@@ -164,7 +164,7 @@ def _scales(sources, s, first, count, like):
 
 @inlined
 def _bag_at(features, f, b):
-    """Where a bag begins among the ids of its feature, as its offset says; for the bag behind the last, their number."""
+    """Where a bag begins among the ids of its feature, as its offset says; behind the last bag, their number."""
     bounds = _bounds(features, f)
     if bounds == 0:
         return b
@@ -253,7 +253,7 @@ def _groups(columns):
 @compiled
 def _read_bits(features, f, start, stop, sources, s, like):
     """`read_bits` for bags of one feature."""
-    dim, count, rows, bounds = features[f, DIM], features[f, COUNT], sources[s, ROWS], _bounds(features, f)
+    dim, count, rows = features[f, DIM], features[f, COUNT], sources[s, ROWS]
     address, size, row_bits = sources[s, ADDRESS], sources[s, SIZE], sources[s, ROW_BITS]
     stored = sources[s, CODED_COLUMNS]
     columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64).reshape((stored, PLACE_COLUMNS))

@@ -62,6 +62,8 @@ class _Collection(Tables):
         if unread := sorted(set(names) - set(self.features.values())):
             raise InputError(f"no feature reads table {unread[0]!r}; name one or leave the table out")
         self._table_of: dict[str, Table] = {feature: self.tables[name].table for feature, name in self.features.items()}
+        self._shapes: dict[str, tuple[Method, tuple[int, ...]]] = {}
+        """What vectors of a feature are like, by the method that says so; a call for each would take long."""
         if pool := _shared([self.tables[name] for name in names]):
             self.shared = NamedModules(pool)
 
@@ -88,15 +90,19 @@ class _Collection(Tables):
         engine = self._kernels
         assert engine is not None
         flat = engine.look_up(list(lookups.values()), joined=False)
-        dims = [prod(self._vector_shape(feature)) for feature in lookups]
-        sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
+        shapes = [(lookup.bags, *self._vector_shape(feature)) for feature, lookup in lookups.items()]
+        parts = flat.unsafe_split_with_sizes([prod(shape) for shape in shapes])
         # Slices that do not overlap, so changing one in place does not affect the others.
-        for (feature, lookup), vectors in zip(lookups.items(), flat.unsafe_split_with_sizes(sizes), strict=True):
-            yield feature, vectors.view(lookup.bags, *self._vector_shape(feature))
+        for feature, shape, vectors in zip(lookups, shapes, parts, strict=True):
+            yield feature, vectors.view(shape)
 
     def _vector_shape(self, feature: str) -> tuple[int, ...]:
-        module: TableModule = self.tables[self.features[feature]]
-        return module.vector_shape
+        module: Any = self.tables._modules[self.features[feature]]
+        known, shape = self._shapes.get(feature, (None, ()))
+        if known is not module.method:
+            shape = module.vector_shape
+            self._shapes[feature] = module.method, shape
+        return shape
 
     def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
         """The lookup of these ids, one a bag, for kernels; None where they do not look up this feature."""
@@ -236,7 +242,10 @@ class EmbeddingBagCollection(_Collection):
             pooled = pool(vectors, bags, self.modes[feature], weights=weights, inside=inside)
             found |= self._named(feature, expanded(feature, pooled, inverse.get(feature)))
         for feature, vectors in self._look_up_fused(lookups):
-            found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
+            if len(vectors.shape) == 2 and not inverse:
+                found[feature] = vectors
+            else:
+                found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
         if not lookups or not alone:
             return found
         asked = (output for feature in order for output in self.outputs(feature))
