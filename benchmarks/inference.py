@@ -1,8 +1,8 @@
 """Lookups for inference: 26 tables of 10^6 rows in an `EmbeddingBagCollection` in `eval()`, which no optimizer owns.
 
 A step is what a server does for a batch: from a mapping of ids, or of ids and offsets, to one vector a bag of every
-feature. coset's tables are float32, and packed into 8 and 4 bits a number with a step for each column. `torch` is 26 calls of
-`nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_byte_rowwise_offsets` and of the same of 4 bits;
+feature. coset's tables are float32, and packed into 8 and 4 bits a number with a step for each column. `torch` is 26
+calls of `nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_byte_rowwise_offsets` and of the same of 4 bits;
 `FBGEMM` its table-batched module for inference, with rows of float32, 8 and 4 bits. Each of coset's tables is held
 against the peers of as many bits. Every step takes the next of some batches drawn beforehand; skewed ids follow Zipf's
 law with exponent 1. A row names the bytes of both sides' tables.
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--laws", nargs="+", choices=LAWS, default=["skewed"])
     parser.add_argument("--tables", type=int, default=None)
     parser.add_argument("--rows", type=int, default=None, help="of each table")
+    parser.add_argument("--large", type=int, default=None, help="rows of the one large table; 0 leaves it out")
     parser.add_argument("--rotation", type=int, default=8, help="batches drawn beforehand")
     options = parser.parse_args()
     quick = options.quick
@@ -86,7 +87,8 @@ def main() -> None:
             rows += against_peers(case, contestants, times)
             say("done:", case)
         del contestants
-    rows += large(1_000_000 if quick else 10_000_000, options, rounds)
+    most = (1_000_000 if quick else 10_000_000) if options.large is None else options.large
+    rows += large(most, options, rounds) if most else []
     report("inference", host(options.threads, "coset", "torch", "numba", "fbgemm-gpu-cpu"), rows, options.json)
 
 

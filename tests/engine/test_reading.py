@@ -17,6 +17,7 @@ from coset.errors import InputError
 from coset.optimizers import SGD
 from coset.storage import Dense, Packed, Storage
 from coset.storage.forms import pack_, unpack_
+from coset.testing import check_method
 
 N, DIM, IDS = 50, 10, 120
 STORAGES: dict[str, Storage] = {
@@ -281,7 +282,7 @@ def test_threads_look_up_at_once(storage: str) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
     assert not failures
 
 
@@ -324,3 +325,8 @@ def test_tensors_that_are_not_plain_are_left_to_torch(calls: list[str]) -> None:
         mapped = torch.vmap(lambda some: model({"item": some})["item"])(ids.view(4, -1))
     torch.testing.assert_close(mapped.flatten(0, 1), expected)
     assert calls in ([], ["read_floats"])
+
+
+def test_the_contract_holds_from_the_first_id_on(calls: list[str]) -> None:
+    check_method(Full)
+    assert calls
