@@ -2,10 +2,10 @@
 
 A step is what a server does for a batch: from a mapping of ids, or of ids and offsets, to one vector a bag of every
 feature. coset's tables are float32, and packed into 8 and 4 bits a number with a step for each column. `torch` is 26
-calls of `nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_byte_rowwise_offsets` and of the same of 4 bits;
-`FBGEMM` its table-batched module for inference, with rows of float32, 8 and 4 bits. Each of coset's tables is held
-against the peers of as many bits. Every step takes the next of some batches drawn beforehand; skewed ids follow Zipf's
-law with exponent 1. A row names the bytes of both sides' tables.
+calls of `nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_byte_rowwise_offsets`, and of the same of
+4 bits; `FBGEMM` is its table-batched module for inference, with rows of float32, 8 and 4 bits. Each of coset's tables
+is held against the peers of as many bits. Every step takes the next of some batches drawn beforehand; skewed ids follow
+Zipf's law with exponent 1. A row has the bytes of both sides' tables.
 
 The last rows look up uniform ids in one table of 10^7 rows of 64, and hold coset's 4 bits against its own float32.
 

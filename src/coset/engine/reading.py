@@ -71,14 +71,16 @@ class Facts:
 
     def hold(self) -> bool:
         """Whether all is as it was."""
-        for holder, name, kept in self.places:
-            if holder.get(name) is not kept:
-                return False
-        for tensor, kind, address, dtype, shape in self.arrays:
-            same = tensor.__class__ is kind and tensor.data_ptr() == address and tensor.dtype is dtype
-            if not same or tensor.shape != shape or not tensor.is_contiguous():
-                return False
-        return True
+        if any(holder.get(name) is not kept for holder, name, kept in self.places):
+            return False
+        return all(
+            tensor.data_ptr() == address
+            and tensor.dtype is dtype
+            and tensor.shape == shape
+            and tensor.is_contiguous()
+            and tensor.__class__ is kind
+            for tensor, kind, address, dtype, shape in self.arrays
+        )
 
     def note(self, holder: Mapping[str, Any], name: str) -> Any:
         """What is at a place, to be noticed when it changes."""

@@ -91,8 +91,11 @@ class _Collection(Tables):
         assert engine is not None
         flat = engine.look_up(list(lookups.values()), joined=False)
         shapes = [(lookup.bags, *self._vector_shape(feature)) for feature, lookup in lookups.items()]
-        parts = flat.unsafe_split_with_sizes([prod(shape) for shape in shapes])
+        if not flat.requires_grad and shapes.count(shapes[0]) == len(shapes):
+            yield from zip(lookups, flat.view(len(shapes), *shapes[0]).unbind(), strict=True)
+            return
         # Slices that do not overlap, so changing one in place does not affect the others.
+        parts = flat.unsafe_split_with_sizes([prod(shape) for shape in shapes])
         for feature, shape, vectors in zip(lookups, shapes, parts, strict=True):
             yield feature, vectors.view(shape)
 
@@ -242,7 +245,7 @@ class EmbeddingBagCollection(_Collection):
             pooled = pool(vectors, bags, self.modes[feature], weights=weights, inside=inside)
             found |= self._named(feature, expanded(feature, pooled, inverse.get(feature)))
         for feature, vectors in self._look_up_fused(lookups):
-            if len(vectors.shape) == 2 and not inverse:
+            if vectors.dim() == 2 and not inverse:
                 found[feature] = vectors
             else:
                 found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
