@@ -50,7 +50,15 @@ def measuring() -> Any:
 
 
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
-    names = {"click_step", "embedding_step", "engines", "keras_example", "keras_mixed_dimension", "prepare"}
+    names = {
+        "click_step",
+        "embedding_step",
+        "engines",
+        "inference",
+        "keras_example",
+        "keras_mixed_dimension",
+        "prepare",
+    }
     names |= {"ratings_peers", "scale"}
     assert names == bench.scripts().keys()
 

@@ -23,6 +23,7 @@ class Lookup(NamedTuple):
         offsets: where bags begin, and, last, the number of ids, int64; None where every id is a bag of its own.
         weights: a factor for each id, of the type of the vectors, or None.
         mean: whether bags are averaged.
+        is_open: whether the last offset is lacking, and nobody has checked them; for an engine that `checks_bags`.
     """
 
     feature: int
@@ -30,15 +31,16 @@ class Lookup(NamedTuple):
     offsets: Tensor | None = None
     weights: Tensor | None = None
     mean: bool = False
+    is_open: bool = False
 
     @property
     def bags(self) -> int:
         """The number of vectors that it gives."""
-        return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
+        return self.values.shape[0] if self.offsets is None else self.offsets.shape[0] - 1 + self.is_open
 
 
 class Engine(Protocol):
-    """Looks up the features of one collection, and keeps their gradients for the optimizer that owns the tables."""
+    """Looks up the features of one collection."""
 
     @property
     def numbers(self) -> Mapping[str, int]:
@@ -51,12 +53,12 @@ class Engine(Protocol):
         ...
 
     @property
-    def optimizer(self) -> Any:
-        """The optimizer that owns the tables."""
+    def checks_bags(self) -> bool:
+        """Whether it finds out by itself that offsets do not cut ids into bags."""
         ...
 
     def look_up(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
-        """Vectors of all lookups in one tensor, whose gradients stay with the engine.
+        """Vectors of all lookups in one tensor.
 
         Args:
             asked: lookups of distinct features; or one id a bag of every feature, a matrix `(features, bags)`.
@@ -66,6 +68,15 @@ class Engine(Protocol):
         Raises:
             IndexError: an id out of range; it names the table, the id and the range.
         """
+        ...
+
+
+class Owned(Engine, Protocol):
+    """One that keeps the gradients of its vectors for the optimizer that owns the tables."""
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer that owns the tables."""
         ...
 
     def forget_checks(self) -> None:

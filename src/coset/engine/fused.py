@@ -81,6 +81,8 @@ class FusedEngine:
         optimizer: that owns the tables.
     """
 
+    checks_bags = False
+
     def __init__(self, program: Program, optimizer: RowOwner) -> None:
         self.program, self.dense = program, optimizer.dense
         # A weak reference: Python frees reference cycles late, and tables are large.

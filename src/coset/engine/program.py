@@ -250,14 +250,14 @@ class Program:
 
     def prepare(self, lookups: Sequence[Lookup]) -> Frame:
         """What asks for `lookups`."""
-        for _, *given, _ in lookups:
-            _check_device(*given)
+        for lookup in lookups:
+            _check_device(lookup.values, lookup.offsets, lookup.weights)
         frame = self.frame(
             tuple(lookup.feature for lookup in lookups), tuple(lookup.values.shape[0] for lookup in lookups)
         )
         features = frame.features
         features[frame.shape.lines, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
-        for feature, values, offsets, weights, mean in lookups:
+        for feature, values, offsets, weights, mean, _ in lookups:
             if offsets is not None:
                 features[feature, layout.OFFSETS] = offsets.data_ptr()
                 features[feature, layout.BAGS] = offsets.shape[0] - 1

@@ -10,4 +10,6 @@ rows     ids → rows → vectors
 sums     gradients of vectors → sums of gradients by row
 updates  what an optimizer does to rows that have a gradient
 dot      a whole epoch of a dot model
+reading  lookups of tables that nothing trains
+chunks   their inner loops, in registers
 """

@@ -39,7 +39,27 @@ def launch(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
     return exclusively(_run, kernel, ids, arguments)
 
 
+def alongside(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any]:
+    """The same of a kernel that changes nothing but what it returns, so that others may run meanwhile: where one does,
+    this one is run on the thread that asks, without waiting. So as many threads of a server as there are cores look
+    tables up at once."""
+    return [kernel(0, 1, *arguments)] if _at_work else launch(kernel, ids, *arguments)
+
+
+_at_work = False
+"""Whether a kernel is being run. Who finds a wrong answer here waits for a moment, or does without help."""
+
+
 def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
+    global _at_work
+    _at_work = True
+    try:
+        return _parts(kernel, ids, arguments)
+    finally:
+        _at_work = False
+
+
+def _parts(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
     if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
         return [kernel(0, 1, *arguments)]
     if not getattr(kernel, "overloads", True):  # it is loaded, or compiled, by one thread while the others would wait

@@ -13,7 +13,8 @@ VECTORS, STRIDE, DIM = 9, 10, 11  # address of the first bag's vector, elements 
 PIECE, PIECES = 12, 13  # the first and their number
 SPACE = 14  # where the feature begins in buffers with a row an id
 PROJECTED = 15  # where its partial sums for projections begin, in elements of one task; -1 where it has no projection
-FEATURE_COLUMNS = 16
+OPEN = 16  # whether the offsets lack the last one, the number of ids
+FEATURE_COLUMNS = 17
 
 # A piece: which ids, and how their vectors are made.
 START, STOP, OPERATION, PARTS, PART, WIDTH, OUT, PROJECTION, BIAS, PARTIAL = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -29,6 +30,15 @@ IDENTITY, ARITHMETIC, HASH, CODES = 0, 1, 2, 3
 ADDRESS, ROWS, ARRAY_WIDTH, STORED = 0, 1, 2, 3
 ARRAY_COLUMNS = 4
 WIDE, BFLOAT16, FLOAT16 = 0, 1, 2
+# One that is only read may be of codes, too: of 8 or 4 bits, where rows begin at bytes, or of any. Then come how many
+# bits a row takes and the array bytes; where the logarithms of steps are, their type, and how many columns have one in
+# common, 0 where a row has; and where a line for every stored column is, and how many.
+BYTES, NIBBLES, BITS = 3, 4, 5
+ROW_BITS, SIZE, SCALES, SCALES_STORED, IN_COMMON, CODED, CODED_COLUMNS = 4, 5, 6, 7, 8, 9, 10
+SOURCE_COLUMNS = 11
+# Such a column: the bit of the row that its code begins at, as many ones as it has bits, its largest code, its place.
+BEGIN, MASK, TOP, PLACE = 0, 1, 2, 3
+PLACE_COLUMNS = 4
 
 # A use: of which array, by which feature and piece; which part, or one of these two.
 USE_ARRAY, USE_FEATURE, USE_PIECE, USE_PART = 0, 1, 2, 3

@@ -22,16 +22,44 @@ from coset.schema import Component
 S = TypeVar("S", bound="Storage")
 
 
+class CodedColumn(NamedTuple):
+    """A stored column of an array of codes: the bit of a row that its code begins at, its bits, its largest code, which
+    is twice the level of code 0, and its place in the row that is read."""
+
+    begin: int
+    bits: int
+    top: int
+    place: int
+
+
+class Coding(NamedTuple):
+    """What the codes of an array mean.
+
+    Args:
+        columns: those that are stored; others read as 0.
+        row_bits: from one row to the next.
+        scales: the name of the array of the logarithms of steps.
+        in_common: how many columns have one step in common; 0 where a row has.
+    """
+
+    columns: tuple[CodedColumn, ...]
+    row_bits: int
+    scales: str
+    in_common: int
+
+
 class KernelView(NamedTuple):
     """How kernels see an array.
 
     Args:
         form: the name of the array's layout; an engine that does not know it leaves the table to plain torch.
-        array: the name of the parameter with the rows.
+        array: the name of the parameter or buffer with the rows.
+        coding: what rows of codes mean, which kernels read and do not train.
     """
 
     form: str
     array: str
+    coding: Coding | None = None
 
 
 class StoredRows(nn.Module, ABC):
@@ -122,7 +150,7 @@ class StoredRows(nn.Module, ABC):
         return None
 
     def kernel_view(self) -> KernelView | None:
-        """The array as kernels see it; None where they cannot read and train it."""
+        """The array as kernels see it; None where they cannot read it."""
         return None
 
     @property

@@ -42,7 +42,7 @@ class BitLayout:
         return [column for column, bits in enumerate(self.bits) if bits]
 
     @cached_property
-    def _begins(self) -> list[int]:
+    def begins(self) -> list[int]:
         """The bit of a row that each column begins at."""
         return [0, *accumulate(self.bits)][:-1]
 
@@ -92,7 +92,7 @@ class BitLayout:
 
     def _places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The first bit of each stored column, and as many ones as it has bits."""
-        begins = torch.tensor([self._begins[column] for column in self.columns], device=device, dtype=torch.int64)
+        begins = torch.tensor([self.begins[column] for column in self.columns], device=device, dtype=torch.int64)
         masks = torch.tensor(
             [(1 << self.bits[column]) - 1 for column in self.columns], device=device, dtype=torch.int64
         )

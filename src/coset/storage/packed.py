@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from coset import settings
 from coset.errors import InputError
 from coset.schema import Component
-from coset.storage.base import Storage, StoredRows, register_storage
+from coset.storage.base import CodedColumn, Coding, KernelView, Storage, StoredRows, register_storage
 from coset.storage.bits import BitLayout
 from coset.storage.dense import rows_at
 from coset.storage.levels import Levels, least_squares_steps
+from coset.storage.pages import in_large_pages
 from coset.storage.rounding import rounded
 
 MOST_BITS = 8
@@ -249,7 +250,7 @@ class PackedRows(StoredRows):
         for name in ("master", "scales"):
             self._parameters.pop(name, None)
         size, steps = self._layout.bytes(self.rows), self.storage.number_of_steps(self.rows, self.width)
-        self.register_buffer("codes", torch.zeros(size, dtype=torch.uint8, device=device))
+        self.register_buffer("codes", in_large_pages(torch.empty(size, dtype=torch.uint8, device=device)).zero_())
         self.register_buffer("scales", torch.zeros(steps, dtype=self._scale_dtype, device=device))
 
     def _take_training_form(self, device: torch.device) -> None:
@@ -412,6 +413,21 @@ class PackedRows(StoredRows):
         wide = numbers.new_zeros(*numbers.shape[:-1], self.width)
         columns = torch.tensor(self._layout.columns, device=numbers.device, dtype=torch.int64)
         return wide.index_copy(-1, columns, numbers)
+
+    def kernel_view(self) -> KernelView | None:
+        """The codes, which kernels read; masters are left to plain torch."""
+        if not self.is_packed:
+            return None
+        stored, tops = (
+            self._layout.columns,
+            self._levels.top(torch.empty(0, dtype=torch.float64, device="cpu")).tolist(),
+        )
+        columns = tuple(
+            CodedColumn(self._layout.begins[column], self._layout.bits[column], int(top), column)
+            for column, top in zip(stored, tops, strict=True)
+        )
+        common = {"array": max(1, len(stored)), "column": 1, "block": self.storage.block, "row": 0}[self.storage.step]
+        return KernelView("codes", "codes", Coding(columns, self._layout.row_bits, "scales", common))
 
     def components(self, name: str) -> list[Component]:
         """Those of the stored form, in either form."""

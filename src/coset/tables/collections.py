@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -19,6 +19,7 @@ from coset.tables.bags import Bags, Mode, check_offsets, check_weights, checked_
 from coset.tables.features import FeatureIds, FeatureValues, check_whole, expanded, read_feature, read_features
 from coset.tables.nested import bags_within, is_nested, like, values_within
 from coset.tables.owner import MethodLike, NamedModules, Tables, check_type, checked, or_nan
+from coset.tables.plain import by_torch
 from coset.tables.pooling import pool
 
 
@@ -61,6 +62,8 @@ class _Collection(Tables):
         if unread := sorted(set(names) - set(self.features.values())):
             raise InputError(f"no feature reads table {unread[0]!r}; name one or leave the table out")
         self._table_of: dict[str, Table] = {feature: self.tables[name].table for feature, name in self.features.items()}
+        self._shapes: dict[str, tuple[Method, tuple[int, ...]]] = {}
+        """What vectors of a feature are like, by the method that says so; a call for each would take long."""
         if pool := _shared([self.tables[name] for name in names]):
             self.shared = NamedModules(pool)
 
@@ -77,6 +80,9 @@ class _Collection(Tables):
     def _features(self) -> dict[str, str]:
         return self.features
 
+    def _by_torch(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
+        return by_torch(self, list(self.features.values()), asked, joined)
+
     def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> Iterator[tuple[str, Tensor]]:
         """Features that an engine looks up, all in one call, and their vectors, of shape `(bags, *vector_shape)`."""
         if not lookups:
@@ -84,15 +90,22 @@ class _Collection(Tables):
         engine = self._kernels
         assert engine is not None
         flat = engine.look_up(list(lookups.values()), joined=False)
-        dims = [prod(self._vector_shape(feature)) for feature in lookups]
-        sizes = [lookup.bags * dim for lookup, dim in zip(lookups.values(), dims, strict=True)]
+        shapes = [(lookup.bags, *self._vector_shape(feature)) for feature, lookup in lookups.items()]
+        if not flat.requires_grad and shapes.count(shapes[0]) == len(shapes):
+            yield from zip(lookups, flat.view(len(shapes), *shapes[0]).unbind(), strict=True)
+            return
         # Slices that do not overlap, so changing one in place does not affect the others.
-        for (feature, lookup), vectors in zip(lookups.items(), flat.unsafe_split_with_sizes(sizes), strict=True):
-            yield feature, vectors.view(lookup.bags, *self._vector_shape(feature))
+        parts = flat.unsafe_split_with_sizes([prod(shape) for shape in shapes])
+        for feature, shape, vectors in zip(lookups, shapes, parts, strict=True):
+            yield feature, vectors.view(shape)
 
     def _vector_shape(self, feature: str) -> tuple[int, ...]:
-        module: TableModule = self.tables[self.features[feature]]
-        return module.vector_shape
+        module: Any = self.tables._modules[self.features[feature]]
+        known, shape = self._shapes.get(feature, (None, ()))
+        if known is not module.method:
+            shape = module.vector_shape
+            self._shapes[feature] = module.method, shape
+        return shape
 
     def _lookup_of(self, feature: str, ids: Tensor) -> Lookup | None:
         """The lookup of these ids, one a bag, for kernels; None where they do not look up this feature."""
@@ -232,7 +245,10 @@ class EmbeddingBagCollection(_Collection):
             pooled = pool(vectors, bags, self.modes[feature], weights=weights, inside=inside)
             found |= self._named(feature, expanded(feature, pooled, inverse.get(feature)))
         for feature, vectors in self._look_up_fused(lookups):
-            found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
+            if vectors.dim() == 2 and not inverse:
+                found[feature] = vectors
+            else:
+                found |= self._named(feature, expanded(feature, vectors, inverse.get(feature)))
         if not lookups or not alone:
             return found
         asked = (output for feature in order for output in self.outputs(feature))
@@ -285,7 +301,7 @@ class EmbeddingBagCollection(_Collection):
         lookups: dict[str, Lookup] = {}
         inverse: dict[str, Tensor] = {}
         alone: dict[str, tuple[Bags, Tensor | None]] = {}
-        numbers = {} if (engine := self._kernels) is None else engine.numbers
+        numbers, checks = ({}, False) if (engine := self._kernels) is None else (engine.numbers, engine.checks_bags)
         given = features if isinstance(features, Mapping) else read_features(features, self.features)
         for feature, of in given.items():
             table, number = self._table(feature), numbers.get(feature)
@@ -293,6 +309,10 @@ class EmbeddingBagCollection(_Collection):
             if number is not None and isinstance(of, Tensor) and of.dim() == 1 and mode != "max":
                 check_type(table, of)  # one id a bag: by far the most frequent case, and the shortest way
                 lookups[feature] = Lookup(number, of.contiguous())
+                continue
+            if checks and number is not None and mode != "max" and type(of) is tuple and _are_bags(of):
+                is_open = not self.include_last_offset
+                lookups[feature] = Lookup(number, of[0], of[1], None, mode == "mean", is_open)
                 continue
             ids = of if isinstance(of, FeatureValues) else read_feature(feature, of, self.include_last_offset)
             if ids.inverse is not None:
@@ -312,12 +332,24 @@ class EmbeddingBagCollection(_Collection):
     def _lookup(self, feature: str, bags: Bags, weights: Tensor | None) -> Lookup:
         engine = self._kernels
         assert engine is not None
+        number, mean = engine.numbers[feature], self.modes[feature] == "mean"
+        if engine.checks_bags:
+            weights = None if weights is None else weights.detach().reshape(-1)
+            is_open = not bags.include_last
+            return Lookup(number, bags.ids.contiguous(), bags.offsets.contiguous(), weights, mean, is_open)
         # A copy, as of the weights: backward reads both again, and the caller may have changed them by then.
         bounds = closed(bags.offsets, bags.ids.shape[0], bags.include_last)
         if weights is not None:
             weights = weights.detach().reshape(-1).to(engine.dtype, copy=True).contiguous()
-        number, mean = engine.numbers[feature], self.modes[feature] == "mean"
         return Lookup(number, bags.ids.contiguous(), bounds, weights, mean)
+
+
+def _are_bags(given: tuple[Any, ...]) -> bool:
+    """Whether these are ids and offsets as an engine checks them: plain tensors in one dimension, of some bags."""
+    return len(given) == 2 and all(
+        type(each) is Tensor and each.dtype is torch.int64 and each.dim() == 1 and each.is_cpu and each.is_contiguous()
+        for each in given
+    ) and given[1].shape[0] > 1  # fmt: skip
 
 
 def _check_bags(counts: Iterable[int]) -> None:

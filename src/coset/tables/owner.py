@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from coset.engine.base import Engine
+from coset.engine.base import Engine, Lookup, Owned
 from coset.engine.owners import bring_up_to_date
 from coset.engine.program import unfit
+from coset.engine.reading import Reader
 from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
@@ -132,25 +134,44 @@ class Tables(nn.Module):
             description = module.method.description(module.table, order is not None)
             module.add_module(SUBMODULE, Description(module.table.name, description))
 
-    engine: Engine | None = None
+    engine: Owned | None = None
     """The engine of the tables that an optimizer of coset owns."""
     _optimizer: Any = None
+    _reader: Reader | None = None
+    """The engine of tables that none owns, once it was used."""
 
     @property
     def _kernels(self) -> Engine | None:
-        """The engine; none where a graph is exported, which may run where this engine is not.
+        """The engine; none where a graph is exported, which may run where this engine is not. Tables that no optimizer
+        owns have one where they are not being trained: in `eval()`, or without gradients.
 
         Raises:
             InputError: within a transform of `torch.func`.
         """
-        if self.engine is None or exporting():
+        if exporting():
             return None
+        if self.engine is None:
+            return self._reading()
         if not torch.compiler.is_compiling() and transforming():
             raise InputError(
                 f"tables {list(self._names)[:3]} belong to {type(self._optimizer).__name__}, whose kernels do not work "
                 "within transforms of torch.func; call its release() first"
             )
         return self.engine
+
+    def _reading(self) -> Reader | None:
+        """The engine of tables that no optimizer owns, where kernels may read them now."""
+        if self.training and torch.is_grad_enabled():
+            return None
+        if torch.compiler.is_compiling() or transforming() or _get_current_dispatch_mode() is not None:
+            return None
+        if self._reader is None:
+            self._reader = Reader(self.tables._modules, self._features(), self._by_torch)
+        return self._reader if self._reader.ready() else None
+
+    def _by_torch(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
+        """What an engine finds, by plain torch."""
+        raise NotImplementedError
 
     def unfit(self) -> dict[str, str]:
         """For each table that an optimizer of coset cannot take over, the reason."""
@@ -166,7 +187,7 @@ class Tables(nn.Module):
         """The table that each feature reads."""
         return {name: name for name in self._names}
 
-    def fuse(self, engine: Engine | None) -> None:
+    def fuse(self, engine: Owned | None) -> None:
         """Look tables up by `engine` from now on; by plain torch where it is None."""
         self.engine = engine
         self._optimizer = None if engine is None else engine.optimizer  # the optimizer lives as long as its tables do
@@ -202,7 +223,7 @@ class Tables(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no optimizer, so its rows must be brought to the last step now."""
         bring_up_to_date(self.parameters())
-        return {**self.__dict__, "engine": None, "_optimizer": None}
+        return {**self.__dict__, "engine": None, "_optimizer": None, "_reader": None}
 
     def components(self) -> list[Component]:
         """The stored arrays, index state included, under their names in the state: read off the tensors, so it is right

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
@@ -11,15 +11,17 @@ from torch import Tensor
 
 from coset.engine.base import Lookup
 from coset.engine.owners import bring_up_to_date
+from coset.engine.reading import Reader
 from coset.errors import InputError
 from coset.methods import TableModule
 from coset.methods.module import every_vector
 from coset.schema import Table
 from coset.settings import number, of_kind, truth, whole
 from coset.storage import StoredRows
-from coset.tables.bags import Mode, check_weights, checked_mode, read_bags
+from coset.tables.bags import Bags, Mode, check_weights, checked_mode, read_bags
 from coset.tables.nested import bags_within, is_nested, like, values_within, weights_within
 from coset.tables.owner import MethodLike, Tables, checked, or_nan
+from coset.tables.plain import by_torch
 from coset.tables.pooling import pool
 
 
@@ -142,6 +144,16 @@ class _SingleTable(Tables):
     @property
     def _order(self) -> Tensor | None:
         return getattr(self._module, "order", None)
+
+    def _reading(self) -> Reader | None:
+        """None where a gradient, or a vector, depends on the padding, or a gradient on frequencies."""
+        special = self.padding_idx is not None or self.scale_grad_by_freq
+        if special and (torch.is_grad_enabled() or not self.method.row_per_id):
+            return None
+        return super()._reading()
+
+    def _by_torch(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
+        return by_torch(self, [self.table.name], asked, joined)
 
     def _rows(self, ids: Tensor) -> Tensor:
         return self._rows_of(self.table.name, ids)
@@ -287,9 +299,26 @@ class EmbeddingBag(_SingleTable):
         check_weights(self.table, self.mode, input, per_sample_weights)
         left_out = None if self.padding_idx is None else (input == self.padding_idx).reshape(-1)
         inside = None if inside is None else inside.reshape(-1)
+        if (by_kernels := self._pooled(bags, per_sample_weights, left_out)) is not None:
+            return or_nan(by_kernels, weighted)
         vectors = self._vectors(bags.ids)
         found = pool(vectors, bags, self.mode, weights=per_sample_weights, left_out=left_out, inside=inside)
         return or_nan(found, weighted)
+
+    def _pooled(self, bags: Bags, weights: Tensor | None, left_out: Tensor | None) -> Tensor | None:
+        """The vectors of bags, where kernels read and pool them in one."""
+        if self.mode == "max" or self.max_norm is not None or (weights is not None and weights.requires_grad):
+            return None
+        if (engine := self._kernels) is None or not engine.checks_bags:
+            return None
+        ids, offsets = bags.ids, bags.offsets
+        weights = None if weights is None else weights.reshape(-1)
+        if left_out is not None and bool(left_out.any()):
+            kept = ~left_out
+            offsets = torch.cat([offsets.new_zeros(1), kept.cumsum(0)])[offsets]
+            ids, weights = ids[kept], None if weights is None else weights[kept]
+        lookup = Lookup(0, ids.contiguous(), offsets, weights, self.mode == "mean", not bags.include_last)
+        return engine.look_up([lookup], joined=True).view(lookup.bags, *self._module.vector_shape)
 
     def extra_repr(self) -> str:
         """The sizes, the method and the mode."""
