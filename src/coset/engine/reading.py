@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,8 +32,26 @@ FEW = 256
 _left = [PATIENCE]
 """Of these, how many are left; a list, as all readers count them together."""
 
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
+
 _KERNELS = {layout.BYTES: "read_codes", layout.NIBBLES: "read_codes", layout.BITS: "read_bits"}
 """Which kernel reads what is stored so, if not floats."""
+
+
+@contextmanager
+def by_torch_alone() -> Iterator[None]:
+    """Have torch look up all tables that no optimizer owns. Sums of kernels round otherwise, and take over at some
+    point of a process: so what a training reports would depend on where it was stopped and continued."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def torch_alone() -> bool:
+    """Whether this is within `by_torch_alone`."""
+    return _plain.get()
 
 
 @dataclass(frozen=True)

@@ -418,10 +418,8 @@ class PackedRows(StoredRows):
         """The codes, which kernels read; masters are left to plain torch."""
         if not self.is_packed:
             return None
-        stored, tops = (
-            self._layout.columns,
-            self._levels.top(torch.empty(0, dtype=torch.float64, device="cpu")).tolist(),
-        )
+        stored = self._layout.columns
+        tops = self._levels.top(torch.empty(0, dtype=torch.float64, device="cpu")).expand(len(stored)).tolist()
         columns = tuple(
             CodedColumn(self._layout.begins[column], self._layout.bits[column], int(top), column)
             for column, top in zip(stored, tops, strict=True)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from coset.engine.base import Engine, Lookup, Owned
 from coset.engine.owners import bring_up_to_date
 from coset.engine.program import unfit
-from coset.engine.reading import Reader
+from coset.engine.reading import Reader, torch_alone
 from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of
 from coset.methods import Method, TableModule, method
@@ -161,7 +161,7 @@ class Tables(nn.Module):
 
     def _reading(self) -> Reader | None:
         """The engine of tables that no optimizer owns, where kernels may read them now."""
-        if self.training and torch.is_grad_enabled():
+        if (self.training and torch.is_grad_enabled()) or torch_alone():
             return None
         if torch.compiler.is_compiling() or transforming() or _get_current_dispatch_mode() is not None:
             return None

@@ -26,6 +26,7 @@ import torch
 
 from coset import ledger
 from coset.documents import Json
+from coset.engine.reading import by_torch_alone
 from coset.errors import InputError
 from coset.files import claimed, write_json
 from coset.storage.forms import pack_
@@ -296,9 +297,9 @@ def _solved(
     seconds = monotonic() - started
     found: Evaluation = {"epoch": 0, "step": 0}
     for name, prefix in zip(PARTS, ("train", "val"), strict=True):
-        found |= {
-            f"{prefix}_{metric}": value for metric, value in task.evaluate(model, task.part(encoded, name)).items()
-        }
+        with by_torch_alone():
+            scores = task.evaluate(model, task.part(encoded, name))
+        found |= {f"{prefix}_{metric}": value for metric, value in scores.items()}
     found |= {"share": 1.0, "seconds": seconds}
     write_json(folder / RUN, about)
     task.keep(folder, encoded)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coset.documents import Json
 from coset.engine.owners import as_they_lie
+from coset.engine.reading import by_torch_alone
 from coset.errors import Diverged, InputError, unknown
 from coset.storage.forms import rounding_, unpack_
 from coset.tasks import FastSteps, Part, Task
@@ -223,7 +224,9 @@ class Trainer(Generic[ModelT, BatchT]):
         if not self._rounds:  # a score is that of the model as it would be stored
             rounding_(self.model, True)
             self._rounds = True
-        found |= {f"val_{name}": value for name, value in self.task.evaluate(self.model, self.validation).items()}
+        with by_torch_alone():
+            scores = self.task.evaluate(self.model, self.validation)
+        found |= {f"val_{name}": value for name, value in scores.items()}
         if wrong := [name for name, value in found.items() if value is not None and not isfinite(value)]:
             part = "validation" if wrong[0].startswith("val_") else "training"
             raise self._diverged(f"the {wrong[0].partition('_')[2]} of the {part} part is NaN or infinite")
