@@ -44,6 +44,13 @@ def test_the_table_is_that_of_the_committed_results() -> None:
         assert block("table", "keras-example-corrected", page) == whole.split("\n\n")[0].strip()
 
 
+def test_the_table_of_a_hundred_times_fewer_bytes_is_that_of_the_committed_results() -> None:
+    found = results("ml-1m-hundred")
+    assert block("table", "ml-1m-hundred") == report.markdown(found).split("\n\n")[0].strip()
+    told = report.contrasts(found, load_recipe("ml-1m-hundred").contrasts)
+    assert block("contrasts", "ml-1m-hundred") == "\n".join(f"- {line}" for line in told)
+
+
 @pytest.mark.parametrize("name", ["ml-1m-frontier", "ml-1m-planned"])
 def test_the_verdicts_are_those_of_the_committed_results(name: str) -> None:
     found = results(name)
