@@ -49,6 +49,10 @@ def train(
     budget: Annotated[
         str | None, typer.Option(help="Fit the whole model into these bytes, such as 240KB (for DATA).")
     ] = None,
+    bits: Annotated[
+        bool,
+        typer.Option("--bits", help="Solve ratings in closed form, in a few bits a number found for --budget."),
+    ] = False,
     collisions: Annotated[
         int | None, typer.Option(help="Size the method by this many ids a row, in place of a budget (for DATA).")
     ] = None,
@@ -94,7 +98,7 @@ def train(
     Examples: `coset train runs/mine --continue --epochs 3`,
     `coset train movielens-1m --method low_rank --budget 240KB --out runs/mine`,
     `coset train PREPARED --model dlrm --method quotient_remainder --collisions 4 --out runs/mine`,
-    `coset train movielens-1m --plan plan.json`
+    `coset train movielens-1m --bits --budget 25KB`, `coset train movielens-1m --plan plan.json`
     """
     from coset.experiments.jobs import TrainOptions
     from coset.experiments.subject import RecipeOptions
@@ -102,7 +106,7 @@ def train(
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time, rating_transform)
     recipe = RecipeOptions(
-        columns, schema, model, dim, one(method), one(budget), one(collisions), full_below, task,
+        columns, schema, model, dim, one(method), one(budget), one(collisions), full_below, task, bits,
     )  # fmt: skip
     given = TrainOptions(recipe, row, plan, seed, epochs, changes or (), tuning, further, data, not no_tune)
     options = options_of(resume, engine, checkpoint_every, keep, tensorboard, keep_state=True)

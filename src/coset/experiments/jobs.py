@@ -94,6 +94,7 @@ class TrainOptions:
         return {
             "--row": self.row is not None,
             "--method": bool(recipe.methods),
+            "--bits": recipe.bits,
             "--budget": bool(recipe.budgets),
             "--collisions": bool(recipe.collisions),
             "--plan": self.plan is not None,
@@ -132,6 +133,14 @@ class TrainOptions:
     def _check_sizes(self) -> None:
         """Raise an `InputError` unless method, size, plan and row go together."""
         recipe, sizes = self.recipe, self._sizes()
+        if recipe.bits:
+            others = {"--method": recipe.methods, "--collisions": recipe.collisions, "--plan": self.plan,
+                      "--row": self.row, "--full-below": recipe.full_below is not None}  # fmt: skip
+            if given := [name for name, value in others.items() if value]:
+                raise InputError(f"--bits sets the method of every table; leave out {', '.join(given)}")
+            if not recipe.budgets:
+                raise InputError("--bits needs a --budget, within which they are found")
+            return
         if self.row is not None and (recipe.methods or self.plan is not None):
             maker = "--method" if self.plan is None else "--plan"
             raise InputError(f"--row chooses a row of the recipe and {maker} makes a new one; give one of them")
@@ -148,7 +157,7 @@ class TrainOptions:
                 "`--row full`)"
             )
         if not recipe.methods and sizes:
-            raise InputError(f"{sizes[0]} needs a --method to size")
+            raise InputError(f"{sizes[0]} needs a --method to size, or --bits")
 
 
 @dataclass

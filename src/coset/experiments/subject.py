@@ -31,6 +31,7 @@ class RecipeOptions:
         dim: embedding dim of the full model.
         methods, budgets, collisions, full_below: of the rows of a comparison on data, as `recipe_for` takes them.
         task: the name of the task; by default, the one that claims the data.
+        bits: whether the one row is of packed tables, whose bits are found within the budget.
     """
 
     columns: Mapping[str, object] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class RecipeOptions:
     collisions: Sequence[int] = ()
     full_below: int | None = None
     task: str | None = None
+    bits: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -98,6 +100,11 @@ class RecipeOptions:
             found = recipe_for(task, data, (), (), self._of_model)
         if plan is not None:
             wanted = RowSettings(f"by {Path(plan).name}", plan=plan)
+        elif self.bits:
+            solver = found.task.solver_of_bits
+            training = {} if solver is None else {"solver": solver}
+            wanted = RowSettings("bits", bits=True, budgets=tuple(self.budgets), training=training)
+            found = replace(found, tune=())  # of a training by gradients
         elif self.methods:
             if self.budgets and self.collisions:
                 raise InputError("budgets and collisions both size a method; give one of them")

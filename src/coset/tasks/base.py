@@ -80,6 +80,8 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     """The attribute of a model that holds the collection of tables to compress."""
     shrinkage: ClassVar[str] = ""
     """The settings that hold vectors back, as a user may set them; empty where there are none."""
+    solver_of_bits: ClassVar[str | None] = None
+    """The solver that rounds tables to the bits that `in_bits` finds."""
     attributes_from: ClassVar[str] = ""
     """Where a user names attributes of ids, as the end of a sentence; empty where these data have none."""
 

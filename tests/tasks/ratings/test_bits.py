@@ -17,7 +17,9 @@ from coset.data.encoded import Encoded
 from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.compare import compare
+from coset.experiments.jobs import TrainOptions
 from coset.experiments.recipe import parse_recipe
+from coset.experiments.subject import RecipeOptions
 from coset.ledger import inference_bytes
 from coset.models.dot import DotSettings
 from coset.tasks import TrainingSettings
@@ -187,3 +189,19 @@ def test_a_solved_run_is_trained_further(ratings: Ratings, tmp_path: Path) -> No
     further = execute(RunSpec(slow, FOUR, 0), tmp_path / "further", ratings, after=tmp_path / "whole")
     assert further["history"][-1]["val_mse"] == pytest.approx(whole["history"][0]["val_mse"], rel=1e-4)
     assert torch.isfinite(torch.tensor(further["history"][-1]["val_mse"]))
+
+
+def test_one_command_on_any_ratings(ratings: Ratings, tmp_path: Path) -> None:
+    assert isinstance(ratings.source, str)
+    job = TrainOptions(RecipeOptions(budgets=("900",), bits=True)).job(ratings.source, tmp_path / "run")
+    job.load()
+    metrics = job.train(Options())
+    assert metrics["bytes"] <= 900
+    assert metrics["engine"] == "solver"
+    for wrong, sentence in (
+        ({"bits": True}, "--bits needs a --budget"),
+        ({"bits": True, "budgets": ("900",), "methods": ("hashing",)}, "leave out --method"),
+        ({"budgets": ("900",)}, "needs a --method to size, or --bits"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            TrainOptions(RecipeOptions(**wrong)).job(ratings.source, tmp_path / "other")  # type: ignore[arg-type]

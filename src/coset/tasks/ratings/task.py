@@ -81,6 +81,7 @@ class RatingsTask(LaterRatings):
     finetune_share: ClassVar[float] = 0.5
     collection: ClassVar[str] = "embeddings"
     shrinkage: ClassVar[str] = "training.ridge, training.l2"
+    solver_of_bits: ClassVar[str | None] = "posterior"
     attributes_from: ClassVar[str] = "; name their columns with --user-attribute and --item-attribute"
 
     @classmethod
