@@ -91,7 +91,7 @@ def plan(
     from coset.experiments.changes import changed
     from coset.experiments.plan import make_plan
     from coset.experiments.plan_choices import Planning
-    from coset.experiments.subject import RecipeOptions
+    from coset.experiments.subject import RecipeOptions, is_recipe
     from coset.experiments.twin import load_or_twin
     from coset.files import check_writable
     from coset.report.plan_table import plan_table
@@ -118,6 +118,11 @@ def plan(
 
         picture(found, image)
     show(found, as_json, plan_table)
+    if recipe.task.solver_of_bits is not None and not is_recipe(subject):
+        err.print(
+            f"in a few bits a number, these bytes hold more: coset train {subject} --bits --budget {budget}",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
     for path in written:
         err.print(f"written to {path}", soft_wrap=True, highlight=False, markup=False)
 
