@@ -100,7 +100,7 @@ def _run_notes(found: Mapping[str, Any]) -> list[str]:
                if name.removeprefix("val_") in named and value is not None]  # fmt: skip
     epochs = "1 epoch" if found["epochs"] == 1 else f"{found['epochs']} epochs"
     notes = [
-        f"trained for {epochs} on {rows['training']:,} rows of {found['data']}",
+        f"{'trained for ' + epochs if found['epochs'] else 'solved'} on {rows['training']:,} rows of {found['data']}",
         f"on the {rows['validation']:,} rows that validate: " + ", ".join(f"{of} {value:.4f}" for of, value in metrics),
     ]
     if (how := found.get("compressed")) is not None:
