@@ -185,3 +185,90 @@ def test_compression_fits_packed_tables() -> None:
     assert report.bytes_after == 300 * 16 + 16 * 4
     assert float((model(torch.arange(300)).detach() - before).abs().max()) < 0.03
     assert sum(value.nbytes for value in pack_(model).buffers()) == report.bytes_after
+
+
+def test_packed_tables_know_where_they_are() -> None:
+    table = pack_(embedding(Packed(4)))
+    assert table.materialize().shape == (50, 4)
+    assert table.to("meta")(torch.arange(3, device="meta")).shape == (3, 4)
+
+
+@pytest.mark.parametrize("missing", ["codes", "scales", "short"])
+def test_a_state_that_does_not_fit_changes_nothing(missing: str) -> None:
+    state = pack_(embedding(Packed(4))).state_dict()
+    key = next(name for name in state if name.endswith("scales" if missing == "scales" else "codes"))
+    if missing == "short":
+        state[key] = state[key][:-1]
+    else:
+        del state[key]
+    table = embedding(Packed(4))
+    before = table(torch.arange(50)).detach()
+    with pytest.raises(RuntimeError, match="Error"):
+        table.load_state_dict(state)
+    assert torch.equal(table(torch.arange(50)).detach(), before)
+    assert not rows_of(table).is_packed
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_casts_keep_what_is_stored(packed: bool) -> None:
+    table = embedding(Packed(8))
+    every, before = torch.arange(50), table(torch.arange(50)).detach()
+    if packed:
+        pack_(table)
+        assert torch.equal(table.half().float()(every), before)
+        assert torch.equal(table.bfloat16().float()(every), before)
+    else:
+        step = rows_of(table)._steps().detach().clone()
+        table.bfloat16().float()
+        assert torch.equal(rows_of(table)._steps(), step)
+
+
+def test_steps_of_narrow_tables_learn() -> None:
+    table = Embedding(50, 8, Full(storage=Packed(4)), dtype=torch.bfloat16)
+    before = rows_of(table).scales.detach().clone()
+    optimizer = torch.optim.SGD(table.parameters(), lr=0.01)
+    table(torch.arange(50)).float().square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(rows_of(table).scales, before)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_zeros_are_near_zero(bits: int) -> None:
+    values = 1e-5 * torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    values[3] = 0
+    table = embedding(Packed(bits, step="row"))
+    table.fit_(values)
+    assert float(table(torch.tensor([3])).detach().abs().max()) < 1e-9
+
+
+def test_padding_is_zero_where_no_level_is() -> None:
+    table = Embedding(9, 4, Full(storage=Packed(2)), padding_idx=0)
+    assert not bool(table(torch.tensor([0])).any())
+    assert not bool(pack_(table).eval()(torch.tensor([0])).any())
+
+
+def test_nothing_is_stored_in_no_bits() -> None:
+    for step in ("row", "column", "array", "block"):
+        table = embedding(Packed(0, step=step))  # type: ignore[arg-type]
+        assert not bool(table(torch.arange(50)).any())
+        assert not bool(pack_(table)(torch.arange(50)).any())
+
+
+@pytest.mark.parametrize("scale", [1e6, -1e6])
+def test_steps_beyond_all_numbers_are_refused(scale: float) -> None:
+    table = embedding(Packed(4))
+    rows_of(table).scales.data[0] = scale
+    with pytest.raises(InputError, match="a step is 0 or not finite"):
+        pack_(table)
+    assert not rows_of(table).is_packed
+
+
+def test_numbers_that_are_nearly_zero_are_read() -> None:
+    table = embedding(Packed(8))
+    table.fit_(1e-44 * torch.ones(50, 4))
+    assert bool(table(torch.arange(50)).isfinite().all())
+
+
+def test_long_rows_are_shortened_below_the_norm() -> None:
+    table = Embedding(50, 8, Full(storage=Packed(4)), max_norm=0.1)
+    assert float(table(torch.arange(50)).detach().norm(dim=1).max()) <= 0.1 * (1 + 1e-5)

@@ -83,15 +83,19 @@ class Facts:
         places: dictionaries, keys, and what was there.
         arrays: tensors, with type, address, dtype and shape.
         sources: those that can be read, by name of the table.
+        hooks: of the arrays, and whether there were any; kernels go round them.
     """
 
     places: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     arrays: list[tuple[Tensor, type, int, torch.dtype, torch.Size]] = field(default_factory=list)
     sources: dict[str, Source] = field(default_factory=dict)
+    hooks: list[tuple[Mapping[int, Any], bool]] = field(default_factory=list)
 
     def hold(self) -> bool:
         """Whether all is as it was."""
         if any(holder.get(name) is not kept for holder, name, kept in self.places):
+            return False
+        if any(bool(of) is not there for of, there in self.hooks):
             return False
         return all(
             tensor.data_ptr() == address
@@ -296,6 +300,10 @@ def _source(module: TableModule, facts: Facts) -> Source | None:
         return None
     stored, order = facts.note(module._modules, part.name), facts.note(module._buffers, "order")
     if not isinstance(stored, StoredRows):
+        return None
+    hooks = stored._forward_hooks, stored._forward_pre_hooks
+    facts.hooks += [(of, bool(of)) for of in hooks]
+    if any(hooks):
         return None
     for holder in (stored._parameters, stored._buffers):
         for name in list(holder):

@@ -83,7 +83,7 @@ def train_on(
     run, out, progress = Path(run), Path(out), progress or Silent()
     finished = FinishedRun.load(run)
     own, task = finished.own_data(data), finished.spec.task
-    task = (task if data is None else task.at(data)).changed("training", training)
+    task = (task if data is None else task.at(data)).changed("training", {"solver": None, **training})
     spec = replace(finished.spec, task=task)
     encoded = task.encoded(own, spec.seed)
     progress.begin(spec.steps(encoded))

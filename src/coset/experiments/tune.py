@@ -42,6 +42,8 @@ def tuned(
     """
     if not recipe.tune:
         return recipe
+    if recipe.task.training.solver is not None:  # which no other setting matters to
+        return replace(recipe, tune=())
     trials: Trained[DataT, EncodedT, ModelT, BatchT] = Trained(folder, recipe.first_seed, progress or Silent())
     if encoded is not None:
         recipe.task.check(encoded)  # what cannot be trained is said before any search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +68,12 @@ class VectorModule(Indexed, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Where the arrays are."""
         modules: list[nn.Module] = [self, *(getattr(inner, name) for inner, name in self._shareable_within())]
-        return next(parameter.device for module in modules for parameter in module.parameters())
+        found = (inner.device for module in modules for inner in module.modules() if isinstance(inner, StoredRows))
+        own = (each.device for module in modules for each in (*module.parameters(), *module.buffers()))
+        device: torch.device = next(chain(found, own))
+        return device
 
     @torch.no_grad()
     def materialize(self, chunk: int | None = None) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import log, sqrt
 from typing import Any
 
@@ -155,7 +156,7 @@ class ClickModel(nn.Module):
 
     def _like_tables(self) -> None:
         """Bring the layers to the type and device of the tables."""
-        like = next(self.tables.parameters())
+        like = next(chain(self.tables.parameters(), (b for b in self.tables.buffers() if b.is_floating_point())))
         for name, layer in self.named_children():
             if name != "tables":
                 layer.to(like.device, like.dtype)

@@ -32,7 +32,8 @@ _LEAST = 1e-9
 
 
 class Ratings(NamedTuple):
-    """What is learned from: ids of users and items and ratings, shape `(rows,)` each; and how many ids there are."""
+    """What is learned from: ids of users and items and ratings, shape `(rows,)` each; and how many ids there are.
+    Ratings should vary by about 1, as those of five stars do: the variances that are assumed first fit these."""
 
     users: np.ndarray
     items: np.ndarray

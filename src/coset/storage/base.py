@@ -20,6 +20,8 @@ from coset.registry import Registry
 from coset.schema import Component
 
 S = TypeVar("S", bound="Storage")
+_SHORTER = 1.0, 0.95, 0.9, 0.8, 0.6
+"""Of the norm that rows are shortened to, what is tried where rounding leaves them longer."""
 
 
 class CodedColumn(NamedTuple):
@@ -111,8 +113,14 @@ class StoredRows(nn.Module, ABC):
         with torch.no_grad():
             distinct = row_ids.unique()
             found = self(distinct)
-            lengths = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True)
-            self.write_(torch.where(lengths > max_norm, found * (max_norm / (lengths + 1e-7)), found), distinct)
+            for share in _SHORTER:  # rounding may leave rows longer again
+                lengths = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True)
+                if not bool((lengths > max_norm * (1 + 1e-6)).any()):
+                    return
+                self.write_(
+                    torch.where(lengths > max_norm, found * (share * max_norm / (lengths + 1e-7)), found), distinct
+                )
+                found = self(distinct)
 
     def widen(self, dtype: torch.dtype) -> None:
         """Keep parameters of this type from now on, to be trained by an optimizer that needs its precision."""

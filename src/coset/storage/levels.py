@@ -9,6 +9,8 @@ from torch import Tensor
 
 _RATIO, _TRIES = 0.8, 20
 """Steps to try: the one whose outermost level is the largest number, and each by this ratio smaller than the last."""
+_NEAR_ZERO, _UNKNOWN, _LEAST = 1e-6, 1e-2, 1e-30
+"""The step of numbers that are all 0, as a share of the largest step; that where there are no others; and the least."""
 _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
 _MOST_ROWS = 1 << 16
@@ -86,7 +88,9 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
     wide = numbers.double()
     sizes = wide.abs() / levels.outermost(wide)
     largest = (sizes if weights is None else sizes * (weights > 0).unsqueeze(1)).amax(over, keepdim=True)
-    largest = torch.where(largest > 0, largest, 1.0)
+    largest = torch.where(largest > 0, largest, _NEAR_ZERO * largest.amax()).clamp(min=_LEAST)
+    if not bool(sizes.any()):
+        largest = torch.full_like(largest, _UNKNOWN)
 
     def error(steps: Tensor) -> Tensor:
         gaps = (levels.values(levels.codes(wide, steps), steps) - wide).square()

@@ -118,8 +118,9 @@ class Packed(Storage):
     def training_components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
         """The masters, and the logarithms of the steps."""
         columns = len(self.layout(width).columns)
+        wide = torch.promote_types(dtype, torch.float32)
         return [Component(f"{name}.master", rows, columns, dtype),
-                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, dtype)]  # fmt: skip
+                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, wide)]  # fmt: skip
 
     def number_of_steps(self, rows: int, width: int) -> int:
         """Of an array of these sizes."""
@@ -178,14 +179,26 @@ class PackedRows(StoredRows):
         """Rows at `row_ids`: those of the masters, rounded, or those of the codes."""
         if self.is_packed:
             found = self._levels.values(self._layout.read(self.codes, row_ids), self._each_at(self._steps(), row_ids))
-            return self._widened(found.to(self.dtype))
+            return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
         master = rows_at(self.master, row_ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
         if not self.rounds:
             return self._widened(master.to(self.dtype))
         found = rounded(master, self._each_at(self._steps(), row_ids), self._levels)
         if padding_idx is not None:  # which gives no gradient to its steps either
             found = torch.where((row_ids == padding_idx).unsqueeze(-1), found.detach(), found)
-        return self._widened(found.to(self.dtype))
+        return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
+
+    def _padded(self, found: Tensor, row_ids: Tensor, padding_idx: int | None) -> Tensor:
+        """With zeros for padding in columns of 1 or 2 bits, which have no level 0."""
+        if padding_idx is None or not self._without_zero:
+            return found
+        columns = torch.tensor([self._layout.bits[at] <= 2 for at in self._layout.columns], device=found.device)
+        return torch.where((row_ids == padding_idx).unsqueeze(-1) & columns, found.new_zeros(()), found)
+
+    @property
+    def _without_zero(self) -> bool:
+        """Whether a stored column has no level 0."""
+        return any(self._layout.bits[column] <= 2 for column in self._layout.columns)
 
     def whole(self) -> Tensor:
         """All rows."""
@@ -219,7 +232,7 @@ class PackedRows(StoredRows):
             return None
         if not bool((fine := self.master.isfinite()).all()):
             return f"row {int((~fine).any(1).nonzero()[0])} has a number that is not finite"
-        return None if bool(self.scales.isfinite().all()) else "a step is not finite"
+        return None if _usable(self.scales.to(self._scale_dtype)) else "a step is 0 or not finite"
 
     @torch.no_grad()
     def unpack(self) -> None:
@@ -236,13 +249,15 @@ class PackedRows(StoredRows):
         self._narrow = self.dtype, self.is_packed
         self.unpack()
         self.dtype = dtype
-        self.master.data, self.scales.data = self.master.data.to(dtype), self.scales.data.to(dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        self.master.data, self.scales.data = self.master.data.to(dtype), self.scales.data.to(wide)
 
     @torch.no_grad()
     def narrow(self) -> None:
         """Masters of the type that is read, or codes."""
         self.dtype, was_packed = self._narrow
-        self.master.data, self.scales.data = self.master.data.to(self.dtype), self.scales.data.to(self.dtype)
+        wide = torch.promote_types(self.dtype, torch.float32)
+        self.master.data, self.scales.data = self.master.data.to(self.dtype), self.scales.data.to(wide)
         if was_packed:
             self.pack()
 
@@ -258,7 +273,8 @@ class PackedRows(StoredRows):
             self._buffers.pop(name, None)
         steps = self.storage.number_of_steps(self.rows, self.width)
         self.master = nn.Parameter(torch.empty(self.rows, len(self._layout.columns), dtype=self.dtype, device=device))
-        self.scales = nn.Parameter(torch.zeros(steps, dtype=self.dtype, device=device))
+        wide = torch.promote_types(self.dtype, torch.float32)  # narrow types would round small changes away
+        self.scales = nn.Parameter(torch.zeros(steps, dtype=wide, device=device))
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -392,6 +408,8 @@ class PackedRows(StoredRows):
     def _each(self, steps: Tensor) -> Tensor:
         """The step of every stored number, shape `(rows, columns)`, or `(1, columns)` where all rows have the same."""
         columns = len(self._layout.columns)
+        if not columns:
+            return steps.new_empty(1, 0)
         if self.storage.step == "row":
             return steps.unsqueeze(1).expand(-1, columns)
         if self.storage.step == "block":
@@ -400,7 +418,7 @@ class PackedRows(StoredRows):
 
     def _each_at(self, steps: Tensor, row_ids: Tensor) -> Tensor:
         """The same for the rows of a lookup, shape `(*row_ids.shape, columns)` or `(columns,)`."""
-        if self.storage.step == "row":
+        if self.storage.step == "row" and self._layout.columns:
             return steps[row_ids].unsqueeze(-1).expand(*row_ids.shape, len(self._layout.columns))
         return self._each(steps)[0]
 
@@ -415,8 +433,9 @@ class PackedRows(StoredRows):
         return wide.index_copy(-1, columns, numbers)
 
     def kernel_view(self) -> KernelView | None:
-        """The codes, which kernels read; masters are left to plain torch."""
-        if not self.is_packed:
+        """The codes, which kernels read; masters are left to plain torch, and so are columns that cannot hold the zeros
+        of padding."""
+        if not self.is_packed or self._without_zero:
             return None
         stored = self._layout.columns
         tops = self._levels.top(torch.empty(0, dtype=torch.float64, device="cpu")).expand(len(stored)).tolist()
@@ -440,22 +459,37 @@ class PackedRows(StoredRows):
             InputError: its steps are not finite.
         """
         scales = state.get(f"{prefix}scales")
-        if isinstance(scales, Tensor) and not scales.is_meta and not bool(scales.isfinite().all()):
-            raise InputError(f"{prefix}scales: a step is not finite, and so the rows it is of cannot be read")
-        if f"{prefix}codes" in state and not self.is_packed:
+        if isinstance(scales, Tensor) and not scales.is_meta and not _usable(scales):
+            raise InputError(f"{prefix}scales: a step is 0 or not finite, and so the rows it is of cannot be read")
+        if self._is_of(state, prefix, "codes", self._layout.bytes(self.rows)) and not self.is_packed:
             self._take_stored_form(self.device)
-        elif f"{prefix}master" in state and self.is_packed:
+        elif self._is_of(state, prefix, "master", self.rows, len(self._layout.columns)) and self.is_packed:
             self._take_training_form(self.device)
         super()._load_from_state_dict(state, prefix, *rest)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         """A cast changes the type of what is read and of masters, not of what is stored."""
         self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
-        kept = {name: buffer.dtype for name, buffer in self.named_buffers()}
+        kept = {"scales": self.scales.detach(), **dict(self.named_buffers())}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, dtype in kept.items():
-            self.register_buffer(name, self.get_buffer(name).to(dtype))
+        for name, before in kept.items():  # in their own type again, with the bits they had
+            after = getattr(self, name)
+            if after.dtype != before.dtype:
+                same = before.detach().to(after.device)
+                if isinstance(after, nn.Parameter):
+                    after.data = same
+                else:
+                    self.register_buffer(name, same)
         return self
+
+    def _is_of(self, state: dict[str, Any], prefix: str, name: str, *shape: int) -> bool:
+        """Whether a state has this form of the array, whole and of its sizes; torch says what is wrong otherwise."""
+        steps = (self.storage.number_of_steps(self.rows, self.width),)
+        found = {each: state.get(f"{prefix}{each}") for each in (name, "scales")}
+        return all(
+            isinstance(value, Tensor) and tuple(value.shape) == wanted
+            for value, wanted in zip(found.values(), (shape, steps), strict=True)
+        )
 
     def extra_repr(self) -> str:
         """The sizes, the types, the storage and the form."""
@@ -474,3 +508,9 @@ def _scales_of(steps: Tensor) -> Tensor:
 
 def _steps_of(scales: Tensor) -> Tensor:
     return torch.exp(_RATE * scales)
+
+
+def _usable(scales: Tensor) -> bool:
+    """Whether all steps are positive and finite."""
+    steps = _steps_of(scales.detach().to(torch.promote_types(scales.dtype, torch.float32)))
+    return bool((steps.isfinite() & (steps > 0)).all())

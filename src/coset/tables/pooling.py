@@ -71,7 +71,7 @@ def _kernel(
         places = places + 1 if left_out is None else torch.where(left_out, 0, places + 1)
         flat = torch.cat([flat.new_zeros(1, flat.shape[1]), flat])
     pooled, _, sizes, highest = torch.ops.aten._embedding_bag(
-        flat, places, offsets, False, _NUMBERS[mode], False, weights, include_last, padding
+        flat, places, offsets.contiguous(), False, _NUMBERS[mode], False, weights, include_last, padding
     )
     if mode == "max":  # arbitrary for an empty bag
         highest = torch.where((sizes > 0).unsqueeze(-1), highest - (padding + 1), -1)

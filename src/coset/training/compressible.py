@@ -75,7 +75,9 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
         Raises:
             InputError: a method does not fit its table, or its table does not exist.
         """
-        self._spec = replace(self._spec, methods=dict(methods))
+        tables = {table.name for table in self.tables}
+        others = {name: how for name, how in self._spec.methods.items() if name not in tables}  # such as of biases
+        self._spec = replace(self._spec, methods={**others, **methods})
         model = pack_(self._spec.build(self._encoded))
         fitted = fit_tables_(self._collection(model), self._collection(self._model))
         own = f"{self._spec.task.collection}."

@@ -17,9 +17,11 @@ from coset.data.encoded import Encoded
 from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.compare import compare
+from coset.experiments.compress import compress_run
 from coset.experiments.jobs import TrainOptions
 from coset.experiments.recipe import parse_recipe
 from coset.experiments.subject import RecipeOptions
+from coset.experiments.train import train_on
 from coset.ledger import inference_bytes
 from coset.models.dot import DotSettings
 from coset.tasks import TrainingSettings
@@ -205,3 +207,19 @@ def test_one_command_on_any_ratings(ratings: Ratings, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=sentence):
             TrainOptions(RecipeOptions(**wrong)).job(ratings.source, tmp_path / "other")  # type: ignore[arg-type]
+
+
+def test_bits_of_ratings_of_any_range(ratings: Ratings) -> None:
+    wide = replace(ratings, ratings=ratings.ratings * 1000)
+    found = [task().in_bits(task().encoded(of, 0), 400) for of in (ratings, wide)]
+    assert found[0] == found[1]
+
+
+def test_a_solved_run_is_compressed_and_continued(ratings: Ratings, tmp_path: Path) -> None:
+    assert isinstance(ratings.source, str)
+    of = task(data=DataSettings(ratings.source))
+    execute(RunSpec(of, FOUR, 0), tmp_path / "whole", ratings)
+    small = compress_run(tmp_path / "whole", tmp_path / "small", budget="60%")
+    assert small["bytes"] <= 0.6 * small["bytes_before"]
+    further = train_on(tmp_path / "whole", tmp_path / "further", {"epochs": 1, "learning_rate": 1e-9})
+    assert further["history"][-1]["epoch"] == 1

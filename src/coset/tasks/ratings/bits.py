@@ -31,11 +31,12 @@ class Finder:
     Args:
         encoded: the data; the validation part is not read.
         widest: of the dims to try.
+        unit: of scores, in ratings.
     """
 
-    def __init__(self, encoded: Encoded, widest: int) -> None:
+    def __init__(self, encoded: Encoded, widest: int, unit: float) -> None:
         self._split = encoded.split
-        self._encoded = encoded
+        self._encoded, self._unit = encoded, unit
         self.dims = [dim for dim in DIMS if dim <= widest] or [widest]
         self._learned = cache(self._learn)
         self.best = cache(self._best)
@@ -49,7 +50,7 @@ class Finder:
         if budget < MEAN_BYTES:
             raise InfeasibleBudget(f"the mean alone takes {MEAN_BYTES} bytes, and the budget is {budget}", MEAN_BYTES)
         inner = self._split.tuning(HELD, 0)
-        known, held = (ratings_of(self._encoded, rows) for rows in (inner.training, inner.validation))
+        known, held = (ratings_of(self._encoded, rows, self._unit) for rows in (inner.training, inner.validation))
         low, high = float(known.values.min()), float(known.values.max())
         errors: dict[int, float] = {}
         for dim in self.dims:
@@ -69,30 +70,31 @@ class Finder:
     def _learn(self, dim: int, whole: bool) -> Posterior | None:
         """What all training rows tell, or those that do not judge; None where fewer dims tell as much."""
         rows = self._split.training if whole else self._split.tuning(HELD, 0).training
-        ratings: Ratings = ratings_of(self._encoded, rows)
+        ratings: Ratings = ratings_of(self._encoded, rows, self._unit)
         try:
             return posterior(ratings, dim).turned()
         except InputError:
             return None
 
 
-_FINDERS: WeakKeyDictionary[Encoded, dict[int, Finder]] = WeakKeyDictionary()
+_FINDERS: WeakKeyDictionary[Encoded, dict[tuple[int, float], Finder]] = WeakKeyDictionary()
 
 
-def found(encoded: Encoded, widest: int, budget: int) -> tuple[int, dict[str, Method]]:
+def found(encoded: Encoded, widest: int, budget: int, unit: float) -> tuple[int, dict[str, Method]]:
     """The dim and the methods of tables and biases, by role: `user`, `item`, `user_bias` and `item_bias`.
 
     Args:
         encoded: the data; the validation part is not read.
         widest: dim of the model, and of those to try.
         budget: bytes of the model.
+        unit: of its scores, in ratings.
 
     Raises:
         InfeasibleBudget: not even the mean fits into the budget.
         InputError: vectors explain nothing of these ratings.
     """
     finders = _FINDERS.setdefault(encoded, {})
-    dim, blocks = finders.setdefault(widest, Finder(encoded, widest)).best(budget)
+    dim, blocks = finders.setdefault((widest, unit), Finder(encoded, widest, unit)).best(budget)
     return dim, {role: method_of(of) for role, of in blocks.items()}
 
 

@@ -20,10 +20,12 @@ from coset.storage import StoredRows
 from coset.storage.packed import PackedRows
 
 
-def ratings_of(encoded: Encoded, rows: np.ndarray) -> Ratings:
-    """Some ratings by their ids."""
+def ratings_of(encoded: Encoded, rows: np.ndarray, unit: float) -> Ratings:
+    """Some ratings by their ids, in units of scores, in which they vary by about 1, as `posterior` assumes."""
     users, items, targets = (of.numpy()[rows] for of in (encoded.users, encoded.items, encoded.targets))
-    return Ratings(users, items, targets.astype(np.float64), (encoded.user.num_embeddings, encoded.item.num_embeddings))
+    return Ratings(
+        users, items, targets.astype(np.float64) / unit, (encoded.user.num_embeddings, encoded.item.num_embeddings)
+    )
 
 
 @torch.no_grad()
@@ -39,8 +41,7 @@ def solve(model: DotModel, encoded: Encoded) -> None:
     packed = {isinstance(array, PackedRows) for of in arrays for array in of}
     if len(packed) > 1:
         raise InputError("training: the solver 'posterior' fills tables that are all dense or all packed, biases too")
-    ratings = ratings_of(encoded, encoded.split.training)
-    ratings = ratings._replace(values=ratings.values / model.unit)
+    ratings = ratings_of(encoded, encoded.split.training, model.unit)
     found = posterior(ratings, model.settings.embedding_dim)
     assert model.mean is not None
     model.mean.fill_(found.mean)

@@ -307,7 +307,9 @@ class RatingsTask(LaterRatings):
         """Those of `coset.tasks.ratings.bits`, for users, items and both biases."""
         if not self._adds_biases or not self.model.embedding_dim or self.model.has_history or self.model.bias_ids:
             raise InputError("bits are found for vectors beside biases of all ids (model.biases), with output 'linear'")
-        dim, found = bits.found(encoded, self.model.embedding_dim, budget)
+        scale = _scale(encoded)
+        low, high = (scale[end] if (given := getattr(self.model, end)) is None else given for end in ("low", "high"))
+        dim, found = bits.found(encoded, self.model.embedding_dim, budget, (high - low) / 4)
         user, item = _tables(self.model, encoded.user, encoded.item)
         names = {"user": user.name, "item": item.name, "user_bias": bias_table(user), "item_bias": bias_table(item)}
         return dim, {names[role]: method for role, method in found.items()}
