@@ -13,7 +13,7 @@ def test_links_lead_through_the_site() -> None:
         "[a](data.md#ids) [b](findings/README.md) [c](https://x.org/y.md) [d](#e) src"
     )
     inner = (
-        "![p](../../recipes/results/ml-1m-planned/frontier.png) [m](../methods.md)\n```python\n[x](../methods.md)\n```"
+        "![p](../../recipes/results/ml-1m-hundred/frontier.png) [m](../methods.md)\n```python\n[x](../methods.md)\n```"
     )
     assert site_hooks.relinked(inner, "methods/hashes.md") == inner.replace("../../recipes", "../recipes")
     assert site_hooks.relinked("[r](README.md)", "CONTRIBUTING.md") == "[r](index.md)"
@@ -21,7 +21,7 @@ def test_links_lead_through_the_site() -> None:
 
 def test_files_outside_docs_that_pages_link_to_are_in_the_site() -> None:
     names = {path.relative_to(site_hooks.ROOT).as_posix() for path in site_hooks.outside()}
-    wanted = {"CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md", "recipes/results/ml-1m-planned/frontier.png"}
+    wanted = {"CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md", "recipes/results/ml-1m-hundred/frontier.png"}
     assert wanted <= names
     assert not any(name.startswith("docs/") for name in names)
 
