@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
@@ -47,20 +47,18 @@ class BlockMethod(Method):
 
     def components(self, table: Table) -> list[Component]:
         """The components of every block, below `blocks.<number>`."""
-        self.check(table)
-        return [
-            component.under(f"blocks.{number}")
-            for number, (block, method) in enumerate(self._stored(table))
-            for component in method.components(block)
-        ]
+        return self._of_blocks(table, lambda method, block: method.components(block))
 
     def training_components(self, table: Table) -> list[Component]:
         """Those of every block, likewise."""
+        return self._of_blocks(table, lambda method, block: method.training_components(block))
+
+    def _of_blocks(self, table: Table, of: Callable[[Method, Table], list[Component]]) -> list[Component]:
         self.check(table)
         return [
             component.under(f"blocks.{number}")
             for number, (block, method) in enumerate(self._stored(table))
-            for component in method.training_components(block)
+            for component in of(method, block)
         ]
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
