@@ -272,3 +272,10 @@ def test_numbers_that_are_nearly_zero_are_read() -> None:
 def test_long_rows_are_shortened_below_the_norm() -> None:
     table = Embedding(50, 8, Full(storage=Packed(4)), max_norm=0.1)
     assert float(table(torch.arange(50)).detach().norm(dim=1).max()) <= 0.1 * (1 + 1e-5)
+
+
+def test_the_training_form_of_a_wide_cast_is_what_the_storage_says() -> None:
+    rows = rows_of(embedding(Packed(4)).double())
+    said = {of.key: of.dtype for of in rows.storage.training_components("rows", 50, 4, torch.float64)}
+    assert said == {f"rows.{name}": value.dtype for name, value in rows.state_dict().items()}
+    assert rows.float().scales.dtype == torch.float32

@@ -460,7 +460,7 @@ class PackedRows(StoredRows):
         """
         scales = state.get(f"{prefix}scales")
         if isinstance(scales, Tensor) and not scales.is_meta and not _usable(scales):
-            raise InputError(f"{prefix}scales: a step is 0 or not finite, and so the rows it is of cannot be read")
+            raise InputError(f"{prefix}scales: a step is 0 or not finite, so its rows cannot be read")
         if self._is_of(state, prefix, "codes", self._layout.bytes(self.rows)) and not self.is_packed:
             self._take_stored_form(self.device)
         elif self._is_of(state, prefix, "master", self.rows, len(self._layout.columns)) and self.is_packed:
@@ -472,14 +472,13 @@ class PackedRows(StoredRows):
         self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
         kept = {"scales": self.scales.detach(), **dict(self.named_buffers())}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        wide = torch.promote_types(self.dtype, torch.float32)
         for name, before in kept.items():  # in their own type again, with the bits they had
             after = getattr(self, name)
-            if after.dtype != before.dtype:
-                same = before.detach().to(after.device)
-                if isinstance(after, nn.Parameter):
-                    after.data = same
-                else:
-                    self.register_buffer(name, same)
+            if isinstance(after, nn.Parameter):
+                after.data = before.to(after.device, wide)
+            elif after.dtype != before.dtype:
+                self.register_buffer(name, before.to(after.device))
         return self
 
     def _is_of(self, state: dict[str, Any], prefix: str, name: str, *shape: int) -> bool:
