@@ -51,7 +51,9 @@ def train(
     ] = None,
     bits: Annotated[
         bool,
-        typer.Option("--bits", help="Solve ratings in closed form, in a few bits a number found for --budget."),
+        typer.Option(
+            "--bits", help="Solve ratings in closed form, and store numbers in the few bits that fit --budget best."
+        ),
     ] = False,
     collisions: Annotated[
         int | None, typer.Option(help="Size the method by this many ids a row, in place of a budget (for DATA).")

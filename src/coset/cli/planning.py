@@ -120,7 +120,7 @@ def plan(
     show(found, as_json, plan_table)
     if recipe.task.solver_of_bits is not None and not is_recipe(subject):
         err.print(
-            f"in a few bits a number, these bytes hold more: coset train {subject} --bits --budget {budget}",
+            f"numbers of a few bits fit more into these bytes: coset train {subject} --bits --budget {budget}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
     for path in written:
