@@ -47,7 +47,7 @@ ORDER = (
 ABOVE = {room: set(ORDER[:place]) for place, room in enumerate(ORDER)}
 ABOVE["methods"].remove("kernels")  # a method says what is stored; an engine says how it is computed
 ABOVE["testing"] -= {"experiments", "report"}
-ABOVE["keras"] = {"lazy", "partitions"}  # beside the house: Keras layers on the arithmetic alone …
+ABOVE["keras"] = {"lazy", "errors", "settings", "registry", "partitions"}  # beside the house, without torch …
 BRIDGES = {"keras/bridge.py": {"methods", "tables"}}  # … but for the one file that carries weights to torch and back
 ABOVE["__init__"] = set(ORDER) - {"cli"}  # hands names on
 ABOVE["__main__"] = {"cli"}

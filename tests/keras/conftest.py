@@ -20,7 +20,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the backends say while they are imported is their own matter
     import keras
 
-    from coset.keras import CompositionalEmbedding, HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+    from coset.keras import (
+        CompositionalEmbedding,
+        FullEmbedding,
+        HashingEmbedding,
+        LowRankEmbedding,
+        MDEmbedding,
+        QREmbedding,
+    )
 
 HERE = Path(__file__).parent
 
@@ -63,9 +70,23 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         HashingEmbedding,
         {"num_embeddings": 101, "embedding_dim": 8, "num_buckets": 25, "hash": "multiply_shift", "seed": 7},
     ),
+    "full": (FullEmbedding, {"num_embeddings": 101, "embedding_dim": 8}),
     "low rank": (LowRankEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "rank": 3}),
     "low rank full": (LowRankEmbedding, {"num_embeddings": 101, "embedding_dim": 8, "rank": 8}),
 }
+
+
+# name → a storage in JSON, as it may be given to a layer without torch
+STORAGES: dict[str, Any] = {
+    "8 bits": "packed",
+    "4 bits": {"storage": "packed", "bits": 4},
+    "3 bits by row": {"storage": "packed", "bits": 3, "step": "row", "padded": True},
+    "2 bits by block": {"storage": "packed", "bits": 2, "step": "block", "block": 3, "step_dtype": "float16"},
+}
+
+
+# a case, and its storage
+ROUNDED = [("qr mult", "8 bits"), ("full", "4 bits"), ("low rank", "3 bits by row"), ("md", "2 bits by block")]
 
 
 def with_words(arguments: dict[str, Any], words: Any) -> dict[str, Any]:
@@ -120,3 +141,42 @@ def to_numpy() -> Callable[[Any], np.ndarray]:
 def backend() -> str:
     """Name of the backend."""
     return str(keras.backend.backend())
+
+
+@pytest.fixture
+def layer_of() -> Callable[..., Any]:
+    """`layer_of(case, storage, **options)` gives a built layer of a case with a storage of the list, or another one."""
+
+    def make(case: str, storage: Any, **options: Any) -> Any:
+        cls, arguments = CASES[case]
+        keras.utils.set_random_seed(0)
+        chosen = STORAGES.get(storage, storage) if isinstance(storage, str) else storage
+        layer = cls(**arguments, storage=chosen, **options)
+        layer.build()
+        return layer
+
+    return make
+
+
+@pytest.fixture(params=ROUNDED, ids=" ".join)
+def layer(request: pytest.FixtureRequest, layer_of: Callable[..., Any]) -> Any:
+    """A fresh layer `user` that rounds, of one method with one storage."""
+    return layer_of(*request.param, name="user")
+
+
+@pytest.fixture
+def model_of() -> Callable[..., Any]:
+    """`model_of(layer)` gives a compiled model of ids and a layer; `rate` is that of SGD."""
+
+    def make(layer: Any, *, loss: Any = "mse", rate: float = 0.1) -> Any:
+        model = keras.Sequential([keras.Input((), dtype="int32"), layer])
+        model.compile(keras.optimizers.SGD(rate), loss, jit_compile=False)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def bytes_of() -> Callable[[Any], int]:
+    """The bytes of the weights of a layer."""
+    return lambda layer: sum(keras.ops.convert_to_numpy(weight).nbytes for weight in layer.weights)

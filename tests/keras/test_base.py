@@ -191,7 +191,7 @@ def test_mask_zero(make: Any, to_numpy: Any) -> None:
 def test_regularizer_sees_rows_only(make: Any, to_numpy: Any) -> None:
     layer = make(embeddings_regularizer=keras.regularizers.L2(0.5))
     layer.build()
-    rows = [layer.stored[array.key] for array in layer.arrays() if array.is_rows]
+    rows = [layer.stored[f"{array.name}.weight"] for array in layer.arrays() if array.is_rows]
     expected = sum(0.5 * np.square(to_numpy(weight)).sum() for weight in rows)
     assert np.isclose(sum(to_numpy(loss) for loss in layer.losses), expected, rtol=1e-5)
 
@@ -199,7 +199,7 @@ def test_regularizer_sees_rows_only(make: Any, to_numpy: Any) -> None:
 def test_one_initializer_fills_every_array_differently(make: Any, to_numpy: Any) -> None:
     layer = make(embeddings_initializer=keras.initializers.RandomUniform(1, 2, seed=3))
     layer.build()
-    rows = [to_numpy(layer.stored[array.key]) for array in layer.arrays() if array.is_rows]
+    rows = [to_numpy(layer.stored[f"{array.name}.weight"]) for array in layer.arrays() if array.is_rows]
     assert all(1 <= weight.min() <= weight.max() <= 2 for weight in rows)
     assert len({float(weight.ravel()[0]) for weight in rows}) == len(rows)
 

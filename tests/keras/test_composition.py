@@ -41,9 +41,9 @@ def test_the_keras_layout_begins_as_keras_does(to_numpy: Any) -> None:
     movies.build()
     for layer in (users, movies):
         for array in layer.arrays():
-            weight = to_numpy(layer.stored[array.key])
+            weight = to_numpy(layer.stored[f"{array.name}.weight"])
             if array.is_rows:
-                assert weight.std() == pytest.approx(0.05 / 3**0.5, rel=0.05), array.key
+                assert weight.std() == pytest.approx(0.05 / 3**0.5, rel=0.05), f"{array.name}.weight"
                 assert np.abs(weight).max() <= 0.05
     bound = (6 / (16 + 64)) ** 0.5
     projection = to_numpy(movies.stored["blocks.1.projection.weight"])

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from coset.keras.composition import OPERATIONS, Array
+from coset.keras.composition import OPERATIONS
+from coset.keras.stored import StoredLayer
 from coset.keras.vocabulary import MAX_IDS, WordVocabulary
 
 Tensor = Any
@@ -19,7 +20,7 @@ LAYOUTS = ("compact", "keras")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
-class TableLayer(keras.layers.Layer):
+class TableLayer(StoredLayer):
     """The table of one categorical feature: ids, or words of a vocabulary, of any shape `s` → vectors `(*s, dim)`.
 
     The model looks up a vocabulary of whole numbers on every backend, and one of strings on TensorFlow. On all
@@ -42,12 +43,14 @@ class TableLayer(keras.layers.Layer):
         embeddings_initializer: of all stored rows, instead of the layer's own.
         embeddings_regularizer: of all stored rows.
         mask_zero: whether id 0, the first word, is padding and masked in later layers.
+        storage: how the numbers of all arrays are stored: `"dense"`, a type of numbers such as `"bfloat16"`,
+            `"packed"` for 8 bits, the JSON of a storage, such as `{"storage": "packed", "bits": 4}`, or one of coset,
+            such as `coset.Packed(4)`.
         kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`.
     """
 
     torch_method: ClassVar[str]
     """Name of the torch method that computes the same."""
-    built: bool  # Keras has no types
 
     def __init__(
         self,
@@ -60,23 +63,17 @@ class TableLayer(keras.layers.Layer):
         embeddings_initializer: Any = None,
         embeddings_regularizer: Any = None,
         mask_zero: bool = False,
+        storage: Any = "dense",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(storage, embeddings_initializer, embeddings_regularizer, **kwargs)
         self.embedding_dim = self._positive("embedding_dim", embedding_dim)
         self.num_embeddings, self.vocabulary = self._ids_or_words(vocabulary, num_embeddings, num_oov_indices)
         self.num_oov_indices = num_oov_indices
         self.std = self._deviation(std)
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
-        self.stored: dict[str, Any] = {}
         self._strings = self._string_lookup()
-
-    @abstractmethod
-    def arrays(self) -> list[Array]:
-        """The stored arrays, in the order of the weights."""
 
     @abstractmethod
     def vectors(self, ids: Tensor) -> Tensor:
@@ -91,20 +88,6 @@ class TableLayer(keras.layers.Layer):
     @abstractmethod
     def torch_fields(self) -> dict[str, Any]:
         """The fields of the torch method that computes the same."""
-
-    def build(self, input_shape: Any = None) -> None:
-        """Make the weights; their sizes do not depend on the input."""
-        if self.built:
-            return
-        for number, array in enumerate(self.arrays()):
-            self.stored[array.key] = self.add_weight(
-                name=array.key.removesuffix(".weight").replace(".", "_"),  # torch allows no dots
-                shape=array.shape,
-                initializer=self._initializer(array, number),
-                regularizer=self.embeddings_regularizer if array.is_rows else None,
-                autocast=False,  # rows are cast after they are read: casting the table would cost more than reading
-            )
-        self.built = True
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Vectors of ids or words of any shape, symbolic or not."""
@@ -161,8 +144,6 @@ class TableLayer(keras.layers.Layer):
             "embedding_dim": self.embedding_dim,
             "num_oov_indices": self.num_oov_indices,
             "std": self.std,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
             "mask_zero": self.mask_zero,
         }
 
@@ -172,7 +153,11 @@ class TableLayer(keras.layers.Layer):
         functions, such as "add", by the function."""
         own = ("embeddings_initializer", "embeddings_regularizer")  # these may be functions
         words = {k: v.__name__ for k, v in config.items() if inspect.isfunction(v) and k not in own}
-        return cls(**(config | words))
+        config = config | words
+        packed = config.pop("packed", False)
+        layer = cls(**config)
+        layer._packed = packed
+        return layer
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -254,11 +239,6 @@ class TableLayer(keras.layers.Layer):
 
     # -- checks of arguments -----------------------------------------------------------------------------------
 
-    @property
-    def _what(self) -> str:
-        """The name of the layer in errors."""
-        return f"{type(self).__name__} {self.name!r}"
-
     def _ids_or_words(self, one: Any, other: Any, num_oov_indices: int) -> tuple[int, WordVocabulary | None]:
         given = [value for value in (one, other) if value is not None]
         if len(given) != 1:
@@ -301,18 +281,6 @@ class TableLayer(keras.layers.Layer):
         if isinstance(std, bool) or not isinstance(std, int | float | np.number) or not 0 < std < float("inf"):
             raise ValueError(f"{self._what}: std must be a positive number, not {std!r}")
         return float(std)
-
-    def _initializer(self, array: Array, number: int) -> Any:
-        given = self.embeddings_initializer
-        if given is None or not array.is_rows:
-            return array.initializer()
-        if not hasattr(given, "get_config"):
-            return given
-        # One initializer with one seed would fill arrays of one shape with the same values.
-        config = given.get_config()
-        if isinstance(config.get("seed"), int):
-            config["seed"] += number
-        return type(given).from_config(config)
 
 
 def _sort(inputs: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from coset.keras.base import TableLayer
 from coset.keras.compositional import SCHEMES, CompositionalEmbedding
+from coset.keras.full import FullEmbedding
 from coset.keras.hashing import HashingEmbedding
 from coset.keras.low_rank import LowRankEmbedding
 from coset.keras.mixed_dimension import MDEmbedding
@@ -26,7 +27,8 @@ def from_torch(embedding: Embedding, **options: Any) -> TableLayer:
 
     Args:
         embedding: its method is one of those that a layer computes.
-        options: of the layer, such as `name` or `mask_zero`; its name is by default that of the table.
+        options: of the layer, such as `name` or `mask_zero`; its name is by default that of the table. With another
+            `storage` than that of the method, numbers are rounded to it.
 
     Raises:
         ValueError: there is no layer for the method, or the embedding has an `order` or a `padding_idx`.
@@ -42,12 +44,12 @@ def from_torch(embedding: Embedding, **options: Any) -> TableLayer:
     if ordered or embedding.padding_idx is not None:
         kept = "an order" if ordered else "a padding_idx"
         raise ValueError(f"table {table.name!r}: expected an embedding of bare ids, but it has {kept}")
+    other = options.pop("storage", None)
     dtype = str(table.dtype).removeprefix("torch.")
     layer = _layer(table, method, {"name": table.name, "std": table.std, "dtype": dtype} | options)
-    layer.build()
-    for key, variable in layer.stored.items():
-        array = module.get_submodule(key.rpartition(".")[0])
-        variable.assign(np.asarray(array.whole().detach().cpu().double()))
+    layer.take_torch_state({array.name: _numpy(module.get_submodule(array.name)) for array in layer.arrays()})
+    if other is not None:
+        layer.store(other)
     return layer
 
 
@@ -62,8 +64,8 @@ def to_torch(layer: TableLayer) -> Embedding:
     Example:
         >>> layer = LowRankEmbedding(10, 4, rank=2, name="user")
         >>> layer.build()
-        >>> to_torch(layer)
-        Embedding('user', 10, 4, LowRank(rank=2))
+        >>> to_torch(layer).method
+        LowRank(rank=2)
     """
     import torch
 
@@ -73,27 +75,30 @@ def to_torch(layer: TableLayer) -> Embedding:
     if not layer.built:
         raise ValueError(f"{layer.name}: expected a built layer, but it has no weights yet; call it, or layer.build()")
     name = layer.name.replace(".", "_")
-    dtype = getattr(torch, layer.variable_dtype)
     embedding = Embedding(
         layer.num_embeddings,
         layer.embedding_dim,
-        from_json({"method": layer.torch_method, **layer.torch_fields()}),
+        from_json({"method": layer.torch_method, **layer.torch_fields(), "storage": layer.storage.to_json()}),
         name=name,
         std=layer.std,
-        dtype=dtype,
+        dtype=getattr(torch, layer.variable_dtype),
     )
-    state = {
-        f"tables.{name}.{key}": torch.from_numpy(np.array(variable, dtype=np.float64)).to(dtype)
-        for key, variable in layer.stored.items()
-    }
-    embedding.load_state_dict({**embedding.state_dict(), **state})
+    for key, state in layer.torch_state().items():
+        array = embedding.tables[name].get_submodule(key)
+        array.load_state_dict({key: torch.from_numpy(values) for key, values in state.items()})
     return embedding
+
+
+def _numpy(array: Any) -> dict[str, np.ndarray]:
+    """The state of a torch module; floats of any type, which numpy may not know, as float64."""
+    state = {key: value.detach().cpu() for key, value in array.state_dict().items()}
+    return {key: np.asarray(value.double() if value.is_floating_point() else value) for key, value in state.items()}
 
 
 def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> TableLayer:
     n, dim = table.num_embeddings, table.embedding_dim
     name, _ = method.pop("method"), method.pop("version")
-    method.pop("storage", None)  # the type of the layer's numbers
+    options = {"storage": method.pop("storage", "dense")} | options
     if name == "mixed_dimension":
         sizes, widths = method.pop("block_sizes"), method.pop("block_dims")
         return MDEmbedding(sizes, widths, dim, **method, **options)
@@ -104,9 +109,8 @@ def _layer(table: Any, method: dict[str, Any], options: dict[str, Any]) -> Table
                     f"table {table.name!r}: expected parts of equal width, as layers have, but widths are given"
                 )
             return CompositionalEmbedding(n, dim, **method, scheme=scheme, **options)
-    layers = {cls.torch_method: cls for cls in (QREmbedding, HashingEmbedding, LowRankEmbedding)}
+    layers = {cls.torch_method: cls for cls in (FullEmbedding, QREmbedding, HashingEmbedding, LowRankEmbedding)}
     if name not in layers:
         known = ", ".join(sorted({*layers, *SCHEMES, "mixed_dimension"}))
-        hint = "; keras.layers.Embedding is the full table" if name == "full" else ""
-        raise ValueError(f"table {table.name!r}: expected a method that a layer computes, {known}, not {name}{hint}")
+        raise ValueError(f"table {table.name!r}: expected a method that a layer computes, {known}, not {name}")
     return layers[name](n, dim, **method, **options)

@@ -1,6 +1,6 @@
 """Vectors composed of stored rows: the composition of `coset.methods`, in `keras.ops`.
 
-The stored arrays have the keys and shapes of the torch module of the same method, and the same laws of initial
+The stored arrays have the names and shapes of the torch module of the same method, and the same laws of initial
 values, so that weights move between the two by key and fresh tables train alike.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from coset.keras.arithmetic import rows_of
+from coset.keras.storage import LayerArray
 from coset.partitions import RowMap
 
 Tensor = Any
@@ -30,15 +31,15 @@ _FACTOR_STD = 0.7
 
 @dataclass(frozen=True)
 class Array:
-    """One stored array: its key in the state of the torch module, its shape, and the law of its initial values.
+    """One stored array: its name in the torch module, its shape, and the law of its initial values.
 
     `normal` has deviation `std`; `keras` is Keras' default of an embedding, uniform in ±0.05; `waves` are the first
     cosine waves of the discrete cosine transform, scaled by `std`, the same in every table, so that narrow rows
     of several tables begin in one common subspace; `glorot` is uniform, `zeros` are zeros.
     """
 
-    key: str
-    shape: tuple[int, ...]
+    name: str
+    shape: tuple[int, int]
     law: Law
     std: float = 0.0
 
@@ -83,7 +84,7 @@ class Composition:
         """The same, stored below `prefix`."""
 
         def moved(array: Array) -> Array:
-            return replace(array, key=f"{prefix}.{array.key}")
+            return replace(array, name=f"{prefix}.{array.name}")
 
         return replace(
             self,
@@ -92,23 +93,23 @@ class Composition:
             bias=self.bias and moved(self.bias),
         )
 
-    def vectors(self, ids: Tensor, stored: Mapping[str, Tensor], dtype: str) -> Tensor:
+    def vectors(self, ids: Tensor, stored: Mapping[str, LayerArray], dtype: str) -> Tensor:
         """Vectors of ids that are in range: shape `(*ids.shape, dim)`.
 
         Args:
             ids: integer tensor of any shape.
-            stored: the array of every key.
+            stored: the array of every name.
             dtype: to compute in; rows are read first and cast after, never the whole array.
         """
-        rows = [ops.cast(ops.take(stored[part.rows.key], part.row_of(ids), axis=0), dtype) for part in self.parts]
+        rows = [ops.cast(stored[part.rows.name].at(part.row_of(ids)), dtype) for part in self.parts]
         if self.operation == "concat":
             vectors = ops.concatenate(rows, axis=-1) if len(rows) > 1 else rows[0]
         else:
             # Not ops.add: on TensorFlow it takes rows of no ids for a bias.
             vectors = reduce(operator.mul if self.operation == "mult" else operator.add, rows)
         if self.projection is not None:
-            vectors = ops.matmul(vectors, ops.cast(stored[self.projection.key], dtype))
-        return vectors if self.bias is None else vectors + ops.cast(stored[self.bias.key][0], dtype)
+            vectors = ops.matmul(vectors, ops.cast(stored[self.projection.name].whole(), dtype))
+        return vectors if self.bias is None else vectors + ops.cast(stored[self.bias.name].whole()[0], dtype)
 
 
 def compose(
@@ -123,7 +124,7 @@ def compose(
         largest = sizes.index(max(sizes))
         stds = [std / _FACTOR_STD ** (k - 1) if part == largest else _FACTOR_STD for part in range(k)]
     parts = [
-        RowPart(Array(f"{name}.weight", (size, width), "normal", part_std), rows_of(partition, num_embeddings))
+        RowPart(Array(f"{name}", (size, width), "normal", part_std), rows_of(partition, num_embeddings))
         for (name, partition), size, part_std in zip(partitions, sizes, stds, strict=True)
     ]
     return Composition(tuple(parts), operation)
@@ -131,22 +132,20 @@ def compose(
 
 def projected(num_embeddings: int, width: int, embedding_dim: int, std: float) -> Composition:
     """A row of `width` elements an id, and a projection where that is less than the dim."""
-    rows = RowPart(Array("rows.weight", (num_embeddings, width), "normal", std))
+    rows = RowPart(Array("rows", (num_embeddings, width), "normal", std))
     if width == embedding_dim:
         return Composition((rows,))
     # Σ over `width` products: width · std² · (1 / width) = std².
-    return Composition((rows,), projection=Array("projection.weight", (width, embedding_dim), "waves", width**-0.5))
+    return Composition((rows,), projection=Array("projection", (width, embedding_dim), "waves", width**-0.5))
 
 
 def projected_as_keras(num_embeddings: int, width: int, embedding_dim: int) -> Composition:
     """As `projected`, in the layout of the Keras example: one more row, that no id reads, and a bias."""
-    rows = RowPart(Array("rows.weight", (num_embeddings + 1, width), "keras"))
+    rows = RowPart(Array("rows", (num_embeddings + 1, width), "keras"))
     if width == embedding_dim:
         return Composition((rows,))
-    projection = Array("projection.weight", (width, embedding_dim), "glorot")
-    return Composition(
-        (rows,), projection=projection, bias=Array("projection_bias.weight", (1, embedding_dim), "zeros")
-    )
+    projection = Array("projection", (width, embedding_dim), "glorot")
+    return Composition((rows,), projection=projection, bias=Array("projection_bias", (1, embedding_dim), "zeros"))
 
 
 def _waves(shape: tuple[int, ...]) -> np.ndarray:

@@ -134,7 +134,7 @@ class MDEmbedding(TableLayer):
 
     def _block(self, number: int, ids: Tensor) -> Tensor:
         """Vectors of ids counted from the beginning of their block."""
-        return self._compositions[number].vectors(ids, self.stored, self.compute_dtype)
+        return self._compositions[number].vectors(ids, self._stored_arrays, self.compute_dtype)
 
     def _chosen(self, ids: Tensor) -> Tensor:
         """Every id in its own block only, and NaN for one in none; the shapes of what is computed depend on the ids."""

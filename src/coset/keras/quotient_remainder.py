@@ -75,7 +75,8 @@ class QREmbedding(RowLayer):
         compact = compose(partitions, n, self.embedding_dim, self.operation, self.std)
         if self.layout == "compact":
             return compact
-        parts = [RowPart(Array(part.rows.key, (m, part.rows.shape[1]), "keras"), part.row_of) for part in compact.parts]
+        width = compact.parts[0].rows.shape[1]
+        parts = [RowPart(Array(part.rows.name, (m, width), "keras"), part.row_of) for part in compact.parts]
         return replace(compact, parts=tuple(parts))
 
     def torch_fields(self) -> dict[str, Any]:

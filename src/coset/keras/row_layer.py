@@ -23,7 +23,7 @@ class RowLayer(TableLayer):
 
     def vectors(self, ids: Any) -> Any:
         """Vectors of ids that are in range."""
-        return self._composition.vectors(ids, self.stored, self.compute_dtype)
+        return self._composition.vectors(ids, self._stored_arrays, self.compute_dtype)
 
     @cached_property
     def _composition(self) -> Composition:
