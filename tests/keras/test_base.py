@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from coset.keras import HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding
+from coset.keras import FullEmbedding, HashingEmbedding, LowRankEmbedding, MDEmbedding, QREmbedding, pack_layers
 
 IDS = np.array([[0, 1, 9, 10], [39, 40, 99, 100]], dtype=np.int32)
 
@@ -327,7 +327,8 @@ def test_torch_compiles(to_numpy: Any, backend: str) -> None:
         pytest.skip("torch only")
     import torch
 
-    for layer in (QREmbedding(101, 8, 11), MDEmbedding([10, 91], [8, 2], 8)):
+    packed = pack_layers(FullEmbedding(101, 8, storage={"storage": "packed", "bits": 4}))
+    for layer in (QREmbedding(101, 8, 11), MDEmbedding([10, 91], [8, 2], 8), packed):
         layer.build()
         ids = torch.arange(101)
         torch.compiler.reset()

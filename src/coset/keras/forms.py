@@ -68,7 +68,7 @@ def store_layers(model: M, storage: Any) -> M:
         The model itself.
 
     Raises:
-        ValueError: the storage cannot hold the arrays of a layer; the layers before it have changed.
+        ValueError: the storage cannot hold the arrays of a layer, and nothing has changed; or a number is not finite.
 
     Example:
         >>> from coset.keras import LowRankEmbedding
@@ -76,7 +76,10 @@ def store_layers(model: M, storage: Any) -> M:
         >>> [variable.name for variable in layer.weights]
         ['rows_master', 'rows_scales']
     """
-    return _changed(model, _layers(model), lambda layer: layer.store(storage))
+    layers = _layers(model)
+    for layer in layers:
+        layer.storable(storage)
+    return _changed(model, layers, lambda layer: layer.store(storage))
 
 
 def _changed(model: M, layers: list[StoredLayer], change: Callable[[StoredLayer], None]) -> M:

@@ -54,7 +54,8 @@ class StoredLayer(keras.layers.Layer):
         with _outside_of_graphs():  # steps are fitted to numbers, which are to be there
             for number, (array, stored) in enumerate(self._unmade(self.storage)):
                 weights = stored.unfilled() if self._packed else stored.fresh(self._drawing(array, number))
-                self._give(array, stored, weights)
+                with self._named(array.name):
+                    self._give(array, stored, weights)
         self.built = True
 
     @property
@@ -106,15 +107,27 @@ class StoredLayer(keras.layers.Layer):
                 self.build()
             self._become({name: array.unpack() for name, array in self._stored_arrays.items()}, packed=False)
 
-    def store(self, storage: Any) -> None:
-        """Keep the same numbers, as near as it can, in another storage, in its training form."""
-        if not self.built:
-            self.build()
+    def storable(self, storage: Any) -> ArrayStorage:
+        """The storage that is given, which can hold the arrays of the layer.
+
+        Raises:
+            ValueError: it cannot.
+        """
         with self._named():
             chosen = layer_storage(storage)
-            new = {array.name: stored for array, stored in self._unmade(chosen)}
-        numbers = {name: _whole(array) for name, array in self._stored_arrays.items()}
-        weights = {name: stored.holding(numbers[name]) for name, stored in new.items()}
+        self._unmade(chosen)
+        return chosen
+
+    def store(self, storage: Any) -> None:
+        """Keep the same numbers, as near as it can, in another storage, in its training form."""
+        chosen = self.storable(storage)
+        if not self.built:
+            self.build()
+        new = {array.name: stored for array, stored in self._unmade(chosen)}
+        weights = {}
+        for name, stored in new.items():
+            with self._named(name):
+                weights[name] = stored.holding(_whole(self._stored_arrays[name]))
         self._become(weights, packed=False, arrays=new)
         self.storage = chosen
 
@@ -129,8 +142,10 @@ class StoredLayer(keras.layers.Layer):
         if not self.built:
             self.build()
         new = {array.name: stored for array, stored in self._unmade(self.storage)}
-        with self._named():
-            weights = {name: stored.from_torch_state(state[name]) for name, stored in new.items()}
+        weights = {}
+        for name, stored in new.items():
+            with self._named(name):
+                weights[name] = stored.from_torch_state(state[name])
         packed = {not any(weight.trainable for weight in of.values()) for of in weights.values()}
         if len(packed) > 1:
             raise ValueError(f"{self._what}: some of its arrays are packed, and some are not; coset.pack_ packs all")
@@ -183,16 +198,19 @@ class StoredLayer(keras.layers.Layer):
         return f"{type(self).__name__} {self.name!r}"
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Errors begin with the name of the layer."""
+    def _named(self, array: str | None = None) -> Iterator[None]:
+        """Errors begin with the name of the layer, and perhaps of an array."""
         try:
             yield
         except ValueError as error:
-            raise ValueError(f"{self._what}: {error}") from None
+            raise ValueError(": ".join([self._what, *([array] if array else []), str(error)])) from None
 
     def _unmade(self, storage: ArrayStorage) -> list[tuple[Array, LayerArray]]:
-        with self._named():
-            return [(array, storage.build(*array.shape, self.variable_dtype)) for array in self.arrays()]
+        unmade = []
+        for array in self.arrays():
+            with self._named(array.name):
+                unmade.append((array, storage.build(*array.shape, self.variable_dtype)))
+        return unmade
 
     def _give(self, array: Array, stored: LayerArray, weights: Mapping[str, Weight]) -> None:
         """Make the weights of an array."""

@@ -165,7 +165,7 @@ class PackedArray(LayerArray):
         if self.is_packed:
             return None
         if not (fine := np.isfinite(_floats(self.variables["master"]))).all():
-            return f"row {int(np.argmax(~fine.all(axis=1)))} has a number that is not finite"
+            return f"row {int(np.argmin(fine.all(axis=1)))} has a number that is not finite"
         return None if self.usable(_floats(self.variables["scales"])) else "a step is 0 or not finite"
 
     def usable(self, scales: np.ndarray) -> bool:
@@ -213,8 +213,9 @@ class PackedArray(LayerArray):
         if not columns:
             return np.zeros(0)
         master = master.astype(np.float64)
-        if not np.isfinite(master).all():
-            raise InputError("packed rows begin with finite numbers, and the initializer gave others")
+        if not (fine := np.isfinite(master)).all():
+            row = int(np.argmin(fine.all(axis=1)))
+            raise InputError(f"packed rows hold finite numbers, and row {row} has one that is not")
         if kind != "block":
             over: tuple[int, ...] = {"array": (0, 1), "column": (0,), "row": (1,)}[kind]
             found = [least_squares_steps(master, self._top, over)]
