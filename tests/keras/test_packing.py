@@ -224,8 +224,8 @@ def test_first_called_inside_a_function_of_tensorflow(to_numpy: Any, backend: st
     assert np.allclose(to_numpy(packed), to_numpy(found), rtol=1e-6)
     model = keras.Sequential([keras.Input((), dtype="int32"), layer])
     model.export(tmp_path / "served", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "served")).serve(tf.constant(EVERY))
-    assert np.allclose(to_numpy(served), to_numpy(found), rtol=1e-6)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    assert np.allclose(to_numpy(served.serve(tf.constant(EVERY))), to_numpy(found), rtol=1e-6)
 
 
 def test_a_model_that_is_built_while_it_is_fitted(to_numpy: Any) -> None:

@@ -88,6 +88,13 @@ class StoredLayer(keras.layers.Layer):
             )
         keras.layers.Layer.trainable.fset(self, value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As in Keras, but on TensorFlow, too, where it leaves out values that a property has already."""
+        if name == "trainable":
+            StoredLayer.trainable.fset(self, value)  # type: ignore[attr-defined]
+        else:
+            super().__setattr__(name, value)
+
     def fault(self) -> str | None:
         """Why `pack` would refuse, as a phrase; None where it would not."""
         faults = ((name, array.fault()) for name, array in self._stored_arrays.items())
