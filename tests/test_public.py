@@ -17,7 +17,7 @@ SOURCE = Path(coset.__file__).parent
 PACKAGES = sorted(
     ".".join(("coset", *path.parent.relative_to(SOURCE).parts))
     for path in SOURCE.rglob("__init__.py")
-    if "__all__" in path.read_text(encoding="utf-8") and path.parent.name not in ("cli", "keras")
+    if "__all__" in path.read_text(encoding="utf-8") and not {"cli", "keras"} & {*path.parent.parts[-2:]}
 )
 
 
