@@ -101,7 +101,7 @@ def with_words(arguments: dict[str, Any], words: Any) -> dict[str, Any]:
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     """Keras and the backends warn of what they do among themselves; what coset does stays an error."""
     for item in items:
-        if HERE in item.path.parents:
+        if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
 
 

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     """The peers warn of what torch deprecates and of binaries for other machines; coset's own stay errors."""
     for item in items:
-        if HERE in item.path.parents:
+        if item.path.is_relative_to(HERE):
             for kind in (UserWarning, DeprecationWarning, FutureWarning):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind.__name__}"))
             item.add_marker(pytest.mark.filterwarnings("error:::coset"))

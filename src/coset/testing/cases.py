@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from math import isqrt
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -109,6 +110,7 @@ class Case:
         return (*ids, *self.method.vector_shape(self.table))
 
 
+@cache
 def literals(kind: type[Method]) -> dict[str, tuple[Any, ...]]:
     """The fields of a method that have a `Literal` type, with their values."""
     hints = get_type_hints(kind)
