@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from coset import Dense, Full
 from coset.errors import InputError
 from coset.models.dlrm import DLRM, DLRMSettings, PairwiseDots
 from coset.schema import Table
@@ -143,3 +144,11 @@ def test_tables_of_another_dim_are_refused() -> None:
 def test_bad_settings(choices: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         DLRMSettings(**choices)  # type: ignore[arg-type]
+
+
+def test_layers_are_of_the_type_that_is_read_not_of_the_stored_one() -> None:
+    few = EmbeddingBagCollection([(Table("a", 7, 4), Full(storage=Dense("bfloat16"))), (Table("b", 7, 4), "full")])
+    model = DLRM(few, 2, DLRMSettings(embedding_dim=4, bottom=(4,), top=(4,)))
+    assert {layer.dtype for name, layer in model.named_parameters() if not name.startswith("tables")} == {torch.float32}
+    ids = torch.tensor([0, 1])
+    assert model(torch.ones(2, 2), {"a": ids, "b": ids}).dtype == torch.float32

@@ -16,6 +16,7 @@ from coset import settings
 from coset.errors import InputError, unknown
 from coset.ledger import components_of
 from coset.schema import Component, Table
+from coset.storage import StoredRows
 from coset.tables import EmbeddingBagCollection
 from coset.tables.features import FeatureIds, read_features
 
@@ -157,9 +158,11 @@ class ClickModel(nn.Module):
     def _like_tables(self) -> None:
         """Bring the layers to the type and device of the tables."""
         like = next(chain(self.tables.parameters(), (b for b in self.tables.buffers() if b.is_floating_point())))
+        # What is read, which may be wider than what is stored.
+        dtype = next((of.dtype for of in self.tables.modules() if isinstance(of, StoredRows)), like.dtype)
         for name, layer in self.named_children():
             if name != "tables":
-                layer.to(like.device, like.dtype)
+                layer.to(like.device, dtype)
 
 
 def perceptron(inputs: int, widths: Iterable[int]) -> nn.Sequential:
