@@ -68,7 +68,7 @@ def test_a_run_is_fitted_trained_on_and_written(run: Path, small_csv: Path, tmp_
     assert written["bytes"] == found["bytes"]
     assert written["history"][-1]["val_mse"] == found["finetuned"]["val_mse"]
     small = FinishedRun.load(tmp_path / "small")
-    assert not any(of.row_per_id for of in small.spec.methods.values())
+    assert not any(of.is_full for name, of in small.spec.methods.items() if not name.endswith("_bias"))
     before = evaluate_run(run, str(small_csv), {}), evaluate_run(tmp_path / "small", str(small_csv), {})
     assert abs(before[0]["mse"] - before[1]["mse"]) < 0.2
     assert json.loads((tmp_path / "small" / "run.json").read_text())["compressed"]["finetune"] == 2
@@ -76,7 +76,7 @@ def test_a_run_is_fitted_trained_on_and_written(run: Path, small_csv: Path, tmp_
 
 def test_an_epoch_of_fine_tuning_makes_it_better(run: Path, tmp_path: Path) -> None:
     for budget in ("25%", "60%"):
-        found = compress_run(run, tmp_path / budget, budget=budget, finetune=1)
+        found = compress_run(run, tmp_path / budget, budget=budget, storages=["float32"], finetune=1)
         assert found["finetuned"]["val_mse"] < found["fitted"]["val_mse"] - 0.005
 
 
@@ -145,6 +145,8 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
         ({"plan": plan_file(tmp_path / "a.json", user=LowRank(2))}, "a.json: table 'item': the model has it"),
         ({"plan": tmp_path / "none.json"}, "no such plan"),
         ({"budget": "1XB"}, "unknown unit 'XB'"),
+        ({"budget": "40%", "storages": ["int9"]}, "unknown storage 'int9'"),
+        ({"plan": tmp_path / "a.json", "storages": ["int8"]}, "leave out --storages, or the --plan"),
         ({"budget": "1MB"}, r"full: the run takes 3\.6KB \(3604 bytes\) already, within the budget of 1MB"),
         ({"budget": "100%"}, r"within the budget of 3\.6KB \(3604 bytes\); give a smaller one"),
     ]
@@ -159,7 +161,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(run: Path, small_csv: Path
     with pytest.raises(InputError, match="table 'user': its array is shared with other tables"):
         compress_run(run, tmp_path / "shared", plan=shared)
     with pytest.raises(InfeasibleBudget):
-        compress_run(run, out, budget="300")
+        compress_run(run, out, budget="6")
     with pytest.raises(InputError, match="no run here"):
         compress_run(tmp_path / "nowhere", out, budget="40%")
     with pytest.raises(InputError, match="exists already"):
@@ -281,9 +283,29 @@ def test_movielens_at_a_quarter_of_its_bytes(tmp_path: Path) -> None:
     encoded, options = recipe.task.encoded(data, 0), Options(engine="fused")
     spec = RunSpec(recipe.task, {}, 0)
     execute(spec, tmp_path / "full", data, options, encoded=encoded)
-    found = compress_run(tmp_path / "full", tmp_path / "small", budget="25%", finetune=1, engine="fused")
+    few = compress_run(tmp_path / "full", tmp_path / "few", budget="10%")
+    found = compress_run(
+        tmp_path / "full", tmp_path / "small", budget="25%", storages=["float32"], finetune=1, engine="fused"
+    )
+    assert few["fitted"]["val_mse"] < found["finetuned"]["val_mse"]
     same = replace(spec, methods=FinishedRun.load(tmp_path / "small").spec.methods)
     scratch = execute(same, tmp_path / "scratch", data, options, encoded=encoded)
     assert found["bytes"] == scratch["bytes"] <= 0.25 * found["bytes_before"]
     assert found["finetuned"]["val_mse"] <= scratch["history"][-1]["val_mse"] + 0.003
     assert found["fitted"]["val_mse"] < found["before"]["val_mse"] + 0.04
+
+
+def test_bits_follow_what_errors_cost_and_beat_floats(run: Path, tmp_path: Path) -> None:
+    packed = compress_run(run, tmp_path / "packed", budget="40%")
+    floats = compress_run(run, tmp_path / "floats", budget="40%", storages=["float32"])
+    assert packed["bytes"] <= 0.4 * packed["bytes_before"]
+    assert {of["name"] for of in packed["tables"]} == {"user", "item", "user_bias", "item_bias"}
+    assert packed["fitted"]["val_mse"] == pytest.approx(packed["before"]["val_mse"], abs=0.01)
+    errors = [{of["name"]: of["relative"] for of in found["tables"]} for found in (packed, floats)]
+    assert all(errors[0][name] < 0.3 * errors[1][name] for name in ("user", "item"))
+    again = FinishedRun.load(tmp_path / "packed")
+    assert evaluate_run(tmp_path / "packed")["mse"] == pytest.approx(packed["fitted"]["val_mse"], rel=1e-6)
+    stored = (*again.model.buffers(), *again.model.parameters())
+    assert sum(value.nbytes for value in stored) == packed["bytes"]
+    only = compress_run(run, tmp_path / "only", budget="40%", storages=["int8"])
+    assert {json.dumps(of["method"].get("storage", {}).get("bits")) for of in only["tables"]} <= {"8", "null"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from coset.errors import InputError
 from coset.models.posterior import Posterior, Ratings, posterior
 from coset.models.rounding import Blocks4, Rounded, bits_for, bytes_of, rounded
-from coset.planning.bits import BitBlocks
+from coset.planning.numbers import BitBlocks
 from coset.storage.levels import Levels, least_squares_steps
 
 USERS, ITEMS = 150, 100

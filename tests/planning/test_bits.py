@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from coset.errors import InfeasibleBudget, InputError
-from coset.planning.bits import BitBlocks, Numbers, allocate_bits
+from coset.planning.bits import allocate_bits, allocated
+from coset.planning.numbers import BitBlocks, Numbers, Runs
 from coset.storage.levels import Levels, least_squares_steps
 
 STEP_BYTES = 2
@@ -149,11 +150,10 @@ def test_no_choice_of_bits_and_one_cut_is_much_better() -> None:
     assert loss_of(array, found) <= 1.35 * best
 
 
-def test_many_rows_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_looked_at_in_part() -> None:
     array = Numbers(drawn(3000, [1.0, 0.3]), counts(3000))
     [whole] = allocate_bits([array], 900)
-    monkeypatch.setattr("coset.planning.bits._MOST_ROWS", 40)
-    [part] = allocate_bits([array], 900)
+    [part] = allocated([Runs(array, looked_at=40)], 900)
     assert part.bytes <= 900
     assert loss_of(array, part) <= 1.1 * loss_of(array, whole)
 

@@ -21,6 +21,8 @@ from coset.planning.plan import Plan
 from coset.planning.planner import plan
 from tests.planning.models import towers
 
+FLOATS = ["float32"]
+
 # -- rules --------------------------------------------------------------------------------------------
 
 
@@ -67,10 +69,10 @@ def test_a_budget_is_never_exceeded_and_counts_what_stays_full(budget: int, full
     floor = floor if full_below < 150 else 500 * 4 + 2 * 32 + 112 * 32
     if budget < floor:
         with pytest.raises(InfeasibleBudget, match="the tables of this model") as caught:
-            compress_(model, budget, full_below=full_below, fit=False)
+            compress_(model, budget, full_below=full_below, fit=False, storages=FLOATS)
         assert caught.value.floor == floor
         budget = floor
-    report = compress_(model, budget, full_below=full_below, fit=False)
+    report = compress_(model, budget, full_below=full_below, fit=False, storages=FLOATS)
     tables = (model.user, *model.items.values(), model.genre)
     assert report.bytes_after == sum(inference_bytes(components_of(of)) for of in tables) <= budget
 
@@ -174,10 +176,10 @@ def rows_and_biases() -> nn.ModuleDict:
 def test_tables_of_several_dims_are_planned_for() -> None:
     counts = 1e6 / (1 + np.arange(1000))
     model = rows_and_biases()
-    report = compress_(model, "10%", frequencies={"v": counts, "b": counts})
+    report = compress_(model, "10%", frequencies={"v": counts, "b": counts}, storages=FLOATS)
     assert report.bytes_after <= 6800
     assert any(not isinstance(of, LowRank) for of in report.methods.values())
-    report = compress_(rows_and_biases(), 0.5, frequencies={"v": counts, "b": counts})
+    report = compress_(rows_and_biases(), 0.5, frequencies={"v": counts, "b": counts}, storages=FLOATS)
     assert report.methods["b"] == coset.Full()
 
 
@@ -187,15 +189,15 @@ def test_a_table_is_not_cut_to_what_another_can_tell(beside: tuple[int, int]) ->
     alone = nn.ModuleDict({"v": nn.Embedding(1000, 16)})
     both = nn.ModuleDict({"v": nn.Embedding.from_pretrained(alone["v"].weight.detach()), "b": nn.Embedding(*beside)})
     counts = {"v": 1e4 / (1 + np.arange(1000)), "b": 1e4 / (1 + np.arange(beside[0]))}
-    first = compress_(alone, "80%", frequencies={"v": counts["v"]}).tables[0]
-    report = compress_(both, "80%", frequencies=counts)
+    first = compress_(alone, "80%", frequencies={"v": counts["v"]}, storages=FLOATS).tables[0]
+    report = compress_(both, "80%", frequencies=counts, storages=FLOATS)
     assert 0.7 * report.bytes_before <= report.bytes_after <= 0.8 * report.bytes_before
     assert report.tables[0].relative == pytest.approx(first.relative, rel=0.2)
 
 
 def test_what_a_budget_cannot_make_smaller_stays_full() -> None:
     model = rows_and_biases()
-    report = compress_(model, "25%")
+    report = compress_(model, "25%", storages=FLOATS)
     assert report.methods == {"v": LowRank(3), "b": coset.Full()}
     assert isinstance(model["b"], nn.Embedding)
     for budget in ("150%", "100%", 1.0, 68_000):

@@ -13,6 +13,14 @@ Source = Annotated[
         metavar="DATA", help="A built-in data set, a file, a folder of files, prepared data, or a finished run."
     ),
 ]
+ChosenStorages = Annotated[
+    str | None,
+    typer.Option(
+        "--storages",
+        help="What numbers may be stored as, names separated by commas: int8, bfloat16, packed (any number of bits) …; "
+        "float32 leaves bits out. All by default.",
+    ),
+]
 MovedData = Annotated[str | None, typer.Option("--data", help="The place of the run's data, if they were moved.")]
 Subject = Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe (its name, or a .toml file), or data.")]
 UserColumn = Annotated[str | None, typer.Option("--user", help="The column of a ratings file that holds user ids.")]

@@ -10,6 +10,7 @@ import typer
 from coset.cli.arguments import columns_of, engine_of, listed, use_threads
 from coset.cli.options import (
     Changes,
+    ChosenStorages,
     ClickModelName,
     Dim,
     EngineChoice,
@@ -42,6 +43,7 @@ def plan(
         ),
     ],
     methods: Annotated[str | None, typer.Option(help="Choose among these methods, names separated by commas.")] = None,
+    storages: ChosenStorages = None,
     optimizer: Annotated[
         str | None, typer.Option(help="Also count the state of this optimizer within the budget.")
     ] = None,
@@ -82,7 +84,7 @@ def plan(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Choose a dim, and a method and size for each table, within a budget of bytes; `coset train --plan` trains it.
+    """Choose a dim, and a method, size and bits for each table, within a budget; `coset train --plan` trains it.
 
     Examples: `coset plan movielens-1m --budget 240KB -o plan.json`,
     `coset plan PREPARED --budget 25% --optimizer row_wise_adagrad --out plans/mine`
@@ -91,10 +93,11 @@ def plan(
     from coset.experiments.changes import changed
     from coset.experiments.plan import make_plan
     from coset.experiments.plan_choices import Planning
-    from coset.experiments.subject import RecipeOptions, is_recipe
+    from coset.experiments.subject import RecipeOptions
     from coset.experiments.twin import load_or_twin
     from coset.files import check_writable
     from coset.report.plan_table import plan_table
+    from coset.storage import registered_storages
 
     output, image = places.of_plan(out, output)
     written = [path for path in (output, image) if path is not None]
@@ -103,7 +106,8 @@ def plan(
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute, time, rating_transform)
     recipe = RecipeOptions(columns, schema, model, dim, task=task).recipe(subject)
     recipe = changed(recipe, changes or (), epochs=epochs, first_seed=seed)
-    how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha)
+    allowed = tuple(listed(storages)) or (tuple(registered_storages()) if alpha is None else ())
+    how = Planning(tuple(listed(methods)), (), optimizer, calibrate, alpha, allowed)
     beside = places.for_preparing(out)
     with progress_bar("") as progress:
         recipe, data, missing = load_or_twin(recipe, subject, beside, progress)
@@ -118,11 +122,6 @@ def plan(
 
         picture(found, image)
     show(found, as_json, plan_table)
-    if recipe.task.solver_of_bits is not None and not is_recipe(subject):
-        err.print(
-            f"numbers of a few bits fit more into these bytes: coset train {subject} --bits --budget {budget}",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
     for path in written:
         err.print(f"written to {path}", soft_wrap=True, highlight=False, markup=False)
 
@@ -134,6 +133,7 @@ def compress(
         typer.Option(help="Fit the new model into these bytes, such as 1MB, or this share of the run, such as 25%."),
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Use this plan for its tables, instead of making one.")] = None,
+    storages: ChosenStorages = None,
     finetune: Annotated[int, typer.Option(metavar="N", help="Train the fitted model for N more epochs.")] = 0,
     data: MovedData = None,
     out: Out = None,
@@ -143,7 +143,7 @@ def compress(
 ) -> None:
     """Compress a finished run into a new one, fitted to its trained tables, and show metrics before and after.
 
-    Examples: `coset compress runs/mine --budget 1MB`, `coset compress runs/mine --budget 25% --finetune 1`
+    Examples: `coset compress runs/mine --budget 3%`, `coset compress runs/mine --budget 25% --storages float32`
     """
     from coset.experiments import places
     from coset.experiments.compress import compress_run
@@ -157,6 +157,7 @@ def compress(
             out,
             budget=budget,
             plan=plan,
+            storages=listed(storages) or None,
             finetune=finetune,
             engine=engine_of(engine),
             progress=progress,

@@ -12,7 +12,9 @@ from coset.errors import InputError, unknown
 from coset.experiments.planning import read_plan
 from coset.files import claimed, holding, path_of, read_json
 from coset.methods import Method
+from coset.planning.fits import best_fits
 from coset.planning.rules import within
+from coset.planning.storages import AllowedStorages, Storages
 from coset.progress import Progress, Silent, counted
 from coset.settings import MOST_EPOCHS, check_range
 from coset.sizes import budget_bytes, format_size
@@ -24,8 +26,8 @@ from coset.training.trainer import ENGINES, EngineOption
 
 
 def compress_run(
-    run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, finetune: int = 0,
-    engine: EngineOption = "auto", progress: Progress | None = None, data: str | None = None,
+    run: Path, out: Path, *, budget: str | None = None, plan: Path | None = None, storages: Storages | None = None,
+    finetune: int = 0, engine: EngineOption = "auto", progress: Progress | None = None, data: str | None = None,
 ) -> Json:  # fmt: skip
     """Compress a finished run, write it as a new finished run, and return its metrics before and after.
 
@@ -34,6 +36,9 @@ def compress_run(
         out: the folder of the new one.
         budget: most bytes of tables and biases: a size, or a share of the run, as `25%`.
         plan: a file with a plan for its tables, in place of a new one; it must fit into the budget, if there is one.
+        storages: that a budget may choose from (`coset.planning.storages`): by default all, so that tables, and biases,
+            take the bits that cost the model least; `["float32"]` leaves bits out, and methods are planned by
+            frequencies.
         finetune: epochs of training after the fit.
         engine: of that training.
         data: where the data of the run are now, if they were moved.
@@ -56,8 +61,10 @@ def compress_run(
     opened = CompressibleRun(FinishedRun.load(run), data)
     size = opened.bytes
     most = None if budget is None else budget_bytes(budget, size)
+    if plan is not None and storages is not None:
+        raise InputError("a plan names the storages of its tables; leave out --storages, or the --plan")
     started = perf_counter()
-    chosen = _planned(run, opened, most, plan)
+    chosen = _planned(run, opened, most, plan, AllowedStorages(storages))
     planned = perf_counter() - started
     with claimed(out, RUN, resume=begun):
         before = opened.evaluate()
@@ -101,7 +108,11 @@ def _was_begun(out: Path) -> bool:
 
 
 def _planned(
-    run: Path, opened: CompressibleRun[Any, Any, Any, Any], most: int | None, plan: Path | None
+    run: Path,
+    opened: CompressibleRun[Any, Any, Any, Any],
+    most: int | None,
+    plan: Path | None,
+    allowed: AllowedStorages,
 ) -> Mapping[str, Method]:
     if plan is None:
         assert most is not None
@@ -110,8 +121,14 @@ def _planned(
                 f"{run}: the run takes {format_size(opened.bytes)} ({opened.bytes} bytes) already, within the budget "
                 f"of {format_size(most)} ({most} bytes); give a smaller one"
             )
-        return within(opened.tables, most, opened.other_bytes, together=True)
+        if allowed.floats_alone:
+            return within(opened.tables, most, opened.other_bytes, together=True)
+        return best_fits(opened.trained(), most, allowed, opened.kept_bytes)
     found = read_plan(plan)
+    if found.training:
+        raise InputError(
+            f"{plan}: the plan is for a model that a solver makes, from data; coset train DATA --plan {plan}"
+        )
     try:
         found = found.fitted(opened.tables, opened.other_bytes)
     except InputError as error:

@@ -371,7 +371,7 @@ def _biases(table: Table, own: int | None, methods: Mapping[str, Method]) -> tup
         how = Full()
     else:
         how = Blocks.hot(own, Hashing(1)) if own else Hashing(1)
-    return Table(table.name, n, 1), how
+    return Table(table.name, n, 1, frequencies=table.frequencies), how
 
 
 def _together(collection: EmbeddingCollection, feature: str, found: Mapping[str, Tensor]) -> Tensor:

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.models.posterior import Met, Posterior, Ratings, Side, predicted
-from coset.planning.bits import BitBlocks, Numbers, allocate_bits
+from coset.planning.bits import allocate_bits
+from coset.planning.numbers import BitBlocks, Numbers
 from coset.storage.levels import Levels, least_squares_steps
 
 SWEEPS = 3

@@ -16,6 +16,7 @@ from coset.methods.full import Full
 from coset.planning.plan import Plan
 from coset.planning.rules import PlanLike, apart, is_budget, methods_of
 from coset.planning.sites import Holders, Site, first_of_weights, foreign, named, sites
+from coset.planning.storages import AllowedStorages, Storages
 from coset.planning.swap import check_plain, swap_all, take_over
 from coset.schema import COMPUTED, Table
 from coset.settings import number, of_kind, truth, whole
@@ -34,6 +35,7 @@ def compress_(
     fit: bool = True,
     full_below: int = 0,
     leave: Sequence[str] = (),
+    storages: Storages | None = None,
     seed: int = 0,
 ) -> Compression:
     """Swap the `nn.Embedding` and `nn.EmbeddingBag` of a model for coset's, in place, fitted to their weights.
@@ -49,9 +51,9 @@ def compress_(
             such as `"*.items"` to methods, where an exact name comes before patterns, and the first pattern that
             matches counts (`"*"` is the default; a module that none matches stays as it is); one method for all, or a
             function from `Table` to `Method`; or a budget for all tables together, `"1MB"`, a number of bytes, `"25%"`
-            or 0.25, which is planned for (`planning.planner.methods_within`) or, without frequencies, gives each table
-            the same share by `low_rank`. A table that gets a bare row an id (`"full"`), and one that a budget cannot
-            make smaller, stays as it is.
+            or 0.25, within which tables get the methods and the bits that come nearest to their weights
+            (`coset.planning.fits`). A table that gets a bare row an id (`"full"`), and one that a budget cannot make
+            smaller, stays as it is.
         frequencies: how often each id occurs, by name of the module; a budget needs them for all tables or for none.
             For a weight that several modules hold, they are summed. The fit weights ids by them. A method that needs
             ids in order of popularity gets an `order`, 4 bytes an id, where ids are in another order; but not from a
@@ -62,10 +64,16 @@ def compress_(
             budget.
         full_below: tables of fewer ids stay as they are; a budget counts them.
         leave: names or patterns of modules that stay as they are; a budget does not count them.
+        storages: what a budget may choose from: names, such as `"int8"`, `"bfloat16"` or `"packed"` for any number of
+            bits, or storages; by default all. With `["float32"]`, and for weights without values, it is planned by
+            frequencies (`planning.planner.methods_within`) or, without these, gives each table the same share by
+            `low_rank`.
         seed: of fresh values, from which some fits start; a whole number of 0 … 2^64 - 1.
 
     Returns:
-        For every table its bytes before and after, and the error of the fit.
+        For every table its bytes before and after, and the error of the fit. New tables are in the form that optimizers
+        of torch train, where numbers of few bits are floats that are rounded as they are read: `coset.pack_` leaves the
+        bits alone, and `coset.unpack_` leads back.
 
     Raises:
         InputError: a plan that does not fit the model, an option that a method cannot offer (`sparse`; `max_norm` and
@@ -92,7 +100,7 @@ def compress_(
     chosen, left = [site for site in chosen if site not in otherwise], [*left, *otherwise]
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
     small = {name for name, (_, table) in tables.items() if table.num_embeddings < least}
-    methods = methods_of(plan, model, tables, small, left)
+    methods = methods_of(plan, model, tables, small, left, AllowedStorages(storages))
     going = {name: of for name, of in methods.items() if name not in small and not of.is_full}
     as_they_come = isinstance(plan, Plan) or is_budget(plan)
     holders = Holders(model)

@@ -16,6 +16,7 @@ from coset.planning.offer import Offer, Stock, rounded
 from coset.planning.plan import Choice, Plan, state_bytes
 from coset.planning.proxy import Proxy, losses, names_of, worth
 from coset.planning.reasons import reason
+from coset.planning.storages import AllowedStorages, Storages
 from coset.schema import Table
 from coset.settings import of_kind, whole
 from coset.sizes import budget_bytes, format_size
@@ -35,6 +36,7 @@ def plan(
     curves: Mapping[str, Curve] | None = None,
     proxy: Proxy | None = None,
     sizes: int | None = None,
+    storages: Storages = (),
 ) -> Plan:
     """A dim for the model and a method for every table, together within `budget` and with the least predicted loss.
 
@@ -56,6 +58,8 @@ def plan(
         proxy: the constants of the prediction.
         sizes: about how many of every method are tried for a table, 4 or more; by default 32, and more where there are
             few tables.
+        storages: what numbers may be stored as besides the types of tables: names, such as `"packed"`, `"int8"` or
+            `"bfloat16"`, or storages; none by default.
 
     Returns:
         A plan, whose bytes are exactly those of the tables built by it.
@@ -75,7 +79,7 @@ def plan(
     _check(curves, names_of(tables))  # checked before long work begins
     planner = Planner(
         tables, methods=methods, embedding_dims=embedding_dims, optimizer=optimizer, other_bytes=other_bytes,
-        proxy=proxy, sizes=sizes,
+        proxy=proxy, sizes=sizes, storages=storages,
     )  # fmt: skip
     return planner.plan(budget, curves)
 
@@ -84,7 +88,8 @@ class Planner:
     """Makes plans of the same tables within several budgets; it computes once what these have in common.
 
     Args:
-        tables, methods, embedding_dims, optimizer, other_bytes, proxy, sizes: as for `plan`.
+        tables, methods, embedding_dims, optimizer, other_bytes, proxy, sizes, storages: as for
+            `plan`.
 
     Raises:
         InputError: as `plan`.
@@ -105,6 +110,7 @@ class Planner:
         other_bytes: int | Callable[[int], int] = 0,
         proxy: Proxy | None = None,
         sizes: int | None = None,
+        storages: Storages = (),
     ) -> None:
         self._names = names_of(tables)
         if not tables:
@@ -115,7 +121,9 @@ class Planner:
             raise InputError(f"proxy must be a Proxy, not {proxy!r}")
         self._tables, self._optimizer, self._dims = tables, optimizer, _dims(tables, embedding_dims)
         self.proxy = proxy or Proxy()
-        self._stock = _stocks(tables, classes(methods), optimizer, self.proxy, sizes)
+        self._stock = _stocks(
+            tables, classes(methods), optimizer, self.proxy, sizes, storages=AllowedStorages(storages)
+        )
 
     @property
     def worth(self) -> float:
@@ -147,12 +155,18 @@ class Planner:
                 best = min(loss, best[0] if best else loss), found
         if best is None:
             floor = min(floors)
-            raise _infeasible(limit, *floors[floor])
+            raise infeasible(limit, *floors[floor])
         return best[1]
 
 
 def _stocks(
-    tables: Sequence[Table], allowed: Allowed, optimizer: str | None, proxy: Proxy, sizes: int, together: bool = True
+    tables: Sequence[Table],
+    allowed: Allowed,
+    optimizer: str | None,
+    proxy: Proxy,
+    sizes: int,
+    together: bool = True,
+    storages: AllowedStorages | None = None,
 ) -> Callable[[int | None], Stock]:
     """The candidates for tables at a dim of the model, or at None, with each table at its own dim."""
     traffic = {table.name: Traffic.of(table) for table in tables}
@@ -161,7 +175,7 @@ def _stocks(
     @cache
     def at(dim: int | None) -> Stock:
         wide = tables if dim is None else [table.of_dim(dim) for table in tables]
-        return Stock(wide, traffic, judges, allowed, optimizer, proxy.spectrum, sizes, together)
+        return Stock(wide, traffic, judges, allowed, optimizer, proxy.spectrum, sizes, together, storages)
 
     return at
 
@@ -192,7 +206,7 @@ def methods_within(
     stock = _stocks(tables, classes(None), None, Proxy(), _sizes(tables), together)(None)
     offer = Offer(stock, budget - other_bytes)
     if (chosen := offer.choose()) is None:
-        raise _infeasible(budget, other_bytes, offer.floors())
+        raise infeasible(budget, other_bytes, offer.floors())
     return {name: chosen[name].method for name in names}
 
 
@@ -235,7 +249,8 @@ def _full_bytes(tables: Sequence[Table], other_bytes: int | Callable[[int], int]
     return sum(table.full_bytes for table in tables) + state_bytes(components, optimizer) + other
 
 
-def _infeasible(limit: int, other: int, smallest: Mapping[str, int]) -> InfeasibleBudget:
+def infeasible(limit: int, other: int, smallest: Mapping[str, int]) -> InfeasibleBudget:
+    """The error for a budget below the smallest candidates of all tables, by name, and the bytes beside them."""
     floor = other + sum(smallest.values())
     name, most = max(smallest.items(), key=lambda item: item[1])
     beside = f"{other} of them beside the tables, " if other else ""

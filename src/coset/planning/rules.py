@@ -13,9 +13,11 @@ from coset.errors import InfeasibleBudget, InputError, brief, unknown
 from coset.methods import Method, method
 from coset.methods.full import Full
 from coset.methods.low_rank import LowRank
+from coset.planning.fits import Trained, best_fits
 from coset.planning.plan import Choice, Plan
 from coset.planning.planner import methods_within
 from coset.planning.sites import Site, first_of_weights, named
+from coset.planning.storages import AllowedStorages
 from coset.planning.uniform import uniform
 from coset.schema import Table
 from coset.settings import scalar
@@ -25,8 +27,9 @@ PlanLike = Plan | Mapping[str, Any] | Method | str | int | float | Callable[[Tab
 
 
 def methods_of(
-    plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site]
-) -> dict[str, Method]:
+    plan: PlanLike, model: nn.Module, tables: Mapping[str, tuple[Site, Table]], small: Set[str], left: Sequence[Site],
+    allowed: AllowedStorages,
+) -> dict[str, Method]:  # fmt: skip
     """The method of each table, by the name of its module; tables that the plan does not name are left out.
 
     Args:
@@ -34,6 +37,7 @@ def methods_of(
         tables: the modules that may be compressed, and their tables, by name of the module.
         small: the modules that stay full.
         left: modules that are left as they are.
+        allowed: storages that a budget may choose from.
 
     Raises:
         InputError: a name that is no module, a size that is not its table's, or a method that does not fit it.
@@ -43,7 +47,7 @@ def methods_of(
     if isinstance(plan, Mapping) and "method" not in plan:
         return _of_rules(plan, model, tables, small, left)
     if is_budget(plan):
-        return _of_budget(plan, tables, small)
+        return _of_budget(plan, tables, small, allowed)
     return {name: _made(plan, name, table) for name, (_, table) in tables.items() if name not in small}
 
 
@@ -60,19 +64,24 @@ def within(tables: Sequence[Table], budget: int, other_bytes: int = 0, together:
         InfeasibleBudget: the budget is below what is feasible.
         InputError: some tables have frequencies and some have none.
     """
-    known = [table for table in tables if table.frequencies is not None and table.frequencies.any()]
-    if len(known) == len(tables):
+    if _know_frequencies(tables):
         return methods_within(tables, budget, other_bytes, together)
-    if known:
-        without = next(table.name for table in tables if table not in known)
-        raise InputError(
-            f"table {without.replace('/', '.')!r}: a budget is planned by frequencies, which {known[0].name!r} has and "
-            "this table does not; give them for every table, or for none to give every table the same share"
-        )
     try:
         return uniform(tables, LowRank, max(0, budget - other_bytes))
     except InfeasibleBudget as error:
         raise InfeasibleBudget(str(error), error.floor + other_bytes) from None
+
+
+def _know_frequencies(tables: Sequence[Table]) -> bool:
+    """Whether tables have frequencies, after a check that all have or none has."""
+    known = [table for table in tables if table.frequencies is not None and table.frequencies.any()]
+    if known and len(known) < len(tables):
+        without = next(table.name for table in tables if table not in known)
+        raise InputError(
+            f"table {without.replace('/', '.')!r}: a budget is planned by frequencies, which {known[0].name!r} has and "
+            "this table does not; give them for every table, or for none"
+        )
+    return bool(known)
 
 
 def is_budget(plan: Any) -> bool:
@@ -91,8 +100,8 @@ def _of_plan(
     given = {name.replace(".", "/"): choice for name, choice in plan.tables.items()}
     given = {name: choice for name, choice in given.items() if name not in alone}
     known = {site.table_name: name for name, (site, _) in tables.items()}
-    for name in given:
-        if name not in known:
+    for name in (*given, *plan.beside):
+        if name not in known or name in plan.beside:
             raise unknown("module of the plan", name.replace("/", "."), list(tables))
     first = first_of_weights([site for site, _ in tables.values()])
     for name, of in known.items():
@@ -143,8 +152,11 @@ def _of_rules(
     return found
 
 
-def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str]) -> dict[str, Method]:
-    """The methods of `within`; small tables take their bytes first, and a tied weight counts once."""
+def _of_budget(
+    budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set[str], allowed: AllowedStorages
+) -> dict[str, Method]:
+    """Those that fit the weights best or, where nothing but floats is allowed, the methods of `within`. Small tables
+    take their bytes first, and a tied weight counts once."""
     first = first_of_weights([site for site, _ in tables.values()])
     whole = {name: tables[name][1] for name in tables if first[name] == name}
     full = sum(table.full_bytes for table in whole.values())
@@ -159,10 +171,27 @@ def _of_budget(budget: Any, tables: Mapping[str, tuple[Site, Table]], small: Set
             kept,
         )
     try:
-        found = within(going, left, kept) if going else {}
+        if not going:
+            found: Mapping[str, Method] = {}
+        elif allowed.floats_alone or any(site.weight.is_meta for site, _ in tables.values()):
+            found = within(going, left, kept)
+        else:
+            _know_frequencies(going)
+            found = best_fits([_trained(table, tables) for table in going], left, allowed, kept)
     except InfeasibleBudget as error:
         raise error.under("the tables of this model") from None
     return {name: found[whole[first[name]].name] for name in tables if first[name] not in small}
+
+
+def _trained(table: Table, tables: Mapping[str, tuple[Site, Table]]) -> Trained:
+    """The weight of a table, without the row of its padding if all modules that hold it have the same."""
+    sites = [site for site, own in tables.values() if own.name == table.name]
+    alike = [site for site, _ in tables.values() if site.weight is sites[0].weight]
+    paddings = {getattr(site.module, "padding_idx", None) for site in alike}
+    try:
+        return Trained(table, sites[0].weight, skipped=paddings.pop() if len(paddings) == 1 else None)
+    except InputError as error:
+        raise InputError(f"module {sites[0].name!r}: {error}") from None
 
 
 def _made(rule: Any, name: str, table: Table) -> Method:

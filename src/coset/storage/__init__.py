@@ -34,6 +34,7 @@ __all__ = [
 
 DEFAULT: Storage = Dense()
 """Numbers of the type of the table."""
+_INTEGERS = {f"int{bits}": Packed(bits) for bits in range(8, 0, -1)}
 
 
 def registered_storages() -> Mapping[str, type[Storage]]:
@@ -42,7 +43,8 @@ def registered_storages() -> Mapping[str, type[Storage]]:
 
 
 def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
-    """The storage that `given` names: a storage itself, its JSON, its name, or the dtype of dense numbers.
+    """The storage that `given` names: a storage itself, its JSON, its name, the dtype of dense numbers, or `"int8"` …
+    `"int1"`, packed numbers of so many bits.
 
     Raises:
         InputError: an unknown name, wrong fields, or something else.
@@ -50,14 +52,18 @@ def storage(given: str | Storage | torch.dtype | Mapping[str, Any]) -> Storage:
     Example:
         >>> storage("bfloat16"), storage({"storage": "dense", "dtype": "float16"}), storage("dense")
         (Dense(dtype='bfloat16'), Dense(dtype='float16'), Dense(dtype=None))
+        >>> storage("int4").bits
+        4
     """
     if isinstance(given, Storage):
         return given
     if isinstance(given, torch.dtype) or (isinstance(given, str) and given in get_args(DType)):
         return Dense(given)  # type: ignore[arg-type]
+    if isinstance(given, str) and given in _INTEGERS:
+        return _INTEGERS[given]
     if isinstance(given, str):
         if given not in registered_storages():
-            raise unknown("storage", given, [*registered_storages(), *get_args(DType)])
+            raise unknown("storage", given, [*registered_storages(), *get_args(DType), *_INTEGERS])
         given = {"storage": given}
     if not isinstance(given, Mapping):
         raise InputError(

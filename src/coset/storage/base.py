@@ -179,6 +179,8 @@ class Storage(ABC):
     version: ClassVar[int]
     form: ClassVar[str | None] = None
     """The form in which kernels see its arrays (`KernelView.form`); None where they cannot train them."""
+    by_bits: ClassVar[bool] = False
+    """Whether a planner may give it bits by column and by block of popularity (`coset.planning.bits`)."""
 
     def __post_init__(self) -> None:
         settings.check(self, f"storage {self.name!r}")
@@ -212,6 +214,17 @@ class Storage(ABC):
     def examples(cls) -> list[Self]:
         """One instance of every variant: what the contract suite runs over."""
         return [cls()]
+
+    @classmethod
+    def candidates(cls) -> list[Self]:
+        """What a planner tries where it may choose the storage, from the most bytes to the fewest; by default the one
+        without choices."""
+        return [cls()]
+
+    def loss(self, width: int) -> tuple[float, ...]:
+        """The share of their squares that normally distributed numbers lose when they are stored, by column; by default
+        nothing, as of floats."""
+        return (0.0,) * width
 
     def to_json(self) -> dict[str, Any]:
         """The storage as plain JSON values; `from_json` gives an equal one back."""

@@ -56,6 +56,11 @@ class Dense(Storage):
         super().__post_init__()
 
     @classmethod
+    def candidates(cls) -> list[Self]:
+        """The type of the table, and half of float32."""
+        return [cls(), cls("bfloat16")]
+
+    @classmethod
     def examples(cls) -> list[Self]:
         """The type of the table, and both types of 16 bits."""
         return [cls(), cls("bfloat16"), cls("float16")]

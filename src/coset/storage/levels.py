@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
 _MOST_ROWS = 1 << 16
 """Of more rows, so many are looked at: those of most weight, or at equal distances."""
+_QUANTILES = 1 << 14
+"""Of the normal distribution, that stand for all its numbers."""
 
 
 class Levels:
@@ -109,3 +112,21 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
     for number in range(1, _BETWEEN + 1):
         attempt(around * _RATIO ** (2 * number / (_BETWEEN + 1) - 1))
     return best
+
+
+@cache
+def normal_loss(bits: int) -> float:
+    """The share of their squares that normally distributed numbers lose by rounding to so many bits, with the step that
+    loses least (Max, 1960, "Quantizing for minimum distortion"); all of them where there are none.
+
+    Example:
+        >>> [round(normal_loss(bits), 4) for bits in (0, 1, 2, 3, 4, 8)]
+        [1.0, 0.3634, 0.1188, 0.0468, 0.0129, 0.0001]
+    """
+    if not bits:
+        return 1.0
+    levels, quantiles = Levels([bits]), (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
+    numbers = torch.special.ndtri(quantiles).unsqueeze(1)
+    steps = least_squares_steps(numbers, levels, (0,), None)
+    gaps = levels.values(levels.codes(numbers, steps), steps) - numbers
+    return float(gaps.square().sum() / numbers.square().sum())

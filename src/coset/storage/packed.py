@@ -16,7 +16,7 @@ from coset.schema import Component
 from coset.storage.base import CodedColumn, Coding, KernelView, Storage, StoredRows, register_storage
 from coset.storage.bits import BitLayout
 from coset.storage.dense import rows_at
-from coset.storage.levels import Levels, least_squares_steps
+from coset.storage.levels import Levels, least_squares_steps, normal_loss
 from coset.storage.pages import in_large_pages
 from coset.storage.rounding import rounded
 
@@ -60,6 +60,8 @@ class Packed(Storage):
         1129
     """
 
+    by_bits: ClassVar[bool] = True
+
     bits: int | tuple[int, ...] = 8
     step: Literal["array", "column", "block", "row"] = "column"
     block: int = 8
@@ -80,6 +82,15 @@ class Packed(Storage):
     def examples(cls) -> list[Self]:
         """Whole bytes and less, by column, row and block."""
         return [cls(), cls(4, step="row", padded=True), cls(2, step="block", block=2, step_dtype="float16")]
+
+    @classmethod
+    def candidates(cls) -> list[Self]:
+        """A step a column, and bits in which each one more halves the error."""
+        return [cls(bits, step_dtype="float16") for bits in (8, 6, 5, 4, 3, 2)]
+
+    def loss(self, width: int) -> tuple[float, ...]:
+        """That of the best step, by the bits of each column."""
+        return tuple(normal_loss(bits) for bits in self.bits_of(width))
 
     def bits_of(self, width: int) -> tuple[int, ...]:
         """The bits of each column.

@@ -13,7 +13,7 @@ from coset import settings
 from coset.documents import Json
 from coset.errors import InputError
 from coset.methods import Method
-from coset.planning.signal import Leaner, Signal
+from coset.planning.signal import Foretold, Leaner, Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -77,7 +77,7 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     """Fine-tuning after compression begins at this share of the learning rates of the run; from there they fall to 0
     along a cosine."""
     collection: ClassVar[str] = "tables"
-    """The attribute of a model that holds the collection of tables to compress."""
+    """The attribute of a model that holds the collection of its tables."""
     shrinkage: ClassVar[str] = ""
     """The settings that hold vectors back, as a user may set them; empty where there are none."""
     solver_of_bits: ClassVar[str | None] = None
@@ -251,6 +251,16 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
     def stored(self, model: ModelT) -> tuple[list[Component], list[Component]]:
         """What counts as the bytes of a model, and what is stored beside it, such as layers."""
 
+    def beside(self) -> Mapping[str, str]:
+        """Attributes of a model that hold further collections whose tables may be given methods, such as biases, and
+        what stands behind the names of tables there in methods."""
+        return {}
+
+    def turned(self, model: ModelT) -> Mapping[str, Tensor]:
+        """Other vectors of tables with which a model predicts the same, and whose columns fall in importance, so that
+        bits by column follow it; by name of the table, and none for those that cannot be turned."""
+        return {}
+
     def baselines(self, encoded: EncodedT) -> Sequence[Baseline]:
         """Models that take seconds, which any trained one should beat, scored on these data."""
         return ()
@@ -266,6 +276,14 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
             InputError: the task finds no bits.
         """
         raise InputError(f"the task {self.name} finds no bits by itself; name them: methods with a storage 'packed'")
+
+    def score_in_bits(self, encoded: EncodedT, budget: int) -> Foretold:
+        """What a model with the tables of `in_bits` reaches on training rows that it did not learn from.
+
+        Raises:
+            InputError: as `in_bits`.
+        """
+        raise InputError(f"the task {self.name} finds no bits by itself, so it foretells nothing of them")
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -18,12 +18,16 @@ from coset.data.settings import DataSettings
 from coset.errors import InfeasibleBudget, InputError
 from coset.experiments.compare import compare
 from coset.experiments.compress import compress_run
+from coset.experiments.in_bits import better, in_bits
 from coset.experiments.jobs import TrainOptions
-from coset.experiments.recipe import parse_recipe
+from coset.experiments.plan import make_plan
+from coset.experiments.plan_choices import Planning
+from coset.experiments.recipe import parse_recipe, recipe_for
 from coset.experiments.subject import RecipeOptions
 from coset.experiments.train import train_on
 from coset.ledger import inference_bytes
 from coset.models.dot import DotSettings
+from coset.planning.plan import Plan, Prediction
 from coset.tasks import TrainingSettings
 from coset.tasks.ratings import RatingsTask
 from coset.training.finished import FinishedRun
@@ -207,6 +211,46 @@ def test_one_command_on_any_ratings(ratings: Ratings, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=sentence):
             TrainOptions(RecipeOptions(**wrong)).job(ratings.source, tmp_path / "other")  # type: ignore[arg-type]
+
+
+def test_a_plan_in_bits_is_foretold_and_trained(ratings: Ratings, encoded: Encoded, tmp_path: Path) -> None:
+    assert isinstance(ratings.source, str)
+    columns = {"source": ratings.source, "user": "userId", "item": "itemId"}
+    recipe = recipe_for("ratings", columns, (), (), {"embedding_dim": 2})
+    every, data = Planning(storages=("dense", "packed")), recipe.task.load(tmp_path)
+    plan, _ = make_plan(recipe, data, "900", every, tmp_path)  # less than float32 biases alone
+    assert plan.bytes <= 900
+    assert plan.training == {"solver": "posterior"}
+    assert set(plan.beside) == {"user_bias", "item_bias"}
+    assert plan.prediction is not None
+    assert plan.prediction.gain > plan.prediction.error
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    plan.save(tmp_path / "plan.json")
+    job = TrainOptions(RecipeOptions(), plan=str(tmp_path / "plan.json")).job(ratings.source, tmp_path / "run")
+    job.load()
+    metrics = job.train(Options())
+    assert metrics["bytes"] == plan.bytes
+    assert metrics["engine"] == "solver"
+    assert metrics["history"][-1]["val_mse"] == pytest.approx(plan.prediction.expected, rel=0.2)
+    with pytest.raises(InputError, match="a model that a solver makes"):
+        compress_run(tmp_path / "run", tmp_path / "small", plan=tmp_path / "plan.json")
+    # Other wishes leave bits out.
+    for other in (Planning(), Planning(storages=("int8",)), replace(every, methods=("low_rank",))):
+        assert in_bits(recipe.task, encoded, 900, other) is None
+
+
+def test_the_plan_that_is_predicted_to_be_better_counts() -> None:
+    def plan(score: float, **fields: Any) -> Plan:
+        said = Prediction("MSE", "lower", alone=1.0, gain=1.0 - score, error=0.01, by="a guess")
+        return Plan(0, 900, {}, 800, 800, prediction=said, **fields)
+
+    bits, mse = plan(0.8, training={"solver": "posterior"}), RatingsTask.score()
+    assert better(plan(0.7), bits, mse) == plan(0.7)
+    found = better(plan(0.9), bits, mse)
+    assert found.training
+    assert found.why.endswith("the best plan in floats, 800B, is predicted to reach MSE 0.9000")
+    assert better(plan(0.805), bits, mse) == plan(0.805)  # biases alone, where vectors in bits are hardly better
+    assert better(replace(plan(0.9), prediction=None), bits, mse).training == {}
 
 
 def test_bits_of_ratings_of_any_range(ratings: Ratings) -> None:

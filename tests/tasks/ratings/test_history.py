@@ -126,7 +126,7 @@ def test_compression_keeps_histories(run: Path, tmp_path: Path) -> None:
     found = compress_run(run, tmp_path / "small", budget="90%", finetune=1, engine="plain")
     after = FinishedRun.load(tmp_path / "small")
     assert found["bytes"] == after.metrics["bytes"] <= 0.9 * before
-    assert {table["name"] for table in found["tables"]} == {"user", "item", "rated_item"}
+    assert {table["name"] for table in found["tables"]} >= {"user", "item", "rated_item"}
     assert torch.equal(after.model.histories.steps, FinishedRun.load(run).model.histories.steps)
     assert evaluate_run(tmp_path / "small")["mse"] == pytest.approx(found["finetuned"]["val_mse"], rel=1e-6)
 

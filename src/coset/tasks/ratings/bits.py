@@ -10,11 +10,13 @@ import numpy as np
 
 from coset.data.encoded import Encoded
 from coset.errors import InfeasibleBudget, InputError
-from coset.methods import Blocks, Full, Method
+from coset.methods import Method
 from coset.models.posterior import Posterior, Ratings, posterior
+from coset.models.ridge import chosen, ridge_bias
 from coset.models.rounding import bits_for, rounded
-from coset.planning.bits import BitBlocks
-from coset.storage import Packed
+from coset.planning.bits import as_method
+from coset.planning.numbers import BitBlocks
+from coset.planning.signal import Foretold
 from coset.tasks.ratings.solver import ratings_of
 
 DIMS = (2, 3, 5, 7, 10, 14)
@@ -41,8 +43,9 @@ class Finder:
         self._learned = cache(self._learn)
         self.best = cache(self._best)
 
-    def _best(self, budget: int) -> tuple[int, Mapping[str, BitBlocks]]:
-        """The dim that does best on rows that are held out, and the blocks of users, items and both biases.
+    def _best(self, budget: int) -> tuple[int, Mapping[str, BitBlocks], Foretold]:
+        """The dim that does best on rows that are held out, the blocks of users, items and both biases, and how well it
+        does there.
 
         Raises:
             InfeasibleBudget: not even the mean fits into the budget.
@@ -52,20 +55,34 @@ class Finder:
         inner = self._split.tuning(HELD, 0)
         known, held = (ratings_of(self._encoded, rows, self._unit) for rows in (inner.training, inner.validation))
         low, high = float(known.values.min()), float(known.values.max())
+        squares: dict[int, np.ndarray] = {}
         errors: dict[int, float] = {}
         for dim in self.dims:
             if (found := self._learned(dim, whole=False)) is None:
                 break  # nor would more
             tried = rounded(known, found, bits_for(found, budget - MEAN_BYTES))
             predicted = np.clip(tried.predict(held.users, held.items), low, high)
-            errors[dim] = float(np.square(predicted - held.values).mean())
+            squares[dim] = np.square(predicted - held.values)
+            errors[dim] = float(squares[dim].mean())
             if errors[dim] > 1.02 * min(errors.values()):
                 break
         for dim in sorted(errors, key=lambda dim: errors[dim]):
             if (found := self._learned(dim, whole=True)) is not None:
                 blocks = bits_for(found, budget - MEAN_BYTES)
-                return dim, dict(zip(("user", "item", "user_bias", "item_bias"), blocks, strict=True))
+                roles = dict(zip(("user", "item", "user_bias", "item_bias"), blocks, strict=True))
+                return dim, roles, self._foretold(known, held, squares[dim])
         raise InputError("vectors explain nothing of these ratings; take a model of biases alone")
+
+    def _foretold(self, known: Ratings, held: Ratings, squares: np.ndarray) -> Foretold:
+        """Of the squared errors on rows that are held out, beside those of biases alone."""
+        penalties = chosen(known.users, known.items, known.values, known.sizes)
+        alone = ridge_bias(known.users, known.items, known.values, known.sizes, penalties)
+        predicted = np.clip(alone.predict(held.users, held.items), known.values.min(), known.values.max())
+        by_biases = np.square(predicted - held.values)
+        gains, unit = by_biases - squares, self._unit**2
+        error = unit * float(gains.std()) / len(gains) ** 0.5
+        rows = len(known.values) + len(held.values)
+        return Foretold(unit * float(by_biases.mean()), unit * float(gains.mean()), error, rows)
 
     def _learn(self, dim: int, whole: bool) -> Posterior | None:
         """What all training rows tell, or those that do not judge; None where fewer dims tell as much."""
@@ -80,8 +97,9 @@ class Finder:
 _FINDERS: WeakKeyDictionary[Encoded, dict[tuple[int, float], Finder]] = WeakKeyDictionary()
 
 
-def found(encoded: Encoded, widest: int, budget: int, unit: float) -> tuple[int, dict[str, Method]]:
-    """The dim and the methods of tables and biases, by role: `user`, `item`, `user_bias` and `item_bias`.
+def found(encoded: Encoded, widest: int, budget: int, unit: float) -> tuple[int, dict[str, Method], Foretold]:
+    """The dim and the methods of tables and biases, by role: `user`, `item`, `user_bias` and `item_bias`; and what the
+    model reaches on rows that are held out.
 
     Args:
         encoded: the data; the validation part is not read.
@@ -94,11 +112,5 @@ def found(encoded: Encoded, widest: int, budget: int, unit: float) -> tuple[int,
         InputError: vectors explain nothing of these ratings.
     """
     finders = _FINDERS.setdefault(encoded, {})
-    dim, blocks = finders.setdefault((widest, unit), Finder(encoded, widest, unit)).best(budget)
-    return dim, {role: method_of(of) for role, of in blocks.items()}
-
-
-def method_of(blocks: BitBlocks) -> Method:
-    """The method that stores an array in these blocks."""
-    inner = tuple(Full(storage=Packed(bits, step_dtype="float16")) for bits in blocks.bits)
-    return Blocks(blocks.bounds, inner) if blocks.bounds else inner[0]
+    dim, blocks, foretold = finders.setdefault((widest, unit), Finder(encoded, widest, unit)).best(budget)
+    return dim, {role: as_method(of) for role, of in blocks.items()}, foretold

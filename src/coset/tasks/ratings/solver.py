@@ -15,7 +15,7 @@ from coset.methods import Blocks, Full, TableModule
 from coset.models.dot import DotModel
 from coset.models.posterior import Posterior, Ratings, posterior
 from coset.models.rounding import Blocks4, rounded
-from coset.planning.bits import BitBlocks
+from coset.planning.numbers import BitBlocks
 from coset.storage import StoredRows
 from coset.storage.packed import PackedRows
 

@@ -22,10 +22,11 @@ from coset.documents import Json
 from coset.errors import InputError
 from coset.files import expanded
 from coset.methods import Method
+from coset.models.axes import principal_axes
 from coset.models.dot import DotModel, DotSettings, bias_table, rated_table
 from coset.models.history import Histories, HistorySizes
 from coset.models.ridge import RidgeBias, ridge_bias
-from coset.planning.signal import Leaner, Signal
+from coset.planning.signal import Foretold, Leaner, Signal
 from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
@@ -284,6 +285,23 @@ class RatingsTask(LaterRatings):
         of = together((np.arange(sizes[0]), np.arange(sizes[1])), self.model.bias_ids)
         return replace(found, user=found.user[of[0]], item=found.item[of[1]])
 
+    def beside(self) -> Mapping[str, str]:
+        """Biases, unless rare ids share one, which says how they are stored."""
+        return {"biases": "_bias"} if self.model.biases and self.model.bias_ids is None else {}
+
+    def turned(self, model: DotModel) -> Mapping[str, Tensor]:
+        """By the principal axes of the products, where these are all that vectors are for."""
+        if model.embeddings is None or model.histories is not None:
+            return {}
+        user, item = (model.embeddings.tables[of.name] for of in (model.user, model.item))
+        if not (user.method.row_per_id and item.method.row_per_id):
+            return {}
+        counts = (
+            None if of.frequencies is None else torch.from_numpy(of.frequencies) for of in (model.user, model.item)
+        )
+        found = principal_axes(user.materialize(), item.materialize(), *counts)
+        return {model.user.name: found.left, model.item.name: found.right}
+
     def stored(self, model: DotModel) -> tuple[list[Component], list[Component]]:
         """All of it."""
         return model.components(), []
@@ -305,14 +323,21 @@ class RatingsTask(LaterRatings):
 
     def in_bits(self, encoded: Encoded, budget: int) -> tuple[int, Mapping[str, Method]]:
         """Those of `coset.tasks.ratings.bits`, for users, items and both biases."""
+        dim, found, _ = self._bits(encoded, budget)
+        user, item = _tables(self.model, encoded.user, encoded.item)
+        names = {"user": user.name, "item": item.name, "user_bias": bias_table(user), "item_bias": bias_table(item)}
+        return dim, {names[role]: method for role, method in found.items()}
+
+    def score_in_bits(self, encoded: Encoded, budget: int) -> Foretold:
+        """On a tenth of the training rows."""
+        return self._bits(encoded, budget)[2]
+
+    def _bits(self, encoded: Encoded, budget: int) -> tuple[int, Mapping[str, Method], Foretold]:
         if not self._adds_biases or not self.model.embedding_dim or self.model.has_history or self.model.bias_ids:
             raise InputError("bits are found for vectors beside biases of all ids (model.biases), with output 'linear'")
         scale = _scale(encoded)
         low, high = (scale[end] if (given := getattr(self.model, end)) is None else given for end in ("low", "high"))
-        dim, found = bits.found(encoded, self.model.embedding_dim, budget, (high - low) / 4)
-        user, item = _tables(self.model, encoded.user, encoded.item)
-        names = {"user": user.name, "item": item.name, "user_bias": bias_table(user), "item_bias": bias_table(item)}
-        return dim, {names[role]: method for role, method in found.items()}
+        return bits.found(encoded, self.model.embedding_dim, budget, (high - low) / 4)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
