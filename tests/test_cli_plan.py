@@ -20,6 +20,7 @@ from coset.planning.plan import Plan
 Coset = Callable[..., Any]
 SMALL = ("--dim", 4, "--set", "model.bottom=[4]", "--set", "model.top=[4]", "--set", "training.batch_size=64")
 # The small file has no factors, so a calibrated plan has no tables.
+FLOATS = "--storages", "float32"
 NARROW = ("--dim", 8, "--no-calibrate")  # half as many dims to choose from, and a quarter of the time
 ANY = ("--dim", 4, "--methods", "hashing", "--no-calibrate")  # where any plan will do
 
@@ -124,16 +125,19 @@ def test_the_same_words_make_the_same_plan(coset: Coset, csv: Path) -> None:
 
 
 def test_the_state_of_an_optimizer_is_within_the_budget(coset: Coset, csv: Path) -> None:
-    alone = coset("plan", csv, "--budget", "3KB", *NARROW, "--json").json
+    alone = coset("plan", csv, "--budget", "3KB", *FLOATS, *NARROW, "--json").json
     trained = "--set", "training.optimizer=lazy_adam"
-    found = coset("plan", csv, "--budget", "3KB", *NARROW, "--optimizer", "lazy_adam", *trained, "--json").json
+    found = coset("plan", csv, "--budget", "3KB", *FLOATS, *NARROW, "--optimizer", "lazy_adam", *trained, "--json").json
     assert found["bytes"] <= 3000
     tables = sum(of["bytes"] for of in found["tables"].values())
     assert found["optimizer_bytes"] == 2 * tables
     assert found["bytes"] == tables + found["optimizer_bytes"] + found["other_bytes"]
     assert tables < sum(of["bytes"] for of in alone["tables"].values())
     assert found["about"]["full"]["bytes"] == 3 * 100 * 8 * 4 + 101 * 4  # two numbers for each one of the full tables
-    assert "state of lazy_adam" in coset("plan", csv, "--budget", "3KB", *ANY, "--optimizer", "lazy_adam", *trained).out
+    assert (
+        "state of lazy_adam"
+        in coset("plan", csv, "--budget", "3KB", *FLOATS, *ANY, "--optimizer", "lazy_adam", *trained).out
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ class Planning:
         calibrate: whether the prediction is calibrated on the training part: true by short trainings that measure
             losses, false not at all; by default in closed form where the task knows one, and else by trainings where
             these take less than a tenth of the one that they inform.
+        storages: what numbers may be stored as besides the types of tables, by name; with `"packed"`, a task that finds
+            bits by column and block does so, where nothing else is named.
         alpha: exponent of the alpha-power rule by table (`coset.planning.alpha`), which is used in place of losses.
     """
 
@@ -35,11 +37,13 @@ class Planning:
     optimizer: str | None = None
     calibrate: bool | None = None
     alpha: float | None = None
+    storages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.alpha is not None and (self.methods or self.embedding_dims or self.optimizer or self.calibrate):
+        others = self.methods, self.embedding_dims, self.optimizer, self.calibrate, self.storages
+        if self.alpha is not None and any(others):
             raise InputError(
-                "a plan by alpha follows a rule; leave out methods, embedding_dims, optimizer and calibrate"
+                "a plan by alpha follows a rule; leave out methods, embedding_dims, optimizer, calibrate and storages"
             )
 
     @staticmethod

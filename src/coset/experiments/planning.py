@@ -9,9 +9,9 @@ from typing import Generic, get_args
 
 import numpy as np
 
-from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, Unsuitable, unknown
 from coset.experiments.foretold import by_signal, by_trainings, without_tables
+from coset.experiments.in_bits import besides, better, in_bits
 from coset.experiments.lean import Lean, Planned, with_tables
 from coset.experiments.plan_choices import Calibration, Planning
 from coset.files import path_of, read_json
@@ -48,7 +48,8 @@ class Plans(Generic[EncodedT]):
         calibrated: Calibration | None = None,
     ) -> Plan:  # fmt: skip
         """The best plan within a budget: of tables, or of biases alone where the task can do without tables and a
-        calibration shows that these gain nothing, or the budget leaves nothing for them.
+        calibration shows that these gain nothing, or the budget leaves nothing for them; in bits by column and block
+        where these are allowed, and better or the only plan.
 
         Args:
             task: its model has the largest dim that the plan may choose.
@@ -62,6 +63,19 @@ class Plans(Generic[EncodedT]):
             InputError: the model has no tables, or `how` does not suit them.
         """
         check_optimizer(task.training, how.optimizer)
+        bits = in_bits(task, self._encoded, budget, how)
+        try:
+            floats = self._in_floats(task, budget, how if bits is None else replace(how, storages=()), calibrated)
+        except InfeasibleBudget:
+            if bits is None:
+                raise
+            return bits
+        return floats if bits is None else better(floats, bits, task.score())
+
+    def _in_floats(
+        self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, how: Planning, calibrated: Calibration | None
+    ) -> Plan:
+        """The best plan without bits by column and block."""
         try:
             if how.alpha is not None:
                 return _by_alpha(self._tables(task), budget, how.alpha, besides(task, self._encoded))
@@ -152,7 +166,7 @@ class Plans(Generic[EncodedT]):
             self._planners[key] = Planner(
                 self._tables(task), methods=how.methods or None,
                 embedding_dims=how.embedding_dims or tuple(dim for dim in task.dims() if dim), optimizer=how.optimizer,
-                other_bytes=besides(task, self._encoded), proxy=proxy,
+                other_bytes=besides(task, self._encoded), proxy=proxy, storages=how.storages,
             )  # fmt: skip
         return self._planners[key]
 
@@ -192,12 +206,6 @@ def _by_alpha(tables: Sequence[Table], budget: int, alpha: float, other: int) ->
     }  # fmt: skip
     taken = sum(each.values()) + other
     return Plan(tables[0].embedding_dim, budget, said, taken, other, loss=rounded(sum(loss.values())))
-
-
-def besides(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT) -> int:
-    """Bytes of a model beside its tables, such as one bias an id."""
-    whole = ledger.inference_bytes(task.components({}, encoded))
-    return whole - sum(table.full_bytes for table in task.tables(encoded))
 
 
 def read_plan(path: Path | str) -> Plan:

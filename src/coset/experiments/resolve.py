@@ -9,8 +9,9 @@ from typing import Generic, Literal
 
 from coset import ledger
 from coset.errors import InfeasibleBudget, InputError, MissingAttributes, Unsuitable, unknown
+from coset.experiments.in_bits import besides
 from coset.experiments.plan_choices import Calibration, Planning
-from coset.experiments.planning import Plans, besides, check_optimizer, read_plan
+from coset.experiments.planning import Plans, check_optimizer, read_plan
 from coset.experiments.recipe import Recipe
 from coset.experiments.row import RowSettings
 from coset.methods import Method, method_class
@@ -166,7 +167,7 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
             check_optimizer(task.training, plan.optimizer)
             plan.check_ids(task.tables(self.encoded))
             planned = _of_plan(given, task, plan)
-            return plan.fitted(planned.tables(self.encoded), besides(planned, self.encoded))
+            return plan.fitted(planned.tables(self.encoded), besides(planned, self.encoded, plan.beside))
         assert limit is not None
         return self.plans.best(task, limit, Planning.of(given.plan, "plan"), calibrated)
 
@@ -249,7 +250,9 @@ def _of_dim(
 def _of_plan(
     given: RowSettings, task: Task[DataT, EncodedT, ModelT, BatchT], plan: Plan
 ) -> Task[DataT, EncodedT, ModelT, BatchT]:
-    return task.changed("model", {**plan.model, "embedding_dim": plan.embedding_dim}, f"row {given.name!r}: model")
+    where = f"row {given.name!r}"
+    task = task.changed("model", {**plan.model, "embedding_dim": plan.embedding_dim}, f"{where}: model")
+    return task.changed("training", dict(plan.training), f"{where}: training") if plan.training else task
 
 
 def _calibrates(given: RowSettings) -> bool:

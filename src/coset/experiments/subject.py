@@ -100,6 +100,8 @@ class RecipeOptions:
             found = recipe_for(task, data, (), (), self._of_model)
         if plan is not None:
             wanted = RowSettings(f"by {Path(plan).name}", plan=plan)
+            if "solver" in read_plan(plan).training:
+                found = replace(found, tune=())
         elif self.bits:
             solver = found.task.solver_of_bits
             training = {} if solver is None else {"solver": solver}

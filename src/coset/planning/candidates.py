@@ -11,15 +11,22 @@ from typing import Any
 from coset import settings
 from coset.errors import InputError, Unsuitable, brief, unknown
 from coset.methods import Method, from_json, method_class, registered
+from coset.methods.blocks import Blocks
 from coset.methods.composition import Composition
 from coset.methods.full import Full
+from coset.methods.sizing import thinned
 from coset.methods.traffic import Traffic
+from coset.planning.graded import graded
 from coset.planning.plan import state_bytes, untrained
 from coset.planning.proxy import Judge, Kept
+from coset.planning.storages import AllowedStorages
 from coset.schema import Table
-from coset.storage import Storage, storage
+from coset.storage import DEFAULT, Storage, storage
 
 _READERS: settings.Readers = {Method: from_json, Storage: storage}
+
+_IN_FEW_BITS = 16
+"""Sizes of each method that are also tried in every storage."""
 
 Allowed = Sequence[tuple[type[Method], Mapping[str, Any]]]
 """Classes of methods, each with the fields that are fixed."""
@@ -86,18 +93,33 @@ def full(table: Table, judge: Judge, optimizer: str | None) -> Candidate:
 
 
 def candidates(
-    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, count: int
-) -> list[Candidate]:
-    """Everything that may be chosen for a table, whatever the budget.
+    table: Table, traffic: Traffic, judge: Judge, allowed: Allowed, optimizer: str | None, count: int,
+    storages: AllowedStorages | None = None,
+) -> list[Candidate]:  # fmt: skip
+    """Everything that may be chosen for a table, whatever the budget: each method in the type of the table and, where
+    it is composed of rows, in every storage that is allowed.
 
     It leaves out methods that no choice of fields makes fit for the table; those that give several vectors an id, which
     is another model; and shared arrays, whose size no single table can choose.
     """
     found: list[Candidate] = []
-    for method in dict.fromkeys([Full(), *_methods(table, traffic, allowed, count)]):
+    floats = [Full(), *_methods(table, traffic, allowed, count)]
+    # Of an optimizer that trains them, as its state counts.
+    known = storages or AllowedStorages([])
+    each = [one for one in known.each if optimizer is None or one.form is not None]
+    kinds: dict[type[Method], list[Method]] = {}
+    for method in floats if each else ():
+        if method.storage == DEFAULT:
+            kinds.setdefault(type(method), []).append(method)
+    packed = [method.stored(one) for sizes in kinds.values() for method in thinned(sizes, _IN_FEW_BITS) for one in each]
+    if optimizer is None and any(cls is Blocks for cls, _ in allowed):
+        packed += graded(table, traffic, judge, known)
+    for method in dict.fromkeys([*floats, *packed]):
         if method.table_outputs > 1:
             continue
         composition = method.descriptor(table)
+        if composition is None and method.storage != DEFAULT:
+            continue  # what rounding loses of it is not known
         if optimizer is not None and composition is None:
             raise untrained(table, method, optimizer)
         components = method.components(table) if composition is None else composition.components(table.dtype)

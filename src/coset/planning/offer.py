@@ -13,6 +13,7 @@ from coset.planning.curves import Curve
 from coset.planning.knapsack import Group, solve
 from coset.planning.plan import Alternative
 from coset.planning.proxy import DIMS, Judge, losses, partners
+from coset.planning.storages import AllowedStorages
 from coset.schema import Table
 
 _ROUNDS = 5  # of choosing given the other tables' choices; the third seldom changes anything
@@ -39,17 +40,21 @@ class Stock:
         spectrum: the weight of each dim.
         sizes: how many sizes of every method are tried.
         together: whether the model multiplies the vectors of tables; else every table is judged by itself.
+        storages: besides the types of tables; none by default.
     """
 
     def __init__(
         self, tables: Sequence[Table], traffic: Mapping[str, Traffic], judges: Mapping[str, Judge], allowed: Allowed,
         optimizer: str | None, spectrum: np.ndarray, sizes: int, together: bool = True,
+        storages: AllowedStorages | None = None,
     ) -> None:  # fmt: skip
         self.tables, self.judges, self.spectrum, self.together = tables, judges, spectrum, together
         self.full = {table.name: full(table, judges[table.name], optimizer) for table in tables}
-        own = {table.name: table for table in tables}
+        own, kept = {table.name: table for table in tables}, storages or AllowedStorages([])
         self.every = cache(
-            lambda name: candidates(own[name], traffic[name], judges[name], allowed, optimizer, sizes)
+            lambda name: candidates(
+                own[name], traffic[name], judges[name], allowed, optimizer, sizes, kept
+            )
         )  # fmt: skip
         """The candidates of a table, by its name."""
 

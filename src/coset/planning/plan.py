@@ -119,6 +119,9 @@ class Plan:
         optimizer_bytes: of the state that it keeps for the tables.
         loss: predicted for the whole model, the sum over its tables; None where that of one is not known.
         model: further settings of the model, where the plan chooses them too, such as `{"bias_ids": [900, 500]}`.
+        beside: methods of what is stored beside the tables, such as biases of ids, where the plan chooses them too;
+            their bytes are part of `other_bytes`.
+        training: settings of the training that these tables need, such as `{"solver": "posterior"}`.
         why: a sentence on the whole, where there is more to say than on each table.
         prediction: of the score, with its error, where a calibration made one; else losses are predicted by constants.
         ids: of a plan without tables, the number of ids of each table that it does without.
@@ -140,6 +143,8 @@ class Plan:
     optimizer_bytes: int = 0
     loss: float | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Method] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     prediction: Prediction | None = None
     ids: Mapping[str, int] = field(default_factory=dict)
@@ -160,8 +165,8 @@ class Plan:
 
     @property
     def methods(self) -> dict[str, Method]:
-        """The method of every table, by name."""
-        return {name: choice.method for name, choice in self.tables.items()}
+        """The method of every table, and of what is stored beside them, by name."""
+        return {name: choice.method for name, choice in self.tables.items()} | dict(self.beside)
 
     def check(self, tables: Sequence[Table]) -> None:
         """Raise an `InputError` that names the table unless this plan is one for `tables`, within its budget."""
@@ -214,6 +219,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values, keys always in one order; `from_json` gives an equal one back."""
         head = {name: settings.plain(getattr(self, name)) for name in ("schema", *_HEAD)}
+        head |= {name: settings.plain(value) for name in _SELDOM if (value := getattr(self, name))}
         return head | {"tables": settings.plain(self.tables)}
 
     @classmethod
@@ -226,7 +232,9 @@ class Plan:
         given["budget"] = parse_size(given["budget"]) if given.get("budget") is not None else 0
         if isinstance(tables := given.get("tables"), Mapping):
             given["tables"] = {name: _choice(str(name), said) for name, said in tables.items()}
-        return settings.make(cls, given, "plan")
+        if isinstance(beside := given.get("beside"), Mapping):
+            given["beside"] = {name: _choice(str(name), {"method": said}).method for name, said in beside.items()}
+        return settings.make(cls, given, "plan", {Method: method})
 
     def save(self, path: Path | str) -> None:
         """Write the plan to a file, as indented JSON."""
@@ -295,6 +303,8 @@ _HEAD = (
     "prediction",
     "ids",
 )
+_SELDOM = "beside", "training"
+"""Fields that a file has only where they say something."""
 
 
 def _other_ids(where: str, planned: int, table: Table) -> InputError:

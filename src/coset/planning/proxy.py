@@ -24,6 +24,10 @@ one table, Σ_k λ_k A_k). The predicted loss is 1 - worth / worth of full table
 keeps nothing but biases. A table's part of it is Shapley's: that of its pairs, half with the others as they are and
 half with the others unlimited; the parts sum to the whole.
 
+Numbers of few bits lose the share ε of their squares, as normally distributed ones do (`Storage.loss`). An error e of
+one vector changes a product with another, v, by e · v, whose mean square is the share ε of that of the product; so a
+table in such a storage keeps (1 - ε) A_k, and of blocks each keeps its own part.
+
 Without data, decay, reach, noise and complement are those that fit the rows of MovieLens-1M best
 (`recipes/results/ml-1m-frontier` and `ml-1m-methods`). Its ids have so many rows that they tell nothing about ν: the
 fit is as good for any from 1 to 16. So `rows` is not fitted; it is the ridge that ratings begin with. `Signal` has
@@ -115,6 +119,7 @@ class Judge:
 
     def __init__(self, proxy: Proxy, traffic: Traffic, tables: int) -> None:
         self._proxy, self._traffic, self._tables = proxy, traffic, tables
+        self.spectrum = proxy.spectrum
         self._span = min(DIMS, traffic.ids)
         self._learned: dict[int, np.ndarray] = {}
         self.unlimited = self._of_curve(traffic).sum(0) / traffic.total
@@ -124,7 +129,7 @@ class Judge:
         """What `method`, with this descriptor, keeps of `table`."""
         if composition is None:
             return self._as_narrow(method, table)
-        dims, alone = self._composed(self._traffic, composition)
+        dims, alone = self.composed(self._traffic, composition)
         return Kept(dims / self._traffic.total, alone / self._traffic.total)
 
     def _as_narrow(self, method: Method, table: Table) -> Kept:
@@ -141,11 +146,13 @@ class Judge:
             self._learned[id(traffic)] = found
         return found
 
-    def _composed(self, traffic: Traffic, composition: Composition) -> tuple[np.ndarray, float]:
+    def composed(self, traffic: Traffic, composition: Composition) -> tuple[np.ndarray, float]:
+        """What a composition keeps of each dim, of ids of this traffic, and how much of the traffic is an id's own;
+        both times the lookups."""
         if isinstance(composition, BlockedComposition):
             edges = (0, *composition.bounds, traffic.ids)
             parts = [
-                self._composed(traffic.block(start, stop), inner)
+                self.composed(traffic.block(start, stop), inner)
                 for start, stop, inner in zip(edges[:-1], edges[1:], composition.blocks, strict=True)
             ]
             return np.sum([dims for dims, _ in parts], axis=0), float(sum(alone for _, alone in parts))
@@ -169,7 +176,23 @@ class Judge:
                 missed = missed * (1 - shares[part]) ** self._proxy.complement
             width = min(composition.width, composition.dim)
             dims[:width] = (1 - missed) @ learned[:, :width]
-        return dims, alone[order[0]]
+        return dims * _left(composition), alone[order[0]]
+
+
+def _left(composition: RowComposition) -> np.ndarray:
+    """The share of the squares of each dim that is left where numbers are rounded, shape `(DIMS,)`: of products, that
+    of all factors; of sums, the mean of the parts; of dims side by side, each part's own."""
+    parts = [1 - np.array(part.storage.loss(part.width)) for part in composition.parts]
+    shared = 1.0
+    if composition.projection is not None:
+        shared = 1 - float(np.mean(composition.projection.storage.loss(composition.dim)))
+    if composition.operation == "mult":
+        each = np.prod(parts, axis=0)
+    else:
+        each = np.concatenate(parts) if composition.operation == "concat" else np.mean(parts, axis=0)
+    found = np.full(DIMS, shared)
+    found[: len(each)] *= each[:DIMS]
+    return found
 
 
 def losses(

@@ -23,7 +23,7 @@ _ROWS = 8.0 * 2.0 ** np.arange(-3, 7)
 _DECAYS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 _SURE = 1.0
 """Standard errors that a gain must be above 0 by to count as one."""
-_NOTICED = 1e-3
+NOTICED = 1e-3
 """Gains below this share of the score are not worth any bytes."""
 
 
@@ -40,6 +40,23 @@ class Gains:
     counts: np.ndarray
     dims: tuple[int, ...]
     gains: np.ndarray
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a model reaches on rows that were held out of its training.
+
+    Args:
+        alone: the score of biases alone there.
+        gain: by how much it is better.
+        error: the standard error of the gain.
+        rows: the training rows, with those that were held out.
+    """
+
+    alone: float
+    gain: float
+    error: float
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,7 @@ class Signal:
     @property
     def least(self) -> float:
         """The gain that is worth bytes at all."""
-        return _NOTICED * abs(self.alone)
+        return NOTICED * abs(self.alone)
 
     def gained(self, worth: float) -> float:
         """By how much the score gets better for this worth, on the data that it was measured on."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from coset import settings
 from coset.methods import method_class
+from coset.storage import registered_storages
 from coset.tasks import metrics
 
 NOTHING = "–"
@@ -48,9 +49,18 @@ def method_words(method: Mapping[str, Any]) -> str:
 
 
 def _storage_words(storage: Mapping[str, Any]) -> str:
-    """A storage from its JSON; of a dense one, the type of its numbers."""
-    chosen = [f"{key}={value}" for key, value in storage.items() if key not in ("storage", "version")]
-    return storage["dtype"] if storage["storage"] == "dense" else " ".join([storage["storage"], *chosen])
+    """A storage from its JSON, with its first choice, and others that are not the default; of a dense one, the type of
+    its numbers."""
+    if storage["storage"] == "dense":
+        return str(storage["dtype"])
+    known = registered_storages().get(storage["storage"])
+    usual = {} if known is None else {of.name: of.default for of in fields(known)[1:]}
+    chosen = [
+        f"{key}={_short(value)}"
+        for key, value in storage.items()
+        if key not in ("storage", "version") and value != usual.get(key, MISSING)
+    ]
+    return " ".join([storage["storage"], *chosen])
 
 
 def _short(value: Any) -> str:
