@@ -45,6 +45,8 @@ def in_bits(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT, budg
         )
         for table in tables
     }  # fmt: skip
+    if not any(each.values()):  # the budget leaves nothing for vectors
+        return None
     beside = {name: method for name, method in methods.items() if name not in said}
     other = besides(planned, encoded, beside)
     score = task.score()
