@@ -69,6 +69,7 @@ def test_arrays_of_long_names(count: int, tmp_path: Path) -> None:
     assert header <= told.header <= (1 << 16) + 2 * header
 
 
+@pytest.mark.compiles
 def test_a_run_of_clicks(clicks: Any, tmp_path: Path) -> None:
     """Its model holds layers beside the tables, and all choices, versions and settings in the header."""
     methods: dict[str, Method] = {"C1": QuotientRemainder(14), "C2": Hashing(5)}

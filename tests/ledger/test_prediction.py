@@ -123,6 +123,7 @@ def test_all_of_torch(table: Table, method: Method) -> None:
         assert found.steps == {"gradients": told.parameters}
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("table", "method"), [case for case in cases(EVEN, DOUBLE) if composed(*case.values)])
 def test_all_of_coset(table: Table, method: Method) -> None:
     for name, make in TABLES.items():

@@ -167,6 +167,22 @@ FORMS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.compiles
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_engines_agree_in_single_precision(optimizer: str) -> None:
+    data = interactions(203, dtype=FLOAT)
+    fused, plain = (
+        trainer(engine, model_of(user=QuotientRemainder(13), item=LowRank(2), biases=True, dtype=FLOAT), data,
+                optimizer=optimizer, l2=0.01)
+        for engine in ("fused", "plain")
+    )  # fmt: skip
+    while not plain.done:
+        run_epoch(fused)
+        run_epoch(plain)
+    assert_same(fused, plain, 1e-4)
+
+
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_engines_agree_epoch_by_epoch(name: str, optimizer: str) -> None:
@@ -211,20 +227,6 @@ def test_every_row_composed_method(kind: str) -> None:
         run_epoch(fused)
         run_epoch(plain)
         assert_same(fused, plain)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_engines_agree_in_single_precision(optimizer: str) -> None:
-    data = interactions(203, dtype=FLOAT)
-    fused, plain = (
-        trainer(engine, model_of(user=QuotientRemainder(13), item=LowRank(2), biases=True, dtype=FLOAT), data,
-                optimizer=optimizer, l2=0.01)
-        for engine in ("fused", "plain")
-    )  # fmt: skip
-    while not plain.done:
-        run_epoch(fused)
-        run_epoch(plain)
-    assert_same(fused, plain, 1e-4)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(1, 16), (15, 16), (16, 16), (17, 16), (40, 1), (2060, 2), (2000, 1500)])
