@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import coset
 from coset import Full, LowRank, Packed, Table, compress_
 from coset.errors import InfeasibleBudget, InputError
+from coset.ledger import components_of, inference_bytes
 from coset.planning.fits import Fits, Trained, best_fits
 from coset.planning.storages import AllowedStorages
 
@@ -73,6 +75,34 @@ def test_ids_in_no_known_order_stay_one_block() -> None:
     found = best_fits([Trained(Table("user", 500, 4), drawn(500, 4))], 1000, AllowedStorages())["user"]
     assert isinstance(found, Full)
     assert isinstance(found.storage, Packed)
+
+
+def test_ids_in_another_order_buy_one_where_that_pays() -> None:
+    counts = popular(3000)
+    shuffled = np.random.default_rng(0).permutation(counts)
+    size = torch.from_numpy(shuffled / (shuffled + 20)).float().sqrt().unsqueeze(1)
+    model = nn.ModuleDict({"wide": nn.Embedding(3000, 64), "thin": nn.Embedding(3000, 4)})
+    with torch.no_grad():
+        model["wide"].weight.copy_(drawn(3000, 64, 0.93 ** torch.arange(64)) * size)
+    unknown = compress_(deepcopy(model), "5%").tables[0]
+    before, given = model["wide"].weight.detach().clone(), {"wide": shuffled, "thin": shuffled}
+    report = compress_(model, "5%", frequencies=given)
+    wide, thin = report.tables
+    assert wide.note == "with an order of ids"
+    assert thin.note == ""
+    assert report.bytes_after <= 0.05 * report.bytes_before
+    assert wide.bytes_after == wide.method.bytes(Table("wide", 3000, 64)) + 4 * 3000
+    assert report.bytes_after == sum(inference_bytes(components_of(of)) for of in model.values())
+    most = int(shuffled.argmax())
+    gap = (model["wide"](torch.tensor([most])) - before[most]).square().sum() / before[most].square().sum()
+    assert gap < 0.05  # its own row, and not that of another id
+    share = torch.from_numpy(shuffled)
+    again = deepcopy(model["wide"]).eval()
+    error = (again(torch.arange(3000)) - before).double().square().sum(1) @ share
+    assert error / (before.double().square().sum(1) @ share) < 0.6 * (unknown.relative or 1) ** 2
+    fresh = nn.ModuleDict({"wide": nn.Embedding(3000, 64), "thin": nn.Embedding(3000, 4)})
+    compress_(fresh, report.methods, fit=False, frequencies={"wide": shuffled})
+    fresh.load_state_dict(model.state_dict())
 
 
 def test_few_axes_are_stored_as_low_rank() -> None:

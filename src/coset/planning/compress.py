@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from coset.errors import InputError, unknown
 from coset.ledger import inference_bytes, measure
 from coset.methods import Method
 from coset.methods.full import Full
+from coset.planning.fits import buys_order
 from coset.planning.plan import Plan
-from coset.planning.rules import PlanLike, apart, is_budget, methods_of
+from coset.planning.rules import PlanLike, apart, is_budget, is_measured, methods_of
 from coset.planning.sites import Holders, Site, first_of_weights, foreign, named, sites
 from coset.planning.storages import AllowedStorages, Storages
 from coset.planning.swap import check_plain, swap_all, take_over
@@ -56,12 +58,12 @@ def compress_(
             smaller, stays as it is.
         frequencies: how often each id occurs, by name of the module; a budget needs them for all tables or for none.
             For a weight that several modules hold, they are summed. The fit weights ids by them. A method that needs
-            ids in order of popularity gets an `order`, 4 bytes an id, where ids are in another order; but not from a
-            plan or a budget, which are for ids as they are.
+            ids in order of popularity gets an `order`, 4 bytes an id, where ids are in another order; within a budget
+            where that pays, which the report says (`note`); and not from a plan, which is for ids as they are.
         fit: come as near to the trained weights as the method allows; otherwise values are fresh, of the deviation that
             the weights have. A saved state fits into a fresh model that was compressed by the same methods
-            (`report.methods`): with the same frequencies where rules gave an `order`, and without any after a plan or a
-            budget.
+            (`report.methods`): with the same frequencies where rules gave an `order`; after a budget, with those of the
+            tables that have one; and without any after a plan.
         full_below: tables of fewer ids stay as they are; a budget counts them.
         leave: names or patterns of modules that stay as they are; a budget does not count them.
         storages: what a budget may choose from: names, such as `"int8"`, `"bfloat16"` or `"packed"` for any number of
@@ -100,9 +102,10 @@ def compress_(
     chosen, left = [site for site in chosen if site not in otherwise], [*left, *otherwise]
     tables = {site.name: (site, _table(site, counts.get(site.name))) for site in chosen}
     small = {name for name, (_, table) in tables.items() if table.num_embeddings < least}
-    methods = methods_of(plan, model, tables, small, left, AllowedStorages(storages))
+    allowed = AllowedStorages(storages)
+    methods = methods_of(plan, model, tables, small, left, allowed)
     going = {name: of for name, of in methods.items() if name not in small and not of.is_full}
-    as_they_come = isinstance(plan, Plan) or is_budget(plan)
+    measured = is_measured(plan, tables, allowed)
     holders = Holders(model)
     groups = [_together(tables[name][0], going, tables, holders) for name in going]
     groups = [group for at, group in enumerate(groups) if group not in groups[:at]]
@@ -113,8 +116,11 @@ def compress_(
         for group in groups:
             name = group[0].name
             table = tables[name][1]
+            as_they_come = isinstance(plan, Plan) or (is_budget(plan) and not (measured and buys_order(table)))
             order = None if as_they_come else _order(table, going[name])
             made, found[name] = _made(group, table, going[name], order, fit)
+            if measured and order is not None:
+                found[name] = replace(found[name], note="with an order of ids")
             pairs += zip(group, made, strict=True)
     swap_all(pairs)
     others = [

@@ -12,7 +12,8 @@ Losses are measured on the numbers themselves, rounding included:
 * the table in every storage that may be chosen;
 * low rank of several ranks, the principal axes of the vectors, its rows and its matrix in every storage;
 * one row for all ids, their mean, which is the least that a table takes;
-* bits by column and by block of popularity, along the curve of `planning.bits`.
+* bits by column and by block of popularity, along the curve of `planning.bits`; ids that come in no such order may be
+  given one, for 4 bytes each, where the caller can store it.
 
 Of large tables a few thousand rows are looked at: those that are read most, and others at equal distances that stand
 for the rest. One candidate of each table is chosen by `knapsack.solve`; the bits of all tables that get some by column
@@ -46,6 +47,8 @@ _LOOKED_AT = 4096
 """Rows of a table that are looked at: half of them those that are read most."""
 _OF_A_PIECE, _PIECES = 1024, 8
 """Rows of a block that are looked at, and the most blocks: each is a lookup of its own."""
+_ORDER_BYTES = 4
+"""Of the rank of an id."""
 _READ = 1.0
 """What is added to the counts of ids, as those that were not read yet may be."""
 
@@ -60,12 +63,14 @@ class Trained:
         importance: what the mean square error of a column costs, shape `(embedding_dim,)`; by default one over the mean
             square of a vector.
         skipped: an id whose vector does not matter, such as padding.
+        may_order: whether ids that are in no order of popularity may be given one.
     """
 
     table: Table
     weight: Tensor = field(repr=False)
     importance: Tensor | None = field(default=None, repr=False)
     skipped: int | None = None
+    may_order: bool = False
 
     def __post_init__(self) -> None:
         if not bool((fine := self.weight.isfinite().flatten(1).all(1)).all()):
@@ -86,8 +91,17 @@ class Trained:
     @cached_property
     def ordered(self) -> bool:
         """Whether ids are known to be in order of popularity, or nearly so."""
-        counts = self.table.frequencies
-        return counts is not None and bool(counts.any()) and Traffic.of(self.table).ordered
+        return _is_known(self.table) and Traffic.of(self.table).ordered
+
+    @cached_property
+    def buys_order(self) -> bool:
+        """Whether blocks of it need an order of ids."""
+        return self.may_order and buys_order(self.table)
+
+    @property
+    def order_bytes(self) -> int:
+        """Of an order of ids, where blocks need one."""
+        return _ORDER_BYTES * self.table.num_embeddings if self.buys_order else 0
 
     @cached_property
     def looked_at(self) -> tuple[Tensor, Tensor]:
@@ -122,12 +136,14 @@ class Trained:
 
 
 class Fit(NamedTuple):
-    """A candidate of a table: its bytes and its loss; `free` where its bits are found again with those of others."""
+    """A candidate of a table: its bytes and its loss; and where its bits are found again with those of others, the runs
+    that they are found in and the bytes of an order beside."""
 
     method: Method
     bytes: int
     loss: float
-    free: bool = False
+    runs: Runs | None = None
+    order: int = 0
 
 
 class Fits:
@@ -137,12 +153,14 @@ class Fits:
         self.trained, self._allowed = trained, allowed
         self._numbers, self._share = trained.looked_at
 
-    @cached_property
-    def runs(self) -> Runs:
-        """The losses of its blocks by bits."""
-        trained = self.trained
-        costs = trained.costs / trained.reads.sum()
-        numbers = Numbers(trained.weight.detach().cpu(), trained.reads, costs, trained.ordered)
+    def _runs(self, ranked: bool) -> Runs:
+        """The losses of its blocks by bits; of ids in order of popularity, which need not be that of the table."""
+        trained, weight, reads = self.trained, self.trained.weight.detach().cpu(), self.trained.reads
+        if ranked and trained.buys_order:
+            counts = np.asarray(trained.table.frequencies, np.float64)
+            order = torch.from_numpy(np.argsort(-counts, kind="stable"))
+            weight, reads = weight[order], reads[order]
+        numbers = Numbers(weight, reads, trained.costs / reads.sum(), ranked)
         return Runs(numbers, pieces=_PIECES, looked_at=_OF_A_PIECE)
 
     @cached_property
@@ -160,12 +178,18 @@ class Fits:
             matrix = self._read(storage, basis[: ranks[-1]], torch.ones(ranks[-1], dtype=torch.float64))
             found += [self._fit(LowRank(at, storage=storage), rows[:, :at] @ matrix[:at]) for at in ranks]
         if self._allowed.free:
-            found += [
-                Fit(as_method(blocks), blocks.bytes, blocks.loss, free=True)
-                for blocks in self.runs.curve()
-                if any(any(bits) for bits in blocks.bits)
-            ]
+            found += self._by_bits(self._runs(self.trained.ordered), 0)
+            if self.trained.buys_order:
+                ranked = self._by_bits(self._runs(ranked=True), self.trained.order_bytes)
+                found += [fit for fit in ranked if fit.method.by_popularity]
         return [found[0], *(fit for fit in found[1:] if fit.bytes < table.full_bytes)]
+
+    def _by_bits(self, runs: Runs, order: int) -> list[Fit]:
+        return [
+            Fit(as_method(blocks), blocks.bytes + order, blocks.loss, runs, order)
+            for blocks in runs.curve()
+            if any(any(bits) for bits in blocks.bits)
+        ]
 
     def _fit(self, method: Method, vectors: Tensor) -> Fit:
         return Fit(method, method.bytes(self.trained.table), self.trained.loss(vectors))
@@ -210,14 +234,28 @@ def best_fits(
         raise infeasible(budget, other_bytes, smallest)
     chosen = [of.each[pick] for of, pick in zip(fits, picks, strict=True)]
     methods = {of.trained.table.name: fit.method for of, fit in zip(fits, chosen, strict=True)}
-    some = [(of, fit) for of, fit in zip(fits, chosen, strict=True) if fit.free]
+    some = {of.trained.table.name: fit for of, fit in zip(fits, chosen, strict=True) if fit.runs is not None}
     if not some:
         return methods
-    left = budget - other_bytes - sum(fit.bytes for fit in chosen if not fit.free)
-    found = allocated([of.runs for of, _ in some], left)
-    if sum(blocks.loss for blocks in found) > sum(fit.loss for _, fit in some):
+    left = budget - other_bytes - sum(fit.bytes if fit.runs is None else fit.order for fit in chosen)
+    found = allocated([fit.runs for fit in some.values() if fit.runs is not None], left)
+    if sum(blocks.loss for blocks in found) > sum(fit.loss for fit in some.values()):
         return methods
-    return methods | {of.trained.table.name: as_method(blocks) for (of, _), blocks in zip(some, found, strict=True)}
+    return methods | {name: as_method(blocks) for name, blocks in zip(some, found, strict=True)}
+
+
+def buys_order(table: Table) -> bool:
+    """Whether ids are known to be in no order of popularity, so that blocks by popularity need one.
+
+    Example:
+        >>> [buys_order(Table("user", 4, 8, frequencies=counts)) for counts in ([9, 5, 2, 1], [1, 2, 9, 5])]
+        [False, True]
+    """
+    return _is_known(table) and not Traffic.of(table).ordered
+
+
+def _is_known(table: Table) -> bool:
+    return table.frequencies is not None and bool(table.frequencies.any())
 
 
 def _ranks(table: Table) -> list[int]:

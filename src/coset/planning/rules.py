@@ -173,7 +173,7 @@ def _of_budget(
     try:
         if not going:
             found: Mapping[str, Method] = {}
-        elif allowed.floats_alone or any(site.weight.is_meta for site, _ in tables.values()):
+        elif not is_measured(budget, tables, allowed):
             found = within(going, left, kept)
         else:
             _know_frequencies(going)
@@ -183,13 +183,19 @@ def _of_budget(
     return {name: found[whole[first[name]].name] for name in tables if first[name] not in small}
 
 
+def is_measured(plan: Any, tables: Mapping[str, tuple[Site, Table]], allowed: AllowedStorages) -> bool:
+    """Whether a budget is one for bits that fit the weights best, in which blocks of ids in no order of popularity have
+    an order."""
+    return is_budget(plan) and not allowed.floats_alone and not any(of.weight.is_meta for of, _ in tables.values())
+
+
 def _trained(table: Table, tables: Mapping[str, tuple[Site, Table]]) -> Trained:
     """The weight of a table, without the row of its padding if all modules that hold it have the same."""
     sites = [site for site, own in tables.values() if own.name == table.name]
     alike = [site for site, _ in tables.values() if site.weight is sites[0].weight]
     paddings = {getattr(site.module, "padding_idx", None) for site in alike}
     try:
-        return Trained(table, sites[0].weight, skipped=paddings.pop() if len(paddings) == 1 else None)
+        return Trained(table, sites[0].weight, skipped=paddings.pop() if len(paddings) == 1 else None, may_order=True)
     except InputError as error:
         raise InputError(f"module {sites[0].name!r}: {error}") from None
 
