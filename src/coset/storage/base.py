@@ -20,7 +20,7 @@ from coset.registry import Registry
 from coset.schema import Component
 
 S = TypeVar("S", bound="Storage")
-_SHORTER = 1.0, 0.95, 0.9, 0.8, 0.6
+_SHORTER = 1.0, 0.998, 0.995, 0.95, 0.9, 0.8, 0.6
 """Of the norm that rows are shortened to, what is tried where rounding leaves them longer."""
 
 
@@ -112,14 +112,14 @@ class StoredRows(nn.Module, ABC):
         """Shorten these rows to `max_norm` where their norm is longer, as `torch.embedding_renorm_` does."""
         with torch.no_grad():
             distinct = row_ids.unique()
-            found = self(distinct)
+            given = found = self(distinct)
+            lengths = torch.linalg.vector_norm(given, norm_type, dim=-1, keepdim=True)
             for share in _SHORTER:  # rounding may leave rows longer again
-                lengths = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True)
-                if not bool((lengths > max_norm * (1 + 1e-6)).any()):
+                longer = torch.linalg.vector_norm(found, norm_type, dim=-1, keepdim=True) > max_norm * (1 + 1e-6)
+                if not bool(longer.any()):
                     return
-                self.write_(
-                    torch.where(lengths > max_norm, found * (share * max_norm / (lengths + 1e-7)), found), distinct
-                )
+                # Of the rows as they were given, so that only one rounding is lost.
+                self.write_(torch.where(longer, given * (share * max_norm / (lengths + 1e-7)), found), distinct)
                 found = self(distinct)
 
     def widen(self, dtype: torch.dtype) -> None:
