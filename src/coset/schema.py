@@ -169,6 +169,7 @@ class Component:
         shared: the name by which tables of one collection hold this array in common; None for a table's own.
         computed: the type that kernels compute its numbers in, where it may differ from `dtype`.
         numbers: how many trained numbers codes stand for.
+        state_rows: of codes that are trained as they lie, how many rows they are; 0 where nothing trains them.
     """
 
     key: str
@@ -179,11 +180,17 @@ class Component:
     shared: str | None = field(default=None, compare=False)
     computed: torch.dtype | None = field(default=None, compare=False)
     numbers: int = 0
+    state_rows: int = field(default=0, compare=False)
 
     @property
     def trained(self) -> int:
         """Number of trained values."""
         return {"parameter": self.numel, "index": 0, "codes": self.numbers}[self.kind]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether an optimizer trains the array as it lies."""
+        return self.kind == "parameter" or self.state_rows > 0
 
     @property
     def shape(self) -> tuple[int, ...]:

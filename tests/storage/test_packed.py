@@ -172,9 +172,18 @@ def test_rows_of_other_bits_are_refused() -> None:
 
 
 def test_an_optimizer_of_kernels_names_what_it_leaves() -> None:
-    collection = EmbeddingCollection([(Table("user", 20, 4), Full(storage=Packed(4)))])
-    with pytest.raises(InputError, match=r"'user' .kernels cannot read rows of PackedRows"):
+    collection = EmbeddingCollection([(Table("user", 20, 4), Full(storage=Packed(4, step="row")))])
+    with pytest.raises(InputError, match=r"'user' .kernels cannot train rows of PackedRows"):
         Adam(collection)
+
+
+def test_packed_rows_have_no_gradients() -> None:
+    table = pack_(embedding(Packed(4)))
+    for module in (table, rows_of(table)):
+        with pytest.raises(InputError, match=r"packed.*no gradients; coset.unpack_"):
+            module.requires_grad_()
+    assert table.requires_grad_(False) is table
+    assert unpack_(table).requires_grad_() is table
 
 
 def test_compression_fits_packed_tables() -> None:

@@ -19,6 +19,7 @@ from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.launch import SMALL, exclusively, launch
 from coset.kernels.pool import Pool
+from coset.kernels.rounded import add_steps, find_steps
 from coset.kernels.rows import find_rows
 from coset.kernels.sums import add_gradients, narrow_gradients, plan_sums
 from coset.kernels.vectors import look_up
@@ -95,7 +96,7 @@ class FusedEngine:
         self.dims: list[int] = program.template[:, layout.DIM].tolist()
         """Elements of a vector of each feature."""
         self.tables = self._as_they_lie()
-        """The parameters as graphs take them: plain tensors of the same memory."""
+        """The arrays as graphs take them: plain tensors of the same memory."""
         self.checked: np.ndarray | None = None
         """The arrays as they were when `check` last looked at them."""
         self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
@@ -178,8 +179,10 @@ class FusedEngine:
 
     def check(self) -> None:
         """Raise an `InputError` where kernels cannot read the arrays any more."""
-        for stored, kept in zip(self.program.stored, self.program.types, strict=True):
-            if stored.device.type != "cpu" or (stored.dtype, next(stored.parameters()).dtype) != kept:
+        for stored, parameter, kept in zip(
+            self.program.stored, self.program.parameters, self.program.types, strict=True
+        ):
+            if stored.device.type != "cpu" or (stored.dtype, parameter.dtype) != kept:
                 raise InputError(
                     f"tables {list(self.program.modules)} were moved to {stored.device} and {str(stored.dtype)[6:]} "
                     f"after an optimizer took them over; move a model first, then make its optimizers"
@@ -238,6 +241,8 @@ class Call:
                 updates.bring, self.shape.ids, self.shape.tasks, self.shape.uses, self.features, self.rows,
                 self.piece_of, self.arrays, self.engine.states, *steps, self.engine.like,
             )  # fmt: skip
+        if program.rounded:
+            launch(find_steps, SMALL - 1, self.arrays, self.engine.like)
 
     def _read(self) -> None:
         self._find()
@@ -268,10 +273,13 @@ class Call:
         )  # fmt: skip
         narrowed = np.empty((ids, program.widest_projected), program.dtype)
         partials = np.empty(projected, program.dtype)
-        exclusively(self._add, found, uses, narrowed, partials)
+        of_steps = np.zeros((len(tasks), program.widest_rounded))
+        exclusively(self._add, found, uses, narrowed, partials, of_steps)
         engine.pending.append(found)
 
-    def _add(self, found: Gradients, uses: np.ndarray, narrowed: np.ndarray, partials: np.ndarray) -> None:
+    def _add(
+        self, found: Gradients, uses: np.ndarray, narrowed: np.ndarray, partials: np.ndarray, of_steps: np.ndarray
+    ) -> None:
         program = self.engine.program
         if len(partials):
             launch(
@@ -280,9 +288,11 @@ class Call:
             )  # fmt: skip
         launch(
             add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, found.tasks,
-            uses, self.rows, self.piece_of, narrowed, partials, found.distinct, found.sums, found.counts,
+            uses, self.rows, self.piece_of, narrowed, partials, of_steps, found.distinct, found.sums, found.counts,
             found.squares,
         )  # fmt: skip
+        if program.rounded:
+            add_steps(self.arrays, found.tasks, uses, of_steps, found.distinct, found.sums, found.counts, found.squares)
         found.square = _in_order(found.squares)
 
     def _move(self, address: int) -> None:

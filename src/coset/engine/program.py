@@ -32,14 +32,15 @@ from coset.methods.composition import (
 from coset.methods.index import code_of
 from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 from coset.storage import StoredRows
+from coset.storage.base import Rounding
 
 _OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
 DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """Types of numbers that kernels compute in."""
 NARROW = {torch.bfloat16: layout.BFLOAT16, torch.float16: layout.FLOAT16}
 """Types of 16 bits that they store rows in."""
-FORM = "dense"
-"""The only form of a stored array that they know."""
+FORMS = "dense", "masters", "codes"
+"""The forms of a stored array that they know."""
 _KEPT = 64
 """How many shapes of calls are remembered."""
 
@@ -100,24 +101,26 @@ def unfit(module: TableModule) -> str | None:
     arrays = [_stored(module, name) for name in names]
     for stored in arrays:
         view = stored.kernel_view()
-        if view is None or view.form != FORM:
-            return f"kernels cannot read rows of {type(stored).__name__}"
-        p = stored._parameters.get(view.array)
+        if view is None or view.form not in FORMS:
+            return f"kernels cannot train rows of {type(stored).__name__} that are stored so"
+        if not view.trained:
+            return "it is packed, and its codes are not trained; coset.unpack_ brings it back to floats that are"
+        p = _held(stored, view.array)
         if p is None:
             return "a parametrization computes its weight, or took its place"
-        if type(p) not in (nn.Parameter, LazyParameter):
+        if type(p) not in (nn.Parameter, LazyParameter, *([Tensor] if view.coding else [])):
             return f"its weight is a {type(p).__name__}, whose memory kernels cannot read"
         if p.device.type != "cpu":
             return f"it is on {p.device}, not on the CPU"
         if stored.dtype not in DTYPES:
             return f"it is of {str(stored.dtype)[6:]}, not float32 or float64"
-        if p.dtype != stored.dtype and p.dtype not in NARROW:
+        if p.dtype != stored.dtype and p.dtype not in NARROW and view.coding is None:
             return f"it is stored in {str(p.dtype)[6:]}, not in bfloat16, float16 or {str(stored.dtype)[6:]}"
         if p.layout != torch.strided or not p.is_contiguous():
             return "its weight is not contiguous"
         if p.numel() and not p.data_ptr():
             return "its weight has no memory"
-        if not p.requires_grad:  # kernels train all that they read
+        if not p.requires_grad and view.coding is None:  # kernels train all that they read
             return "it is frozen by requires_grad=False"
     return None if len({stored.dtype for stored in arrays}) == 1 else "its arrays are of two types"
 
@@ -127,6 +130,11 @@ def _names(of: RowComposition) -> list[str]:
     projection = of.projection
     rest = [] if projection is None else [projection.name, *([projection.bias_name] if projection.bias_name else [])]
     return [*(part.name for part in of.parts), *rest]
+
+
+def _held(stored: StoredRows, name: str) -> Tensor | None:
+    """The parameter or buffer of this name, if there is one."""
+    return stored._parameters.get(name, stored._buffers.get(name))
 
 
 def _stored(module: nn.Module, name: str) -> StoredRows:
@@ -148,10 +156,20 @@ class Program:
     ) -> None:
         self.modules, self.features = dict(modules), dict(features)
         self.numbers = {feature: number for number, feature in enumerate(self.features)}
-        self.parameters: list[nn.Parameter] = []
+        self.parameters: list[Tensor] = []
+        """The arrays that kernels train, codes among them; the steps of rounded floats follow these."""
         self.stored: list[StoredRows] = []
+        self.shapes: list[tuple[int, ...]] = []
+        """What an optimizer keeps a number for, of each array."""
         self.types: list[tuple[torch.dtype, torch.dtype]] = []
         """The types that each array is read in and stored in."""
+        self.rounded: dict[int, int] = {}
+        """Arrays of floats that are rounded when they are read, and those of the logarithms of their steps."""
+        self._steps_of_rows: dict[int, Tensor] = {}
+        """The logarithms of the steps of arrays of codes."""
+        self._levels: dict[int, np.ndarray] = {}
+        """See `layout.LEVELS`."""
+        self._lines: list[list[int]] = []
         self.computed = torch.float32
         """The type of vectors, and that kernels compute in."""
         self._places: list[tuple[str, dict[str, Any], str, Any]] = []
@@ -171,7 +189,9 @@ class Program:
         self.dtype: np.dtype[Any] = DTYPES[self.computed]
         self.pieces = np.array(self._pieces, np.int64)
         self.parts = np.array(self._parts, np.int64)
-        self.arrays = np.array([[0, *p.shape, NARROW.get(p.dtype, layout.WIDE)] for p in self.parameters], np.int64)
+        self.arrays = np.array(self._lines, np.int64)
+        self._are_rounded = [(number, self.stored[number]) for number in self.rounded]
+        self.widest_rounded = max((int(self.arrays[a, layout.ARRAY_WIDTH]) for a in self.rounded), default=0)
         self.most_parts = int(self.pieces[:, layout.PARTS].max())
         self.several = bool(max(count for _, count in first.values()) > 1)
         projected = self.pieces[:, layout.PROJECTION] >= 0
@@ -184,6 +204,7 @@ class Program:
         ]
         self._kinds = [_kind_of(index) for index in self._indices()]
         self._uses = self._find_uses(first)
+        self._as_taken = [tuple(parameter.shape) for parameter in self.parameters]
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
         self._found: tuple[list[int], np.ndarray] = [], self.arrays
 
@@ -193,12 +214,19 @@ class Program:
         with as_they_lie():
             places = [table.data_ptr() for table in (tables or self.parameters)]
         indices = [index.data_ptr() for index in self._indices()]
+        indices += [steps.data_ptr() for steps in self._steps_of_rows.values()]
+        indices += [stored.rounds for _, stored in self._are_rounded]
         for (part, *_), place in zip(self._codes, indices, strict=False):
             self.parts[part, layout.FIRST] = place
         before, arrays = self._found
         if places + indices != before:
             arrays = self.arrays.copy()
             arrays[:, layout.ADDRESS] = places
+            for array, steps in self._steps_of_rows.items():
+                arrays[array, layout.SCALES] = steps.data_ptr()
+            for array, stored in self._are_rounded:
+                arrays[array, layout.SCALES] = places[self.rounded[array]]
+                arrays[array, layout.STORED] = layout.ROUNDED if stored.rounds else layout.WIDE
             if tables is None:
                 self._found = places + indices, arrays
         return arrays
@@ -221,10 +249,9 @@ class Program:
     def check(self) -> None:
         """Raise an `InputError` where kernels would read or write beyond an array: after values were put in place of
         those that the program was made of."""
-        for parameter, (_, rows, width, _) in zip(self.parameters, self.arrays.tolist(), strict=True):
+        for parameter, shape in zip(self.parameters, self._as_taken, strict=True):
             if parameter.numel() and not parameter.data_ptr():
                 raise InputError(f"tables {list(self.modules)}: an array has no memory any more")
-            shape = rows, width
             if not parameter.is_contiguous() or tuple(parameter.shape) != shape:
                 raise InputError(
                     f"tables {list(self.modules)}: an array of shape {shape} was replaced by one of shape "
@@ -304,7 +331,9 @@ class Program:
         per_array = {}
         for array, found in self._uses.items():
             asked = [use for use in found if counts[use[layout.USE_FEATURE]]]
-            if asked:
+            if asked and asked[0][layout.USE_PART] == layout.AS_STEPS:
+                per_array[array] = asked, 0
+            elif asked:
                 per_array[array] = asked, sum(counts[use[layout.USE_FEATURE]] for use in asked)
         total = sum(count for _, count in per_array.values())
         for array, (asked, count) in per_array.items():
@@ -355,14 +384,47 @@ class Program:
             at = inner  # type: ignore[assignment]
         view = stored.kernel_view()
         assert view is not None
-        parameter, self.computed = stored.get_parameter(view.array), stored.dtype
-        self._places.append((module.table.name, stored._parameters, view.array, parameter))
+        parameter, self.computed = self._watched(module, stored, view.array), stored.dtype
+        steps = None
+        if (of_steps := view.rounding or view.coding) is not None:
+            steps = self._watched(module, stored, of_steps.scales)
         if id(parameter) not in self._array_of:
-            self._array_of[id(parameter)] = len(self.parameters)
-            self.parameters.append(parameter)
-            self.stored.append(stored)
-            self.types.append((stored.dtype, parameter.dtype))
+            number = self._array_of[id(parameter)] = len(self.parameters)
+            self._add_array(stored, parameter, (stored.rows, stored.width), NARROW.get(parameter.dtype, layout.WIDE))
+            if view.rounding is not None and steps is not None:
+                self._add_rounding(number, view.rounding, steps)
+            elif view.coding is not None and steps is not None:
+                self._steps_of_rows[number] = steps
+                self._lines[number][layout.STORED] = layout.BYTES
+                self._lines[number][layout.SCALES_STORED] = NARROW.get(steps.dtype, layout.WIDE)
         return self._array_of[id(parameter)]
+
+    def _watched(self, module: TableModule, stored: StoredRows, name: str) -> Tensor:
+        """The parameter or buffer of this name, to be noticed where it is replaced."""
+        holder = stored._parameters if name in stored._parameters else stored._buffers
+        self._places.append((module.table.name, holder, name, holder[name]))
+        found = holder[name]
+        assert found is not None
+        return found
+
+    def _add_array(self, stored: StoredRows, parameter: Tensor, shape: tuple[int, ...], kind: int) -> None:
+        self.parameters.append(parameter)
+        self.stored.append(stored)
+        self.shapes.append(shape)
+        self.types.append((stored.dtype, parameter.dtype))
+        rows, width = shape if len(shape) == 2 else (*shape, 1)
+        self._lines.append([0, rows, width, kind] + [0] * (layout.ARRAY_COLUMNS - 4))
+
+    def _add_rounding(self, array: int, of: Rounding, steps: Tensor) -> None:
+        """Floats that are rounded, and their steps, which are an array of their own."""
+        number = self.rounded[array] = len(self.parameters)
+        self._add_array(self.stored[array], steps, tuple(steps.shape), layout.WIDE)
+        tops = np.array(of.tops, DTYPES[self.computed])
+        levels = self._levels[array] = np.stack([np.broadcast_to(tops / 2, self.shapes[array][1:]), np.ones_like(tops)])
+        line = self._lines[array]
+        line[layout.SCALES_STORED] = NARROW.get(of.stored, layout.WIDE)
+        line[layout.IN_COMMON], line[layout.LEVELS] = of.in_common, levels.ctypes.data
+        assert number == array + 1
 
     def _template(self, first: Mapping[str, tuple[int, int]]) -> np.ndarray:
         lines = np.zeros((len(self.features), layout.FEATURE_COLUMNS), np.int64)
@@ -386,6 +448,9 @@ class Program:
                 for column, role in ((layout.PROJECTION, layout.AS_PROJECTION), (layout.BIAS, layout.AS_BIAS)):
                     if of[column] >= 0:
                         uses.setdefault(int(of[column]), []).append([int(of[column]), number, piece, role])
+        for array, steps in self.rounded.items():
+            asked = dict.fromkeys(use[layout.USE_FEATURE] for use in uses[array])
+            uses[steps] = [[steps, feature, array, layout.AS_STEPS] for feature in asked]
         return uses
 
 

@@ -353,7 +353,7 @@ def _codes(stored: StoredRows, view: KernelView) -> Read | None:
         kind = {8: layout.BYTES, 4: layout.NIBBLES if even else layout.BITS}.get(bits.pop(), layout.BITS)
     coded = np.array([(each.begin, (1 << each.bits) - 1, each.top, each.place) for each in of.columns], np.int64)
     half = layout.FLOAT16 if scales.dtype == torch.float16 else layout.WIDE
-    line = [codes.data_ptr(), stored.rows, stored.width, kind, of.row_bits, size, scales.data_ptr(), half, of.in_common,
+    line = [codes.data_ptr(), stored.rows, stored.width, kind, scales.data_ptr(), half, of.in_common, of.row_bits, size,
             coded.ctypes.data, len(coded)]  # fmt: skip
     return line, None, coded
 

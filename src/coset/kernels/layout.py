@@ -26,24 +26,30 @@ ARRAY, PART_WIDTH, COLUMN, KIND, FIRST, SECOND, THIRD = 0, 1, 2, 3, 4, 5, 6
 PART_COLUMNS = 7
 IDENTITY, ARITHMETIC, HASH, CODES = 0, 1, 2, 3
 
-# An array: where it is, its shape, and what its numbers are: of the type that is computed in, or narrower.
+# An array: where it is, its shape, and what its numbers are: of the type that is computed in; narrower; codes of 8 or
+# 4 bits, where rows begin at bytes, or of any, of which those of 8 bits with a step a row are trained, too; or floats
+# that are rounded when they are read.
 ADDRESS, ROWS, ARRAY_WIDTH, STORED = 0, 1, 2, 3
-ARRAY_COLUMNS = 4
-WIDE, BFLOAT16, FLOAT16 = 0, 1, 2
-# One that is only read may be of codes, too: of 8 or 4 bits, where rows begin at bytes, or of any. Then come how many
-# bits a row takes and the array bytes; where the logarithms of steps are, their type, and how many columns have one in
-# common, 0 where a row has; and where a line for every stored column is, and how many.
-BYTES, NIBBLES, BITS = 3, 4, 5
-ROW_BITS, SIZE, SCALES, SCALES_STORED, IN_COMMON, CODED, CODED_COLUMNS = 4, 5, 6, 7, 8, 9, 10
+WIDE, BFLOAT16, FLOAT16, BYTES, NIBBLES, BITS, ROUNDED = 0, 1, 2, 3, 4, 5, 6
+# Of codes and rounded floats: where the logarithms of steps are, the type they are stored in, and how many columns have
+# one in common, 0 where a row has.
+SCALES, SCALES_STORED, IN_COMMON = 4, 5, 6
+# Of rounded floats: where two lines of numbers are, half the largest code of every column, and its step.
+LEVELS = 7
+ARRAY_COLUMNS = 8
+# Of an array that is only read: how many bits a row takes and the array bytes; and where a line for every stored column
+# is, and how many.
+ROW_BITS, SIZE, CODED, CODED_COLUMNS = 7, 8, 9, 10
 SOURCE_COLUMNS = 11
 # Such a column: the bit of the row that its code begins at, as many ones as it has bits, its largest code, its place.
 BEGIN, MASK, TOP, PLACE = 0, 1, 2, 3
 PLACE_COLUMNS = 4
 
-# A use: of which array, by which feature and piece; which part, or one of these two.
+# A use: of which array, by which feature and piece; which part, or one of these three. Steps have the array of rounded
+# floats that they are of in place of a piece.
 USE_ARRAY, USE_FEATURE, USE_PIECE, USE_PART = 0, 1, 2, 3
 USE_COLUMNS = 4
-AS_PROJECTION, AS_BIAS = -1, -2
+AS_PROJECTION, AS_BIAS, AS_STEPS = -1, -2, -3
 
 # A task of summing: the rows of one array whose number has this remainder, and where its sums begin.
 TASK_ARRAY, REMAINDER, CHUNKS, ROOM, SUMS, FIRST_USE, USES = 0, 1, 2, 3, 4, 5, 6

@@ -1,8 +1,11 @@
-"""Numbers stored in 16 bits: widened when they are read, rounded stochastically when they are stored.
+"""Numbers stored in 16 or 8 bits: widened when they are read, rounded stochastically when they are stored.
 
 A number between two that can be stored becomes the upper one with the probability of its distance from the lower, so
 that on average nothing is lost of steps far smaller than a rounding (Gupta et al., 2015, arXiv 1502.02551). The random
 bits are a hash of array, row, element and step: the same in every run, for any number of threads.
+
+Codes of 8 bits are levels of a step of their row, which stays as it is as long as the row fits: if it followed the row,
+all its numbers would be rounded anew in every step, and not only those that move.
 """
 
 from __future__ import annotations
@@ -16,10 +19,29 @@ from numba.extending import intrinsic
 
 from coset.kernels.compile import compiled, inlined
 from coset.kernels.hashing import LOW, mix
-from coset.kernels.layout import ADDRESS, BFLOAT16, STORED
-from coset.kernels.memory import vector
+from coset.kernels.layout import (
+    ADDRESS,
+    ARRAY_WIDTH,
+    BFLOAT16,
+    BYTES,
+    FLOAT16,
+    LEVELS,
+    ROUNDED,
+    SCALES,
+    SCALES_STORED,
+    STORED,
+    WIDE,
+)
+from coset.kernels.memory import fetch, vector
 
-_U16 = np.empty(1, np.uint16)
+_U16, _U8, _F32 = np.empty(1, np.uint16), np.empty(1, np.uint8), np.empty(1, np.float32)
+RATE = 0.05
+"""A step is e to the power of this times its stored logarithm, as in `coset.storage.steps`."""
+_MIDDLE, _TOP = 127, 254
+"""The code of 8 bits that is level 0, and the largest."""
+_ROOM, _LOOSE = 1.1, 4.0
+"""A new step has room for numbers so many times the largest of the row; a row that needs but a part of its levels, one
+in so many, has its step fitted again."""
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
@@ -70,11 +92,74 @@ def load(address, start, length, stored, into):
             into[e] = _of_half(given[e])
 
 
+@compiled
+def _step_of(arrays, a, row, like):
+    """The step of a row of codes."""
+    if arrays[a, SCALES_STORED] == FLOAT16:
+        scale = _of_half(vector(arrays[a, SCALES], row, 1, _U16)[0])
+    else:
+        scale = vector(arrays[a, SCALES], row, 1, _F32)[0]
+    return np.exp(like.dtype.type(RATE) * like.dtype.type(scale))
+
+
+@compiled
+def _load_codes(arrays, a, row, length, into):
+    width = arrays[a, ARRAY_WIDTH]
+    for r in range(length // width):
+        step = _step_of(arrays, a, row + r, into)
+        codes = vector(arrays[a, ADDRESS], (row + r) * width, width, _U8)
+        for e in range(width):
+            into[r * width + e] = into.dtype.type(np.int32(codes[e]) - np.int32(_MIDDLE)) * step
+
+
+@compiled
+def _load_rounded(arrays, a, row, length, into):
+    width = arrays[a, ARRAY_WIDTH]
+    halves, steps = vector(arrays[a, LEVELS], 0, width, into), vector(arrays[a, LEVELS], width, width, into)
+    for r in range(length // width):
+        floats = vector(arrays[a, ADDRESS], (row + r) * width, width, into)
+        for e in range(width):
+            place = min(max(floats[e] / steps[e], -halves[e]), halves[e])
+            into[r * width + e] = (np.rint(place + halves[e]) - halves[e]) * steps[e]
+
+
+@compiled
+def load_row(arrays, a, row, length, into):
+    """`length` numbers of an array, from the beginning of a row on, into `into`; of a matrix, those of several rows."""
+    if arrays[a, STORED] == ROUNDED:
+        _load_rounded(arrays, a, row, length, into)
+    elif arrays[a, STORED] == BYTES:
+        _load_codes(arrays, a, row, length, into)
+    else:
+        load(arrays[a, ADDRESS], row * length, length, arrays[a, STORED], into)
+
+
+@inlined
+def fetch_row(arrays, a, row, width, like):
+    """Ask for what `load_row` will read."""
+    if arrays[a, STORED] == ROUNDED:
+        fetch(arrays[a, ADDRESS], row * width, width, like)
+    elif arrays[a, STORED] == BYTES:
+        fetch(arrays[a, ADDRESS], row * width, width, _U8)
+        if arrays[a, SCALES_STORED] == FLOAT16:
+            fetch(arrays[a, SCALES], row, 1, _U16)
+        else:
+            fetch(arrays[a, SCALES], row, 1, _F32)
+    else:
+        fetch(arrays[a, ADDRESS], row * width, width, _U16)
+
+
+@inlined
+def is_narrow(arrays, a):
+    """Whether rows are stored in fewer bits than they are computed in, so that a step widens and rounds them."""
+    return arrays[a, STORED] != WIDE and arrays[a, STORED] != ROUNDED
+
+
 @inlined
 def place_of(arrays, a, row, width, spare):
     """The address of a row as it is computed with: where it is stored, or `spare`, into which it is widened."""
     if arrays[a, STORED]:
-        load(arrays[a, ADDRESS], row * width, width, arrays[a, STORED], spare)
+        load_row(arrays, a, row, width, spare)
         return np.int64(spare.ctypes.data)  # an unsigned one and a signed one would make a float
     return arrays[a, ADDRESS] + row * width * spare.itemsize
 
@@ -104,6 +189,14 @@ def _to_half(number, bits, noise):
 
 
 @compiled
+def nearest_half(number):
+    """A float32 rounded to the nearest number of float16, ties to even."""
+    bits = np.uint64(_bits_of(number))
+    odd = (bits >> np.uint64(13)) & np.uint64(1)
+    return _of_half(_to_half(number, bits, np.uint64(0xFFF) + odd))
+
+
+@compiled
 def store(numbers, length, address, start, stored, key):
     """`numbers` into `length` stored ones, from the element `start` on of what is at `address`."""
     into = vector(address, start, length, _U16)
@@ -114,6 +207,39 @@ def store(numbers, length, address, start, stored, key):
             into[e] = np.uint16(_to_bfloat16(bits, noise))
         else:
             into[e] = np.uint16(_to_half(number, bits, noise))
+
+
+@compiled
+def _fit_step(arrays, a, row, numbers, width):
+    """The step that these numbers of a row are stored by: the one it has, or a new one where they do not fit that."""
+    step, most = _step_of(arrays, a, row, numbers), numbers.dtype.type(0)
+    for e in range(width):
+        most = max(most, abs(numbers[e]))
+    limit = step * numbers.dtype.type(_MIDDLE)
+    if most <= limit and (most * numbers.dtype.type(_LOOSE) >= limit or most == 0):
+        return step
+    scale = np.float32(np.log(most * numbers.dtype.type(_ROOM / _MIDDLE)) / numbers.dtype.type(RATE))
+    if arrays[a, SCALES_STORED] == FLOAT16:
+        bits = np.uint64(_bits_of(scale))
+        away = np.uint64(0) if scale < 0 else np.uint64(0x1FFF)  # upwards, so that all numbers fit
+        vector(arrays[a, SCALES], row, 1, _U16)[0] = np.uint16(_to_half(scale, bits, away))
+    else:
+        vector(arrays[a, SCALES], row, 1, _F32)[0] = scale
+    return _step_of(arrays, a, row, numbers)
+
+
+@compiled
+def store_row(arrays, a, row, numbers, width, key):
+    """`numbers` into a row of an array of fewer bits."""
+    if arrays[a, STORED] != BYTES:
+        store(numbers, width, arrays[a, ADDRESS], row * width, arrays[a, STORED], key)
+        return
+    step = _fit_step(arrays, a, row, numbers, width)
+    codes = vector(arrays[a, ADDRESS], row * width, width, _U8)
+    for e in range(width):
+        noise = mix((key + np.uint64(e) * np.uint64(0x9E3779B9)) & LOW)
+        place = np.float64(numbers[e]) / np.float64(step) + (_MIDDLE + np.float64(noise) * 2.0**-32)
+        codes[e] = np.uint8(min(max(np.int64(place), np.int64(0)), np.int64(_TOP)))
 
 
 @compiled

@@ -42,13 +42,11 @@ from coset.kernels.layout import (
     WIDE,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import load
+from coset.kernels.narrow import RATE, load
 
 _I64 = np.empty(1, np.int64)
 _F32 = np.empty(1, np.float32)
 _U8 = np.empty(1, np.uint8)
-_RATE = 0.05
-"""A step is e to the power of this times its stored logarithm (`coset.storage.packed`)."""
 _AT_ONCE = 1 << 22
 """Codes of features of more ids than these are summed as floats, since a sum might not fit 32 bits."""
 _WORD = 57
@@ -158,7 +156,7 @@ def _scales(sources, s, first, count, like):
         for at in range(count):
             found[at] = given[at]
     for at in range(count):
-        found[at] = np.exp(like.dtype.type(_RATE) * found[at])
+        found[at] = np.exp(like.dtype.type(RATE) * found[at])
     return found
 
 

@@ -14,6 +14,7 @@ from coset.kernels.layout import (
     ARRAY,
     ARRAY_WIDTH,
     AS_BIAS,
+    AS_STEPS,
     BAGS,
     BIAS,
     CHUNK,
@@ -36,6 +37,7 @@ from coset.kernels.layout import (
     PROJECTION,
     REMAINDER,
     ROOM,
+    ROUNDED,
     ROWS,
     SPACE,
     STORED,
@@ -52,6 +54,7 @@ from coset.kernels.layout import (
 )
 from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import place_of
+from coset.kernels.rounded import through
 from coset.kernels.rows import cut
 from coset.kernels.share import shared_out
 from coset.kernels.vectors import AHEAD, bag, compose, has_stored, projections, share
@@ -259,6 +262,8 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
     a = task[TASK_ARRAY]
     capacity = np.int64(0)
     for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
+        if uses[u, USE_PART] == AS_STEPS:
+            return 0  # `add_steps` does it, when all others are done
         if uses[u, USE_PART] < 0:
             return _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
         capacity += features[uses[u, USE_FEATURE], COUNT]
@@ -388,19 +393,19 @@ def narrow_gradients(part, parts_of_work, features, pieces, parts, arrays, rows,
 
 @kernel
 def add_gradients(
-    part, parts_of_work, features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, distinct,
-    sums, counts, squares,
+    part, parts_of_work, features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, of_steps,
+    distinct, sums, counts, squares,
 ):  # fmt: skip
     """Gradients of vectors, which stand where the features say, summed for every distinct row of every array.
 
     Task t finds `counts[t]` distinct rows of its array; `squares[t]` is the sum of squares of all its sums, which is
-    not finite where one of them is not.
+    not finite where one of them is not. What it adds to the gradients of steps is in `of_steps[t]`.
     """
     weights = np.empty(len(tasks), np.int64)
     for t in range(len(tasks)):
         lookups = np.int64(0)
         for u in range(tasks[t, FIRST_USE], tasks[t, FIRST_USE] + tasks[t, USES]):
-            lookups += features[uses[u, USE_FEATURE], COUNT]
+            lookups += features[uses[u, USE_FEATURE], COUNT] if uses[u, USE_PART] != AS_STEPS else 0
         weights[t] = lookups // tasks[t, CHUNKS]
     shared_out(weights, parts_of_work)
     for t in range(len(tasks)):
@@ -408,4 +413,9 @@ def add_gradients(
             counts[t] = add_up(
                 tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
             )
-            squares[t] = square(sums, tasks[t, SUMS], counts[t] * arrays[tasks[t, TASK_ARRAY], ARRAY_WIDTH])
+            a = tasks[t, TASK_ARRAY]
+            count = counts[t] * arrays[a, ARRAY_WIDTH]
+            if arrays[a, STORED] == ROUNDED:
+                room, begin = tasks[t, ROOM], tasks[t, SUMS]
+                through(arrays, a, distinct[room : room + counts[t]], sums[begin : begin + count], of_steps[t])
+            squares[t] = square(sums, tasks[t, SUMS], count)

@@ -30,7 +30,6 @@ from coset.kernels.layout import (
     SGD,
     SPACE,
     STATE,
-    STORED,
     SUMS,
     TASK_ARRAY,
     USE_FEATURE,
@@ -39,7 +38,7 @@ from coset.kernels.layout import (
     USES,
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import key_of, load, store
+from coset.kernels.narrow import is_narrow, key_of, load_row, store_row
 from coset.kernels.share import shared_out
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
@@ -232,12 +231,12 @@ def update_rows(
 ):  # fmt: skip
     """One step of all distinct rows of a task along their gradients; first `replay`, where rows are behind."""
     a = task[TASK_ARRAY]
-    width, group, address, stored = arrays[a, ARRAY_WIDTH], states[a, GROUP], arrays[a, ADDRESS], arrays[a, STORED]
+    width, group, address = arrays[a, ARRAY_WIDTH], states[a, GROUP], arrays[a, ADDRESS]
     rows = distinct[task[ROOM] : task[ROOM] + count]
     gradients = sums[task[SUMS] : task[SUMS] + count * width]
     state, other = states[a, STATE], states[a, OTHER]
     brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
-    if not stored:
+    if not is_narrow(arrays, a):
         _step(
             kind, address, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces,
             roots, decays,
@@ -249,13 +248,13 @@ def update_rows(
     for s in range(count):
         r = rows[s]
         skip = r * numbers_kept * sums.itemsize
-        load(address, r * width, width, stored, wide)
+        load_row(arrays, a, r, width, wide)
         _step(
             kind, np.int64(wide.ctypes.data), state + skip, other + skip,
             brought[r : r + 1] if len(brought) else brought, only, gradients[s * width : (s + 1) * width], width, group,
             now, begun, numbers, rates, paces, roots, decays,
         )  # fmt: skip
-        store(wide, width, address, r * width, stored, key_of(a, r, now))
+        store_row(arrays, a, r, wide, width, key_of(a, r, now))
 
 
 @kernel
@@ -299,12 +298,12 @@ def _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decay
     if brought[0] < now:
         width = arrays[a, ARRAY_WIDTH]
         wide = np.empty(width, like.dtype)
-        load(arrays[a, ADDRESS], r * width, width, arrays[a, STORED], wide)
+        load_row(arrays, a, r, width, wide)
         replay(
             wide, vector(states[a, STATE], r * width, width, like), vector(states[a, OTHER], r * width, width, like),
             states[a, GROUP], brought[0], now, begun, numbers, paces, roots, decays,
         )  # fmt: skip
-        store(wide, width, arrays[a, ADDRESS], r * width, arrays[a, STORED], key_of(a, r, now))
+        store_row(arrays, a, r, wide, width, key_of(a, r, now))
         brought[0] = now
 
 
@@ -343,7 +342,7 @@ def bring_task(
     task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
 ):  # fmt: skip
     """Bring the rows of a task that are about to be read to step `now`."""
-    if arrays[task[TASK_ARRAY], STORED]:
+    if is_narrow(arrays, task[TASK_ARRAY]):
         _bring_stored_rows(
             task, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
         )
@@ -372,7 +371,7 @@ def bring_all(part, parts_of_work, arrays, states, now, begun, numbers, paces, r
         if states[a, BROUGHT]:
             count = arrays[a, ROWS]
             for r in range(count * part // parts_of_work, count * (part + 1) // parts_of_work):
-                if arrays[a, STORED]:
+                if is_narrow(arrays, a):
                     _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)
                 else:
                     _bring_row(arrays, states, a, r, now, begun, numbers, paces, roots, decays, like)

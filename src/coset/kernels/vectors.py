@@ -33,7 +33,7 @@ from coset.kernels.layout import (
     WIDTH,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import load, place_of
+from coset.kernels.narrow import fetch_row, load_row, place_of
 from coset.kernels.rows import cut
 
 AHEAD = 32
@@ -207,10 +207,11 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     address, stored = arrays[parts[part, ARRAY], ADDRESS], arrays[parts[part, ARRAY], STORED]
     if bare and single and pieces[p, PARTS] == 1:
         if stored:
+            a = parts[part, ARRAY]
             for b in range(start, stop):
-                load(
-                    address, rows[0, space + b] * dim, dim, stored, vector(features[f, VECTORS], b * stride, dim, like)
-                )
+                if b + AHEAD < stop:
+                    fetch_row(arrays, a, rows[0, space + b + AHEAD], dim, like)
+                load_row(arrays, a, rows[0, space + b], dim, vector(features[f, VECTORS], b * stride, dim, like))
             return
         for b in range(start, stop):
             if b + AHEAD < stop:

@@ -73,6 +73,11 @@ class Asked:
         return prod(self.method.vector_shape(self.table)) * self.table.dtype.itemsize
 
 
+def stored_in(piece: Any) -> list[Any]:
+    """What a composition stores, each with its storage: its parts, and a projection."""
+    return [*piece.parts, *([] if piece.projection is None else [piece.projection])]
+
+
 def pieces_of(composition: Any) -> Iterator[Any]:
     """The compositions of all blocks, in order, of a composition that may have blocks within blocks."""
     if composition is None:

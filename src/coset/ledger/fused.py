@@ -12,19 +12,22 @@ from typing import Any
 from coset.kernels.layout import CHUNK, chunks_of
 from coset.ledger.asked import Asked
 
-_INT64, _INT32 = 8, 4
+_INT64, _INT32, _FLOAT64 = 8, 4, 8
 _STEPS = 1 << 16
 """Most steps that dense Adam records before it brings all rows up."""
 
 
 @dataclass
 class _Array:
-    """An array of rows: its size, how often a step reads rows of it, and whether a step reads it as a whole."""
+    """An array of rows: its size, how often a step reads rows of it, whether a step reads it as a whole; and whether
+    its numbers are rounded when they are read, or are the steps of such."""
 
     rows: int
     width: int
     whole: bool = False
     lookups: int = 0
+    rounded: bool = False
+    steps: bool = False
 
 
 def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[str, int]]:
@@ -45,10 +48,11 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
     ids = sum(of.ids for of in asked)
     arrays = _arrays(asked)
     total = sum(array.lookups for array in arrays)
-    sums = distinct = 0
+    sums = distinct = tasks = 0
     places: list[int] = []
     for array in arrays:
         chunks = 1 if array.whole or not total else chunks_of(array.lookups, total, array.rows)
+        tasks += chunks
         rows = array.rows if array.whole else min(array.lookups, chunks * array.rows)
         sums, distinct = sums + rows * array.width * itemsize, distinct + rows * _INT64
         if not array.whole:
@@ -59,6 +63,7 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
         "sums of gradients by row": sums + sums // itemsize // 8 * itemsize + distinct,
     }
     projected = [piece for piece in pieces if piece.projection is not None]
+    widest_rounded = max((array.width for array in arrays if array.rounded), default=0)
     if dense:
         kept["steps to make up for"] = (2 * (1 + bool(projected)) + 1) * _STEPS * _INT64
     parts = max(len(piece.parts) for piece in pieces)
@@ -68,6 +73,8 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
         "rows of ids": ids * (parts * _INT64 + several * _INT32) + sum(_offsets(of) for of in asked),
         "hash tables of rows": sum(sorted(places)[-threads:]),
     }
+    if widest_rounded:
+        passing["gradients of steps"] = tasks * widest_rounded * _FLOAT64
     if projected:
         widest = max(piece.width for piece in projected)
         passing["gradients before projections"] = ids * widest * itemsize + sum(map(_partials, asked)) * itemsize
@@ -86,19 +93,27 @@ def _arrays(asked: Iterable[Asked]) -> list[_Array]:
     found: dict[tuple[str, str], _Array] = {}
     for of in asked:
         for piece in of.pieces:
-            for key, array in _arrays_of(piece):
-                found.setdefault((of.table.name, key), array).lookups += of.ids
+            for key, array in _arrays_of(piece, of.table.dtype):
+                kept = found.setdefault((of.table.name, key), array)
+                kept.lookups += 0 if array.steps else of.ids
     return list(found.values())
 
 
-def _arrays_of(piece: Any) -> list[tuple[str, _Array]]:
-    """The arrays of a composition: one for each of its parts, some of which may share an array."""
-    found = [(part.name, _Array(part.rows, part.width)) for part in piece.parts]
-    if piece.projection is not None:
-        found.append((piece.projection.name, _Array(piece.width, piece.dim, whole=True)))
-        if piece.projection.bias_name is not None:
-            found.append((piece.projection.bias_name, _Array(1, piece.dim, whole=True)))
-    return found
+def _arrays_of(piece: Any, dtype: Any) -> list[tuple[str, _Array]]:
+    """The arrays of a composition: one for each of its parts, some of which may share an array; and those of steps."""
+    found = [(part.name, part.storage, _Array(part.rows, part.width)) for part in piece.parts]
+    if (projection := piece.projection) is not None:
+        found.append((projection.name, projection.storage, _Array(piece.width, piece.dim, whole=True)))
+        if projection.bias_name is not None:
+            found.append((projection.bias_name, projection.storage, _Array(1, piece.dim, whole=True)))
+    arrays = []
+    for name, storage, array in found:
+        array.rounded = storage.form == "masters"
+        arrays.append((name, array))
+        if array.rounded:
+            steps = storage.training_components(name, array.rows, array.width, dtype)[1]
+            arrays.append((steps.key, _Array(steps.numel, 1, whole=True, steps=True)))
+    return arrays
 
 
 def _partials(of: Asked) -> int:

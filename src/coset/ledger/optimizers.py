@@ -24,7 +24,7 @@ class Keeps:
     Args:
         arrays: number of arrays of the size and type of the parameter.
         scalars: number of float32 scalars for each parameter, such as torch's count of steps.
-        rows: numbers of the type of the parameter for each row; a parameter of one dimension is one row.
+        rows: numbers of the type of the parameter for each row; of one dimension, for each element.
         steps: int32 numbers for each row.
         factored: whether it keeps a number for each row and each column in place of an array, where there are rows.
         beside: arrays of the size of a dense parameter that a step makes and drops, one parameter after the other.
@@ -47,7 +47,7 @@ class Keeps:
     def bytes(self, of: Component) -> int:
         """Bytes of the state of a parameter that has had a gradient."""
         itemsize = (of.computed or of.dtype if self.computed else of.dtype).itemsize
-        rows = of.rows if of.width else 1
+        rows = of.state_rows or of.rows
         arrays = self.arrays * of.numel
         if self.factored:
             arrays = of.rows + of.width if of.width else of.numel
@@ -116,7 +116,7 @@ def table_optimizer_bytes(components: Iterable[Component], optimizer: str) -> in
 
 
 def _sum(components: Iterable[Component], kept: Keeps) -> int:
-    return sum(kept.bytes(component) for component in components if component.kind == "parameter")
+    return sum(kept.bytes(component) for component in components if component.is_trained)
 
 
 def _scalar_bytes() -> int:

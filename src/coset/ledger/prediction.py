@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from coset.errors import InputError, brief, unknown
-from coset.ledger.asked import Asked, Stored, pieces_of
+from coset.ledger.asked import Asked, Stored, pieces_of, stored_in
 from coset.ledger.book import Ledger, Line, owner_of
 from coset.ledger.components import together
 from coset.ledger.fused import fused_step
@@ -81,6 +81,12 @@ def predict(
     chosen = None if optimizer is None else keeps(optimizer, engine)
     rest = _rest(given, pieces, others, chosen, engine)
     by_kernels = {f"tables.{name}" for name, found in pieces.items() if found}
+    for component in stored:
+        if component.state_rows and optimizer is not None and owner_of(component.key) not in by_kernels:
+            raise InputError(
+                f"{owner_of(component.key)}: kernels alone train codes without masters, where a table is composed of "
+                f"rows and read in float32 or float64; name engine 'fused', or give its storage masters"
+            )
     lines = tuple(
         _line(component, chosen if engine == "plain" or owner_of(component.key) in by_kernels else rest)
         for component in stored
@@ -121,7 +127,7 @@ def _pieces(table: Table, method: Stored, engine: EngineName) -> tuple[Any, ...]
     if engine == "plain" or table.dtype not in _DTYPES:
         return ()
     found = tuple(pieces_of(method.descriptor(table)))
-    return found if all(part.storage.form is not None for piece in found for part in piece.parts) else ()
+    return found if all(part.storage.form is not None for piece in found for part in stored_in(piece)) else ()
 
 
 def _components(table: Table, method: Stored, orders: Collection[str], optimizer: str | None) -> list[Component]:
@@ -153,7 +159,7 @@ def _rest(
 
 
 def _line(component: Component, kept: Keeps | None) -> Line:
-    state = kept.bytes(component) if kept is not None and component.kind == "parameter" else 0
+    state = kept.bytes(component) if kept is not None and component.is_trained else 0
     return Line(
         owner_of(component.key), component.key, component.shape, component.dtype, component.kind, component.bytes, state
     )

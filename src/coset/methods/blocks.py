@@ -117,7 +117,7 @@ class BlockModule(TableModule):
         for start, stop, block in self._ranges():
             block.shorten_(factors[start:stop])
 
-    def projections(self) -> Iterator[nn.Parameter]:
+    def projections(self) -> Iterator[Tensor]:
         """Those of every block."""
         for block in self._modules_in_order():
             yield from block.projections()

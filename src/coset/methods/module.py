@@ -44,8 +44,8 @@ class VectorModule(Indexed, ABC):
         """Draw fresh values: composed vectors have mean 0 and, on average over their elements, deviation
         `table.std`; behind a projection some elements vary more than others."""
 
-    def projections(self) -> Iterable[nn.Parameter]:
-        """The parameters that widen composed rows to the dim, matrices and biases alike; most methods have none.
+    def projections(self) -> Iterable[Tensor]:
+        """The arrays that widen composed rows to the dim, matrices and biases alike; most methods have none.
 
         All ids share them, so their gradients are far larger than those of a row; training may need smaller steps for
         them.

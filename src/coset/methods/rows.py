@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import torch
@@ -104,12 +105,12 @@ class RowModule(TableModule):
                 whole = stored.whole()
                 stored.write_(whole * factors.to(whole).unsqueeze(-1))
 
-    def projections(self) -> Iterator[nn.Parameter]:
-        """The matrix of the projection, if there is one, and its bias."""
+    def projections(self) -> Iterator[Tensor]:
+        """The matrix of the projection, if there is one, and its bias; codes and steps of these among them."""
         if (projection := self.composition.projection) is not None:
-            yield from self._stored(projection.name).parameters()
-            if projection.bias_name is not None:
-                yield from self._stored(projection.bias_name).parameters()
+            for name in (projection.name, projection.bias_name):
+                if name is not None:
+                    yield from chain(self._stored(name).parameters(), self._stored(name).buffers())
 
     @property
     def _parts(self) -> tuple[RowPart, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from coset.engine.fused import FusedEngine
+from coset.errors import InputError
 from coset.kernels import layout
 from coset.optimizers.base import TableOptimizer
 from coset.settings import one_of
@@ -29,7 +32,7 @@ class SGD(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-3, **options: Any) -> None:
         super().__init__(module, lr, **options)
 
-    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    def _fresh_state(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
         return {}
 
 
@@ -46,8 +49,8 @@ class Adagrad(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-2, *, eps: float = 1e-10, **options: Any) -> None:
         super().__init__(module, lr, eps=eps, **options)
 
-    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        return {"sum": _zeros(*parameter.shape, dtype=dtype, device=parameter.device)}
+    def _fresh_state(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+        return {"sum": _zeros(*shape, dtype=dtype, device=device)}
 
 
 class RowWiseAdagrad(TableOptimizer):
@@ -63,8 +66,8 @@ class RowWiseAdagrad(TableOptimizer):
     def __init__(self, module: nn.Module, lr: float = 1e-2, *, eps: float = 1e-8, **options: Any) -> None:
         super().__init__(module, lr, eps=eps, **options)
 
-    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        return {"sum": _zeros(parameter.shape[0], dtype=dtype, device=parameter.device)}
+    def _fresh_state(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+        return {"sum": _zeros(shape[0], dtype=dtype, device=device)}
 
 
 class Adam(TableOptimizer):
@@ -98,12 +101,20 @@ class Adam(TableOptimizer):
         self.dense = one_of("optimizer: mode", mode, ("lazy", "dense")) == "dense"
         super().__init__(module, lr, eps=eps, betas=betas, **options)
 
-    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        state = {
-            name: _zeros(*parameter.shape, dtype=dtype, device=parameter.device) for name in ("exp_avg", "exp_avg_sq")
-        }
+    def _check_forms(self, engines: Sequence[FusedEngine]) -> None:
+        """Codes are rounded whenever they are stored, so rows without a gradient must not move in every step."""
+        for engine in engines:
+            for stored, parameter in zip(engine.program.stored, engine.program.parameters, strict=True):
+                if self.dense and not parameter.is_floating_point():
+                    raise InputError(
+                        f"optimizer: codes without masters ({stored}) are trained by steps of the rows of a batch; "
+                        f"give Adam(mode='lazy'), RowWiseAdagrad, Adagrad or SGD in place of Adam(mode='dense')"
+                    )
+
+    def _fresh_state(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+        state = {name: _zeros(*shape, dtype=dtype, device=device) for name in ("exp_avg", "exp_avg_sq")}
         if self.dense:
-            state["brought"] = torch.zeros(parameter.shape[0], dtype=torch.int32, device=parameter.device)
+            state["brought"] = torch.zeros(shape[0], dtype=torch.int32, device=device)
         return state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from coset.engine.fused import FusedEngine
 from coset.engine.owners import as_they_lie, owner_of
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
@@ -94,6 +95,7 @@ class TableOptimizer(Owning):
         engines = [self._engine(holder) for holder in holders]
         every = self._free(engines)
         slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
+        self._check_forms(engines)
         groups = [
             {"params": [p for p in every if (id(p) in slow) == is_slow], "lr": lr * scale}
             for is_slow, scale in ((False, 1.0), (True, projection_scale))
@@ -107,19 +109,23 @@ class TableOptimizer(Owning):
         )
         if left:
             warnings.warn(left_out(type(self).__name__, left), UnownedTables, stacklevel=3)
-        computed = {id(p): engine.dtype for engine in engines for p in engine.program.parameters}
-        for parameter in every:
-            self.state[parameter] = self._fresh_state(parameter, computed[id(parameter)])
-            parameter.grad = None  # of a former optimizer
+        for engine in engines:
+            program = engine.program
+            for parameter, shape in zip(program.parameters, program.shapes, strict=True):
+                self.state[parameter] = self._fresh_state(shape, engine.dtype, parameter.device)
+                parameter.grad = None  # of a former optimizer
         self._own(holders, engines)
         announce()
 
     # -- what the kinds of optimizers differ in ----------------------------------------------------------------
 
-    def _fresh_state(self, parameter: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Fresh state of a parameter, in the type that it is computed in, under the names that torch's optimizers use;
-        at most two arrays, and `brought`, the step that each row is brought to."""
+    def _fresh_state(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+        """Fresh state of an array of this shape, in the type that it is computed in, under the names that torch's
+        optimizers use; at most two arrays, and `brought`, the step that each row is brought to."""
         raise NotImplementedError
+
+    def _check_forms(self, engines: Sequence[FusedEngine]) -> None:
+        """Raise an `InputError` where this kind of optimizer cannot train an array as it lies."""
 
     # -- the interface of torch's optimizers -------------------------------------------------------------------
 
@@ -141,7 +147,8 @@ class TableOptimizer(Owning):
                 loss = closure()
         check_groups(self.param_groups, self._largest)
         with as_they_lie():
-            wrong = next((p for p in self._parameters if p.grad is not None or not p.requires_grad), None)
+            floats = (p for p in self._parameters if p.is_floating_point())
+            wrong = next((p for p in floats if p.grad is not None or not p.requires_grad), None)
             if wrong is not None:
                 raise InputError(
                     f"{type(self).__name__} cannot take this step: "

@@ -53,6 +53,6 @@ def not_finite(engine: FusedEngine, found: Gradients, limit: float) -> str | Non
     """The name of a table with a gradient that is NaN or infinite, or whose squares exceed a limit."""
     for task, squares in zip(found.tasks, found.squares, strict=True):
         if not squares < limit:
-            parameter = engine.program.parameters[task[layout.TASK_ARRAY]]
-            return next(n for n, m in engine.program.modules.items() if any(p is parameter for p in m.parameters()))
+            stored = engine.program.stored[task[layout.TASK_ARRAY]]
+            return next(n for n, m in engine.program.modules.items() if any(each is stored for each in m.modules()))
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from coset.engine.fused import FusedEngine
 from coset.engine.owners import give_back, owner_of, take
@@ -54,8 +54,8 @@ class Owning(Behind):
                     f"copy.deepcopy((model, optimizer)), or make an optimizer of this model"
                 )
 
-    def _free(self, engines: Sequence[FusedEngine]) -> list[nn.Parameter]:
-        """The parameters of all engines, unless another optimizer trains one of them."""
+    def _free(self, engines: Sequence[FusedEngine]) -> list[Tensor]:
+        """The arrays of all engines, unless another optimizer trains one of them."""
         every = {id(p): p for engine in engines for p in engine.program.parameters}
         if sum(len(engine.program.parameters) for engine in engines) > len(every):
             raise InputError("optimizer: two collections hold the same array, which kernels would train twice; use one")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from coset import settings
+from coset.errors import InputError
 from coset.registry import Registry
 from coset.schema import Component
 
@@ -50,18 +51,38 @@ class Coding(NamedTuple):
     in_common: int
 
 
+class Rounding(NamedTuple):
+    """How numbers are rounded when they are read, while they are trained as floats.
+
+    Args:
+        scales: the name of the parameter with the logarithms of steps.
+        in_common: how many columns have one step in common.
+        tops: the largest code of each column.
+        stored: the type that logarithms are stored in later, and are rounded to now.
+    """
+
+    scales: str
+    in_common: int
+    tops: tuple[int, ...]
+    stored: torch.dtype
+
+
 class KernelView(NamedTuple):
     """How kernels see an array.
 
     Args:
         form: the name of the array's layout; an engine that does not know it leaves the table to plain torch.
         array: the name of the parameter or buffer with the rows.
-        coding: what rows of codes mean, which kernels read and do not train.
+        coding: what rows of codes mean.
+        rounding: of masters, how they are read.
+        trained: whether kernels may train what is there.
     """
 
     form: str
     array: str
     coding: Coding | None = None
+    rounding: Rounding | None = None
+    trained: bool = True
 
 
 class StoredRows(nn.Module, ABC):
@@ -75,6 +96,8 @@ class StoredRows(nn.Module, ABC):
 
     adjusted: ClassVar[tuple[str, ...]] = ()
     """Parameters that say how numbers are rounded, which get no gradient where rounding loses nothing."""
+    rounds: bool = True
+    """Whether the training form is read as it will be stored (`rounding_`)."""
 
     def __init__(self, rows: int, width: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -148,6 +171,19 @@ class StoredRows(nn.Module, ABC):
         """Go to the training form, in which a fresh array begins, and whose parameters optimizers of torch train;
         `pack` leads back to the same bits."""
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As torch's.
+
+        Raises:
+            InputError: the rows are packed.
+        """
+        if requires_grad and self.is_packed:
+            raise InputError(
+                f"packed rows ({self.extra_repr()}) are codes, which have no gradients; coset.unpack_ brings them back "
+                f"to floats that are trained"
+            )
+        return super().requires_grad_(requires_grad)
+
     @property
     def is_packed(self) -> bool:
         """Whether this is the stored form, where that is not the training form, too."""
@@ -156,6 +192,11 @@ class StoredRows(nn.Module, ABC):
     def components(self, name: str) -> list[Component] | None:
         """The arrays of the stored form, below `name`; None where they are those of the state, in either form."""
         return None
+
+    @property
+    def needs_kernels(self) -> bool:
+        """Whether optimizers of torch cannot train it, since it has no floats to be trained."""
+        return False
 
     def kernel_view(self) -> KernelView | None:
         """The array as kernels see it; None where they cannot read it."""
@@ -177,8 +218,6 @@ class Storage(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int]
-    form: ClassVar[str | None] = None
-    """The form in which kernels see its arrays (`KernelView.form`); None where they cannot train them."""
     by_bits: ClassVar[bool] = False
     """Whether a planner may give it bits by column and by block of popularity (`coset.planning.bits`)."""
 
@@ -203,6 +242,11 @@ class Storage(ABC):
     @abstractmethod
     def build(self, rows: int, width: int, dtype: torch.dtype) -> StoredRows:
         """A fresh array in its training form, not yet filled."""
+
+    @property
+    def form(self) -> str | None:
+        """The form in which kernels train its arrays (`KernelView.form`); None where they cannot."""
+        return None
 
     @property
     def coarseness(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,6 @@ class Dense(Storage):
         773120
     """
 
-    form: ClassVar[str | None] = "dense"
     dtype: DType | None = None
 
     if TYPE_CHECKING:
@@ -64,6 +63,11 @@ class Dense(Storage):
     def examples(cls) -> list[Self]:
         """The type of the table, and both types of 16 bits."""
         return [cls(), cls("bfloat16"), cls("float16")]
+
+    @property
+    def form(self) -> str:
+        """Rows of floats."""
+        return "dense"
 
     def _stored(self, dtype: torch.dtype) -> torch.dtype:
         stored: torch.dtype = dtype if self.dtype is None else getattr(torch, self.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -13,22 +13,18 @@ from torch import Tensor, nn
 from coset import settings
 from coset.errors import InputError
 from coset.schema import Component
-from coset.storage.base import CodedColumn, Coding, KernelView, Storage, StoredRows, register_storage
+from coset.storage.base import CodedColumn, Coding, KernelView, Rounding, Storage, StoredRows, register_storage
 from coset.storage.bits import BitLayout
 from coset.storage.dense import rows_at
-from coset.storage.levels import Levels, least_squares_steps, normal_loss
+from coset.storage.levels import normal_loss
 from coset.storage.pages import in_large_pages
 from coset.storage.rounding import rounded
+from coset.storage.steps import Steps, scales_of, steps_of, usable
 
 MOST_BITS = 8
 _ROWS_AT_ONCE = 1 << 16
-_RATE = 0.05
-"""How much of its logarithm a step moves where its parameter moves by 1, so that the learning rate of rows fits it."""
-_WORSE = 2.0
-"""Numbers that lose more than this many times what steps of their own would lose have steps fitted again."""
-
-_ROUNDING = 1e-12
-"""A loss of this share of the squares is that of rounding to float32."""
+_DRAWN = 1 << 22
+"""Numbers that are drawn at once where rows have steps of their own."""
 
 
 @register_storage("packed")
@@ -44,6 +40,11 @@ class Packed(Storage):
     A fresh array is in its training form: float masters, which forward rounds, and steps. `pack` leaves codes and
     steps alone, which is what counts as stored; these read the same to the bit, and are not trained.
 
+    Without masters, codes of 8 bits are trained as they lie, by the optimizers of `coset.optimizers` alone: a row is
+    widened, takes its step and is rounded stochastically to levels of its own step, which grows where the row does
+    (Li et al., 2022, arXiv 2212.05735; Gupta et al., 2015, arXiv 1502.02551). So a table never takes more than a byte a
+    number and a step a row.
+
     Bytes: `⌈rows · Σ bits / 8⌉` and the steps; with `padded` rows, `rows · ⌈Σ bits / 8⌉`.
 
     Args:
@@ -52,6 +53,7 @@ class Packed(Storage):
         block: columns of a block.
         padded: whether every row begins at a byte, which is faster to read where rows are not whole bytes anyway.
         step_dtype: the type of steps.
+        masters: whether floats are trained; without, `bits` is 8 and `step` is `"row"`.
 
     Example:
         >>> Packed(4).components("rows", 6040, 8, torch.float32)[0].bytes
@@ -67,6 +69,7 @@ class Packed(Storage):
     block: int = 8
     padded: bool = False
     step_dtype: Literal["float32", "float16"] = "float32"
+    masters: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +80,19 @@ class Packed(Storage):
             object.__setattr__(self, "bits", bits[0])
         if self.block < 1:
             raise InputError(f"storage 'packed': block must be at least 1 column, not {self.block}")
+        if not self.masters and (self.bits, self.step) != (MOST_BITS, "row"):
+            raise InputError(
+                f"storage 'packed': without masters kernels train codes of 8 bits with a step a row, not of "
+                f"{settings.plain(self.bits)} bits with a step by {self.step}; give bits=8, step='row', or masters"
+            )
+
+    @property
+    def form(self) -> str | None:
+        """As `PackedRows.kernel_view` in the form that is trained."""
+        if not self.masters:
+            return "codes"
+        some = all(self.bits) if isinstance(self.bits, tuple) else self.bits
+        return "masters" if some and self.step != "row" else None
 
     @classmethod
     def examples(cls) -> list[Self]:
@@ -110,37 +126,31 @@ class Packed(Storage):
         """Where the codes of rows lie."""
         return BitLayout(self.bits_of(width), self.padded)
 
-    def _steps_shape(self, rows: int, columns: int) -> tuple[int, int]:
-        """The shape of the steps of an array of so many stored columns."""
-        if not columns:
-            return 1, 0
-        return {"array": (1, 1), "column": (1, columns), "row": (rows, 1), "block": (1, -(-columns // self.block))}[
-            self.step
-        ]
+    def steps(self, width: int) -> Steps:
+        """What has a step in common."""
+        return Steps(self.step, self.block, [bits for bits in self.bits_of(width) if bits])
 
     def components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
         """The codes, and the logarithms of the steps."""
         layout = self.layout(width)
         size, numbers = layout.bytes(rows), rows * len(layout.columns)
-        steps, of = self.number_of_steps(rows, width), getattr(torch, self.step_dtype)
+        steps, of = self.steps(width).number(rows), getattr(torch, self.step_dtype)
         return [Component(f"{name}.codes", size, 0, torch.uint8, "codes", numbers=numbers),
                 Component(f"{name}.scales", steps, 0, of, "codes")]  # fmt: skip
 
     def training_components(self, name: str, rows: int, width: int, dtype: torch.dtype) -> list[Component]:
-        """The masters, and the logarithms of the steps."""
+        """The masters, and the logarithms of the steps; without masters, what is stored."""
+        if not self.masters:
+            codes, scales = self.components(name, rows, width, dtype)
+            return [replace(codes, computed=dtype, state_rows=rows), scales]
         columns = len(self.layout(width).columns)
         wide = torch.promote_types(dtype, torch.float32)
         return [Component(f"{name}.master", rows, columns, dtype),
-                Component(f"{name}.scales", self.number_of_steps(rows, width), 0, wide)]  # fmt: skip
-
-    def number_of_steps(self, rows: int, width: int) -> int:
-        """Of an array of these sizes."""
-        many, each = self._steps_shape(rows, len(self.layout(width).columns))
-        return many * each
+                Component(f"{name}.scales", self.steps(width).number(rows), 0, wide)]  # fmt: skip
 
     def storable(self, steps: Tensor) -> Tensor:
         """The nearest steps that can be stored, in the same type."""
-        return _steps_of(_scales_of(steps).to(getattr(torch, self.step_dtype)).to(steps.dtype))
+        return steps_of(scales_of(steps).to(getattr(torch, self.step_dtype)).to(steps.dtype))
 
     @property
     def coarseness(self) -> float:
@@ -172,9 +182,10 @@ class PackedRows(StoredRows):
     def __init__(self, storage: Packed, rows: int, width: int, dtype: torch.dtype) -> None:
         super().__init__(rows, width, dtype)
         self.storage, self.rounds = storage, True
-        self._layout = storage.layout(width)
-        self._levels = Levels([bits for bits in self._layout.bits if bits])
-        self._take_training_form(torch.get_default_device())
+        self._layout, self._by = storage.layout(width), storage.steps(width)
+        self._levels = self._by.levels
+        take = self._take_training_form if storage.masters else self._take_stored_form
+        take(torch.get_default_device())
 
     @property
     def bits(self) -> tuple[int, ...]:
@@ -189,12 +200,12 @@ class PackedRows(StoredRows):
     def forward(self, row_ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
         """Rows at `row_ids`: those of the masters, rounded, or those of the codes."""
         if self.is_packed:
-            found = self._levels.values(self._layout.read(self.codes, row_ids), self._each_at(self._steps(), row_ids))
+            found = self._levels.values(self._layout.read(self.codes, row_ids), self._by.at(self._steps(), row_ids))
             return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
         master = rows_at(self.master, row_ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
         if not self.rounds:
             return self._widened(master.to(self.dtype))
-        found = rounded(master, self._each_at(self._steps(), row_ids), self._levels)
+        found = rounded(master, self._by.at(self._steps(), row_ids), self._levels)
         if padding_idx is not None:  # which gives no gradient to its steps either
             found = torch.where((row_ids == padding_idx).unsqueeze(-1), found.detach(), found)
         return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
@@ -210,6 +221,11 @@ class PackedRows(StoredRows):
     def _without_zero(self) -> bool:
         """Whether a stored column has no level 0."""
         return any(self._layout.bits[column] <= 2 for column in self._layout.columns)
+
+    @property
+    def needs_kernels(self) -> bool:
+        """Where there are no masters."""
+        return not self.storage.masters
 
     def whole(self) -> Tensor:
         """All rows."""
@@ -243,11 +259,15 @@ class PackedRows(StoredRows):
             return None
         if not bool((fine := self.master.isfinite()).all()):
             return f"row {int((~fine).any(1).nonzero()[0])} has a number that is not finite"
-        return None if _usable(self.scales.to(self._scale_dtype)) else "a step is 0 or not finite"
+        return None if usable(self.scales.to(self._scale_dtype)) else "a step is 0 or not finite"
+
+    def unpack(self) -> None:
+        """Masters at the levels of the codes, where the storage has masters."""
+        if self.storage.masters:
+            self._unpack()
 
     @torch.no_grad()
-    def unpack(self) -> None:
-        """Masters at the levels of the codes."""
+    def _unpack(self) -> None:
         if self.is_packed:
             numbers, scales = self._numbers(), self.scales
             self._take_training_form(numbers.device)
@@ -258,7 +278,7 @@ class PackedRows(StoredRows):
     def widen(self, dtype: torch.dtype) -> None:
         """Masters of this type, also where there were codes."""
         self._narrow = self.dtype, self.is_packed
-        self.unpack()
+        self._unpack()
         self.dtype = dtype
         wide = torch.promote_types(dtype, torch.float32)
         self.master.data, self.scales.data = self.master.data.to(dtype), self.scales.data.to(wide)
@@ -275,14 +295,14 @@ class PackedRows(StoredRows):
     def _take_stored_form(self, device: torch.device) -> None:
         for name in ("master", "scales"):
             self._parameters.pop(name, None)
-        size, steps = self._layout.bytes(self.rows), self.storage.number_of_steps(self.rows, self.width)
+        size, steps = self._layout.bytes(self.rows), self._by.number(self.rows)
         self.register_buffer("codes", in_large_pages(torch.empty(size, dtype=torch.uint8, device=device)).zero_())
         self.register_buffer("scales", torch.zeros(steps, dtype=self._scale_dtype, device=device))
 
     def _take_training_form(self, device: torch.device) -> None:
         for name in ("codes", "scales"):
             self._buffers.pop(name, None)
-        steps = self.storage.number_of_steps(self.rows, self.width)
+        steps = self._by.number(self.rows)
         self.master = nn.Parameter(torch.empty(self.rows, len(self._layout.columns), dtype=self.dtype, device=device))
         wide = torch.promote_types(self.dtype, torch.float32)  # narrow types would round small changes away
         self.scales = nn.Parameter(torch.zeros(steps, dtype=wide, device=device))
@@ -305,31 +325,54 @@ class PackedRows(StoredRows):
         if not bool(part.isfinite().all()):
             row = int((~part.isfinite()).any(1).nonzero()[0])
             raise InputError(f"packed rows hold finite numbers, and row {row} of the values is not finite")
-        which = torch.arange(self.rows, device=self.device) if rows is None else rows.to(self.device)
-        all_of_it = rows is None and len(into) == len(place)
+        some = None if rows is None else rows.to(self.device)
+        if self._by.kind == "row":
+            self._write_by_row(part, some, into, weights is not None)
+            return
+        every = torch.arange(self.rows, device=self.device)
+        which = every if some is None else some
+        all_of_it = some is None and len(into) == len(place)
         numbers = part if all_of_it else self._numbers()
         if not all_of_it:
             numbers[which.unsqueeze(1), torch.tensor(into, device=which.device)] = part.to(numbers.dtype)
-        if weights is None:
-            steps = self._steps_for(numbers, part, which, into, some=rows is not None)
-        else:
-            steps = self._fitted(numbers, weights if rows is None else _spread(weights, which, self.rows))
-        if steps is not None:
-            self._set_steps(steps)
+        refit = weights is not None or not self._by.fit(self._steps().detach(), part, into, some)
+        if refit:
+            share = weights if weights is None or some is None else _spread(weights, some, self.rows)
+            self._set_steps(self._by.fitted(numbers, share))
         if not self.is_packed:
             self.master.copy_(numbers)
-        elif steps is not None or all_of_it:
-            self._store(torch.arange(self.rows, device=self.device), numbers)
+        elif refit:
+            self._store(every, numbers)
         else:
             self._store(which, numbers[which])
 
+    def _write_by_row(self, part: Tensor, which: Tensor | None, into: list[int], fit: bool) -> None:
+        """`write_` where rows have steps of their own: some rows at a time, and no others are touched."""
+        columns = torch.tensor(into, device=self.device)
+        for at in range(0, len(part), _ROWS_AT_ONCE):
+            some = slice(at, at + _ROWS_AT_ONCE)
+            rows = torch.arange(self.rows, device=self.device)[some] if which is None else which[some]
+            numbers = part[some]
+            if len(into) < len(self._layout.columns):
+                numbers = self._numbers(rows).index_copy(1, columns, numbers.to(self.dtype))
+            if fit or not self._by.fit(self._steps().detach(), part[some], into, rows):
+                self.scales[rows] = scales_of(self._by.fitted(numbers)).to(self.scales.dtype)
+            if self.is_packed:
+                self._store(rows, numbers)
+            else:
+                self.master[rows] = numbers.to(self.master.dtype)
+
     @torch.no_grad()
     def draw_(self, law: Callable[[Tensor], Any]) -> None:
-        """What is drawn is written, with steps of its own."""
-        drawn = torch.empty(self.rows, self.width, dtype=self.dtype, device=self.device)
-        law(drawn)
-        if not drawn.is_meta and self._layout.columns:
-            self.write_(drawn, weights=torch.ones(self.rows, device=drawn.device))
+        """What is drawn is written, with steps of its own; where these are of rows, some rows at a time, so that there
+        never is a float for every number."""
+        step = max(1, _DRAWN // self.width) if self._by.kind == "row" else self.rows
+        for start in range(0, self.rows, step):
+            rows = torch.arange(start, min(start + step, self.rows), device=self.device)
+            drawn = torch.empty(len(rows), self.width, dtype=self.dtype, device=self.device)
+            law(drawn)
+            if not drawn.is_meta and self._layout.columns:
+                self.write_(drawn, None if step >= self.rows else rows, weights=drawn.new_ones(len(rows)))
 
     @torch.no_grad()
     def settle_(self, values: Tensor, steps: Tensor) -> None:
@@ -341,7 +384,11 @@ class PackedRows(StoredRows):
         """
         self.unpack()
         self._set_steps(steps)
-        self.master.copy_(values[:, self._layout.columns])
+        numbers = values[:, self._layout.columns]
+        if self.is_packed:
+            self._store(torch.arange(self.rows, device=self.device), numbers)
+        else:
+            self.master.copy_(numbers)
 
     @torch.no_grad()
     def rounding_(self, on: bool, fit: bool = True) -> None:
@@ -350,50 +397,18 @@ class PackedRows(StoredRows):
             return
         self.rounds = on
         if on and fit and self._layout.columns:
-            self._set_steps(self._fitted(self.master, None))
+            self._set_steps(self._by.fitted(self.master))
 
-    def _steps_for(
-        self, numbers: Tensor, part: Tensor, which: Tensor, into: list[int], *, some: bool
-    ) -> Tensor | None:  # fmt: skip
-        """New steps for all numbers, or None where the present ones fit what is written. Where these are some of the
-        rows, the others keep their steps, as long as what is written lies within the levels."""
-        present = self._each(self._steps().detach())
-        own = (present[which] if len(present) > 1 else present)[:, into]
-        levels = Levels([self._layout.bits[self._layout.columns[at]] for at in into])
-        part, own = part.to(torch.float64), own.double()
-        if some and self.storage.step != "row":
-            within = part.abs() <= (levels.outermost(part) + 0.5) * own
-            return None if bool(within.all()) else self._fitted(numbers, None)
-        now = levels.values(levels.codes(part, own), own).sub(part).square()
-        over = (0, 1) if self.storage.step in ("array", "block") else (1,) if self.storage.step == "row" else (0,)
-        best = least_squares_steps(part, levels, over, None)
-        least = levels.values(levels.codes(part, best), best).sub(part).square()
-        rounding = _ROUNDING * part.square().sum(over)
-        if bool((now.sum(over) <= _WORSE * least.sum(over) + rounding).all()):
-            return None
-        return self._fitted(numbers, None)
-
-    def _fitted(self, numbers: Tensor, weights: Tensor | None) -> Tensor:
-        kind, columns = self.storage.step, numbers.shape[1]
-        if kind != "block":
-            over = {"array": (0, 1), "column": (0,), "row": (1,)}[kind]
-            return least_squares_steps(numbers, self._levels, over, weights).flatten()
-        found = []
-        for at in range(0, columns, self.storage.block):
-            bits = [self._layout.bits[column] for column in self._layout.columns[at : at + self.storage.block]]
-            piece = numbers[:, at : at + self.storage.block]
-            found.append(least_squares_steps(piece, Levels(bits), (0, 1), weights).flatten())
-        return torch.cat(found)
-
-    def _numbers(self) -> Tensor:
-        """All stored numbers, as floats: a copy."""
+    def _numbers(self, rows: Tensor | None = None) -> Tensor:
+        """All stored numbers, or those of some rows, as floats: a copy."""
         if not self.is_packed:
-            return self.master.detach().clone()
-        return self.whole()[:, self._layout.columns]
+            return self.master.detach().clone() if rows is None else self.master.detach()[rows]
+        found = self.whole() if rows is None else self.forward(rows)
+        return found[:, self._layout.columns]
 
     def _store(self, rows: Tensor, numbers: Tensor) -> None:
         """Round numbers to codes, a part of the rows at a time."""
-        steps = self._each(self._steps().detach())
+        steps = self._by.each(self._steps().detach())
         for at in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[at : at + _ROWS_AT_ONCE]
             own = steps[some] if len(steps) > 1 else steps
@@ -411,27 +426,10 @@ class PackedRows(StoredRows):
         """The steps, differentiable in the training form, where they are those that will be stored."""
         stored = self.scales if self.is_packed else self.scales.to(self._scale_dtype)
         wide = torch.promote_types(self.dtype, torch.float32)
-        return _steps_of(stored.to(wide))
+        return steps_of(stored.to(wide))
 
     def _set_steps(self, steps: Tensor) -> None:
-        self.scales.copy_(_scales_of(steps))
-
-    def _each(self, steps: Tensor) -> Tensor:
-        """The step of every stored number, shape `(rows, columns)`, or `(1, columns)` where all rows have the same."""
-        columns = len(self._layout.columns)
-        if not columns:
-            return steps.new_empty(1, 0)
-        if self.storage.step == "row":
-            return steps.unsqueeze(1).expand(-1, columns)
-        if self.storage.step == "block":
-            steps = steps.repeat_interleave(self.storage.block)[:columns]
-        return steps.expand(1, columns)
-
-    def _each_at(self, steps: Tensor, row_ids: Tensor) -> Tensor:
-        """The same for the rows of a lookup, shape `(*row_ids.shape, columns)` or `(columns,)`."""
-        if self.storage.step == "row" and self._layout.columns:
-            return steps[row_ids].unsqueeze(-1).expand(*row_ids.shape, len(self._layout.columns))
-        return self._each(steps)[0]
+        self.scales.copy_(scales_of(steps))
 
     def _widened(self, numbers: Tensor) -> Tensor:
         """With 0 in the columns that are not stored."""
@@ -444,18 +442,23 @@ class PackedRows(StoredRows):
         return wide.index_copy(-1, columns, numbers)
 
     def kernel_view(self) -> KernelView | None:
-        """The codes, which kernels read; masters are left to plain torch, and so are columns that cannot hold the zeros
-        of padding."""
-        if not self.is_packed or self._without_zero:
-            return None
+        """Codes, which kernels read, and train where there are no masters; but for columns that cannot hold the zeros
+        of padding. Or masters, which they train, where all columns are stored and rows have no steps of their own."""
         stored = self._layout.columns
         tops = self._levels.top(torch.empty(0, dtype=torch.float64, device="cpu")).expand(len(stored)).tolist()
+        if not self.is_packed:
+            if self.storage.form != "masters":
+                return None
+            found = Rounding("scales", self._by.in_common, tuple(map(int, tops)), self._scale_dtype)
+            return KernelView("masters", "master", rounding=found)
+        if self._without_zero:
+            return None
         columns = tuple(
             CodedColumn(self._layout.begins[column], self._layout.bits[column], int(top), column)
             for column, top in zip(stored, tops, strict=True)
         )
-        common = {"array": max(1, len(stored)), "column": 1, "block": self.storage.block, "row": 0}[self.storage.step]
-        return KernelView("codes", "codes", Coding(columns, self._layout.row_bits, "scales", common))
+        coding = Coding(columns, self._layout.row_bits, "scales", self._by.in_common)
+        return KernelView("codes", "codes", coding, trained=not self.storage.masters)
 
     def components(self, name: str) -> list[Component]:
         """Those of the stored form, in either form."""
@@ -470,11 +473,15 @@ class PackedRows(StoredRows):
             InputError: its steps are not finite.
         """
         scales = state.get(f"{prefix}scales")
-        if isinstance(scales, Tensor) and not scales.is_meta and not _usable(scales):
+        if isinstance(scales, Tensor) and not scales.is_meta and not usable(scales):
             raise InputError(f"{prefix}scales: a step is 0 or not finite, so its rows cannot be read")
         if self._is_of(state, prefix, "codes", self._layout.bytes(self.rows)) and not self.is_packed:
             self._take_stored_form(self.device)
-        elif self._is_of(state, prefix, "master", self.rows, len(self._layout.columns)) and self.is_packed:
+        elif (
+            self.storage.masters
+            and self._is_of(state, prefix, "master", self.rows, len(self._layout.columns))
+            and self.is_packed
+        ):
             self._take_training_form(self.device)
         super()._load_from_state_dict(state, prefix, *rest)
 
@@ -494,7 +501,7 @@ class PackedRows(StoredRows):
 
     def _is_of(self, state: dict[str, Any], prefix: str, name: str, *shape: int) -> bool:
         """Whether a state has this form of the array, whole and of its sizes; torch says what is wrong otherwise."""
-        steps = (self.storage.number_of_steps(self.rows, self.width),)
+        steps = (self._by.number(self.rows),)
         found = {each: state.get(f"{prefix}{each}") for each in (name, "scales")}
         return all(
             isinstance(value, Tensor) and tuple(value.shape) == wanted
@@ -509,18 +516,3 @@ class PackedRows(StoredRows):
 def _spread(weights: Tensor, rows: Tensor, many: int) -> Tensor:
     """Weights of some rows as those of all, of which the others have none."""
     return weights.new_zeros(many).index_copy(0, rows, weights)
-
-
-def _scales_of(steps: Tensor) -> Tensor:
-    """What is stored and learned of steps."""
-    return torch.log(steps) / _RATE
-
-
-def _steps_of(scales: Tensor) -> Tensor:
-    return torch.exp(_RATE * scales)
-
-
-def _usable(scales: Tensor) -> bool:
-    """Whether all steps are positive and finite."""
-    steps = _steps_of(scales.detach().to(torch.promote_types(scales.dtype, torch.float32)))
-    return bool((steps.isfinite() & (steps > 0)).all())

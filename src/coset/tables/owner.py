@@ -21,6 +21,7 @@ from coset.methods import Method, TableModule, method
 from coset.methods.wrapped import transforming, values_of
 from coset.schema import COMPUTED, Component, Table
 from coset.settings import of_kind
+from coset.storage import StoredRows
 from coset.storage.graphs import exporting, unseen
 from coset.tables.choice import SUBMODULE, Description, check_state
 
@@ -224,6 +225,20 @@ class Tables(nn.Module):
         """A copy belongs to no optimizer, so its rows must be brought to the last step now."""
         bring_up_to_date(self.parameters())
         return {**self.__dict__, "engine": None, "_optimizer": None, "_reader": None}
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As torch's.
+
+        Raises:
+            InputError: a table is packed, whose codes have no gradients.
+        """
+        for name in self._names if requires_grad else ():
+            if any(isinstance(each, StoredRows) and each.is_packed for each in self.tables[name].modules()):
+                raise InputError(
+                    f"table {name!r}: its rows are packed, and codes have no gradients; coset.unpack_ brings them back "
+                    f"to floats that are trained"
+                )
+        return super().requires_grad_(requires_grad)
 
     def components(self) -> list[Component]:
         """The stored arrays, index state included, under their names in the state: read off the tensors, so it is right

@@ -58,6 +58,7 @@ class Optimizers:
         self.tables = _of_tables(model, settings) if composed and fused else None
         if self.tables is None and (alone or (composed and not fused)) and settings.optimizer not in _PLAIN:
             raise _of_kernels_alone(settings)
+        _check_codes(tables, composed if self.tables else [])
         rest = self.tables.others(model) if self.tables else list(model.parameters())
         own = {id(p) for m in composed for p in m.parameters()} if self.tables is None else set()
         first, second = (rest, []) if alone else _parted(rest, own)
@@ -151,6 +152,17 @@ def _of_kernels_alone(settings: TrainingSettings) -> InputError:
         f"optimizer {settings.optimizer!r} is of the fused engine alone, and plain torch would train this model; take "
         f"one of {names}"
     )
+
+
+def _check_codes(tables: Sequence[TableModule], by_kernels: Sequence[TableModule]) -> None:
+    """Raise an `InputError` where a table has no floats that torch could train, and kernels do not train it."""
+    for module in tables:
+        arrays = (each for each in module.modules() if isinstance(each, StoredRows))
+        if not any(module is each for each in by_kernels) and any(array.needs_kernels for array in arrays):
+            raise InputError(
+                f"table {module.table.name!r}: its codes have no masters, and are trained by kernels alone, in tables "
+                f"composed of rows on the CPU; choose engine 'fused' or 'auto' there, or a storage with masters"
+            )
 
 
 def _of_tables(model: nn.Module, settings: TrainingSettings) -> TableOptimizer:

@@ -39,7 +39,10 @@ def unfit(model: DotModel, settings: TrainingSettings) -> str | None:
     for name, module in _tables(model).items():
         if not fusable(module):
             return f"tables composed of rows, trained, on the CPU, in float32 or float64, which {name!r} is not"
-    found = {stored.dtype for stored in model.modules() if isinstance(stored, StoredRows)}
+    arrays = [stored for stored in model.modules() if isinstance(stored, StoredRows)]
+    if any(view is None or view.form != "dense" for view in (stored.kernel_view() for stored in arrays)):
+        return "tables stored as floats"
+    found = {stored.dtype for stored in arrays}
     if len(found := found | ({model.mean.dtype} if model.mean is not None else set())) > 1:
         return f"numbers of one type, not {' and '.join(sorted(str(dtype)[6:] for dtype in found))}"
     if not all(p.requires_grad for p in model.parameters()):
