@@ -21,7 +21,6 @@ from coset.kernels.compile import compiled, inlined
 from coset.kernels.hashing import LOW, mix
 from coset.kernels.layout import (
     ADDRESS,
-    ARRAY_WIDTH,
     BFLOAT16,
     BYTES,
     FLOAT16,
@@ -103,50 +102,47 @@ def _step_of(arrays, a, row, like):
 
 
 @compiled
-def _load_codes(arrays, a, row, length, into):
-    width = arrays[a, ARRAY_WIDTH]
-    for r in range(length // width):
-        step = _step_of(arrays, a, row + r, into)
-        codes = vector(arrays[a, ADDRESS], (row + r) * width, width, _U8)
-        for e in range(width):
-            into[r * width + e] = into.dtype.type(np.int32(codes[e]) - np.int32(_MIDDLE)) * step
+def _load_codes(address, step, width, into):
+    codes = vector(address, 0, width, _U8)
+    for e in range(width):
+        into[e] = into.dtype.type(np.int32(codes[e]) - np.int32(_MIDDLE)) * step
 
 
 @compiled
-def _load_rounded(arrays, a, row, length, into):
-    width = arrays[a, ARRAY_WIDTH]
-    halves, steps = vector(arrays[a, LEVELS], 0, width, into), vector(arrays[a, LEVELS], width, width, into)
-    for r in range(length // width):
-        floats = vector(arrays[a, ADDRESS], (row + r) * width, width, into)
+def _load_rounded(address, levels, width, into):
+    floats = vector(address, 0, width, into)
+    halves, steps = vector(levels, 0, width, into), vector(levels, width, width, into)
+    for e in range(width):
+        place, half = floats[e] / steps[e], halves[e]
+        place = place if place > -half else -half
+        place = place if place < half else half
+        into[e] = (np.rint(place + half) - half) * steps[e]
+
+
+@inlined
+def load_row(arrays, a, row, width, into):
+    """The numbers of a row of an array, into `into`."""
+    stored = arrays[a, STORED]
+    if stored == ROUNDED:
+        _load_rounded(arrays[a, ADDRESS] + row * width * into.itemsize, arrays[a, LEVELS], width, into)
+    elif stored == BYTES:
+        _load_codes(arrays[a, ADDRESS] + row * width, _step_of(arrays, a, row, into), width, into)
+    elif stored == WIDE:
+        floats = vector(arrays[a, ADDRESS], row * width, width, into)
         for e in range(width):
-            place = min(max(floats[e] / steps[e], -halves[e]), halves[e])
-            into[r * width + e] = (np.rint(place + halves[e]) - halves[e]) * steps[e]
-
-
-@compiled
-def load_row(arrays, a, row, length, into):
-    """`length` numbers of an array, from the beginning of a row on, into `into`; of a matrix, those of several rows."""
-    if arrays[a, STORED] == ROUNDED:
-        _load_rounded(arrays, a, row, length, into)
-    elif arrays[a, STORED] == BYTES:
-        _load_codes(arrays, a, row, length, into)
+            into[e] = floats[e]
     else:
-        load(arrays[a, ADDRESS], row * length, length, arrays[a, STORED], into)
+        load(arrays[a, ADDRESS], row * width, width, stored, into)
 
 
 @inlined
 def fetch_row(arrays, a, row, width, like):
     """Ask for what `load_row` will read."""
-    if arrays[a, STORED] == ROUNDED:
-        fetch(arrays[a, ADDRESS], row * width, width, like)
-    elif arrays[a, STORED] == BYTES:
-        fetch(arrays[a, ADDRESS], row * width, width, _U8)
-        if arrays[a, SCALES_STORED] == FLOAT16:
-            fetch(arrays[a, SCALES], row, 1, _U16)
-        else:
-            fetch(arrays[a, SCALES], row, 1, _F32)
-    else:
-        fetch(arrays[a, ADDRESS], row * width, width, _U16)
+    stored = arrays[a, STORED]
+    size = like.itemsize if stored in (ROUNDED, WIDE) else 1 if stored == BYTES else 2
+    fetch(arrays[a, ADDRESS], row * width * size, width * size, _U8)
+    if stored == BYTES:
+        fetch(arrays[a, SCALES], row * (2 if arrays[a, SCALES_STORED] == FLOAT16 else 4), 1, _U8)
 
 
 @inlined
@@ -228,6 +224,12 @@ def _fit_step(arrays, a, row, numbers, width):
     return _step_of(arrays, a, row, numbers)
 
 
+@inlined
+def _part_of(noise):
+    """A share of 1 out of random bits, as a number of 24 bits, so that a float32 holds it and is below 1."""
+    return np.float32(np.int32(noise >> np.uint32(8))) * np.float32(2.0**-24)
+
+
 @compiled
 def store_row(arrays, a, row, numbers, width, key):
     """`numbers` into a row of an array of fewer bits."""
@@ -236,10 +238,12 @@ def store_row(arrays, a, row, numbers, width, key):
         return
     step = _fit_step(arrays, a, row, numbers, width)
     codes = vector(arrays[a, ADDRESS], row * width, width, _U8)
+    # Each is uniform, which is all that one number needs; those of a row need not be independent of each other.
+    noise = np.uint32(key)
     for e in range(width):
-        noise = mix((key + np.uint64(e) * np.uint64(0x9E3779B9)) & LOW)
-        place = np.float64(numbers[e]) / np.float64(step) + (_MIDDLE + np.float64(noise) * 2.0**-32)
-        codes[e] = np.uint8(min(max(np.int64(place), np.int64(0)), np.int64(_TOP)))
+        place = np.int32(numbers[e] / step + (numbers.dtype.type(_MIDDLE) + numbers.dtype.type(_part_of(noise))))
+        codes[e] = np.uint8(min(max(place, np.int32(0)), np.int32(_TOP)))
+        noise = np.uint32(noise + np.uint32(0x9E3779B9))
 
 
 @compiled

@@ -29,8 +29,11 @@ from coset.kernels.layout import (
     USE_PART,
     USE_PIECE,
 )
-from coset.kernels.memory import vector
+from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import RATE, nearest_half
+
+_AHEAD = 24
+"""How many rows ahead of the one at work memory is asked for."""
 
 
 @kernel
@@ -62,12 +65,16 @@ def through(arrays, a, rows, sums, of_steps):
     for e in range(width):
         of_steps[e] = 0
     for s in range(len(rows)):
+        if s + _AHEAD < len(rows):
+            fetch(arrays[a, ADDRESS], rows[s + _AHEAD] * width, width, sums)
         floats = vector(arrays[a, ADDRESS], rows[s] * width, width, sums)
         gradient = sums[s * width : (s + 1) * width]
         for e in range(width):
             place = floats[e] / steps[e]
             inside = abs(place) <= halves[e] + half
-            level = np.rint(min(max(place, -halves[e]), halves[e]) + halves[e]) - halves[e]
+            level = place if place > -halves[e] else -halves[e]
+            level = level if level < halves[e] else halves[e]
+            level = np.rint(level + halves[e]) - halves[e]
             given = gradient[e]
             gradient[e] = given if inside else sums.dtype.type(0)
             of_steps[e] += given * (level - place if inside else level)

@@ -57,7 +57,18 @@ from coset.kernels.narrow import place_of
 from coset.kernels.rounded import through
 from coset.kernels.rows import cut
 from coset.kernels.share import shared_out
-from coset.kernels.vectors import AHEAD, bag, compose, has_stored, projections, share
+from coset.kernels.vectors import (
+    AHEAD,
+    as_it_lies,
+    ask,
+    ask_stored,
+    bag,
+    compose,
+    has_stored,
+    projections,
+    share,
+    widened,
+)
 
 
 @compiled
@@ -156,51 +167,66 @@ def slot_of(row, slots, distinct, room, found):
         at = (at + 1) & mask
 
 
-@compiled
-def add_simple(features, f, rows, part, column, other, task, found, slots, distinct, sums, width):
+def _adding(place, fetch_from, build):
     """`add_up` for a feature without blocks or a projection: the gradient of a row is that of its bag's vector, from
-    `column` on, times the row of the other of two factors, if `other` is its address, and the factor of the id."""
-    chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
-    address = features[f, VECTORS] + column * sums.itemsize
-    stride, space, count = features[f, STRIDE], features[f, SPACE], features[f, COUNT]
-    base = sums.ctypes.data + task[SUMS] * sums.itemsize
-    mine = rows[part, space : space + count]
-    beside_rows = rows[1 - part if other else part, space : space + count]
-    single, weighted = features[f, OFFSETS] == 0, features[f, WEIGHTS] != 0
-    weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, sums)
-    for b in range(features[f, BAGS]):
-        begin, end = (b, b + 1) if single else bag(features, f, b)
-        scale = share(features, f, begin, end, sums)
-        given = vector(address, b * stride, width, sums)
-        for i in range(begin, end):
-            row = mine[i]
-            if chunks > 1 and row % chunks != remainder:
-                continue
-            if i + AHEAD < count:
-                if single:
-                    fetch(address, (i + AHEAD) * stride, width, sums)
-                if other:
-                    fetch(other, beside_rows[i + AHEAD] * width, width, sums)
-            factor = scale * weights[i] if weighted else scale
-            s = slot_of(row, slots, distinct, room, found)
-            into = vector(base, s * width, width, sums)
-            if other:
-                beside = vector(other, beside_rows[i] * width, width, sums)
-                if s == found:
+    `column` on, times the factor of the id and, if `other` is an array, the row of the other of two factors, which is
+    where `place` says. One for each way, as a choice within the loop would take time."""
+
+    @build
+    def add_simple(
+        features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width,
+        spare,
+    ):  # fmt: skip
+        chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
+        address = features[f, VECTORS] + column * sums.itemsize
+        stride, space, count = features[f, STRIDE], features[f, SPACE], features[f, COUNT]
+        base = sums.ctypes.data + task[SUMS] * sums.itemsize
+        mine = rows[part, space : space + count]
+        factors = other >= 0
+        address_beside = arrays[other, ADDRESS] if factors else np.int64(0)
+        beside_rows = rows[1 - part if factors else part, space : space + count]
+        single, weighted = features[f, OFFSETS] == 0, features[f, WEIGHTS] != 0
+        weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, sums)
+        for b in range(features[f, BAGS]):
+            begin, end = (b, b + 1) if single else bag(features, f, b)
+            scale = share(features, f, begin, end, sums)
+            given = vector(address, b * stride, width, sums)
+            for i in range(begin, end):
+                row = mine[i]
+                if chunks > 1 and row % chunks != remainder:
+                    continue
+                if i + AHEAD < count:
+                    if single:
+                        fetch(address, (i + AHEAD) * stride, width, sums)
+                    if factors:
+                        fetch_from(address_beside, arrays, other, beside_rows[i + AHEAD], width, sums)
+                factor = scale * weights[i] if weighted else scale
+                s = slot_of(row, slots, distinct, room, found)
+                into = vector(base, s * width, width, sums)
+                if factors:
+                    beside = vector(
+                        place(address_beside, arrays, other, beside_rows[i], width, sums, spare), 0, width, sums
+                    )
+                    if s == found:
+                        found += 1
+                        for e in range(width):
+                            into[e] = factor * given[e] * beside[e]
+                    else:
+                        for e in range(width):
+                            into[e] += factor * given[e] * beside[e]
+                elif s == found:
                     found += 1
                     for e in range(width):
-                        into[e] = factor * given[e] * beside[e]
+                        into[e] = factor * given[e]
                 else:
                     for e in range(width):
-                        into[e] += factor * given[e] * beside[e]
-            elif s == found:
-                found += 1
-                for e in range(width):
-                    into[e] = factor * given[e]
-            else:
-                for e in range(width):
-                    into[e] += factor * given[e]
-    return found
+                        into[e] += factor * given[e]
+        return found
+
+    return add_simple
+
+
+_add_simple, _add_simple_stored = _adding(as_it_lies, ask, compiled), _adding(widened, ask_stored, compiled)
 
 
 @compiled
@@ -273,14 +299,20 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
         f, q, part = uses[u, USE_FEATURE], uses[u, USE_PIECE], uses[u, USE_PART]
         first, count, operation = pieces[q, PART], pieces[q, PARTS], pieces[q, OPERATION]
         factors = operation == MULT and count > 1
-        beside = parts[first + 1 - part, ARRAY] if factors and count == 2 else a
-        simple = not factors or (count == 2 and not arrays[beside, STORED])
-        if features[f, PIECES] == 1 and pieces[q, PROJECTION] < 0 and simple:
-            column = parts[first + part, COLUMN] if operation == CONCAT else 0
-            other = arrays[beside, ADDRESS] if factors else np.int64(0)
-            found = add_simple(
-                features, f, rows, part, column, other, task, found, slots, distinct, sums, arrays[a, ARRAY_WIDTH]
-            )
+        if features[f, PIECES] == 1 and pieces[q, PROJECTION] < 0 and (not factors or count == 2):
+            column = parts[first + part, COLUMN] if operation == CONCAT else np.int64(0)
+            other = parts[first + 1 - part, ARRAY] if factors else np.int64(-1)
+            width = arrays[a, ARRAY_WIDTH]
+            room = np.empty(width, sums.dtype)
+            spare = np.int64(room.ctypes.data)
+            if factors and arrays[other, STORED]:
+                found = _add_simple_stored(
+                    features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width, spare
+                )
+            else:
+                found = _add_simple(
+                    features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width, spare
+                )
         else:
             found = add_any(
                 features, f, q, pieces, parts, arrays, rows, piece_of, part, task, found, slots, distinct, sums,

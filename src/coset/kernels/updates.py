@@ -38,7 +38,7 @@ from coset.kernels.layout import (
     USES,
 )  # fmt: skip
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import is_narrow, key_of, load_row, store_row
+from coset.kernels.narrow import fetch_row, is_narrow, key_of, load_row, store_row
 from coset.kernels.share import shared_out
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
@@ -121,11 +121,11 @@ def _keep(row, keep):
 
 
 @compiled
-def _sgd_rows(address, distinct, sums, width, rate, scale, keep):
-    for s in range(len(distinct)):
-        if s + _AHEAD < len(distinct):
-            fetch(address, distinct[s + _AHEAD] * width, width, sums)
-        row = vector(address, distinct[s] * width, width, sums)
+def _sgd_rows(address, places, sums, width, rate, scale, keep):
+    for s in range(len(places)):
+        if s + _AHEAD < len(places):
+            fetch(address, places[s + _AHEAD] * width, width, sums)
+        row = vector(address, places[s] * width, width, sums)
         gradient = sums[s * width : (s + 1) * width]
         _keep(row, keep)
         for e in range(width):
@@ -133,12 +133,12 @@ def _sgd_rows(address, distinct, sums, width, rate, scale, keep):
 
 
 @compiled
-def _adagrad_rows(address, state, distinct, sums, width, rate, scale, keep, eps):
+def _adagrad_rows(address, places, state, distinct, sums, width, rate, scale, keep, eps):
     for s in range(len(distinct)):
         if s + _AHEAD < len(distinct):
-            fetch(address, distinct[s + _AHEAD] * width, width, sums)
+            fetch(address, places[s + _AHEAD] * width, width, sums)
             fetch(state, distinct[s + _AHEAD] * width, width, sums)
-        row = vector(address, distinct[s] * width, width, sums)
+        row = vector(address, places[s] * width, width, sums)
         total = vector(state, distinct[s] * width, width, sums)
         gradient = sums[s * width : (s + 1) * width]
         _keep(row, keep)
@@ -149,13 +149,13 @@ def _adagrad_rows(address, state, distinct, sums, width, rate, scale, keep, eps)
 
 
 @compiled
-def _rowwise_rows(address, state, distinct, sums, width, rate, scale, keep, eps):
+def _rowwise_rows(address, places, state, distinct, sums, width, rate, scale, keep, eps):
     part = sums.dtype.type(1) / sums.dtype.type(width)
     for s in range(len(distinct)):
         if s + _AHEAD < len(distinct):
-            fetch(address, distinct[s + _AHEAD] * width, width, sums)
+            fetch(address, places[s + _AHEAD] * width, width, sums)
             fetch(state, distinct[s + _AHEAD], 1, sums)
-        row = vector(address, distinct[s] * width, width, sums)
+        row = vector(address, places[s] * width, width, sums)
         total = vector(state, distinct[s], 1, sums)
         gradient = sums[s * width : (s + 1) * width]
         _keep(row, keep)
@@ -173,7 +173,8 @@ def _rowwise_rows(address, state, distinct, sums, width, rate, scale, keep, eps)
 
 @compiled
 def _adam_rows(
-    address, state, other, brought, distinct, sums, width, group, scale, now, begun, numbers, paces, roots, decays
+    address, places, state, other, brought, distinct, sums, width, group, scale, now, begun, numbers, paces, roots,
+    decays,
 ):  # fmt: skip
     type_ = sums.dtype.type
     eps, keep = type_(numbers[EPS]), type_(decays[group, now - begun - 1])
@@ -183,11 +184,11 @@ def _adam_rows(
     for s in range(len(distinct)):
         if s + _AHEAD < len(distinct):
             ahead = distinct[s + _AHEAD] * width
-            fetch(address, ahead, width, sums)
+            fetch(address, places[s + _AHEAD] * width, width, sums)
             fetch(state, ahead, width, sums)
             fetch(other, ahead, width, sums)
         r = distinct[s]
-        row = vector(address, r * width, width, sums)
+        row = vector(address, places[s] * width, width, sums)
         mean = vector(state, r * width, width, sums)
         square = vector(other, r * width, width, sums)
         if len(brought):
@@ -205,24 +206,28 @@ def _adam_rows(
 
 @compiled
 def _step(
-    kind, address, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces, roots,
-    decays,
+    kind, address, places, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces,
+    roots, decays,
 ):  # fmt: skip
-    """One step of these rows along their gradients."""
+    """One step of these rows along their gradients; they lie at `places`, counted in rows, of what is at `address`."""
     type_ = gradients.dtype.type
     rate, scale, eps = type_(rates[group]), type_(numbers[SCALE]), type_(numbers[EPS])
     keep = type_(decays[group, now - begun - 1])
     if kind == SGD:
-        _sgd_rows(address, rows, gradients, width, rate, scale, keep)
+        _sgd_rows(address, places, gradients, width, rate, scale, keep)
     elif kind == ADAGRAD:
-        _adagrad_rows(address, state, rows, gradients, width, rate, scale, keep, eps)
+        _adagrad_rows(address, places, state, rows, gradients, width, rate, scale, keep, eps)
     elif kind == ROWWISE_ADAGRAD:
-        _rowwise_rows(address, state, rows, gradients, width, rate, scale, keep, eps)
+        _rowwise_rows(address, places, state, rows, gradients, width, rate, scale, keep, eps)
     else:
         _adam_rows(
-            address, state, other, brought, rows, gradients, width, group, scale, now, begun, numbers, paces, roots,
-            decays,
+            address, places, state, other, brought, rows, gradients, width, group, scale, now, begun, numbers, paces,
+            roots, decays,
         )  # fmt: skip
+
+
+_BLOCK = 64
+"""Rows that are widened at once: as many as the fastest cache holds."""
 
 
 @compiled
@@ -236,25 +241,28 @@ def update_rows(
     gradients = sums[task[SUMS] : task[SUMS] + count * width]
     state, other = states[a, STATE], states[a, OTHER]
     brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
-    if not is_narrow(arrays, a):
+    wide, block = np.empty(0, sums.dtype), max(count, np.int64(1))
+    places = rows
+    narrow = is_narrow(arrays, a)
+    if narrow:  # widened into `wide`, some rows at a time
+        block = np.int64(_BLOCK)
+        wide, places = np.empty(block * width, sums.dtype), np.arange(block)
+        address = np.int64(wide.ctypes.data)
+    for first in range(0, count, block):
+        last = min(first + block, count)
+        if narrow:
+            for s in range(first, last):
+                if s + _AHEAD < count:
+                    fetch_row(arrays, a, rows[s + _AHEAD], width, sums)
+                load_row(arrays, a, rows[s], width, vector(address, (s - first) * width, width, sums))
         _step(
-            kind, address, state, other, brought, rows, gradients, width, group, now, begun, numbers, rates, paces,
-            roots, decays,
+            kind, address, places[: last - first], state, other, brought, rows[first:last],
+            gradients[first * width : last * width], width, group, now, begun, numbers, rates, paces, roots, decays,
         )  # fmt: skip
-        return
-    # One row after the other, widened into `wide`, as if the array had no others.
-    wide, only = np.empty(width, sums.dtype), np.zeros(1, np.int64)
-    numbers_kept = 1 if kind == ROWWISE_ADAGRAD else width
-    for s in range(count):
-        r = rows[s]
-        skip = r * numbers_kept * sums.itemsize
-        load_row(arrays, a, r, width, wide)
-        _step(
-            kind, np.int64(wide.ctypes.data), state + skip, other + skip,
-            brought[r : r + 1] if len(brought) else brought, only, gradients[s * width : (s + 1) * width], width, group,
-            now, begun, numbers, rates, paces, roots, decays,
-        )  # fmt: skip
-        store_row(arrays, a, r, wide, width, key_of(a, r, now))
+        if narrow:
+            for s in range(first, last):
+                row = vector(address, (s - first) * width, width, sums)
+                store_row(arrays, a, rows[s], row, width, key_of(a, rows[s], now))
 
 
 @kernel

@@ -109,10 +109,15 @@ def projections(features, f, pieces, arrays, like):
     for p in range(first, first + features[f, PIECES]):
         if pieces[p, PROJECTION] >= 0:
             for column, a, height in ((0, pieces[p, PROJECTION], pieces[p, WIDTH]), (1, pieces[p, BIAS], 1)):
-                if a >= 0:
-                    length = height * pieces[p, OUT]
-                    places[p - first, column] = place_of(arrays, a, np.int64(0), length, room[at:])
-                    at += length
+                width = pieces[p, OUT]
+                if a < 0:
+                    continue
+                places[p - first, column] = arrays[a, ADDRESS]
+                if arrays[a, STORED]:
+                    places[p - first, column] = room.ctypes.data + at * room.itemsize
+                    for r in range(height):
+                        load_row(arrays, a, np.int64(r), width, room[at : at + width])
+                        at += width
     return places, room
 
 
@@ -152,46 +157,75 @@ def share(features, f, begin, end, like):
     return one / like.dtype.type(end - begin) if features[f, MEAN] and end > begin else one
 
 
-@compiled
-def pool_rows(features, f, start, stop, address, rows, weights, like):
-    """`pool` for bags of bare rows."""
-    dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
-    weighted = len(weights) > 0
-    for b in range(start, stop):
-        out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
-        begin, end = bag(features, f, b)
-        scale = share(features, f, begin, end, like)
-        for e in range(dim):
-            out[e] = 0
-        for i in range(begin, end):
-            if i + AHEAD < count:
-                fetch(address, rows[space + i + AHEAD] * dim, dim, like)
-            row = vector(address, rows[space + i] * dim, dim, like)
-            factor = scale * weights[i] if weighted else scale
-            for e in range(dim):
-                out[e] += factor * row[e]
+# Where a row of an array at an address is as it is computed with, and what asks for it: for rows that are stored so,
+# and for those that are widened into the memory at `spare`. An address, as an array would be counted at every call.
+@inlined
+def as_it_lies(address, arrays, a, row, width, like, spare):
+    return address + row * width * like.itemsize
 
 
-@compiled
-def pool_products(features, f, start, stop, address, other, rows, weights, like):
-    """`pool` for bags of products of two rows."""
-    dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
-    weighted = len(weights) > 0
-    for b in range(start, stop):
-        out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
-        begin, end = bag(features, f, b)
-        scale = share(features, f, begin, end, like)
-        for e in range(dim):
-            out[e] = 0
-        for i in range(begin, end):
-            if i + AHEAD < count:
-                fetch(address, rows[0, space + i + AHEAD] * dim, dim, like)
-                fetch(other, rows[1, space + i + AHEAD] * dim, dim, like)
-            left = vector(address, rows[0, space + i] * dim, dim, like)
-            right = vector(other, rows[1, space + i] * dim, dim, like)
-            factor = scale * weights[i] if weighted else scale
+@inlined
+def ask(address, arrays, a, row, width, like):
+    fetch(address, row * width, width, like)
+
+
+@inlined
+def widened(address, arrays, a, row, width, like, spare):
+    load_row(arrays, a, row, width, vector(spare, 0, width, like))
+    return spare
+
+
+@inlined
+def ask_stored(address, arrays, a, row, width, like):
+    fetch_row(arrays, a, row, width, like)
+
+
+def _pooling(place, fetch_from, build):
+    """What pools bags of bare rows, and of products of two, that are where `place` says; as `_composing`."""
+
+    @build
+    def pool_rows(features, f, start, stop, arrays, a, rows, weights, like, spare):
+        dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
+        weighted, address = len(weights) > 0, arrays[a, ADDRESS]
+        for b in range(start, stop):
+            out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
+            begin, end = bag(features, f, b)
+            scale = share(features, f, begin, end, like)
             for e in range(dim):
-                out[e] += factor * (left[e] * right[e])
+                out[e] = 0
+            for i in range(begin, end):
+                if i + AHEAD < count:
+                    fetch_from(address, arrays, a, rows[space + i + AHEAD], dim, like)
+                row = vector(place(address, arrays, a, rows[space + i], dim, like, spare), 0, dim, like)
+                factor = scale * weights[i] if weighted else scale
+                for e in range(dim):
+                    out[e] += factor * row[e]
+
+    @build
+    def pool_products(features, f, start, stop, arrays, a, other, rows, weights, like, spare, room):
+        dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
+        weighted, address, beside = len(weights) > 0, arrays[a, ADDRESS], arrays[other, ADDRESS]
+        for b in range(start, stop):
+            out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
+            begin, end = bag(features, f, b)
+            scale = share(features, f, begin, end, like)
+            for e in range(dim):
+                out[e] = 0
+            for i in range(begin, end):
+                if i + AHEAD < count:
+                    fetch_from(address, arrays, a, rows[0, space + i + AHEAD], dim, like)
+                    fetch_from(beside, arrays, other, rows[1, space + i + AHEAD], dim, like)
+                left = vector(place(address, arrays, a, rows[0, space + i], dim, like, spare), 0, dim, like)
+                right = vector(place(beside, arrays, other, rows[1, space + i], dim, like, room), 0, dim, like)
+                factor = scale * weights[i] if weighted else scale
+                for e in range(dim):
+                    out[e] += factor * (left[e] * right[e])
+
+    return pool_rows, pool_products
+
+
+_pool_rows, _pool_products = _pooling(as_it_lies, ask, compiled)
+_pool_stored_rows, _pool_stored_products = _pooling(widened, ask_stored, compiled)
 
 
 @compiled
@@ -221,25 +255,49 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
             for e in range(dim):
                 out[e] = row[e]
         return
-    products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT and not stored
-    products = products and not arrays[parts[part + 1, ARRAY], STORED]
-    if products and single:
-        other = arrays[parts[part + 1, ARRAY], ADDRESS]
+    other = parts[part + 1, ARRAY] if pieces[p, PARTS] == 2 else np.int64(0)
+    products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT
+    stored = stored or (products and arrays[other, STORED])  # where one is, both are read by `load_row`
+    if products and single and not stored:
+        beside = arrays[other, ADDRESS]
         for b in range(start, stop):
             if b + AHEAD < stop:
                 fetch(address, rows[0, space + b + AHEAD] * dim, dim, like)
-                fetch(other, rows[1, space + b + AHEAD] * dim, dim, like)
+                fetch(beside, rows[1, space + b + AHEAD] * dim, dim, like)
             out = vector(features[f, VECTORS], b * stride, dim, like)
             left = vector(address, rows[0, space + b] * dim, dim, like)
-            right = vector(other, rows[1, space + b] * dim, dim, like)
+            right = vector(beside, rows[1, space + b] * dim, dim, like)
             for e in range(dim):
                 out[e] = left[e] * right[e]
         return
-    if bare and pieces[p, PARTS] == 1 and not stored:
-        pool_rows(features, f, start, stop, address, rows[0], weights, like)
+    if bare and pieces[p, PARTS] == 1:
+        a, room = parts[part, ARRAY], np.empty(dim, like.dtype)
+        if stored:
+            spare = np.int64(room.ctypes.data)
+            _pool_stored_rows(features, f, start, stop, arrays, a, rows[0], weights, like, spare)
+        else:
+            _pool_rows(features, f, start, stop, arrays, a, rows[0], weights, like, np.int64(0))
         return
     if products:
-        pool_products(features, f, start, stop, address, arrays[parts[part + 1, ARRAY], ADDRESS], rows, weights, like)
+        a, room, none = parts[part, ARRAY], np.empty((2, dim), like.dtype), np.int64(0)
+        if stored and single:
+            spare = vector(np.int64(room.ctypes.data), 0, dim, like)
+            for b in range(start, stop):
+                if b + AHEAD < stop:
+                    fetch_row(arrays, a, rows[0, space + b + AHEAD], dim, like)
+                    fetch_row(arrays, other, rows[1, space + b + AHEAD], dim, like)
+                out = vector(features[f, VECTORS], b * stride, dim, like)
+                load_row(arrays, a, rows[0, space + b], dim, out)
+                load_row(arrays, other, rows[1, space + b], dim, spare)
+                for e in range(dim):
+                    out[e] *= spare[e]
+        elif stored:
+            begin = np.int64(room.ctypes.data)
+            _pool_stored_products(
+                features, f, start, stop, arrays, a, other, rows, weights, like, begin, begin + dim * like.itemsize
+            )
+        else:
+            _pool_products(features, f, start, stop, arrays, a, other, rows, weights, like, none, none)
         return
     widest = 0
     for q in range(features[f, PIECES]):
