@@ -14,9 +14,9 @@ from coset import Blocks, EmbeddingBagCollection, Full, InputError, LowRank, Pac
 from coset.errors import UnownedTables
 from coset.methods import Method
 from coset.methods.mixed_dimension import MixedDimension
+from coset.methods.rounding import rounding_
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
 from coset.storage import StoredRows
-from coset.storage.forms import rounding_
 
 N, DIM, BATCH = 60, 6, 24
 METHODS: dict[str, Callable[[], Method]] = {

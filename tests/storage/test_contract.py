@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from coset.storage import Storage, registered_storages
+from coset.storage import Packed, Storage, registered_storages
 from coset.testing import CHECKS, STORAGE_CHECKS, Case
 from coset.testing.cases import attributed
 from coset.testing.storages import BREAKABLE, cases_of
@@ -37,7 +37,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("storage", EXAMPLES, ids=str)
+BARE = Packed(8, step="row", step_dtype="float16", masters=False)
+"""Has no parameters, which the contract of methods is about; `tests/engine/test_rounded.py` trains it."""
+
+
+@pytest.mark.parametrize("storage", [*EXAMPLES, BARE], ids=str)
 @pytest.mark.parametrize("promise", STORAGE_CHECKS)
 def test_one_array(promise: str, storage: Storage) -> None:
     STORAGE_CHECKS[promise](storage)

@@ -11,8 +11,8 @@ from torch import nn
 
 from coset import Blocks, Embedding, EmbeddingCollection, Full, Packed, Table, compress_, measure, pack_, unpack_
 from coset.errors import InputError
+from coset.methods.rounding import rounding_
 from coset.optimizers import Adam
-from coset.storage.forms import rounding_
 from coset.storage.levels import Levels, least_squares_steps
 from coset.storage.packed import PackedRows
 from coset.storage.rounding import rounded

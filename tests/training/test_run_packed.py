@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from coset import Full, Packed
+from coset import Dense, Full, Packed, QuotientRemainder
 from coset.data import Ratings
 from coset.engine import reading
 from coset.errors import InputError
@@ -90,3 +90,45 @@ def test_what_a_training_reports_does_not_depend_on_kernels(ratings: Ratings, tm
     finally:
         reading._left[0] = reading.PATIENCE
     assert bare(again) == bare(whole)
+
+
+def without_masters(optimizer: str = "row_wise_adagrad") -> Any:
+    bare_codes = Packed(8, step="row", step_dtype="float16", masters=False)
+    spec = spec_of(methods={"user": QuotientRemainder(8, storage=bare_codes), "item": Full(storage=bare_codes)})
+    settings = replace(spec.task.training, optimizer=optimizer, dense_optimizer="Adagrad", dense_learning_rate=0.01)
+    return replace(spec, task=spec.task.having("training", settings))
+
+
+def test_codes_without_masters_are_trained_and_resumed(ratings: Ratings, tmp_path: Path) -> None:
+    spec = without_masters()
+    whole = execute(spec, tmp_path / "whole", ratings)
+    assert whole["engine"] == "fused"
+    first, *_, last = [of["val_mse"] for of in whole["history"]]
+    assert last < first
+    state = load_file(tmp_path / "whole" / "model.safetensors")
+    assert state["embeddings.tables.item.rows.codes"].dtype == torch.uint8
+    with pytest.raises(Interrupted):
+        execute(spec, tmp_path / "again", ratings, on_step=interrupt_after(2), saving=Saving(steps=7))
+    execute(spec, tmp_path / "again", ratings, resume=True)
+    assert same_weights(tmp_path / "again", tmp_path / "whole")
+
+
+def test_what_cannot_train_codes_without_masters_says_what_can(ratings: Ratings, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'user': its codes have no masters.* engine 'fused'"):
+        execute(without_masters(), tmp_path / "plain", ratings, engine="plain")
+    with pytest.raises(InputError, match=r"codes without masters .*give Adam\(mode='lazy'\)"):
+        execute(without_masters("adam"), tmp_path / "dense", ratings)
+
+
+def test_rounding_after_training(ratings: Ratings, tmp_path: Path) -> None:
+    """Floats are trained as they are without a storage, and codes of 8 bits lose next to nothing of them."""
+    found = {}
+    for name, storage in (("floats", Dense()), ("bytes", Packed(8))):
+        spec = spec_of(methods={"user": Full(storage=storage), "item": Full(storage=storage)})
+        settings = replace(spec.task.training, optimizer="row_wise_adagrad", round_from=1.0,
+                           dense_optimizer="Adagrad", dense_learning_rate=0.01)  # fmt: skip
+        spec = replace(spec, task=spec.task.having("training", settings))
+        found[name] = execute(spec, tmp_path / name, ratings)
+    for one, other in zip(found["floats"]["history"], found["bytes"]["history"], strict=True):
+        assert one["train_mse"] == pytest.approx(other["train_mse"], rel=1e-4)
+        assert one["val_mse"] == pytest.approx(other["val_mse"], rel=2e-3)

@@ -14,7 +14,7 @@ from coset.experiments.plan_choices import Calibration, Planning
 from coset.experiments.planning import Plans, check_optimizer, read_plan
 from coset.experiments.recipe import Recipe
 from coset.experiments.row import RowSettings
-from coset.methods import Method, method_class
+from coset.methods import Method, from_json, method_class
 from coset.planning.plan import Plan
 from coset.planning.uniform import uniform
 from coset.sizes import budget_bytes
@@ -182,9 +182,11 @@ class _Resolver(Generic[DataT, EncodedT, ModelT, BatchT]):
         fixed = dict(given.method) if isinstance(given.method, Mapping) else {"method": given.method}
         if "method" not in fixed:
             raise InputError(f'a method with fields is written {{ method = "<name>", … }}, not {fixed!r}')
-        cls = method_class(str(fixed.pop("method")))
         every = task.tables(self.encoded)
         tables = [table for table in every if table.num_embeddings >= (given.full_below or 0)]
+        if case.collisions is None and limit is None:
+            return dict.fromkeys((table.name for table in tables), from_json(fixed))
+        cls = method_class(str(fixed.pop("method")))
         if case.collisions is not None:
             return {table.name: cls.for_collisions(table, case.collisions, **fixed) for table in tables}
         assert limit is not None

@@ -21,7 +21,8 @@ class RowSettings:
         name: of the row; with several rows, the beginning of their names.
         note: a line shown below the table.
         methods: the method of each table, by name; `full` for those not named.
-        method: one method for all tables, sized by `budgets` or `collisions`: a name, or a table with its fixed fields.
+        method: one method for all tables, sized by `budgets` or `collisions`: a name, or a table with its fixed fields;
+            or, without these, a table with all its fields, the same for every table.
         budgets: bytes of the whole model, one row each.
         collisions: ids for each row of the largest component, one row of the comparison each.
         plan: a file with a plan; or `true`, or a table of choices (see `coset.experiments.plan_choices.Planning`), for
@@ -56,8 +57,12 @@ class RowSettings:
             return
         if not (self.method is None or isinstance(self.method, str | Mapping)):
             raise InputError(f"{where}: method must be a name or a table of fields, not {self.method!r}")
-        if (self.method is None) == bool(self.budgets or self.collisions):
-            raise InputError(f"{where}: a method needs budgets or collisions, which size it, and these need a method")
+        sized = bool(self.budgets or self.collisions)
+        if (self.method is None and sized) or (isinstance(self.method, str) and not sized):
+            raise InputError(
+                f"{where}: a method needs budgets or collisions, which size it, or all its fields; and these need a "
+                f"method"
+            )
         if self.budgets and self.collisions:
             raise InputError(f"{where}: budgets and collisions both size a method; leave one out")
         if (self.budgets or self.collisions) and (self.methods or self.embedding_dims):

@@ -52,6 +52,11 @@ class VectorModule(Indexed, ABC):
         """
         return ()
 
+    def reads(self) -> Iterator[tuple[StoredRows, Tensor]]:
+        """How often each row of an array of this table is read, shape `(rows,)`, by the frequencies of its ids; nothing
+        where these are not known, or are all 0."""
+        return iter(())
+
     def shareable(self) -> Mapping[str, str]:
         """Submodules whose arrays the tables of one collection hold in common, with the names they are shared by."""
         return {}

@@ -112,6 +112,24 @@ class RowModule(TableModule):
                 if name is not None:
                     yield from chain(self._stored(name).parameters(), self._stored(name).buffers())
 
+    @torch.no_grad()
+    def reads(self) -> Iterator[tuple[StoredRows, Tensor]]:
+        """Of the arrays of its parts."""
+        counts = self.table.frequencies
+        if counts is None or not counts.any() or self.device.type == "meta":
+            return
+        found: dict[str, Tensor] = {}
+        for part in self._parts:
+            total = found.setdefault(part.name, torch.zeros(part.rows, dtype=torch.float64, device=self.device))
+            for start in range(0, len(counts), CHUNK):
+                some = torch.as_tensor(counts[start : start + CHUNK], dtype=torch.float64, device=self.device)
+                rows = self._row_of(part, torch.arange(start, start + len(some), device=self.device))
+                if rows.dim() > 1:
+                    some = some.unsqueeze(1).expand(rows.shape)
+                total.index_add_(0, rows.reshape(-1), some.reshape(-1))
+        for name, total in found.items():
+            yield self._stored(name), total
+
     @property
     def _parts(self) -> tuple[RowPart, ...]:
         return self.composition.parts

@@ -155,12 +155,13 @@ class StoredRows(nn.Module, ABC):
         """Leave the stored form alone, which `Storage.components` describes and nothing trains. What is read stays the
         same to the bit. By default both forms are one."""
 
-    def rounding_(self, on: bool, fit: bool = True) -> None:
+    def rounding_(self, on: bool, fit: bool = True, weights: Tensor | None = None) -> None:
         """Read the training form as it will be stored from now on, or as it is trained.
 
         Args:
             on: as it will be stored; how a fresh array is read.
             fit: whether the levels that numbers are rounded to are fitted to them first.
+            weights: how much each row counts in a fit, shape `(rows,)`; equal by default.
         """
 
     def fault(self) -> str | None:

@@ -56,23 +56,6 @@ def unpack_(model: M) -> M:
     return model
 
 
-def rounding_(model: M, on: bool, fit: bool = True) -> M:
-    """Have tables in their training form read as they will be stored, or as they are trained: in floats, for the first
-    part of a training, which has yet to find the range of values. `pack_` rounds in any case.
-
-    Args:
-        model: as for `pack_`.
-        on: as they will be stored; how fresh tables are read.
-        fit: where it is turned on, whether levels are fitted to the numbers first.
-
-    Returns:
-        The model itself.
-    """
-    for _, array in _arrays(model):
-        array.rounding_(on, fit)
-    return model
-
-
 def _arrays(model: nn.Module) -> list[tuple[str, StoredRows]]:
     if not isinstance(model, nn.Module):
         raise InputError(f"a model is a torch.nn.Module, not {type(model).__name__}")

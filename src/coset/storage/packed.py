@@ -391,13 +391,13 @@ class PackedRows(StoredRows):
             self.master.copy_(numbers)
 
     @torch.no_grad()
-    def rounding_(self, on: bool, fit: bool = True) -> None:
+    def rounding_(self, on: bool, fit: bool = True, weights: Tensor | None = None) -> None:
         """Steps are fitted by least squares."""
         if self.is_packed:
             return
         self.rounds = on
         if on and fit and self._layout.columns:
-            self._set_steps(self._by.fitted(self.master))
+            self._set_steps(self._by.fitted(self.master, weights))
 
     def _numbers(self, rows: Tensor | None = None) -> Tensor:
         """All stored numbers, or those of some rows, as floats: a copy."""

@@ -61,7 +61,8 @@ class TrainingSettings:
             DLRM's own), or `"cosine"`.
         decay_from: share of all steps after which they begin to fall; never before they are warm.
         round_from: share of all steps after which tables of a storage that rounds to a few bits are read as they will
-            be stored; until then they learn as floats, since levels are fitted to values that are there already.
+            be stored; until then they learn as floats, since levels are fitted to values that are there already. 1:
+            they are rounded when they are trained, and never learn it.
         max_norm: longest allowed norm of all gradients together, tables' and others'; no limit by default.
         l2: weight of an L2 penalty on looked-up vectors: the sum of their squares for a row, averaged over the batch,
             so that an id is held back as often as it occurs (weighted λ, Zhou et al., 2008, "Large-scale parallel
@@ -125,8 +126,8 @@ class TrainingSettings:
             raise InputError(f"training: decay_from must be 0 or more and below 1, not {self.decay_from}")
         if wrong := sorted({"lr", "params"} & self.dense_options.keys()):
             raise InputError(f"training: dense_options cannot hold {wrong[0]!r}; the rate is dense_learning_rate")
-        if not 0 <= self.round_from < 1:
-            raise InputError(f"training: round_from must be 0 or more and below 1, not {self.round_from}")
+        if not 0 <= self.round_from <= 1:
+            raise InputError(f"training: round_from must lie in 0 … 1, not {self.round_from}")
         if self.dense_options and self.dense_optimizer is None:
             raise InputError("training: dense_options need a dense_optimizer; name it")
         self.order(0, 0)  # raises for an unknown shuffle

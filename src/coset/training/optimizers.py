@@ -56,9 +56,9 @@ class Optimizers:
             composed = []  # kernels compute in one type
         alone = settings.dense_optimizer is None and settings.dense_learning_rate is None  # one optimizer for all
         self.tables = _of_tables(model, settings) if composed and fused else None
+        _check_codes(tables, composed if self.tables else [])
         if self.tables is None and (alone or (composed and not fused)) and settings.optimizer not in _PLAIN:
             raise _of_kernels_alone(settings)
-        _check_codes(tables, composed if self.tables else [])
         rest = self.tables.others(model) if self.tables else list(model.parameters())
         own = {id(p) for m in composed for p in m.parameters()} if self.tables is None else set()
         first, second = (rest, []) if alone else _parted(rest, own)

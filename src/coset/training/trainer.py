@@ -15,7 +15,8 @@ from coset.documents import Json
 from coset.engine.owners import as_they_lie
 from coset.engine.reading import by_torch_alone
 from coset.errors import Diverged, InputError, unknown
-from coset.storage.forms import rounding_, unpack_
+from coset.methods.rounding import rounding_
+from coset.storage.forms import unpack_
 from coset.tasks import FastSteps, Part, Task
 from coset.tasks.types import BatchT, ModelT
 from coset.training.optimizers import Optimizers
