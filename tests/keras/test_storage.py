@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from coset.errors import InputError
 from coset.keras import (
     FullEmbedding,
     QREmbedding,
@@ -211,3 +212,8 @@ def test_a_table_of_torch_that_was_packed_there(to_numpy: Any, bytes_of: Any) ->
     assert layer.packed
     assert np.allclose(to_numpy(layer(EVERY)), embedding.materialize().numpy(), rtol=1e-6, atol=1e-8)
     assert bytes_of(layer) == sum(value.nbytes for value in embedding.buffers())
+
+
+def test_codes_without_masters_are_not_trained_here() -> None:
+    with pytest.raises(InputError, match="layers train floats, not codes without masters"):
+        FullEmbedding(20, 4, storage={"storage": "packed", "bits": 8, "step": "row", "masters": False})

@@ -157,26 +157,29 @@ def share(features, f, begin, end, like):
     return one / like.dtype.type(end - begin) if features[f, MEAN] and end > begin else one
 
 
-# Where a row of an array at an address is as it is computed with, and what asks for it: for rows that are stored so,
-# and for those that are widened into the memory at `spare`. An address, as an array would be counted at every call.
 @inlined
 def as_it_lies(address, arrays, a, row, width, like, spare):
+    """Where a row of an array at an address is as it is computed with."""
     return address + row * width * like.itemsize
 
 
 @inlined
 def ask(address, arrays, a, row, width, like):
+    """Ask for such a row."""
     fetch(address, row * width, width, like)
 
 
 @inlined
 def widened(address, arrays, a, row, width, like, spare):
+    """The same for any array: in the memory at `spare`, into which the row is widened. An address, as an array would be
+    counted at every call."""
     load_row(arrays, a, row, width, vector(spare, 0, width, like))
     return spare
 
 
 @inlined
 def ask_stored(address, arrays, a, row, width, like):
+    """Ask for a row of any array."""
     fetch_row(arrays, a, row, width, like)
 
 

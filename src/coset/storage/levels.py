@@ -10,7 +10,7 @@ from torch import Tensor
 
 _RATIO, _TRIES = 0.8, 20
 """Steps to try: the one whose outermost level is the largest number, and each by this ratio smaller than the last."""
-_NEAR_ZERO, _UNKNOWN, _LEAST = 1e-6, 1e-2, 1e-30
+_NEAR_ZERO, _UNKNOWN, LEAST = 1e-6, 1e-2, 1e-30
 """The step of numbers that are all 0, as a share of the largest step; that where there are no others; and the least."""
 _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
@@ -91,7 +91,7 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
     wide = numbers.double()
     sizes = wide.abs() / levels.outermost(wide)
     largest = (sizes if weights is None else sizes * (weights > 0).unsqueeze(1)).amax(over, keepdim=True)
-    largest = torch.where(largest > 0, largest, _NEAR_ZERO * largest.amax()).clamp(min=_LEAST)
+    largest = torch.where(largest > 0, largest, _NEAR_ZERO * largest.amax()).clamp(min=LEAST)
     if not bool(sizes.any()):
         largest = torch.full_like(largest, _UNKNOWN)
 

@@ -23,8 +23,8 @@ from coset.storage.steps import Steps, scales_of, steps_of, usable
 
 MOST_BITS = 8
 _ROWS_AT_ONCE = 1 << 16
-_DRAWN = 1 << 22
-"""Numbers that are drawn at once where rows have steps of their own."""
+_NUMBERS_AT_ONCE = 1 << 20
+"""Numbers that are drawn or fitted at once where rows have steps of their own."""
 
 
 @register_storage("packed")
@@ -348,15 +348,16 @@ class PackedRows(StoredRows):
 
     def _write_by_row(self, part: Tensor, which: Tensor | None, into: list[int], fit: bool) -> None:
         """`write_` where rows have steps of their own: some rows at a time, and no others are touched."""
-        columns = torch.tensor(into, device=self.device)
-        for at in range(0, len(part), _ROWS_AT_ONCE):
-            some = slice(at, at + _ROWS_AT_ONCE)
+        columns, most = torch.tensor(into, device=self.device), max(1, _NUMBERS_AT_ONCE // self.width)
+        fitted = self._by.fitted if self.storage.masters else self._by.covering
+        for at in range(0, len(part), most):
+            some = slice(at, at + most)
             rows = torch.arange(self.rows, device=self.device)[some] if which is None else which[some]
             numbers = part[some]
             if len(into) < len(self._layout.columns):
                 numbers = self._numbers(rows).index_copy(1, columns, numbers.to(self.dtype))
             if fit or not self._by.fit(self._steps().detach(), part[some], into, rows):
-                self.scales[rows] = scales_of(self._by.fitted(numbers)).to(self.scales.dtype)
+                self.scales[rows] = scales_of(fitted(numbers)).to(self.scales.dtype)
             if self.is_packed:
                 self._store(rows, numbers)
             else:
@@ -366,7 +367,7 @@ class PackedRows(StoredRows):
     def draw_(self, law: Callable[[Tensor], Any]) -> None:
         """What is drawn is written, with steps of its own; where these are of rows, some rows at a time, so that there
         never is a float for every number."""
-        step = max(1, _DRAWN // self.width) if self._by.kind == "row" else self.rows
+        step = max(1, _NUMBERS_AT_ONCE // self.width) if self._by.kind == "row" else self.rows
         for start in range(0, self.rows, step):
             rows = torch.arange(start, min(start + step, self.rows), device=self.device)
             drawn = torch.empty(len(rows), self.width, dtype=self.dtype, device=self.device)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from coset.storage.levels import Levels, least_squares_steps
+from coset.storage.levels import LEAST, Levels, least_squares_steps
 
 Kind = Literal["array", "column", "block", "row"]
 """What has a step in common."""
@@ -78,6 +78,11 @@ class Steps:
             levels = Levels(self.bits[at : at + self.block])
             found.append(least_squares_steps(numbers[:, at : at + self.block], levels, (0, 1), weights).flatten())
         return torch.cat(found)
+
+    def covering(self, numbers: Tensor) -> Tensor:
+        """The steps by which the largest number of what has one in common is an outermost level: next to the best for 8
+        bits, and found without a search. Of rows, shape `(rows,)`."""
+        return (numbers.abs() / self.levels.outermost(numbers)).amax(1).clamp(min=LEAST)
 
     def fit(self, steps: Tensor, part: Tensor, columns: Sequence[int], some: Tensor | None) -> bool:
         """Whether these steps are good enough for numbers that are to be written.

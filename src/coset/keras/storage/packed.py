@@ -34,6 +34,7 @@ class PackedNumbers(ArrayStorage):
         block: columns of a block.
         padded: whether every row begins at a byte.
         step_dtype: the type of steps.
+        masters: true: layers train floats, which kernels of `coset.optimizers` alone do without.
     """
 
     has_forms: ClassVar[bool] = True
@@ -42,6 +43,7 @@ class PackedNumbers(ArrayStorage):
     block: int = 8
     padded: bool = False
     step_dtype: Literal["float32", "float16"] = "float32"
+    masters: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +54,10 @@ class PackedNumbers(ArrayStorage):
             object.__setattr__(self, "bits", bits[0])
         if self.block < 1:
             raise InputError(f"storage 'packed': block must be at least 1 column, not {self.block}")
+        if not self.masters:
+            raise InputError(
+                "storage 'packed': layers train floats, not codes without masters; leave masters=False out"
+            )
 
     def build(self, rows: int, width: int, dtype: str) -> PackedArray:
         """An array in either form."""
