@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from coset.errors import InputError
 from coset.keras import (
     FullEmbedding,
     QREmbedding,
@@ -215,5 +214,5 @@ def test_a_table_of_torch_that_was_packed_there(to_numpy: Any, bytes_of: Any) ->
 
 
 def test_codes_without_masters_are_not_trained_here() -> None:
-    with pytest.raises(InputError, match="layers train floats, not codes without masters"):
+    with pytest.raises(ValueError, match="layers train floats, not codes without masters"):
         FullEmbedding(20, 4, storage={"storage": "packed", "bits": 8, "step": "row", "masters": False})

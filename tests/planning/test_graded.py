@@ -72,7 +72,8 @@ def test_a_plan_in_few_bits_loses_less_than_one_in_floats() -> None:
 
 def test_an_optimizer_of_coset_leaves_out_what_it_does_not_train() -> None:
     tables = [table(ids=2000), table("item", 500)]
-    found = plan(tables, "10%", optimizer="row_wise_adagrad", storages=["packed", "bfloat16"])
+    kinds = [{"storage": "packed", "bits": 6, "step": "row"}, "bfloat16"]  # steps by row beside floats
+    found = plan(tables, "10%", optimizer="row_wise_adagrad", storages=kinds)
     assert "Packed" not in repr(found.methods)
     with pytest.raises(InputError, match="unknown storage 'few'"):
         plan(tables, "10%", storages=["few"])

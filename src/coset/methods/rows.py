@@ -120,9 +120,11 @@ class RowModule(TableModule):
             return
         found: dict[str, Tensor] = {}
         for part in self._parts:
+            if not self._stored(part.name).adjusted:  # rounding loses nothing there
+                continue
             total = found.setdefault(part.name, torch.zeros(part.rows, dtype=torch.float64, device=self.device))
             for start in range(0, len(counts), CHUNK):
-                some = torch.as_tensor(counts[start : start + CHUNK], dtype=torch.float64, device=self.device)
+                some = torch.tensor(counts[start : start + CHUNK], dtype=torch.float64, device=self.device)
                 rows = self._row_of(part, torch.arange(start, start + len(some), device=self.device))
                 if rows.dim() > 1:
                     some = some.unsqueeze(1).expand(rows.shape)

@@ -200,12 +200,12 @@ class PackedRows(StoredRows):
     def forward(self, row_ids: Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Tensor:
         """Rows at `row_ids`: those of the masters, rounded, or those of the codes."""
         if self.is_packed:
-            found = self._levels.values(self._layout.read(self.codes, row_ids), self._by.at(self._steps(), row_ids))
+            found = self._levels.values(self._layout.read(self.codes, row_ids), self._steps_at(row_ids))
             return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
         master = rows_at(self.master, row_ids, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
         if not self.rounds:
             return self._widened(master.to(self.dtype))
-        found = rounded(master, self._by.at(self._steps(), row_ids), self._levels)
+        found = rounded(master, self._steps_at(row_ids), self._levels)
         if padding_idx is not None:  # which gives no gradient to its steps either
             found = torch.where((row_ids == padding_idx).unsqueeze(-1), found.detach(), found)
         return self._widened(self._padded(found, row_ids, padding_idx).to(self.dtype))
@@ -335,7 +335,7 @@ class PackedRows(StoredRows):
         numbers = part if all_of_it else self._numbers()
         if not all_of_it:
             numbers[which.unsqueeze(1), torch.tensor(into, device=which.device)] = part.to(numbers.dtype)
-        refit = weights is not None or not self._by.fit(self._steps().detach(), part, into, some)
+        refit = weights is not None or not self._by.fit(self._steps_at(which), part, into, some is not None)
         if refit:
             share = weights if weights is None or some is None else _spread(weights, some, self.rows)
             self._set_steps(self._by.fitted(numbers, share))
@@ -352,11 +352,11 @@ class PackedRows(StoredRows):
         fitted = self._by.fitted if self.storage.masters else self._by.covering
         for at in range(0, len(part), most):
             some = slice(at, at + most)
-            rows = torch.arange(self.rows, device=self.device)[some] if which is None else which[some]
             numbers = part[some]
+            rows = torch.arange(at, at + len(numbers), device=self.device) if which is None else which[some]
             if len(into) < len(self._layout.columns):
                 numbers = self._numbers(rows).index_copy(1, columns, numbers.to(self.dtype))
-            if fit or not self._by.fit(self._steps().detach(), part[some], into, rows):
+            if fit or not self._by.fit(self._steps_at(rows), part[some], into, True):
                 self.scales[rows] = scales_of(fitted(numbers)).to(self.scales.dtype)
             if self.is_packed:
                 self._store(rows, numbers)
@@ -409,10 +409,9 @@ class PackedRows(StoredRows):
 
     def _store(self, rows: Tensor, numbers: Tensor) -> None:
         """Round numbers to codes, a part of the rows at a time."""
-        steps = self._by.each(self._steps().detach())
         for at in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[at : at + _ROWS_AT_ONCE]
-            own = steps[some] if len(steps) > 1 else steps
+            own = self._steps_at(some).detach()
             codes = self._levels.codes(numbers[at : at + _ROWS_AT_ONCE].to(own.dtype), own)
             self._layout.write_(self.codes, some, codes)
 
@@ -423,11 +422,12 @@ class PackedRows(StoredRows):
         found: torch.dtype = getattr(torch, self.storage.step_dtype)
         return found
 
-    def _steps(self) -> Tensor:
-        """The steps, differentiable in the training form, where they are those that will be stored."""
-        stored = self.scales if self.is_packed else self.scales.to(self._scale_dtype)
-        wide = torch.promote_types(self.dtype, torch.float32)
-        return steps_of(stored.to(wide))
+    def _steps_at(self, row_ids: Tensor) -> Tensor:
+        """The steps of rows, shape `(*row_ids.shape, columns)` or `(columns,)`; differentiable in the training form,
+        where they are those that will be stored."""
+        scales = self.scales[row_ids] if self._by.kind == "row" and self._by.bits else self.scales
+        stored = scales if self.is_packed else scales.to(self._scale_dtype)
+        return self._by.at(steps_of(stored.to(torch.promote_types(self.dtype, torch.float32))))
 
     def _set_steps(self, steps: Tensor) -> None:
         self.scales.copy_(scales_of(steps))

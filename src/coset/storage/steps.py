@@ -59,10 +59,11 @@ class Steps:
             steps = steps.repeat_interleave(self.block)[:columns]
         return steps.expand(1, columns)
 
-    def at(self, steps: Tensor, row_ids: Tensor) -> Tensor:
-        """The same for the rows of a lookup, shape `(*row_ids.shape, columns)` or `(columns,)`."""
+    def at(self, steps: Tensor) -> Tensor:
+        """The same for the rows of a lookup, shape `(*steps.shape, columns)` where `steps` are those of rows, one each,
+        or `(columns,)`."""
         if self.kind == "row" and self.bits:
-            return steps[row_ids].unsqueeze(-1).expand(*row_ids.shape, len(self.bits))
+            return steps.unsqueeze(-1).expand(*steps.shape, len(self.bits))
         return self.each(steps)[0]
 
     def fitted(self, numbers: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -84,19 +85,17 @@ class Steps:
         bits, and found without a search. Of rows, shape `(rows,)`."""
         return (numbers.abs() / self.levels.outermost(numbers)).amax(1).clamp(min=LEAST)
 
-    def fit(self, steps: Tensor, part: Tensor, columns: Sequence[int], some: Tensor | None) -> bool:
-        """Whether these steps are good enough for numbers that are to be written.
+    def fit(self, own: Tensor, part: Tensor, columns: Sequence[int], some: bool) -> bool:
+        """Whether the present steps are good enough for numbers that are to be written.
 
         Args:
-            steps: those of the array.
+            own: the steps of the stored columns of the rows that are written, shape `(rows, columns)` or `(columns,)`.
             part: the numbers, of these of the stored columns.
-            some: the rows that they are for; None for all. The rows that are not written keep their steps, as long as
-                what is written lies within the levels.
+            some: whether there are other rows, which are not written. These keep their steps, as long as what is
+                written lies within the levels.
         """
-        present = self.each(steps)
-        own = (present[some] if some is not None and len(present) > 1 else present)[:, columns].double()
-        levels, part = Levels([self.bits[at] for at in columns]), part.double()
-        if some is not None and self.kind != "row":
+        own, levels, part = own[..., columns].double(), Levels([self.bits[at] for at in columns]), part.double()
+        if some and self.kind != "row":
             return bool((part.abs() <= (levels.outermost(part) + 0.5) * own).all())
         over = self._over()
         now = levels.values(levels.codes(part, own), own).sub(part).square()
