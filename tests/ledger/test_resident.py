@@ -64,4 +64,5 @@ def test_codes_without_masters_take_a_third(run: Run, without_tables: int) -> No
         run("fused", "row_wise_adagrad", 8_000_000, 16, stored)["resident"] - without_tables
         for stored in ("floats", "codes")
     )
-    assert codes <= 0.35 * floats
+    once = 32 * MB  # what making codes leaves with torch's allocator, of tables of any size
+    assert codes - once <= 0.35 * floats

@@ -46,6 +46,11 @@ class BitLayout:
         """The bit of a row that each column begins at."""
         return [0, *accumulate(self.bits)][:-1]
 
+    @cached_property
+    def in_bytes(self) -> bool:
+        """Whether every code is a byte, and so nothing is to be shifted."""
+        return bool(self.columns) and all(self.bits[column] == 8 for column in self.columns)
+
     def read(self, data: Tensor, rows: Tensor) -> Tensor:
         """The codes of rows.
 
@@ -56,6 +61,8 @@ class BitLayout:
         Returns:
             int64, shape `(*rows.shape, len(self.columns))`.
         """
+        if self.in_bytes:
+            return data.view(-1, len(self.columns))[rows].long()
         begin, masks = self._places(data.device)
         place = rows.unsqueeze(-1) * self.row_bits + begin
         first = place >> 3
@@ -71,6 +78,9 @@ class BitLayout:
             codes: whole numbers, shape `(len(rows), len(self.columns))`.
         """
         if not self.columns:
+            return
+        if self.in_bytes:
+            data.view(-1, len(self.columns))[rows] = codes.to(torch.uint8)
             return
         begin, masks = self._places(data.device)
         step = max(1, _AT_ONCE // len(self.columns))

@@ -23,7 +23,7 @@ from coset.storage.steps import Steps, scales_of, steps_of, usable
 
 MOST_BITS = 8
 _ROWS_AT_ONCE = 1 << 16
-_NUMBERS_AT_ONCE = 1 << 20
+_NUMBERS_AT_ONCE = 1 << 18
 """Numbers that are drawn or fitted at once where rows have steps of their own."""
 
 
