@@ -34,7 +34,7 @@ class AllowedStorages:
 
     Example:
         >>> AllowedStorages(["float32"]).each, AllowedStorages(["int8"]).each, AllowedStorages().free
-        ([], [Packed(bits=8, step='column', block=8, padded=False, step_dtype='float32')], True)
+        ([], [Packed(bits=8, step='column', block=8, padded=False, step_dtype='float32', masters=True)], True)
     """
 
     def __init__(self, given: Storages | None = None) -> None:
