@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coset import Blocks, EmbeddingBagCollection, Full, InputError, LowRank, Packed, QuotientRemainder, Table, pack_
+from coset import (
+    Blocks,
+    EmbeddingBagCollection,
+    Full,
+    InputError,
+    LowRank,
+    Packed,
+    QuotientRemainder,
+    Robe,
+    Table,
+    pack_,
+    predict,
+)
 from coset.errors import UnownedTables
 from coset.methods import Method
 from coset.methods.mixed_dimension import MixedDimension
@@ -224,3 +236,59 @@ def test_storages_without_masters_are_of_eight_bits_by_row() -> None:
         Packed(4, step="row", masters=False)
     with pytest.raises(InputError, match="by column"):
         Packed(8, masters=False)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "dense"])
+def test_weight_decay_leaves_steps_alone(kind: str) -> None:
+    model = tables(Full(storage=Packed(4)))
+    before = model.state_dict()["tables.item.rows.scales"].clone()
+    optimizer = SGD(model, lr=0.05, weight_decay=0.5)
+    if kind == "dense":
+        optimizer.release()
+        optimizer = Adam(model, lr=0.05, weight_decay=0.5, mode="dense")
+    for _ in range(3):
+        (model({"item": torch.arange(N)})["item"] * 0).sum().backward()
+        optimizer.step()
+    assert torch.equal(model.state_dict()["tables.item.rows.scales"], before)
+
+
+def test_a_row_that_decays_to_nothing_can_be_saved() -> None:
+    model = tables(Full(storage=TRAINED))
+    optimizer = SGD(model, lr=0.1, weight_decay=5.0)
+    for _ in range(140):
+        (model({"item": torch.tensor([0])})["item"] * 0).sum().backward()
+        optimizer.step()
+    tables(Full(storage=TRAINED)).load_state_dict(model.state_dict())
+    assert float(model({"item": torch.tensor([0])})["item"].detach().abs().max()) < 1e-20
+
+
+def test_a_float_that_is_none_is_read_as_such() -> None:
+    model = tables(Full(storage=Packed(4)))
+    with torch.no_grad():
+        model.get_parameter("tables.item.rows.master")[3, 1] = torch.nan
+    optimizer = SGD(model, lr=0.1)
+    found = model({"item": torch.tensor([3])})["item"]
+    assert bool(found[0, 1].isnan())
+    found.sum().backward()
+    with pytest.raises(FloatingPointError, match="'item'"):
+        optimizer.step()
+    optimizer.release()
+    with pytest.raises(InputError, match=r"rows: row 3 has a number that is not finite, so no levels can be fitted"):
+        rounding_(model, True)
+
+
+def test_tables_without_masters_have_no_flag_that_freezes_them() -> None:
+    model = tables(Full(storage=TRAINED))
+    for flag in (True, False):
+        with pytest.raises(InputError, match=r"'item': .*an optimizer of coset.optimizers trains them as they are"):
+            model.requires_grad_(flag)
+
+
+def test_what_nothing_can_train_says_so() -> None:
+    model = EmbeddingBagCollection([(Table("item", N, DIM), Robe(64, storage=TRAINED))])
+    with pytest.raises(InputError, match="without masters nothing else trains it: give its storage masters"):
+        SGD(model, lr=0.1)
+    with pytest.raises(InputError, match="does not train codes without masters; name 'lazy_adam'"):
+        predict([(Table("item", N, DIM), Full(storage=TRAINED))], optimizer="adam", engine="fused")
+    with pytest.raises(InputError, match="kernels alone train codes without masters"):
+        predict([(Table("item", N, DIM), Full(storage=TRAINED))], optimizer="adam")

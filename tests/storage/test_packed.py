@@ -9,7 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from coset import Blocks, Embedding, EmbeddingCollection, Full, Packed, Table, compress_, measure, pack_, unpack_
+from coset import (
+    Blocks,
+    Embedding,
+    EmbeddingCollection,
+    Full,
+    Packed,
+    Table,
+    compress_,
+    measure,
+    pack_,
+    predict,
+    unpack_,
+)
 from coset.errors import InputError
 from coset.methods.rounding import rounding_
 from coset.optimizers import Adam
@@ -173,7 +185,7 @@ def test_rows_of_other_bits_are_refused() -> None:
 
 def test_an_optimizer_of_kernels_names_what_it_leaves() -> None:
     collection = EmbeddingCollection([(Table("user", 20, 4), Full(storage=Packed(4, step="row")))])
-    with pytest.raises(InputError, match=r"'user' .kernels cannot train rows of PackedRows"):
+    with pytest.raises(InputError, match=r"'user' .kernels do not train floats that are rounded, beside a step a row"):
         Adam(collection)
 
 
@@ -288,3 +300,26 @@ def test_the_training_form_of_a_wide_cast_is_what_the_storage_says() -> None:
     said = {of.key: of.dtype for of in rows.storage.training_components("rows", 50, 4, torch.float64)}
     assert said == {f"rows.{name}": value.dtype for name, value in rows.state_dict().items()}
     assert rows.float().scales.dtype == torch.float32
+
+
+def test_packing_what_was_read_as_floats_fits_steps_first() -> None:
+    table = rounding_(embedding(Packed(8)), False)
+    with torch.no_grad():
+        rows_of(table).master.copy_(5 * torch.randn(rows_of(table).master.shape))
+    before = table.materialize()
+    after = pack_(table).materialize()
+    assert float((after - before).square().mean()) < 1e-3 * float(before.square().mean())
+
+
+def test_gradients_of_steps_are_not_rounded_to_the_type_they_are_stored_in() -> None:
+    for factor in (1e9, 1e-7):
+        table = embedding(Packed(4, step_dtype="float16"))
+        (table(torch.arange(20)).square().sum() * factor).backward()
+        found = rows_of(table).scales.grad
+        assert found is not None
+        assert bool((found.isfinite() & (found != 0)).all())
+
+
+def test_nothing_is_counted_of_columns_of_no_bits() -> None:
+    given = [(Table("t", 50, 4), Full(storage=Packed(0)))]
+    assert predict(given, optimizer="sgd").parameters == measure(EmbeddingCollection(given)).parameters == 0

@@ -102,7 +102,7 @@ def unfit(module: TableModule) -> str | None:
     for stored in arrays:
         view = stored.kernel_view()
         if view is None or view.form not in FORMS:
-            return f"kernels cannot train rows of {type(stored).__name__} that are stored so"
+            return f"kernels do not train {stored.left_by_kernels}"
         if not view.trained:
             return "it is packed, and its codes are not trained; coset.unpack_ brings it back to floats that are"
         p = _held(stored, view.array)
@@ -207,6 +207,11 @@ class Program:
         self._as_taken = [tuple(parameter.shape) for parameter in self.parameters]
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
         self._found: tuple[list[int], np.ndarray] = [], self.arrays
+
+    @property
+    def steps(self) -> list[Tensor]:
+        """The logarithms of the steps of rounded floats, among the arrays."""
+        return [self.parameters[number] for number in self.rounded.values()]
 
     def addresses(self, tables: Sequence[Tensor] | None = None) -> np.ndarray:
         """The arrays, with where they are now, since a module may have been moved; or with where `tables` are. The

@@ -38,6 +38,8 @@ RATE = 0.05
 """A step is e to the power of this times its stored logarithm, as in `coset.storage.steps`."""
 _MIDDLE, _TOP = 127, 254
 """The code of 8 bits that is level 0, and the largest."""
+_SMALLEST, _LARGEST = 1e-25, 1e30
+"""Steps are fitted to numbers between these, so that each is a number above 0."""
 _ROOM, _LOOSE = 1.1, 4.0
 """A new step has room for numbers so many times the largest of the row; a row that needs but a part of its levels, one
 in so many, has its step fitted again."""
@@ -114,8 +116,8 @@ def _load_rounded(address, levels, width, into):
     halves, steps = vector(levels, 0, width, into), vector(levels, width, width, into)
     for e in range(width):
         place, half = floats[e] / steps[e], halves[e]
-        place = place if place > -half else -half
-        place = place if place < half else half
+        place = -half if place < -half else place  # so that one that is not finite stays so
+        place = half if place > half else place
         into[e] = (np.rint(place + half) - half) * steps[e]
 
 
@@ -212,8 +214,9 @@ def _fit_step(arrays, a, row, numbers, width):
     for e in range(width):
         most = max(most, abs(numbers[e]))
     limit = step * numbers.dtype.type(_MIDDLE)
-    if most <= limit and (most * numbers.dtype.type(_LOOSE) >= limit or most == 0):
+    if most <= limit and (most * numbers.dtype.type(_LOOSE) >= limit or most <= numbers.dtype.type(_SMALLEST)):
         return step
+    most = min(max(most, numbers.dtype.type(_SMALLEST)), numbers.dtype.type(_LARGEST))
     scale = np.float32(np.log(most * numbers.dtype.type(_ROOM / _MIDDLE)) / numbers.dtype.type(RATE))
     if arrays[a, SCALES_STORED] == FLOAT16:
         bits = np.uint64(_bits_of(scale))

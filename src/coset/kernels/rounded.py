@@ -72,8 +72,8 @@ def through(arrays, a, rows, sums, of_steps):
         for e in range(width):
             place = floats[e] / steps[e]
             inside = abs(place) <= halves[e] + half
-            level = place if place > -halves[e] else -halves[e]
-            level = level if level < halves[e] else halves[e]
+            level = -halves[e] if place < -halves[e] else place
+            level = halves[e] if level > halves[e] else level
             level = np.rint(level + halves[e]) - halves[e]
             given = gradient[e]
             gradient[e] = given if inside else sums.dtype.type(0)

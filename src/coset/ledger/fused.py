@@ -29,6 +29,11 @@ class _Array:
     rounded: bool = False
     steps: bool = False
 
+    @property
+    def whole_rounded(self) -> bool:
+        """Whether it is a projection, whose steps have a learning rate of their own."""
+        return self.whole and self.rounded
+
 
 def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[str, int]]:
     """Bytes by purpose, at most.
@@ -65,7 +70,8 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
     projected = [piece for piece in pieces if piece.projection is not None]
     widest_rounded = max((array.width for array in arrays if array.rounded), default=0)
     if dense:
-        kept["steps to make up for"] = (2 * (1 + bool(projected)) + 1) * _STEPS * _INT64
+        groups = 1 + bool(projected) + len({array.whole_rounded for array in arrays if array.rounded})
+        kept["steps to make up for"] = (2 * groups + 1) * _STEPS * _INT64
     parts = max(len(piece.parts) for piece in pieces)
     several = any(len(of.pieces) > 1 for of in asked)
     passing = {

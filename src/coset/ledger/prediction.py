@@ -87,6 +87,11 @@ def predict(
                 f"{owner_of(component.key)}: kernels alone train codes without masters, where a table is composed of "
                 f"rows and read in float32 or float64; name engine 'fused', or give its storage masters"
             )
+        if component.state_rows and chosen is not None and chosen.steps:
+            raise InputError(
+                f"{owner_of(component.key)}: optimizer {optimizer!r} moves all rows in every step, and does not train "
+                f"codes without masters; name 'lazy_adam', 'row_wise_adagrad', 'adagrad' or 'sgd'"
+            )
     lines = tuple(
         _line(component, chosen if engine == "plain" or owner_of(component.key) in by_kernels else rest)
         for component in stored

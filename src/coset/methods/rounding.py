@@ -27,7 +27,8 @@ def rounding_(model: M, on: bool, fit: bool = True) -> M:
         The model itself.
 
     Raises:
-        InputError: something that is no module.
+        InputError: something that is no module, or levels cannot be fitted, since a number is not finite; nothing has
+            changed.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"a model is a torch.nn.Module, not {type(model).__name__}")
@@ -36,7 +37,10 @@ def rounding_(model: M, on: bool, fit: bool = True) -> M:
         for table in model.modules():
             if isinstance(table, TableModule):
                 weights |= {id(array): of for array, of in table.reads()}
-    for array in model.modules():
-        if isinstance(array, StoredRows):
-            array.rounding_(on, fit, weights.get(id(array)))
+    arrays = [(name, array) for name, array in model.named_modules() if isinstance(array, StoredRows)]
+    for name, array in arrays if on and fit else []:
+        if array.adjusted and (fault := array.fault()) is not None:
+            raise InputError(f"{name or 'the array'}: {fault}, so no levels can be fitted; nothing has changed")
+    for _, array in arrays:
+        array.rounding_(on, fit, weights.get(id(array)))
     return model

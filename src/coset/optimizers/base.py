@@ -96,8 +96,11 @@ class TableOptimizer(Owning):
         every = self._free(engines)
         slow = {id(p) for m in module.modules() if isinstance(m, TableModule) for p in m.projections()}
         self._check_forms(engines)
-        groups = [
-            {"params": [p for p in every if (id(p) in slow) == is_slow], "lr": lr * scale}
+        steps = {id(p) for engine in engines for p in engine.program.steps}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in every if (id(p) in slow, id(p) in steps) == (is_slow, are_steps)], "lr": lr * scale}
+            | ({"weight_decay": 0.0} if are_steps else {})  # which would draw steps to 1
+            for are_steps in (False, True)
             for is_slow, scale in ((False, 1.0), (True, projection_scale))
         ]
         self.max_norm, self.nonfinite, self.skipped, self.version = max_norm, nonfinite, 0, 0

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from coset.methods.base import TableModule
+from coset.storage import StoredRows
 
 
 def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
@@ -18,7 +19,7 @@ def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
     seen = {id(each) for owner in owners.values() for each in owner.modules()}
     for path, owner in owners.items():
         for name, why in owner.unfit().items():
-            left[f"{name!r} of {path}" if path else repr(name)] = why
+            left[f"{name!r} of {path}" if path else repr(name)] = why + _or_nothing(owner.tables[name])
     for path, inner in module.named_modules():
         if isinstance(inner, TableModule) and id(inner) not in seen:
             seen |= {id(each) for each in inner.modules()}
@@ -26,6 +27,12 @@ def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
         elif owners and id(inner) not in seen and _is_torchs(inner):
             left[repr(path)] = "it is torch's own, not a table of coset"
     return [owner for owner in owners.values() if owner.fusable()[0]], left
+
+
+def _or_nothing(module: nn.Module) -> str:
+    """What is to be added where optimizers of torch cannot train a table either."""
+    bare = any(isinstance(each, StoredRows) and each.needs_kernels for each in module.modules())
+    return ", and without masters nothing else trains it: give its storage masters" if bare else ""
 
 
 def _is_torchs(module: nn.Module) -> bool:

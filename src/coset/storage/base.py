@@ -178,12 +178,16 @@ class StoredRows(nn.Module, ABC):
         Raises:
             InputError: the rows are packed.
         """
-        if requires_grad and self.is_packed:
-            raise InputError(
-                f"packed rows ({self.extra_repr()}) are codes, which have no gradients; coset.unpack_ brings them back "
-                f"to floats that are trained"
-            )
+        if self.needs_kernels or (requires_grad and self.is_packed):
+            raise InputError(f"packed rows ({self.extra_repr()}) are codes, which have no gradients; {self.way_out}")
         return super().requires_grad_(requires_grad)
+
+    @property
+    def way_out(self) -> str:
+        """What trains rows that are codes, and what stops it, for errors."""
+        if self.needs_kernels:
+            return "an optimizer of coset.optimizers trains them as they are, until its release()"
+        return "coset.unpack_ brings them back to floats that are trained"
 
     @property
     def is_packed(self) -> bool:
@@ -193,6 +197,11 @@ class StoredRows(nn.Module, ABC):
     def components(self, name: str) -> list[Component] | None:
         """The arrays of the stored form, below `name`; None where they are those of the state, in either form."""
         return None
+
+    @property
+    def left_by_kernels(self) -> str:
+        """What kernels do not train in it, where `kernel_view` is None, as the object of a sentence."""
+        return f"rows of {type(self).__name__}"
 
     @property
     def needs_kernels(self) -> bool:

@@ -18,7 +18,7 @@ from coset.storage.bits import BitLayout
 from coset.storage.dense import rows_at
 from coset.storage.levels import normal_loss
 from coset.storage.pages import in_large_pages
-from coset.storage.rounding import rounded
+from coset.storage.rounding import as_stored, rounded
 from coset.storage.steps import Steps, scales_of, steps_of, usable
 
 MOST_BITS = 8
@@ -145,7 +145,8 @@ class Packed(Storage):
             return [replace(codes, computed=dtype, state_rows=rows), scales]
         columns = len(self.layout(width).columns)
         wide = torch.promote_types(dtype, torch.float32)
-        return [Component(f"{name}.master", rows, columns, dtype),
+        # A width of 0 would mean an array of one dimension.
+        return [Component(f"{name}.master", rows if columns else 0, columns, dtype),
                 Component(f"{name}.scales", self.steps(width).number(rows), 0, wide)]  # fmt: skip
 
     def storable(self, steps: Tensor) -> Tensor:
@@ -223,6 +224,11 @@ class PackedRows(StoredRows):
         return any(self._layout.bits[column] <= 2 for column in self._layout.columns)
 
     @property
+    def left_by_kernels(self) -> str:
+        """A step a row beside floats, or columns that are not stored."""
+        return "floats that are rounded, beside a step a row" if self._by.kind == "row" else "columns of 0 bits"
+
+    @property
     def needs_kernels(self) -> bool:
         """Where there are no masters."""
         return not self.storage.masters
@@ -243,9 +249,12 @@ class PackedRows(StoredRows):
 
     @torch.no_grad()
     def pack(self) -> None:
-        """Leave codes and steps alone. What is read stays the same to the bit; masters are gone."""
+        """Leave codes and steps alone. What is read stays the same to the bit; masters are gone. Where these were read
+        as floats until now, steps are fitted first."""
         if self.is_packed:
             return
+        if not self.rounds:  # steps have not followed the floats
+            self.rounding_(True)
         scales, master = self.scales, self.master
         self._take_stored_form(master.device)
         self.scales.copy_(scales)
@@ -426,8 +435,10 @@ class PackedRows(StoredRows):
         """The steps of rows, shape `(*row_ids.shape, columns)` or `(columns,)`; differentiable in the training form,
         where they are those that will be stored."""
         scales = self.scales[row_ids] if self._by.kind == "row" and self._by.bits else self.scales
-        stored = scales if self.is_packed else scales.to(self._scale_dtype)
-        return self._by.at(steps_of(stored.to(torch.promote_types(self.dtype, torch.float32))))
+        wide = torch.promote_types(self.dtype, torch.float32)
+        return self._by.at(
+            steps_of(scales.to(wide) if self.is_packed else as_stored(scales, self._scale_dtype).to(wide))
+        )
 
     def _set_steps(self, steps: Tensor) -> None:
         self.scales.copy_(scales_of(steps))

@@ -39,6 +39,31 @@ def rounded(numbers: Tensor, steps: Tensor, levels: Levels) -> Tensor:
     return found
 
 
+def as_stored(scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Logarithms of steps rounded to the type that they are stored in, whose gradient is not: a narrow type would lose
+    small ones, and make large ones infinite."""
+    if dtype == scales.dtype or unseen(scales):
+        return scales.to(dtype)
+    found: Tensor = _AsStored.apply(scales, dtype)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _AsStored(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scales: Tensor, dtype: torch.dtype) -> Tensor:
+        return scales.to(dtype).to(scales.dtype)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
 class _Rounded(torch.autograd.Function):
     """The same as one operator, whose few calls take half the time of what autograd would keep of many."""
 

@@ -230,14 +230,15 @@ class Tables(nn.Module):
         """As torch's.
 
         Raises:
-            InputError: a table is packed, whose codes have no gradients.
+            InputError: a table is packed, whose codes have no gradients; or has no masters, so no flag says that it is
+                frozen.
         """
-        for name in self._names if requires_grad else ():
-            if any(isinstance(each, StoredRows) and each.is_packed for each in self.tables[name].modules()):
-                raise InputError(
-                    f"table {name!r}: its rows are packed, and codes have no gradients; coset.unpack_ brings them back "
-                    f"to floats that are trained"
-                )
+        for name in self._names:
+            for each in self.tables[name].modules():
+                if isinstance(each, StoredRows) and (each.needs_kernels or (requires_grad and each.is_packed)):
+                    raise InputError(
+                        f"table {name!r}: its rows are packed, and codes have no gradients; {each.way_out}"
+                    )
         return super().requires_grad_(requires_grad)
 
     def components(self) -> list[Component]:
