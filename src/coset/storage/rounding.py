@@ -42,8 +42,10 @@ def rounded(numbers: Tensor, steps: Tensor, levels: Levels) -> Tensor:
 def as_stored(scales: Tensor, dtype: torch.dtype) -> Tensor:
     """Logarithms of steps rounded to the type that they are stored in, whose gradient is not: a narrow type would lose
     small ones, and make large ones infinite."""
-    if dtype == scales.dtype or unseen(scales):
-        return scales.to(dtype)
+    if dtype == scales.dtype:
+        return scales
+    if unseen(scales):  # graphs hold plain operators alone
+        return scales + (scales.to(dtype).to(scales.dtype) - scales).detach()
     found: Tensor = _AsStored.apply(scales, dtype)  # type: ignore[no-untyped-call]
     return found
 
