@@ -130,8 +130,10 @@ def check_holds(given: Any, found: Any, where: str = "it") -> None:
     numbers = [type(of) in (int, float) for of in (given, found)]
     if isinstance(given, str) and isinstance(found, dict) and "method" in found:
         given = {"method": given}  # a method without choices may be written by its name alone
-    if isinstance(given, str) and isinstance(found, dict) and "storage" in found:  # by its name, or by a type
-        given = {"storage": given} if given == found["storage"] else {"dtype": given}
+    if isinstance(given, str) and isinstance(found, dict) and "storage" in found:  # by its name or type, or by its bits
+        bits = given.removeprefix("int")
+        packed = {"storage": "packed", "bits": int(bits)} if bits.isdigit() else {"dtype": given}
+        given = {"storage": given} if given == found["storage"] else packed
     if isinstance(given, (str, float)) and where.endswith(".budget") and isinstance(found, int):
         given = parse_size(given)  # a size with its unit, in whole bytes
     if isinstance(given, dict) and isinstance(found, dict):
