@@ -164,7 +164,7 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
     assert coset("compress", "run", "--budget", "80%", "--out", "small").code == 0
     assert coset("train", "run", "--continue", "--epochs", 1, "--out", "longer").code == 0
     small, longer = coset("inspect", "small", "--json").json, coset("inspect", "longer", "--json").json
-    assert {of["method"]["method"] for of in small["tables"]} != {"full"}
+    assert [of["method"] for of in small["tables"]] != [of["method"] for of in found["tables"]]  # or its storage
     assert small["bytes"] <= 0.8 * found["bytes"]
     assert (small["compressed"]["from"], longer["continued"]["run"], longer["epochs"]) == ("run", "run", 3)
     assert f"compressed from the {found['bytes'] / 1000:.3g}KB of run" in coset("inspect", "small").out
