@@ -127,13 +127,6 @@ def assert_same(fused: Trainer[Any, Any], plain: Trainer[Any, Any], tolerance: f
         assert one == pytest.approx(other, rel=tolerance)
 
 
-def precision(history: bool) -> tuple[torch.dtype, float]:
-    """The type of a model's numbers, and within what the engines agree. The loop is compiled for each type, with
-    histories and without, for many seconds: so once in double precision, and with histories in single precision, in
-    which it is used."""
-    return (FLOAT, 1e-4) if history else (DOUBLE, 1e-9)
-
-
 MODELS: dict[str, dict[str, Any]] = {
     "full": {},
     "linear": {"output": "linear"},
@@ -189,16 +182,14 @@ def test_the_engines_agree_epoch_by_epoch(name: str, optimizer: str) -> None:
     of = {**MODELS[name]}
     choices = FORMS[(list(MODELS).index(name) + OPTIMIZERS.index(optimizer)) % len(FORMS)]
     rate = 0.1 if optimizer == "sgd" else 0.02
-    dtype, tolerance = precision(bool(of.get("history")))
     fused, plain = (
-        trainer(engine, model_of(**of, dtype=dtype), interactions(203, dtype=dtype), optimizer=optimizer,
-                learning_rate=rate, **choices)
+        trainer(engine, model_of(**of), optimizer=optimizer, learning_rate=rate, **choices)
         for engine in ("fused", "plain")
-    )  # fmt: skip
+    )
     while not plain.done:
         run_epoch(fused)
         run_epoch(plain)
-        assert_same(fused, plain, tolerance)
+        assert_same(fused, plain)
 
 
 @pytest.mark.parametrize("choices", FORMS, ids=str)
@@ -266,11 +257,9 @@ def test_dense_adam_moves_rows_that_are_not_read() -> None:
 def test_either_engine_goes_on_where_the_other_stopped(
     optimizer: str, engines: tuple[str, str], history: int, tmp_path: Any
 ) -> None:
-    dtype, tolerance = precision(history > 0)
-
     def fresh(engine: str) -> Trainer[Any, Any]:
-        of = model_of(user=MODELS["blocks"]["user"], biases=True, history=history, dtype=dtype)
-        return trainer(engine, of, interactions(203, dtype=dtype), optimizer=optimizer, schedule="cosine", l2=0.01)
+        of = model_of(user=MODELS["blocks"]["user"], biases=True, history=history)
+        return trainer(engine, of, optimizer=optimizer, schedule="cosine", l2=0.01)
 
     whole = fresh("plain" if engines[0] != engines[1] else "fused")
     while not whole.done:
@@ -284,7 +273,7 @@ def test_either_engine_goes_on_where_the_other_stopped(
     while not resumed.done:
         run_epoch(resumed)
     assert len(resumed.history) == 3
-    assert_same(resumed, whole, tolerance)
+    assert_same(resumed, whole)
     if engines[0] == engines[1]:
         assert difference(state_of(resumed), state_of(whole)) is None
         assert timeless(resumed.history) == timeless(whole.history)
@@ -313,10 +302,8 @@ def test_the_same_bits_run_to_run_and_for_any_threads(optimizer: str) -> None:
 @pytest.mark.parametrize("l2", [{}, {"l2": 0.05, "ridge": 2.0}], ids=str)
 def test_histories_the_same_bits_run_to_run(l2: dict[str, Any]) -> None:
     first, second = (
-        trainer("fused", model_of(rated=LowRank(2), biases=True, history=9, dtype=FLOAT),
-                interactions(203, dtype=FLOAT), batch_size=64, **l2)
-        for _ in range(2)
-    )  # fmt: skip
+        trainer("fused", model_of(rated=LowRank(2), biases=True, history=9), batch_size=64, **l2) for _ in range(2)
+    )
     run_to_the_end(first)
     run_to_the_end(second)
     assert difference(state_of(first), state_of(second)) is None
