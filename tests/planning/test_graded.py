@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from coset import Blocks, Dense, Full, LowRank, Packed, Table, plan
+from coset import Blocks, Dense, Full, LowRank, Packed, Table, plan, predict
 from coset.errors import InputError
 from coset.methods.traffic import Traffic
 from coset.planning.graded import graded
@@ -72,8 +72,14 @@ def test_a_plan_in_few_bits_loses_less_than_one_in_floats() -> None:
 
 def test_an_optimizer_of_coset_leaves_out_what_it_does_not_train() -> None:
     tables = [table(ids=2000), table("item", 500)]
-    kinds = [{"storage": "packed", "bits": 6, "step": "row"}, "bfloat16"]  # steps by row beside floats
-    found = plan(tables, "10%", optimizer="row_wise_adagrad", storages=kinds)
+    found = plan(tables, "10%", optimizer="row_wise_adagrad", storages=["packed", "bfloat16"])
     assert "Packed" not in repr(found.methods)
+    codes = {"storage": "packed", "bits": 8, "step": "row", "masters": False}  # are trained as they are stored
+    found = plan(tables, "10%", optimizer="row_wise_adagrad", storages=[codes])
+    assert "masters=False" in repr(found.methods)
+    told = predict([(of.of_dim(found.embedding_dim), found.methods[of.name]) for of in tables],
+                   optimizer="row_wise_adagrad", engine="fused")  # fmt: skip
+    assert found.optimizer_bytes == told.optimizer > 0
+    assert found.bytes == told.parameters + told.index + told.optimizer
     with pytest.raises(InputError, match="unknown storage 'few'"):
         plan(tables, "10%", storages=["few"])

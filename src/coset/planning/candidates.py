@@ -104,9 +104,8 @@ def candidates(
     """
     found: list[Candidate] = []
     floats = [Full(), *_methods(table, traffic, allowed, count)]
-    # Of an optimizer that trains them, as its state counts.
     known = storages or AllowedStorages([])
-    each = [one for one in known.each if optimizer is None or one.form is not None]
+    each = [one for one in known.each if optimizer is None or _trained_as_stored(one, table)]
     kinds: dict[type[Method], list[Method]] = {}
     for method in floats if each else ():
         if method.storage == DEFAULT:
@@ -126,8 +125,16 @@ def candidates(
         size = sum(component.bytes for component in components)
         if any(component.shared for component in components) or (found and size >= table.full_bytes):
             continue
-        found.append(Candidate(method, size, size + state_bytes(components, optimizer), composition, table, judge))
+        state = 0 if optimizer is None else state_bytes(method.training_components(table), optimizer)
+        found.append(Candidate(method, size, size + state, composition, table, judge))
     return found
+
+
+def _trained_as_stored(storage: Storage, table: Table) -> bool:
+    """Whether an optimizer of coset trains the numbers as they are stored, so that they and its state are all that a
+    training keeps: floats beside codes are not."""
+    sizes = "rows", 2, table.embedding_dim, table.dtype
+    return storage.form is not None and storage.components(*sizes) == storage.training_components(*sizes)
 
 
 def within(found: Sequence[Candidate], limit: int) -> list[Candidate]:

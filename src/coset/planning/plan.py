@@ -190,9 +190,10 @@ class Plan:
         for table in tables:
             self._check_table(table)
         found = {table.name: self.tables[table.name] for table in tables}
-        each, components = own_bytes(tables, self.methods)
+        each, _ = own_bytes(tables, self.methods)
         other = self.other_bytes if other_bytes is None else settings.whole("other_bytes", other_bytes)
-        state = state_bytes(components, self.optimizer)
+        trained = together({table.name: self.methods[table.name].training_components(table) for table in tables})
+        state = state_bytes(trained, self.optimizer)
         plan = replace(
             self,
             tables={

@@ -15,15 +15,19 @@ from coset.keras.storage.dense import DTYPES
 
 __all__ = ["ArrayStorage", "LayerArray", "Weight", "layer_storage", "register_layer_storage"]
 
+_INTEGERS = {f"int{bits}": bits for bits in range(8, 0, -1)}
+"""As `coset.storage` names them."""
+
 
 def layer_storage(given: Any) -> ArrayStorage:
-    """The storage that `given` names: its name, a type of numbers, its JSON, or a storage of coset or of its layers.
+    """The storage that `given` names: its name, a type of numbers, `"int8"` … `"int1"` for packed numbers of so many
+    bits, its JSON, or a storage of coset or of its layers.
 
     Raises:
         InputError: an unknown name, wrong fields, or something else.
 
     Example:
-        >>> layer_storage("bfloat16"), layer_storage({"storage": "packed", "bits": 4}).bits
+        >>> layer_storage("bfloat16"), layer_storage("int4").bits
         (DenseNumbers(dtype='bfloat16'), 4)
     """
     if isinstance(given, ArrayStorage):
@@ -33,9 +37,11 @@ def layer_storage(given: Any) -> ArrayStorage:
     name = str(given).removeprefix("torch.")
     if name in DTYPES and not isinstance(given, Mapping):  # also a dtype of torch, without torch
         given = {"storage": "dense", "dtype": name}
+    elif isinstance(given, str) and given in _INTEGERS:
+        given = {"storage": "packed", "bits": _INTEGERS[given]}
     elif isinstance(given, str):
         if given not in LAYER_STORAGES.all():
-            raise unknown("storage", given, [*LAYER_STORAGES.all(), *DTYPES])
+            raise unknown("storage", given, [*LAYER_STORAGES.all(), *DTYPES, *_INTEGERS])
         given = {"storage": given}
     if not isinstance(given, Mapping):
         raise InputError(
