@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
 
 from coset import Blocks, EmbeddingBagCollection, Full, HashEmbedding, LowRank, QuotientRemainder, Table
 from coset.methods import Method
 from coset.methods.mixed_dimension import MixedDimension
-from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
+from coset.optimizers import SGD, Adam, TableOptimizer
 from coset.storage import Dense
+from tests.engine.small import DIM, LAZY, N, assert_the_same_bits, batch, learn, tables
 
-N, DIM, BATCH = 60, 6, 24
 METHODS: dict[str, Callable[[], Method]] = {
     "full": Full,
     "mult": lambda: QuotientRemainder(8),
@@ -24,30 +22,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "blocks": lambda: MixedDimension((10, 50), (6, 2)),
     "keras": lambda: MixedDimension((10, 50), (6, 2), layout="keras"),
 }
-KINDS: dict[str, Callable[..., TableOptimizer]] = {
-    "sgd": lambda model: SGD(model, lr=0.05),
-    "adagrad": lambda model: Adagrad(model, lr=0.02),
-    "row_wise_adagrad": lambda model: RowWiseAdagrad(model, lr=0.02),
-    "lazy_adam": lambda model: Adam(model, lr=0.01),
-    "adam": lambda model: Adam(model, lr=0.01, mode="dense"),
-}
-
-
-def tables(method: Method, dtype: torch.dtype = torch.float32) -> EmbeddingBagCollection:
-    torch.manual_seed(3)
-    return EmbeddingBagCollection([(Table("item", N, DIM, std=1.0, dtype=dtype), method)])
-
-
-def batch(step: int) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(step)
-    return torch.randint(N, (BATCH,), generator=draw), torch.arange(0, BATCH, 3)
-
-
-def learn(model: EmbeddingBagCollection, optimizer: TableOptimizer, steps: range) -> None:
-    for step in steps:
-        found = model({"item": batch(step)})["item"]
-        (found - 1.0).square().mean(1).sum().backward()
-        optimizer.step()
+KINDS: dict[str, Callable[..., TableOptimizer]] = {**LAZY, "adam": lambda model: Adam(model, lr=0.01, mode="dense")}
 
 
 @pytest.mark.parametrize("stored", ["bfloat16", "float16"])
@@ -103,30 +78,7 @@ def test_steps_smaller_than_a_rounding_add_up(stored: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ["mult", "keras"])
 def test_the_same_bits_again(method: str, kind: str) -> None:
-    """With another number of threads, and after a state was saved and loaded, or copied."""
-    found = []
-    for way in ("whole", "threads", "loaded", "copied"):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(2 if way == "threads" else 1)
-        try:
-            model = tables(METHODS[method]().stored(Dense("float16")))
-            optimizer = KINDS[kind](model)
-            learn(model, optimizer, range(4))
-            saved = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
-            if way == "loaded":
-                optimizer.release()
-                model = tables(METHODS[method]().stored(Dense("float16")))
-                model.load_state_dict(saved[0])
-                optimizer = KINDS[kind](model)
-                optimizer.load_state_dict(saved[1])
-            if way == "copied":
-                model, optimizer = copy.deepcopy((model, optimizer))
-            learn(model, optimizer, range(4, 8))
-            found.append({name: value.clone() for name, value in model.state_dict().items()})
-        finally:
-            torch.set_num_threads(threads)
-    for other in found[1:]:
-        assert all(torch.equal(found[0][name], other[name]) for name in other)
+    assert_the_same_bits(lambda: METHODS[method]().stored(Dense("float16")), KINDS[kind])
 
 
 def test_blocks_have_storages_of_their_own() -> None:

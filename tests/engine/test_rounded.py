@@ -3,12 +3,10 @@ masters as wide rows, on average."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from coset import (
     Blocks,
@@ -27,10 +25,10 @@ from coset.errors import UnownedTables
 from coset.methods import Method
 from coset.methods.mixed_dimension import MixedDimension
 from coset.methods.rounding import rounding_
-from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer
+from coset.optimizers import SGD, Adagrad, Adam, TableOptimizer
 from coset.storage import StoredRows
+from tests.engine.small import DIM, LAZY, N, assert_the_same_bits, batch, learn, tables
 
-N, DIM, BATCH = 60, 6, 24
 METHODS: dict[str, Callable[[], Method]] = {
     "full": Full,
     "mult": lambda: QuotientRemainder(8),
@@ -46,35 +44,6 @@ KINDS: dict[str, tuple[Callable[..., TableOptimizer], Callable[..., torch.optim.
 }
 TRAINED = Packed(8, step="row", masters=False)
 SHORT = Packed(8, step="row", masters=False, step_dtype="float16")
-LAZY: dict[str, Callable[..., TableOptimizer]] = {
-    "sgd": lambda model: SGD(model, lr=0.05),
-    "adagrad": lambda model: Adagrad(model, lr=0.02),
-    "row_wise_adagrad": lambda model: RowWiseAdagrad(model, lr=0.02),
-    "lazy_adam": lambda model: Adam(model, lr=0.01),
-}
-
-
-def tables(method: Method, dtype: torch.dtype = torch.float32) -> EmbeddingBagCollection:
-    torch.manual_seed(3)
-    return EmbeddingBagCollection([(Table("item", N, DIM, std=1.0, dtype=dtype), method)])
-
-
-def batch(step: int) -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(step)
-    return torch.randint(N, (BATCH,), generator=draw), torch.arange(0, BATCH, 3)
-
-
-def backward(model: nn.Module, step: int) -> None:
-    found = model({"item": batch(step)})["item"]
-    alone = model({"item": batch(step)[0][:8]})["item"]
-    ((found - 1.0).square().mean(1).sum() + (alone - 1.0).square().sum()).backward()
-
-
-def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
-    for step in steps:
-        optimizer.zero_grad()
-        backward(model, step)
-        optimizer.step()
 
 
 STORAGES = {
@@ -189,30 +158,7 @@ def test_a_row_that_grows_has_larger_steps() -> None:
 @pytest.mark.parametrize("kind", ["row_wise_adagrad", "lazy_adam"])
 @pytest.mark.parametrize("storage", [SHORT, Packed(4)])
 def test_the_same_bits_again(storage: Packed, kind: str) -> None:
-    """With another number of threads, and after a state was saved and loaded, or copied."""
-    found = []
-    for way in ("whole", "threads", "loaded", "copied"):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(2 if way == "threads" else 1)
-        try:
-            model = tables(QuotientRemainder(8, storage=storage))
-            optimizer = LAZY[kind](model)
-            learn(model, optimizer, range(4))
-            saved = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
-            if way == "loaded":
-                optimizer.release()
-                model = tables(QuotientRemainder(8, storage=storage))
-                model.load_state_dict(saved[0])
-                optimizer = LAZY[kind](model)
-                optimizer.load_state_dict(saved[1])
-            if way == "copied":
-                model, optimizer = copy.deepcopy((model, optimizer))
-            learn(model, optimizer, range(4, 8))
-            found.append({name: value.clone() for name, value in model.state_dict().items()})
-        finally:
-            torch.set_num_threads(threads)
-    for other in found[1:]:
-        assert all(torch.equal(found[0][name], other[name]) for name in other)
+    assert_the_same_bits(lambda: QuotientRemainder(8, storage=storage), LAZY[kind])
 
 
 def test_dense_adam_refuses_codes_and_says_what_trains_them() -> None:
@@ -286,7 +232,7 @@ def test_tables_without_masters_have_no_flag_that_freezes_them() -> None:
 
 def test_what_nothing_can_train_says_so() -> None:
     model = EmbeddingBagCollection([(Table("item", N, DIM), Robe(64, storage=TRAINED))])
-    with pytest.raises(InputError, match="without masters nothing else trains it: give its storage masters"):
+    with pytest.raises(InputError, match="without masters nothing else trains it, so give its storage masters"):
         SGD(model, lr=0.1)
     with pytest.raises(InputError, match="does not train codes without masters; name 'lazy_adam'"):
         predict([(Table("item", N, DIM), Full(storage=TRAINED))], optimizer="adam", engine="fused")

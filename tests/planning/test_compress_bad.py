@@ -160,6 +160,7 @@ RULES: dict[str, tuple[Callable[[], tuple[nn.Module, Any, dict[str, Any]]], str]
     "leave": (lambda: (Model(), LowRank(2), {"leave": ["nothing"]}), "unknown module to leave as it is 'nothing'"),
     "seed": (lambda: (Model(), LowRank(2), {"seed": float("nan")}), "seed must be a whole number, not nan"),
     "share": (lambda: (Model(), "1e400%", {}), "a share is a number and a percent sign"),
+    "no share": (lambda: (Model(), "nan%", {}), "a share is a number and a percent sign"),
     "digits": (lambda: (Model(), "9" * 5000, {}), "expected a number of 0 or more"),
     "a number of digits": (lambda: (Model(), 10**5000, {}), "a number of 16610 bits: larger than"),
     "no number": (lambda: (Model(), float("nan"), {}), "size nan"),

@@ -185,7 +185,9 @@ def test_rows_of_other_bits_are_refused() -> None:
 
 def test_an_optimizer_of_kernels_names_what_it_leaves() -> None:
     collection = EmbeddingCollection([(Table("user", 20, 4), Full(storage=Packed(4, step="row")))])
-    with pytest.raises(InputError, match=r"'user' .kernels do not train floats that are rounded, beside a step a row"):
+    with pytest.raises(
+        InputError, match=r"'user' .kernels do not train floats that are rounded by a step of their row"
+    ):
         Adam(collection)
 
 

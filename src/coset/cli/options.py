@@ -17,7 +17,7 @@ ChosenStorages = Annotated[
     str | None,
     typer.Option(
         "--storages",
-        help="What numbers may be stored as, names separated by commas: int8, bfloat16, packed (any number of bits) …; "
+        help="Choose among these storages, separated by commas: int8, bfloat16, packed (any number of bits) …; "
         "float32 leaves bits out. All by default.",
     ),
 ]

@@ -55,7 +55,7 @@ def in_bits(task: Task[DataT, EncodedT, ModelT, BatchT], encoded: EncodedT, budg
         rounded(2 * foretold.error),
         f"the same model with a tenth of the {foretold.rows:,} training rows held out",
     )  # fmt: skip
-    why = f"numbers of few bits, found and solved in closed form ({task.solver_of_bits}); biases take theirs, too"
+    why = f"coset solves the model in closed form ({task.solver_of_bits}) and keeps few bits of its numbers and biases"
     return Plan(
         dim, budget, said, sum(each.values()) + other, other, beside=beside, training={"solver": task.solver_of_bits},
         why=why, prediction=prediction,

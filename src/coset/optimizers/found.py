@@ -32,7 +32,7 @@ def collections_in(module: nn.Module) -> tuple[list[Any], dict[str, str]]:
 def _or_nothing(module: nn.Module) -> str:
     """What is to be added where optimizers of torch cannot train a table either."""
     bare = any(isinstance(each, StoredRows) and each.needs_kernels for each in module.modules())
-    return ", and without masters nothing else trains it: give its storage masters" if bare else ""
+    return "; without masters nothing else trains it, so give its storage masters" if bare else ""
 
 
 def _is_torchs(module: nn.Module) -> bool:

@@ -85,10 +85,10 @@ def _know_frequencies(tables: Sequence[Table]) -> bool:
 
 
 def is_budget(plan: Any) -> bool:
-    """Whether this is a number of bytes or a share, or text that begins with a digit."""
+    """Whether this is a number of bytes or a share, or text that begins with a digit or ends as a share does."""
     found = scalar(plan)
     return (isinstance(found, int | float) and not isinstance(found, bool)) or (
-        isinstance(found, str) and found.strip()[:1] in set("0123456789.-+")
+        isinstance(found, str) and (found.strip()[:1] in set("0123456789.-+") or found.strip()[-1:] == "%")
     )
 
 

@@ -226,7 +226,7 @@ class PackedRows(StoredRows):
     @property
     def left_by_kernels(self) -> str:
         """A step a row beside floats, or columns that are not stored."""
-        return "floats that are rounded, beside a step a row" if self._by.kind == "row" else "columns of 0 bits"
+        return "floats that are rounded by a step of their row" if self._by.kind == "row" else "columns of 0 bits"
 
     @property
     def needs_kernels(self) -> bool:
