@@ -26,7 +26,7 @@ from coset.errors import InputError
 from coset.methods.rounding import rounding_
 from coset.optimizers import Adam
 from coset.storage.levels import Levels, least_squares_steps
-from coset.storage.packed import PackedRows
+from coset.storage.packed_rows import PackedRows
 from coset.storage.rounding import rounded
 
 
@@ -299,7 +299,7 @@ def test_long_rows_are_shortened_below_the_norm() -> None:
 
 def test_the_training_form_of_a_wide_cast_is_what_the_storage_says() -> None:
     rows = rows_of(embedding(Packed(4)).double())
-    said = {of.key: of.dtype for of in rows.storage.training_components("rows", 50, 4, torch.float64)}
+    said = {of.key: of.dtype for of in rows.packing.trained("rows", 50, torch.float64)}
     assert said == {f"rows.{name}": value.dtype for name, value in rows.state_dict().items()}
     assert rows.float().scales.dtype == torch.float32
 

@@ -17,7 +17,7 @@ from coset.models.posterior import Posterior, Ratings, posterior
 from coset.models.rounding import Blocks4, rounded
 from coset.planning.numbers import BitBlocks
 from coset.storage import StoredRows
-from coset.storage.packed import PackedRows
+from coset.storage.packed_rows import PackedRows
 
 
 def ratings_of(encoded: Encoded, rows: np.ndarray, unit: float) -> Ratings:
@@ -55,11 +55,11 @@ def solve(model: DotModel, encoded: Encoded) -> None:
 
 def _round(ratings: Ratings, found: Posterior, arrays: Sequence[Sequence[StoredRows]]) -> None:
     kept = [[of for of in one if isinstance(of, PackedRows)] for one in arrays]
-    storages = [of.storage for one in kept for of in one]
-    if len({(of.step, of.step_dtype) for of in storages}) > 1 or storages[0].step != "column":
+    packings = [of.packing for one in kept for of in one]
+    if len({(of.kind, of.step_dtype) for of in packings}) > 1 or packings[0].kind != "column":
         raise InputError("training: the solver 'posterior' needs steps by column, of one type in all tables")
     blocks = Blocks4(*map(_blocks, kept))
-    result = rounded(ratings, found, blocks, storable=storages[0].storable)
+    result = rounded(ratings, found, blocks, storable=packings[0].storable)
     numbers = result.user, result.item, result.user_biases, result.item_biases
     for one, values, steps in zip(kept, numbers, result.steps, strict=True):
         begin = 0
