@@ -7,7 +7,9 @@ calls of `nn.functional.embedding_bag`, of `torch.ops.quantized.embedding_bag_by
 is held against the peers of as many bits. Every step takes the next of some batches drawn beforehand; skewed ids follow
 Zipf's law with exponent 1. A row has the bytes of both sides' tables.
 
-The last rows look up uniform ids in one table of 10^7 rows of 64, and hold coset's 4 bits against its own float32.
+The next rows look up compressed tables, of float32 and of 4 bits, and hold the kernels against plain torch, which is
+what a model of these tables takes without them. The last rows look up uniform ids in one table of 10^7 rows of 64, and
+hold coset's 4 bits against its own float32.
 
     $ python benchmarks/inference.py --quick
 """
@@ -37,6 +39,7 @@ from measuring import (
 
 BITS = (32, 8, 4)
 NAMES = {32: "float32", 8: "int8", 4: "int4"}
+METHODS = ["QR", "low rank", "mixed"]
 SPREAD = 0.05
 """Deviation of the numbers of tables."""
 
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("--laws", nargs="+", choices=LAWS, default=["skewed"])
     parser.add_argument("--tables", type=int, default=None)
     parser.add_argument("--rows", type=int, default=None, help="of each table")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS, help="compressed tables to look up")
     parser.add_argument("--large", type=int, default=None, help="rows of the one large table; 0 leaves it out")
     parser.add_argument("--rotation", type=int, default=8, help="batches drawn beforehand")
     options = parser.parse_args()
@@ -87,6 +91,8 @@ def main() -> None:
             rows += against_peers(case, contestants, times)
             say("done:", case)
         del contestants
+    for method in options.methods:
+        rows += compressed(method, tables, n, options, rounds)
     most = (1_000_000 if quick else 10_000_000) if options.large is None else options.large
     rows += large(most, options, rounds) if most else []
     report("inference", host(options.threads, "coset", "torch", "numba", "fbgemm-gpu-cpu"), rows, options.json)
@@ -126,6 +132,47 @@ def against_peers(case: str, contestants: dict[str, Contestant], times: dict[str
                 found = row(f"{NAMES[bits]}, {case}", name, times[f"coset {NAMES[bits]}"], times[name])
                 rows.append(found | {"coset_bytes": own.bytes, "peer_bytes": peer.bytes})
     return rows
+
+
+def compressed(method: str, tables: int, n: int, options: Any, rounds: int) -> list[Row]:
+    """Tables of a compressing method, d = 16: kernels against plain torch."""
+    rows = []
+    for bits in (32, 4):
+        found = dict(by_kernels_and_torch(method, tables, n, 16, bits))
+        for count, length, law in product(options.batches, options.bags, options.laws):
+            times = measured(found, [n] * tables, count, length, law, min(4, options.rotation), min(rounds, 10))
+            case = f"{method}, {NAMES[bits]}, {tables} tables of {n:,}, d=16, batch={count}, {kind(length)}, {law}"
+            own, torch_alone = found.values()
+            found_row = row(case, "torch alone", *(times[name] for name in found))
+            rows.append(found_row | {"coset_bytes": own.bytes, "peer_bytes": torch_alone.bytes})
+            say("done:", case)
+    return rows
+
+
+def by_kernels_and_torch(method: str, tables: int, n: int, dim: int, bits: int) -> Iterable[tuple[str, Contestant]]:
+    """One collection of compressed tables in `eval()`, as it is looked up by kernels and by torch."""
+    import coset
+    from coset.engine.reading import by_torch_alone
+    from coset.storage import Packed
+    from coset.storage.forms import pack_
+
+    storage = coset.Dense() if bits == 32 else Packed(bits)
+    block = n // 1000, n // 20, n - n // 1000 - n // 20
+    chosen: coset.Method = {
+        "QR": coset.QuotientRemainder(num_buckets=n // 4, storage=storage),
+        "low rank": coset.LowRank(rank=dim // 4, storage=storage),
+        "mixed": coset.MixedDimension(block, (dim, dim // 2, dim // 4), storage=storage),
+    }[method]
+    bags = coset.EmbeddingBagCollection([(coset.Table(str(at), n, dim), chosen) for at in range(tables)], mode="sum")
+    pack_(bags).eval()
+    size = sum(array.nbytes for array in bags.state_dict().values())
+
+    def plainly(batch: Batch) -> object:
+        with by_torch_alone():
+            return bags(batch.named)
+
+    yield "coset", Contestant(bits, size, lambda batch: bags(batch.named))
+    yield "torch alone", Contestant(bits, size, plainly)
 
 
 def large(n: int, options: Any, rounds: int) -> list[Row]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from coset.engine.base import Lookup
 
 
-class Bare(NamedTuple):
+class BareLookup(NamedTuple):
     """A lookup of bare rows.
 
     Args:
@@ -32,7 +32,7 @@ class WithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, find: Callable[[], Tensor | None], bare: Sequence[Bare], joined: bool, *weights: Tensor
+        ctx: Any, find: Callable[[], Tensor | None], bare: Sequence[BareLookup], joined: bool, *weights: Tensor
     ) -> Tensor | None:  # fmt: skip
         """What `find` finds: vectors that stand one after the other, or side by side where `joined`."""
         ctx.bare, ctx.joined = bare, joined

@@ -34,7 +34,7 @@ from coset.partitions import Codes, MultiplyShift, Partition, RowMap
 from coset.storage import StoredRows
 from coset.storage.base import Rounding
 
-_OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
+OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
 DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """Types of numbers that kernels compute in."""
 NARROW = {torch.bfloat16: layout.BFLOAT16, torch.float16: layout.FLOAT16}
@@ -97,7 +97,7 @@ def unfit(module: TableModule) -> str | None:
         wrong = [block.method.name for block in blocks if _descriptor(block) is None]
         innermost = f" has a block of {wrong[-1]!r}, which" if wrong else ""
         return f"method {module.method.name!r}{innermost} is not composed of rows"
-    names = [name for _, _, piece in _flat(of, 0, module.table.num_embeddings) for name in _names(piece)]
+    names = [name for _, _, piece in flat(of, 0, module.table.num_embeddings) for name in _names(piece)]
     arrays = [_stored(module, name) for name in names]
     for stored in arrays:
         view = stored.kernel_view()
@@ -183,7 +183,7 @@ class Program:
             if holder is not None:
                 self._places.append((name, holder, name, module))
             start, partial = len(self._pieces), 0
-            for begin, end, composition in _flat(_descriptor(module), 0, module.table.num_embeddings):
+            for begin, end, composition in flat(_descriptor(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
             first[name] = start, len(self._pieces) - start
         self.dtype: np.dtype[Any] = DTYPES[self.computed]
@@ -355,7 +355,7 @@ class Program:
         if projection is not None:
             matrix = self._array(module, projection.name)
             bias = -1 if projection.bias_name is None else self._array(module, projection.bias_name)
-        self._pieces.append([start, stop, _OPERATIONS[of.operation], len(of.parts), len(self._parts), of.width, of.dim,
+        self._pieces.append([start, stop, OPERATIONS[of.operation], len(of.parts), len(self._parts), of.width, of.dim,
                              matrix, bias, partial])  # fmt: skip
         column = 0
         for part in of.parts:
@@ -366,20 +366,15 @@ class Program:
         return partial + _partial_numbers(of, projection)
 
     def _kind(self, module: TableModule, part: RowPart, ids: int) -> list[int]:
-        partition: RowMap = part.partition
-        if isinstance(partition, Codes):
+        codes = None
+        if isinstance(part.partition, Codes):
             path, _, name = codes_of(part.name).rpartition(".")
             holder = module.get_submodule(path)
             codes = holder.get_buffer(name)
             self._codes.append((len(self._parts), holder, name))
-            return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
-        if isinstance(partition, MultiplyShift):
-            return [layout.HASH, *partition.keys, partition.modulus]
-        if not isinstance(partition, Partition):
-            raise InputError(f"table {module.table.name!r}: kernels know no rows of {partition!r}")
-        if partition.is_identity(ids):
-            return [layout.IDENTITY, 1, ids, 0]
-        return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
+        elif not isinstance(part.partition, (Partition, MultiplyShift)):
+            raise InputError(f"table {module.table.name!r}: kernels know no rows of {part.partition!r}")
+        return line_of(part.partition, ids, codes)
 
     def _array(self, module: TableModule, name: str) -> int:
         stored, at = _stored(module, name), module
@@ -473,14 +468,26 @@ def _descriptor(module: TableModule) -> Composition | None:
     return module.method.descriptor(module.table)
 
 
-def _flat(of: Composition | None, start: int, stop: int) -> Iterator[tuple[int, int, RowComposition]]:
+def flat(of: Composition | None, start: int, stop: int) -> Iterator[tuple[int, int, RowComposition]]:
     """The compositions of the blocks of a table, and of blocks within them, each with its range of ids."""
     if isinstance(of, RowComposition):
         yield start, stop, of
     elif isinstance(of, BlockedComposition):
         edges = [start, *(start + bound for bound in of.bounds), stop]
         for (begin, end), block in zip(pairwise(edges), of.blocks, strict=True):
-            yield from _flat(block, begin, end)
+            yield from flat(block, begin, end)
+
+
+def line_of(partition: RowMap, ids: int, codes: Tensor | None) -> list[int]:
+    """How a part picks the rows of so many ids, as kernels take it; `codes` is the column of those of `Codes`."""
+    if codes is not None:
+        return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
+    if isinstance(partition, MultiplyShift):
+        return [layout.HASH, *partition.keys, partition.modulus]
+    assert isinstance(partition, Partition)
+    if partition.is_identity(ids):
+        return [layout.IDENTITY, 1, ids, 0]
+    return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
 
 
 def _partial_numbers(of: RowComposition, projection: Projection | None) -> int:

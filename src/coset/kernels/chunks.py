@@ -94,6 +94,25 @@ class _Floats:
         return _loop(builder, begin, end, [_filled(real, self.width, 0.0)], add)[0]
 
 
+class _Products:
+    """Rows of numbers times a matrix, some columns of it: `rows` says how many numbers a row has, and `weights` where
+    the first is."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def one(self, builder: ir.IRBuilder, real: ir.Type, asked: Asked, i: Vector, wrong: _Wrong) -> Vector:
+        """The i-th product."""
+        first = builder.mul(i, asked.rows)
+
+        def add(w: Vector, sums: list[Vector]) -> list[Vector]:
+            line = _load(builder, builder.add(asked.table, builder.mul(w, asked.stride)), sums[0].type)
+            factor = _splat(builder, _factor(builder, asked, builder.add(first, w), real), self.width)
+            return [builder.fadd(sums[0], builder.fmul(line, factor, _FUSED), _FUSED)]
+
+        return _loop(builder, _I64(0), asked.rows, [_filled(real, self.width, 0.0)], add)[0]
+
+
 class _Codes:
     """Bags of rows of codes of 8 or 4 bits, which begin at bytes. Codes are summed as whole numbers, and become floats
     once a bag, where they have no factors."""
@@ -165,9 +184,9 @@ class _Codes:
         return self._levels(builder, real, asked, found, counted)
 
 
-def _loops(choices: Mapping[int, Any]) -> Any:
+def _loops(choices: Mapping[int, Any], *, bags: bool = True) -> Any:
     """`loop(like, choice, asked)`: do the bags by the loop of that number, in the type of `like`; whether an id is not
-    a row, or a bag not within the ids."""
+    a row, or a bag not within the ids. Without `bags`, every id is one of its own."""
 
     def typed(context: Any, like: Any, choice: Any, asked: Any) -> Any:
         def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Vector:
@@ -180,7 +199,7 @@ def _loops(choices: Mapping[int, Any]) -> Any:
                 block = builder.append_basic_block(f"loop{each}")
                 which.add_case(_I64(each), block)
                 builder.position_at_end(block)
-                _bags(builder, real, given, loop, wrong)
+                _bags(builder, real, given, loop, wrong, bags)
                 builder.branch(wrong.after)
             return wrong.found()
 
@@ -204,6 +223,17 @@ CODES = {number: _Codes(bits, width, weighted) for stored, bits, weighted, width
 ) for width in widths for number in [stored * 256 + width + weighted * WEIGHTED]}  # fmt: skip
 codes = _loops(CODES)
 """Likewise of codes."""
+_NARROW = {number: loop for number, loop in FLOATS.items() if loop.width <= 16}
+floats_one_by_one = _loops(_NARROW, bags=False)
+"""Each row of floats for itself, in at most 16 columns."""
+codes_one_by_one = _loops(
+    {number: loop for number, loop in CODES.items() if loop.width <= 16 and not loop.weighted}, bags=False
+)
+"""Likewise of codes."""
+sums_of_floats = _loops({number: loop for number, loop in _NARROW.items() if loop.stored == WIDE})
+"""Bags of rows of floats of the type that is computed in, in at most 16 columns."""
+products = _loops({width: _Products(width) for width in (16, 4, 1)}, bags=False)
+"""Products of rows and a matrix, in so many columns."""
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
@@ -222,7 +252,7 @@ _FUSED = ("contract",)
 """A product and a sum may be one instruction."""
 
 
-def _bags(builder: ir.IRBuilder, real: ir.Type, asked: Asked, loop: Any, wrong: _Wrong) -> None:
+def _bags(builder: ir.IRBuilder, real: ir.Type, asked: Asked, loop: Any, wrong: _Wrong, bags: bool) -> None:
     """Do every bag by this loop."""
 
     def store(b: Vector, values: Vector) -> None:
@@ -252,6 +282,9 @@ def _bags(builder: ir.IRBuilder, real: ir.Type, asked: Asked, loop: Any, wrong: 
         store(b, builder.fmul(total, _splat(builder, builder.fdiv(ir.Constant(real, 1.0), by), loop.width)))
         return none
 
+    if not bags:
+        _loop(builder, asked.start, asked.stop, [], one)
+        return
     with builder.if_else(builder.icmp_signed("==", asked.bounds, _I64(0))) as (alone, otherwise):
         with alone:
             _loop(builder, asked.start, asked.stop, [], one)

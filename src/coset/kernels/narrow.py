@@ -94,7 +94,7 @@ def load(address, start, length, stored, into):
 
 
 @compiled
-def _step_of(arrays, a, row, like):
+def step_of(arrays, a, row, like):
     """The step of a row of codes."""
     if arrays[a, SCALES_STORED] == FLOAT16:
         scale = _of_half(vector(arrays[a, SCALES], row, 1, _U16)[0])
@@ -128,7 +128,7 @@ def load_row(arrays, a, row, width, into):
     if stored == ROUNDED:
         _load_rounded(arrays[a, ADDRESS] + row * width * into.itemsize, arrays[a, LEVELS], width, into)
     elif stored == BYTES:
-        _load_codes(arrays[a, ADDRESS] + row * width, _step_of(arrays, a, row, into), width, into)
+        _load_codes(arrays[a, ADDRESS] + row * width, step_of(arrays, a, row, into), width, into)
     elif stored == WIDE:
         floats = vector(arrays[a, ADDRESS], row * width, width, into)
         for e in range(width):
@@ -210,7 +210,7 @@ def store(numbers, length, address, start, stored, key):
 @compiled
 def _fit_step(arrays, a, row, numbers, width):
     """The step that these numbers of a row are stored by: the one it has, or a new one where they do not fit that."""
-    step, most = _step_of(arrays, a, row, numbers), numbers.dtype.type(0)
+    step, most = step_of(arrays, a, row, numbers), numbers.dtype.type(0)
     for e in range(width):
         most = max(most, abs(numbers[e]))
     limit = step * numbers.dtype.type(_MIDDLE)
@@ -224,7 +224,7 @@ def _fit_step(arrays, a, row, numbers, width):
         vector(arrays[a, SCALES], row, 1, _U16)[0] = np.uint16(_to_half(scale, bits, away))
     else:
         vector(arrays[a, SCALES], row, 1, _F32)[0] = scale
-    return _step_of(arrays, a, row, numbers)
+    return step_of(arrays, a, row, numbers)
 
 
 @inlined

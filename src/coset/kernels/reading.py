@@ -12,6 +12,7 @@ from coset.kernels.chunks import AHEAD, MANY, WEIGHTED, codes, floats, word_at
 from coset.kernels.compile import compiled, inlined, kernel
 from coset.kernels.layout import (
     ADDRESS,
+    ARRAY_WIDTH,
     BAGS,
     BEGIN,
     CODED,
@@ -42,7 +43,7 @@ from coset.kernels.layout import (
     WIDE,
 )
 from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import RATE, load
+from coset.kernels.narrow import RATE, load, step_of
 
 _I64 = np.empty(1, np.int64)
 _F32 = np.empty(1, np.float32)
@@ -54,7 +55,7 @@ _WORD = 57
 
 
 @inlined
-def _share(features, f, total, at, part, parts):
+def share_of(features, f, total, at, part, parts):
     """The bags of a feature that a part of the work does; `at` is the work of the features before, of `total`."""
     work, bags = features[f, COUNT] * (features[f, DIM] + 8) + features[f, BAGS], features[f, BAGS]
     low, high = total * part // parts - at, total * (part + 1) // parts - at
@@ -64,7 +65,7 @@ def _share(features, f, total, at, part, parts):
 
 
 @inlined
-def _total(features):
+def total_work(features):
     total = np.int64(0)
     for f in range(len(features)):
         total += features[f, COUNT] * (features[f, DIM] + 8) + features[f, BAGS]
@@ -78,7 +79,7 @@ def _bounds(features, f):
 
 
 @inlined
-def _uncut(features, f):
+def uncut(features, f):
     """Whether the ids of a feature are more than its bags have."""
     bounds = _bounds(features, f)
     if bounds == 0:
@@ -88,7 +89,7 @@ def _uncut(features, f):
 
 
 @inlined
-def _stretch(dim, c, widest, small, least):
+def stretch(dim, c, widest, small, least):
     """How many columns to sum from column c on, and where to begin: earlier than c where fewer are left than a loop
     takes, and the dim has as many."""
     if dim - c >= widest:
@@ -105,21 +106,21 @@ def read_floats(part, parts, features, sources, like):
     """Vectors of every bag of every feature, to where features want them, from rows of floats; numbers are of the type
     of `like`. Returns whether this part of the work has met an id out of range, or offsets that do not cut ids into
     bags."""
-    total, at, item, one = _total(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
+    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
     wrong = False
     for f in range(len(features)):
-        start, stop, work = _share(features, f, total, at, part, parts)
+        start, stop, work = share_of(features, f, total, at, part, parts)
         at += work
         if start == stop:
             continue
-        wrong |= _uncut(features, f)
+        wrong |= uncut(features, f)
         s, dim, c = features[f, PIECE], features[f, DIM], np.int64(0)
         stored = sources[s, STORED]
         size = item if stored == WIDE else np.int64(2)
         weights = features[f, WEIGHTS] if features[f, WEIGHTS] else np.int64(one.ctypes.data)
         while c < dim and not wrong:
             widest = np.int64(MANY if stored == WIDE else 16)
-            width, c = _stretch(dim, c, widest, np.int64(4), np.int64(1))
+            width, c = stretch(dim, c, widest, np.int64(4), np.int64(1))
             wrong |= floats(like, stored * 256 + width, (
                 start, stop, features[f, OFFSETS] if features[f, OFFSETS] else features[f, VALUES],
                 _bounds(features, f), features[f, COUNT], features[f, MEAN], features[f, VALUES], sources[s, ROWS],
@@ -131,7 +132,7 @@ def read_floats(part, parts, features, sources, like):
 
 
 @compiled
-def _levels(sources, s, like):
+def levels(sources, s, like):
     """Of every stored column, the level of code 0 in steps, turned to positive, and its step; 1 where rows have one."""
     count, common = sources[s, CODED_COLUMNS], sources[s, IN_COMMON]
     columns = vector(sources[s, CODED], 0, count * PLACE_COLUMNS, _I64)
@@ -161,7 +162,7 @@ def _scales(sources, s, first, count, like):
 
 
 @inlined
-def _bag_at(features, f, b):
+def bag_at(features, f, b):
     """Where a bag begins among the ids of its feature, as its offset says; behind the last bag, their number."""
     bounds = _bounds(features, f)
     if bounds == 0:
@@ -177,7 +178,7 @@ def _factors(features, f, first, last, sources, s, like):
     weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, like)
     for i in range(first, last):
         if ids[i] >= 0 and ids[i] < sources[s, ROWS]:
-            found[i] = _scales(sources, s, ids[i], np.int64(1), like)[0]
+            found[i] = step_of(sources, s, ids[i], like)
             if weighted:
                 found[i] *= weights[i]
     return found
@@ -186,20 +187,20 @@ def _factors(features, f, first, last, sources, s, like):
 @kernel
 def read_codes(part, parts, features, sources, like):
     """The same from rows of codes of 8 or 4 bits that begin at bytes."""
-    total, at, item, one = _total(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
+    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
     wrong = False
     for f in range(len(features)):
-        start, stop, work = _share(features, f, total, at, part, parts)
+        start, stop, work = share_of(features, f, total, at, part, parts)
         at += work
         if start == stop:
             continue
-        wrong |= _uncut(features, f)
+        wrong |= uncut(features, f)
         s, dim, c = features[f, PIECE], features[f, DIM], np.int64(0)
         stored = sources[s, STORED]
-        tops, steps = _levels(sources, s, like)
+        tops, steps = levels(sources, s, like)
         factors, weights, step = one, features[f, WEIGHTS], item
         if sources[s, IN_COMMON] == 0:
-            first, last = max(_bag_at(features, f, start), 0), min(_bag_at(features, f, stop), features[f, COUNT])
+            first, last = max(bag_at(features, f, start), 0), min(bag_at(features, f, stop), features[f, COUNT])
             factors = _factors(features, f, first, last, sources, s, like)
             weights = np.int64(factors.ctypes.data)
         elif weights == 0:
@@ -208,7 +209,7 @@ def read_codes(part, parts, features, sources, like):
         while c < dim and not wrong:
             least = np.int64(2 if stored == NIBBLES else 1)
             widest, small = (np.int64(16), least) if weighted else (np.int64(MANY), np.int64(4))
-            width, c = _stretch(dim, c, widest, small, least)
+            width, c = stretch(dim, c, widest, small, least)
             wrong |= codes(like, stored * 256 + width + (WEIGHTED if weighted else 0), (
                 start, stop, features[f, OFFSETS] if features[f, OFFSETS] else features[f, VALUES],
                 _bounds(features, f), features[f, COUNT], features[f, MEAN], features[f, VALUES], sources[s, ROWS],
@@ -256,12 +257,12 @@ def _read_bits(features, f, start, stop, sources, s, like):
     stored = sources[s, CODED_COLUMNS]
     columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64).reshape((stored, PLACE_COLUMNS))
     masks, sums = columns[:, MASK].astype(np.uint64), np.empty(stored, like.dtype)
-    (groups, shifts), (tops, steps) = _groups(columns), _levels(sources, s, like)
+    (groups, shifts), (tops, steps) = _groups(columns), levels(sources, s, like)
     ids, by_row, one = vector(features[f, VALUES], 0, count, _I64), sources[s, IN_COMMON] == 0, like.dtype.type(1)
     weighted = features[f, WEIGHTS] != 0
     weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, like)
     for b in range(start, stop):
-        begin, end = _bag_at(features, f, b), _bag_at(features, f, b + 1)
+        begin, end = bag_at(features, f, b), bag_at(features, f, b + 1)
         if begin < 0 or end < begin or end > count:
             return True
         counted = one - one
@@ -274,7 +275,7 @@ def _read_bits(features, f, start, stop, sources, s, like):
                 fetch(address, (ids[i + AHEAD] * row_bits) >> 3, (row_bits >> 3) + 1, _U8)
             factor = weights[i] if weighted else one
             if by_row:
-                factor *= _scales(sources, s, row, np.int64(1), like)[0]
+                factor *= step_of(sources, s, row, like)
             counted += factor
             for g in range(len(groups) - 1):
                 word = _word(address, size, row * row_bits + columns[groups[g], BEGIN])
@@ -289,13 +290,38 @@ def _read_bits(features, f, start, stop, sources, s, like):
     return False
 
 
+@compiled
+def write_bits(sources, s, rows, out, apart, tops, steps, like):
+    """Rows of codes of any bits, to `out` and every `apart` bytes from there; whether one is not a row. Where the
+    levels of codes of 0 and the steps of columns are, `tops` and `steps` say."""
+    size, row_bits, width = sources[s, SIZE], sources[s, ROW_BITS], sources[s, ARRAY_WIDTH]
+    stored, by_row = sources[s, CODED_COLUMNS], sources[s, IN_COMMON] == 0
+    columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64).reshape((stored, PLACE_COLUMNS))
+    masks, (groups, shifts) = columns[:, MASK].astype(np.uint64), _groups(columns)
+    half, step = vector(tops, 0, stored, like), vector(steps, 0, stored, like)
+    for k in range(len(rows)):
+        row, into = rows[k], vector(out + k * apart, 0, width, like)
+        if row < 0 or row >= sources[s, ROWS]:
+            return True
+        factor = step_of(sources, s, row, like) if by_row else like.dtype.type(1)
+        if stored < width:
+            for e in range(width):
+                into[e] = 0
+        for g in range(len(groups) - 1):
+            word = _word(sources[s, ADDRESS], size, row * row_bits + columns[groups[g], BEGIN])
+            for c in range(groups[g], groups[g + 1]):
+                code = like.dtype.type(np.int32((word >> shifts[c]) & masks[c]))
+                into[columns[c, PLACE]] = (code - half[c]) * step[c] * factor
+    return False
+
+
 @kernel
 def read_bits(part, parts, features, sources, like):
     """The same from rows of codes of any bits, which may begin within bytes, and some columns of which may be 0."""
-    total, at, wrong = _total(features), np.int64(0), False
+    total, at, wrong = total_work(features), np.int64(0), False
     for f in range(len(features)):
-        start, stop, work = _share(features, f, total, at, part, parts)
+        start, stop, work = share_of(features, f, total, at, part, parts)
         at += work
         if start < stop:
-            wrong |= _uncut(features, f) or _read_bits(features, f, start, stop, sources, features[f, PIECE], like)
+            wrong |= uncut(features, f) or _read_bits(features, f, start, stop, sources, features[f, PIECE], like)
     return wrong

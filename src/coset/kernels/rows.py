@@ -85,7 +85,7 @@ def row_of(parts, part, at):
 
 
 @compiled
-def _rows_of(parts, part, ids, rows):
+def rows_of(parts, part, ids, rows):
     """`row_of` for many ids of a table with one piece."""
     kind, divisor, modulus = parts[part, KIND], np.uint64(parts[part, FIRST]), np.uint64(parts[part, SECOND])
     if kind == IDENTITY:
@@ -134,7 +134,7 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
             wrong |= np.uint64(at) >= np.uint64(ids)
         if not wrong:
             for j in range(pieces[first, PARTS]):
-                _rows_of(parts, pieces[first, PART] + j, wide_ids[start:stop], rows[j, space + start : space + stop])
+                rows_of(parts, pieces[first, PART] + j, wide_ids[start:stop], rows[j, space + start : space + stop])
             return -1
     for i in range(start, stop):
         at = np.int64(narrow_ids[i]) if narrow else wide_ids[i]
