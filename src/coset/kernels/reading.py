@@ -66,6 +66,7 @@ def share_of(features, f, total, at, part, parts):
 
 @inlined
 def total_work(features):
+    """The work of all features, of which `share_of` gives each part as much."""
     total = np.int64(0)
     for f in range(len(features)):
         total += features[f, COUNT] * (features[f, DIM] + 8) + features[f, BAGS]
