@@ -3,9 +3,9 @@
     $ python -m tools.zero_points runs/*/model.safetensors [--bits 8 4 3 2] [--json]
 
 `coset.Packed` has a step a column, whose levels lie about 0. With a zero point they lie anywhere, which takes 16 bits
-more a column, and there is one level more where bits are 3 or more. Both are fitted by least squares: the steps as coset
-searches them; steps and zero points by turns, from several starts, where codes are the nearest levels. Every array of
-floats with two dimensions and 64 rows or more counts, and a row of the table is the sum over all arrays of a file.
+more a column, and there is one level more where bits are 3 or more. Both are fitted by least squares: the steps as
+coset searches them; steps and zero points by turns, from several starts, where codes are the nearest levels. Every
+array of floats with two dimensions and 64 rows or more counts, and a line of the table is the sum over those of a file.
 """
 
 from __future__ import annotations
