@@ -63,6 +63,8 @@ help:
 demo: $(STAMP)
 	$(VENV)/bin/coset compare keras-example-corrected --resume
 
+# Without compiled files of Python, every worker and every command that tests start would compile all sources again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
 	$(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 

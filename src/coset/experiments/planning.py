@@ -42,6 +42,7 @@ class Plans(Generic[EncodedT]):
     def __init__(self, encoded: EncodedT) -> None:
         self._encoded = encoded
         self._planners: dict[tuple[object, Planning, Proxy], Planner] = {}
+        self._others: dict[object, int] = {}
 
     def best(
         self, task: Task[DataT, EncodedT, ModelT, BatchT], budget: int, how: Planning,
@@ -78,7 +79,7 @@ class Plans(Generic[EncodedT]):
         """The best plan without bits by column and block."""
         try:
             if how.alpha is not None:
-                return _by_alpha(self._tables(task), budget, how.alpha, besides(task, self._encoded))
+                return _by_alpha(self._tables(task), budget, how.alpha, self._besides(task))
             self._tables(task)
             signal = None if calibrated is None or how.calibrate is False else calibrated.signal(task)
             planner = self._planner(task, how, Proxy() if signal is None else signal.proxy)
@@ -107,9 +108,9 @@ class Plans(Generic[EncodedT]):
         if 0 not in task.dims():
             return []
         plain = task.changed("model", {"embedding_dim": 0})
-        whole = besides(plain, self._encoded)
+        whole = self._besides(plain)
         return [
-            Lean(whole - besides(plain.changed("model", dict(option.model)), self._encoded), option)
+            Lean(whole - self._besides(plain.changed("model", dict(option.model))), option)
             for option in task.leaner(self._encoded, signal)
         ]
 
@@ -123,7 +124,7 @@ class Plans(Generic[EncodedT]):
         """
         if 0 not in task.dims():
             return None
-        size = besides(task.changed("model", {"embedding_dim": 0}), self._encoded)
+        size = self._besides(task.changed("model", {"embedding_dim": 0}))
         ids = {table.name: table.num_embeddings for table in self._tables(task)}
         whole = Plan(0, budget, {}, size, size, loss=1.0, ids=ids)
         if size <= budget:
@@ -156,6 +157,12 @@ class Plans(Generic[EncodedT]):
                 )
         return tables
 
+    def _besides(self, task: Task[DataT, EncodedT, ModelT, BatchT]) -> int:
+        """Bytes of a model beside its tables; counted once for plans of all budgets."""
+        if task.model not in self._others:
+            self._others[task.model] = besides(task, self._encoded)
+        return self._others[task.model]
+
     def _planner(self, task: Task[DataT, EncodedT, ModelT, BatchT], how: Planning, proxy: Proxy) -> Planner:
         key = (
             task.model,
@@ -166,7 +173,7 @@ class Plans(Generic[EncodedT]):
             self._planners[key] = Planner(
                 self._tables(task), methods=how.methods or None,
                 embedding_dims=how.embedding_dims or tuple(dim for dim in task.dims() if dim), optimizer=how.optimizer,
-                other_bytes=besides(task, self._encoded), proxy=proxy, storages=how.storages,
+                other_bytes=self._besides(task), proxy=proxy, storages=how.storages,
             )  # fmt: skip
         return self._planners[key]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import torch
@@ -14,6 +14,10 @@ _NEAR_ZERO, _UNKNOWN, LEAST = 1e-6, 1e-2, 1e-30
 """The step of numbers that are all 0, as a share of the largest step; that where there are no others; and the least."""
 _BETWEEN = 9
 """Further tries, between the neighbours of the best one."""
+_FIRST = [_RATIO**number for number in range(_TRIES)]
+_THEN = [_RATIO ** (2 * number / (_BETWEEN + 1) - 1) for number in range(1, _BETWEEN + 1)]
+_AT_ONCE = 1 << 17
+"""So many numbers are rounded at once: what fits a processor's cache."""
 _MOST_ROWS = 1 << 16
 """Of more rows, so many are looked at: those of most weight, or at equal distances."""
 _QUANTILES = 1 << 14
@@ -95,23 +99,29 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
     if not bool(sizes.any()):
         largest = torch.full_like(largest, _UNKNOWN)
 
-    def error(steps: Tensor) -> Tensor:
-        gaps = (levels.values(levels.codes(wide, steps), steps) - wide).square()
-        return (gaps if weights is None else gaps * weights.double().unsqueeze(1)).sum(over, keepdim=True)
-
-    best, least = largest, error(largest)
-
-    def attempt(steps: Tensor) -> None:
-        nonlocal best, least
-        found = error(steps)
-        best, least = torch.where(found < least, steps, best), found.minimum(least)
-
-    for number in range(1, _TRIES):
-        attempt(largest * _RATIO**number)
-    around = best
-    for number in range(1, _BETWEEN + 1):
-        attempt(around * _RATIO ** (2 * number / (_BETWEEN + 1) - 1))
+    shares = None if weights is None else weights.double().unsqueeze(1)
+    best, least = largest, torch.full_like(largest, torch.inf)
+    for ratios in (_FIRST, _THEN):
+        tries = torch.stack([best * ratio for ratio in ratios])
+        for steps, error in zip(tries, _errors(wide, tries, levels, over, shares), strict=True):
+            best, least = torch.where(error < least, steps, best), error.minimum(least)
     return best
+
+
+def _errors(
+    wide: Tensor, tries: Tensor, levels: Levels, over: tuple[int, ...], shares: Tensor | None
+) -> Iterator[Tensor]:
+    """The weighted sums of squares that each of these steps leaves of numbers in double precision. All of a few numbers
+    are rounded by many steps at once, since an operator of torch takes longer than its work on them."""
+    top, outermost = levels.top(wide), levels.outermost(wide)
+    least, at_once = torch.zeros_like(top), max(1, _AT_ONCE // max(1, wide.numel()))
+    for some in tries.split(at_once):
+        gaps = (wide / some).add_(outermost).round_().clamp_(least, top)  # codes, by the arithmetic of `Levels`
+        gaps.sub_(outermost).mul_(some).sub_(wide).square_()
+        if shares is not None:
+            gaps.mul_(shares)
+        for each in gaps:
+            yield each.sum(over, keepdim=True)
 
 
 @cache
