@@ -91,7 +91,7 @@ def test_from_a_csv_to_an_evaluated_run(coset: Coset, log: Path) -> None:
 
 
 def test_a_run_is_resumed_with_other_checkpoints(coset: Coset, clicks: Any) -> None:
-    words = ("train", clicks.folder, *SMALL, "--json")
+    words = ("train", clicks.folder, *SMALL, "--epochs", 2, "--json")
     first = coset(*words, "--out", "runs/a", "--checkpoint-every", 3, "--keep", 5).json
     second = coset(*words, "--out", "runs/b", "--checkpoint-every", "0.5min").json
     assert [e["val_auc"] for e in first["history"]] == [e["val_auc"] for e in second["history"]]
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_is_told_of_in_one_line(
 ) -> None:
     from coset.training import run
 
-    words = ("train", clicks.folder, *SMALL, "--checkpoint-every", 5, "--out", "runs/a")
+    words = ("train", clicks.folder, *SMALL, "--epochs", 2, "--checkpoint-every", 5, "--out", "runs/a")
     whole = coset(*words[:-1], "runs/whole", "--json").json
     with monkeypatch.context() as full:
         full.setattr(run._Run, "_finish", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left", "disk")))
@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_told_of_in_one_line(
 
 
 def test_a_comparison_of_methods(coset: Coset, clicks: Any) -> None:
-    words = ("compare", clicks.folder, "--model", "dcn", "--dim", 4, "--set", "model.deep=[4]")
+    words = ("compare", clicks.folder, "--model", "dcn", "--dim", 4, "--set", "model.deep=[4]", "--epochs", 1)
     found = coset(*words, "--methods", "hashing,quotient_remainder", "--collisions", "2,4", "--seeds", 2,
                   "--out", "runs/c", "--json")  # fmt: skip
     assert found.code == 0, found.err
@@ -140,7 +140,7 @@ def test_a_comparison_of_methods(coset: Coset, clicks: Any) -> None:
 
 def test_event_files_are_written_where_tensorboard_is(coset: Coset, clicks: Any) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    assert coset("train", clicks.folder, *SMALL, "--tensorboard", "--out", "runs/a").code == 0
+    assert coset("train", clicks.folder, *SMALL, "--epochs", 1, "--tensorboard", "--out", "runs/a").code == 0
     assert list(Path("runs/a/tensorboard").glob("events.out.tfevents.*"))
 
 
@@ -202,7 +202,7 @@ def test_a_later_log_is_evaluated_by_the_vocabularies_of_the_first(coset: Coset,
     """The validating rows of the log itself, taken for a later one, are what they were; others may be unheard of."""
     found = coset("prepare", log, "data", "--schema", "schema.toml", "--split", "ordered", "--hash", "item=16")
     assert found.code == 0, found.err
-    assert coset("train", "data", *SMALL, "--out", "runs/a").code == 0
+    assert coset("train", "data", *SMALL, "--epochs", 1, "--out", "runs/a").code == 0
     header, *lines = log.read_text().splitlines()
     later = Path("later.csv")
     later.write_text("\n".join([header, *lines[1275:]]) + "\n")
@@ -268,7 +268,7 @@ def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, f
     found = coset("inspect", "log.csv", "--dim", 4, "--json").json
     assert ([of["name"] for of in found["features"]], found["rows"]) == (features, 300)
     assert coset("inspect", "log.csv", "--dim", 4, "--json").json == found  # prepared already
-    found = coset("train", "log.csv", *SMALL, "--row", "full", "--out", "runs/a", "--json")
+    found = coset("train", "log.csv", *SMALL, "--epochs", 1, "--row", "full", "--out", "runs/a", "--json")
     assert found.code == 0, found.err
     assert found.json["rows"]["training"] + coset("evaluate", "runs/a", "log.csv", "--json").json["rows"] == 300
     assert coset("predict", "runs/a", "later.csv", "--out", "p.csv", "--json").json["rows"] == 2
@@ -287,7 +287,7 @@ def test_a_log_that_tells_itself_needs_no_schema(coset: Coset, tmp_path: Path, f
         assert coset("evaluate", "runs/a", "later.csv", "--json").json["rows"] == 2
         planned = coset("plan", "log.csv", "--budget", "50%", "--dim", 4, "--json").json
         assert set(planned["tables"]) == {"0", "1"}
-        words = ("--methods", "hashing", "--collisions", 2, *SMALL, "--out", "runs/c", "--json")
+        words = ("--methods", "hashing", "--collisions", 2, *SMALL, "--epochs", 1, "--out", "runs/c", "--json")
         assert len(coset("compare", "log.csv", *words).trained) == 2
     if form == "inter":  # whoever names columns of ratings has ratings
         words = ("--user", "user_id", "--item", "item_id", "--rating", "label")
@@ -299,6 +299,6 @@ def test_what_is_odd_in_a_log_is_said_when_it_is_trained(coset: Coset) -> None:
     rows = "".join(f"{k % 2},{k % 5},a{k % 60}|b{k % 7}\n" for k in range(300))
     Path("log.csv").write_text("label,age,tags\n" + rows)
     Path("s.toml").write_text('label = "label"\nnumeric = ["age"]\ncategorical = ["tags"]\n')
-    found = coset("train", "log.csv", "--schema", "s.toml", *SMALL, "--out", "runs/a")
+    found = coset("train", "log.csv", "--schema", "s.toml", *SMALL, "--epochs", 1, "--out", "runs/a")
     assert found.code == 0
     assert "coset: warning: log.csv: most rows of 'tags' hold texts with '|' in them" in found.err

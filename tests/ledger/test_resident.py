@@ -61,7 +61,7 @@ def test_large_tables_take_what_is_predicted(
 def test_codes_without_masters_take_a_third(run: Run, without_tables: int) -> None:
     """Of tables and state, also while they are made: rows are drawn and rounded in parts."""
     floats, codes = (
-        run("fused", "row_wise_adagrad", 8_000_000, 16, stored)["resident"] - without_tables
+        run("fused", "row_wise_adagrad", 4_000_000, 16, stored)["resident"] - without_tables
         for stored in ("floats", "codes")
     )
     once = 32 * MB  # what making codes leaves with torch's allocator, of tables of any size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tools import ratings_samples
 from tools.ratings_samples import WAYS, main, sample
 
 
+@cache
 def ratings(rows: int = 4000) -> Ratings:
     found = long_tail_ratings(0)
     times = np.random.default_rng(0).integers(0, 1000, rows)

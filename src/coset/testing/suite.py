@@ -59,7 +59,7 @@ def check_method(kind: type[Method], only: Collection[str] = ()) -> None:
 
     Example:
         >>> from coset.methods import Full
-        >>> check_method(Full)
+        >>> check_method(Full, only=["shapes", "json_is_the_method"])  # all of them: check_method(Full)
     """
     if missing := uncovered(kind):
         raise AssertionError(f"examples: {kind.__name__}.examples leaves out {', '.join(missing)}")
