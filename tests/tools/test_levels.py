@@ -1,4 +1,4 @@
-"""Zero points gain where numbers lie off 0, and next to nothing where they lie about it."""
+"""Other levels: zero points gain where numbers lie off 0, and next to nothing where they lie about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tools.zero_points import main
+from tools.levels import main
 
 
 def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +23,8 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         about, off = rows["about", bits], rows["off", bits]
         assert about["about_zero"] / within < about["anywhere"] < 1.01 * about["about_zero"]
         assert off["anywhere"] < off["about_zero"] / 4
+        gain = about["half_steps"] / about["about_zero"]
+        assert gain < 0.95 if bits > 2 else gain == 1
     main([str(tmp_path / "off.safetensors"), "--bits", "3"])
     assert "about zero" in capsys.readouterr().out
 
