@@ -130,8 +130,8 @@ def test_a_part_of_a_method_needs_no_registered_name():
         Narrow(0)
 
 
-@pytest.mark.parametrize("budget", [float("nan"), float("inf"), -float("inf"), True, "1MB", None])
 @pytest.mark.parametrize("name", sorted(registered()))
-def test_a_budget_is_a_finite_number(name, budget):
-    with pytest.raises(InputError, match="'t': max_bytes is a finite number of bytes, not"):
-        registered()[name].for_budget(Table("t", 100, 8), budget)
+def test_a_budget_is_a_finite_number(name):
+    for budget in (float("nan"), float("inf"), -float("inf"), True, "1MB", None):
+        with pytest.raises(InputError, match="'t': max_bytes is a finite number of bytes, not"):
+            registered()[name].for_budget(Table("t", 100, 8), budget)
