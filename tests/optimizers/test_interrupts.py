@@ -131,21 +131,26 @@ def is_free() -> None:
 def test_an_interrupt_at_any_line_of_a_step(kind: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "SMALL", 0)  # all calls are shared out
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    before, after = Two(), Two()
-    for model, steps in ((before, 3), (after, 4)):
-        optimizer = KINDS[kind](model)
-        learn(model, optimizer, range(steps))
-        optimizer.synchronize()
-    ends = {3: before.state_dict(), 4: after.state_dict()}
     model = Two()
     optimizer = KINDS[kind](model)
+    learn(model, optimizer, range(2))
     start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-    seen, line, interrupted = set(), 0, True
-    while interrupted:
+
+    def after(steps: int) -> None:
+        """So many steps of training, the first two of them done; rows that the last ones do not read wait."""
         model.load_state_dict(start[0])
         optimizer.load_state_dict(start[1])
         optimizer.zero_grad()
-        learn(model, optimizer, range(3))
+        learn(model, optimizer, range(2, steps))
+
+    ends = {}
+    for steps in (3, 4):
+        after(steps)
+        optimizer.synchronize()
+        ends[steps] = copy.deepcopy(model.state_dict())
+    seen, line, interrupted = set(), 0, True
+    while interrupted:
+        after(3)
         backward(model, 3)
         left, interrupted = line, False
 

@@ -119,6 +119,8 @@ class DeepHash(Method):
 class DeepHashModule(TableModule):
     """The layers."""
 
+    _last: tuple[Tensor | None, Tensor | None] | None = None
+
     def __init__(self, table: Table, method: DeepHash) -> None:
         super().__init__(table, method)
         self.seed, self.num_hashes = method.seed, method.num_hashes
@@ -132,13 +134,30 @@ class DeepHashModule(TableModule):
         """Vectors of `ids`."""
         values: Tensor | None = None
         for layer, bias in zip(self._arrays(self.layers), self._arrays(self.biases), strict=True):
-            given = self._encode(ids).to(layer.dtype) if values is None else F.mish(values)
+            given = self._encode_once(ids).to(layer.dtype) if values is None else F.mish(values)
             values = widen(given, layer.whole(), bias.whole())
         assert values is not None
         return values
 
     def _arrays(self, modules: nn.ModuleList) -> list[StoredRows]:
         return cast("list[StoredRows]", list(modules))
+
+    def _fit(self, weight: Tensor, share: Tensor) -> None:
+        """By gradient descent; where every step is given the same ids, these are encoded once."""
+        self._last = (None, None)
+        try:
+            super()._fit(weight, share)
+        finally:
+            self._last = None
+
+    def _encode_once(self, ids: Tensor) -> Tensor:
+        """The codes of ids; while tables are fitted, those of the last call where these are the same ids."""
+        if self._last is None:
+            return self._encode(ids)
+        known, codes = self._last
+        if codes is None or known is not ids:
+            self._last = ids, (codes := self._encode(ids))
+        return codes
 
     def _encode(self, ids: Tensor) -> Tensor:
         """k numbers an id, uniform in ±√3, shape `(*ids.shape, k)`: universal hashes `(a_j x + b_j y) mod 2^32` of two

@@ -128,6 +128,7 @@ class VectorModule(Indexed, ABC):
         generator = torch.Generator().manual_seed(0)
         scale = float(weight.double().pow(2).mean().sqrt()) or 1.0
         steps, batch = 400, min(n, 4096)
+        every = torch.arange(n, device=weight.device) if batch == n else None
         # A step in proportion to the parameter: rows are as small as the weight, layers of networks are not.
         sizes = [float(parameter.detach().double().pow(2).mean().sqrt()) for parameter in self.parameters()]
         rates = [0.05 * (size or scale) for size in sizes]
@@ -136,8 +137,7 @@ class VectorModule(Indexed, ABC):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         best, kept = self._error(weight, share), _copy(self)
         for step in range(1, steps + 1):
-            ids = torch.randint(n, (batch,), generator=generator) if batch < n else torch.arange(n)
-            ids = ids.to(weight.device)
+            ids = torch.randint(n, (batch,), generator=generator).to(weight.device) if every is None else every
             gap = (self.lookup(ids) - target[ids]).pow(2).flatten(1).mean(-1)
             optimizer.zero_grad()
             torch.autograd.backward((gap * (share[ids] * n).to(gap.dtype)).mean())
