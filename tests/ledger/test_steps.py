@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from coset import EmbeddingBagCollection, Full, Hashing, LowRank, QuotientRemainder, Table, optimizers, predict
-from coset.kernels.sums import no_slots
+from coset.kernels.slots import no_slots
 from coset.ledger.fused import _STEPS, places_of
 from coset.methods import Method, registered
 from coset.optimizers.behind import _LONGEST

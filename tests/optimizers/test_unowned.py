@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coset.engine.program import fusable
+from coset.engine.composed import fusable
 from coset.errors import InputError, UnownedTables
 from coset.methods import Blocks, Robe, registered
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad

@@ -19,9 +19,11 @@ from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.launch import SMALL, exclusively, launch
 from coset.kernels.pool import Pool
+from coset.kernels.projected import narrow_gradients
 from coset.kernels.rounded import add_steps, find_steps
 from coset.kernels.rows import find_rows
-from coset.kernels.sums import add_gradients, narrow_gradients, plan_sums
+from coset.kernels.spaces import plan_sums
+from coset.kernels.sums import add_gradients
 from coset.kernels.vectors import look_up
 
 
@@ -211,7 +213,8 @@ class Call:
         else:
             engine.check_graph()
             self.arrays = program.addresses(tables)
-        frame = program.prepare_matrix(asked) if isinstance(asked, Tensor) else program.prepare(asked)
+        frames = program.frames
+        frame = frames.prepare_matrix(asked) if isinstance(asked, Tensor) else frames.prepare(asked)
         self.features, self.shape = frame
         self.rows = np.empty((program.most_parts, self.shape.ids), np.int64)
         self.piece_of = np.empty(self.shape.ids if program.several else 0, np.int32)

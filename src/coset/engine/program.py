@@ -6,140 +6,24 @@ these matrices are those of `coset.kernels.layout`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.engine.base import Lookup
-from coset.engine.owners import LazyParameter, as_they_lie
+from coset.engine.composed import DTYPES, NARROW, OPERATIONS, composition_of, flat, line_of, stored_of
+from coset.engine.frames import Frames
+from coset.engine.owners import as_they_lie
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods.base import TableModule
-from coset.methods.composition import (
-    BlockedComposition,
-    Composition,
-    Projection,
-    RowComposition,
-    RowPart,
-    codes_of,
-)
+from coset.methods.composition import Projection, RowComposition, RowPart, codes_of
 from coset.methods.index import code_of
-from coset.partitions import Codes, MultiplyShift, Partition, RowMap
+from coset.partitions import Codes, MultiplyShift, Partition
 from coset.storage import StoredRows
 from coset.storage.base import Rounding
-
-OPERATIONS = {"mult": layout.MULT, "add": layout.ADD, "concat": layout.CONCAT}
-DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
-"""Types of numbers that kernels compute in."""
-NARROW = {torch.bfloat16: layout.BFLOAT16, torch.float16: layout.FLOAT16}
-"""Types of 16 bits that they store rows in."""
-FORMS = "dense", "masters", "codes"
-"""The forms of a stored array that they know."""
-_KEPT = 64
-"""How many shapes of calls are remembered."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What calls with the same features and numbers of ids have in common.
-
-    Args:
-        features: a matrix of all features that asks for so many ids, one id a bag.
-        asked: the numbers of those features.
-        dims: elements of a vector of each.
-        ids: how many, of all.
-        tasks: of sums, and their uses; how they are cut depends on nothing else.
-    """
-
-    features: np.ndarray
-    asked: np.ndarray
-    dims: np.ndarray
-    ids: int
-    tasks: np.ndarray
-    uses: np.ndarray
-
-    @cached_property
-    def lines(self) -> np.ndarray | slice:
-        """`asked`, as numpy is fastest to take it."""
-        whole = len(self.asked) == len(self.features) and bool((np.diff(self.asked) > 0).all())
-        return slice(None) if whole else self.asked
-
-    @cached_property
-    def columns(self) -> np.ndarray:
-        """Where the vectors of each feature begin, where they stand side by side."""
-        begin: np.ndarray = np.cumsum(self.dims) - self.dims
-        return begin
-
-
-class Frame(NamedTuple):
-    """A matrix of features that asks for something, and the shape of the call."""
-
-    features: np.ndarray
-    shape: Shape
-
-
-def fusable(module: TableModule) -> bool:
-    """Whether kernels can look up and train this table: rows composed, on the CPU, in a type that they compute in."""
-    return unfit(module) is None
-
-
-def unfit(module: TableModule) -> str | None:
-    """Why kernels cannot look up and train this table, as a phrase that follows its name; None where they can."""
-    of = _descriptor(module)
-    if of is None:
-        blocks = [each for each in module.modules() if each is not module and isinstance(each, TableModule)]
-        wrong = [block.method.name for block in blocks if _descriptor(block) is None]
-        innermost = f" has a block of {wrong[-1]!r}, which" if wrong else ""
-        return f"method {module.method.name!r}{innermost} is not composed of rows"
-    names = [name for _, _, piece in flat(of, 0, module.table.num_embeddings) for name in _names(piece)]
-    arrays = [_stored(module, name) for name in names]
-    for stored in arrays:
-        view = stored.kernel_view()
-        if view is None or view.form not in FORMS:
-            return f"kernels do not train {stored.left_by_kernels}"
-        if not view.trained:
-            return "it is packed, and its codes are not trained; coset.unpack_ brings it back to floats that are"
-        p = _held(stored, view.array)
-        if p is None:
-            return "a parametrization computes its weight, or took its place"
-        if type(p) not in (nn.Parameter, LazyParameter, *([Tensor] if view.coding else [])):
-            return f"its weight is a {type(p).__name__}, whose memory kernels cannot read"
-        if p.device.type != "cpu":
-            return f"it is on {p.device}, not on the CPU"
-        if stored.dtype not in DTYPES:
-            return f"it is of {str(stored.dtype)[6:]}, not float32 or float64"
-        if p.dtype != stored.dtype and p.dtype not in NARROW and view.coding is None:
-            return f"it is stored in {str(p.dtype)[6:]}, not in bfloat16, float16 or {str(stored.dtype)[6:]}"
-        if p.layout != torch.strided or not p.is_contiguous():
-            return "its weight is not contiguous"
-        if p.numel() and not p.data_ptr():
-            return "its weight has no memory"
-        if not p.requires_grad and view.coding is None:  # kernels train all that they read
-            return "it is frozen by requires_grad=False"
-    return None if len({stored.dtype for stored in arrays}) == 1 else "its arrays are of two types"
-
-
-def _names(of: RowComposition) -> list[str]:
-    """Those of all its arrays."""
-    projection = of.projection
-    rest = [] if projection is None else [projection.name, *([projection.bias_name] if projection.bias_name else [])]
-    return [*(part.name for part in of.parts), *rest]
-
-
-def _held(stored: StoredRows, name: str) -> Tensor | None:
-    """The parameter or buffer of this name, if there is one."""
-    return stored._parameters.get(name, stored._buffers.get(name))
-
-
-def _stored(module: nn.Module, name: str) -> StoredRows:
-    """The array of this name."""
-    return module.get_submodule(name)  # type: ignore[return-value]
 
 
 class Program:
@@ -183,7 +67,7 @@ class Program:
             if holder is not None:
                 self._places.append((name, holder, name, module))
             start, partial = len(self._pieces), 0
-            for begin, end, composition in flat(_descriptor(module), 0, module.table.num_embeddings):
+            for begin, end, composition in flat(composition_of(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
             first[name] = start, len(self._pieces) - start
         self.dtype: np.dtype[Any] = DTYPES[self.computed]
@@ -203,9 +87,9 @@ class Program:
             if isinstance(getattr(self.modules[name], "order", None), Tensor)
         ]
         self._kinds = [_kind_of(index) for index in self._indices()]
-        self._uses = self._find_uses(first)
+        heights = self.arrays[:, layout.ROWS].tolist()
+        self.frames = Frames(self.template, self._find_uses(first), heights, self._orders)
         self._as_taken = [tuple(parameter.shape) for parameter in self.parameters]
-        self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
         self._found: tuple[list[int], np.ndarray] = [], self.arrays
 
     @property
@@ -280,75 +164,6 @@ class Program:
                     f"rows are 0 … {rows - 1}"
                 )
 
-    def prepare(self, lookups: Sequence[Lookup]) -> Frame:
-        """What asks for `lookups`."""
-        for lookup in lookups:
-            _check_device(lookup.values, lookup.offsets, lookup.weights)
-        frame = self.frame(
-            tuple(lookup.feature for lookup in lookups), tuple(lookup.values.shape[0] for lookup in lookups)
-        )
-        features = frame.features
-        features[frame.shape.lines, layout.VALUES] = [lookup.values.data_ptr() for lookup in lookups]
-        for feature, values, offsets, weights, mean, _ in lookups:
-            if offsets is not None:
-                features[feature, layout.OFFSETS] = offsets.data_ptr()
-                features[feature, layout.BAGS] = offsets.shape[0] - 1
-                features[feature, layout.MEAN] = mean
-            if weights is not None:
-                features[feature, layout.WEIGHTS] = weights.data_ptr()
-            if values.dtype == torch.int32:
-                features[feature, layout.NARROW_IDS] = 1
-        return frame
-
-    def prepare_matrix(self, ids: Tensor) -> Frame:
-        """What asks for one id a bag of every feature, a contiguous matrix of shape `(features, bags)`."""
-        _check_device(ids)
-        features, bags = ids.shape
-        frame = self.frame(tuple(range(features)), (bags,) * features)
-        frame.features[:, layout.VALUES] = frame.shape.asked * (ids.element_size() * bags) + ids.data_ptr()
-        if ids.dtype == torch.int32:
-            frame.features[:, layout.NARROW_IDS] = 1
-        return frame
-
-    def frame(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Frame:
-        """A frame for so many ids of these features, one id a bag."""
-        shape = self._shapes.get((asked, counts))  # looked up once: another thread may clear them
-        if shape is None:
-            if len(self._shapes) >= _KEPT:
-                self._shapes.clear()
-            shape = self._shapes[asked, counts] = self._shape(asked, counts)
-        features = shape.features.copy()
-        for feature, module in self._orders:
-            features[feature, layout.ORDER] = module.order.data_ptr()  # type: ignore[operator]
-        return Frame(features, shape)
-
-    def _shape(self, asked: tuple[int, ...], counts: tuple[int, ...]) -> Shape:
-        numbers, lengths = np.array(asked, np.int64), np.array(counts, np.int64)
-        features = self.template.copy()
-        features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
-        features[numbers, layout.SPACE] = lengths.cumsum() - lengths
-        tasks = self._cut(tuple(features[:, layout.COUNT].tolist()))
-        return Shape(features, numbers, features[numbers, layout.DIM], int(lengths.sum()), *tasks)
-
-    def _cut(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        tasks: list[list[int]] = []
-        uses: list[list[int]] = []
-        per_array = {}
-        for array, found in self._uses.items():
-            asked = [use for use in found if counts[use[layout.USE_FEATURE]]]
-            if asked and asked[0][layout.USE_PART] == layout.AS_STEPS:
-                per_array[array] = asked, 0
-            elif asked:
-                per_array[array] = asked, sum(counts[use[layout.USE_FEATURE]] for use in asked)
-        total = sum(count for _, count in per_array.values())
-        for array, (asked, count) in per_array.items():
-            projection = asked[0][layout.USE_PART] < 0
-            chunks = 1 if projection else layout.chunks_of(count, total, int(self.arrays[array, layout.ROWS]))
-            tasks += [[array, number, chunks, 0, 0, len(uses), len(asked)] for number in range(chunks)]
-            uses += asked
-        shape = (-1, layout.TASK_COLUMNS), (-1, layout.USE_COLUMNS)
-        return np.array(tasks, np.int64).reshape(shape[0]), np.array(uses, np.int64).reshape(shape[1])
-
     def _add_piece(self, module: TableModule, start: int, stop: int, of: RowComposition, partial: int) -> int:
         projection = of.projection
         matrix = bias = -1
@@ -377,7 +192,7 @@ class Program:
         return line_of(part.partition, ids, codes)
 
     def _array(self, module: TableModule, name: str) -> int:
-        stored, at = _stored(module, name), module
+        stored, at = stored_of(module, name), module
         for step in name.split("."):
             inner = at.get_submodule(step)
             self._places.append((module.table.name, at._modules, step, inner))
@@ -456,38 +271,6 @@ class Program:
 
 def _kind_of(index: Tensor) -> tuple[Any, ...]:
     return tuple(index.shape), index.dtype, index.device, index.is_contiguous()
-
-
-def _check_device(*given: Tensor | None) -> None:
-    for tensor in given:
-        if tensor is not None and not tensor.is_cpu:  # its address, if it has one, is none of this memory
-            raise InputError(f"ids, offsets and weights are on the CPU, where the tables are, not on {tensor.device}")
-
-
-def _descriptor(module: TableModule) -> Composition | None:
-    return module.method.descriptor(module.table)
-
-
-def flat(of: Composition | None, start: int, stop: int) -> Iterator[tuple[int, int, RowComposition]]:
-    """The compositions of the blocks of a table, and of blocks within them, each with its range of ids."""
-    if isinstance(of, RowComposition):
-        yield start, stop, of
-    elif isinstance(of, BlockedComposition):
-        edges = [start, *(start + bound for bound in of.bounds), stop]
-        for (begin, end), block in zip(pairwise(edges), of.blocks, strict=True):
-            yield from flat(block, begin, end)
-
-
-def line_of(partition: RowMap, ids: int, codes: Tensor | None) -> list[int]:
-    """How a part picks the rows of so many ids, as kernels take it; `codes` is the column of those of `Codes`."""
-    if codes is not None:
-        return [layout.CODES, codes.data_ptr(), codes.element_size() * codes[0].numel(), 0]
-    if isinstance(partition, MultiplyShift):
-        return [layout.HASH, *partition.keys, partition.modulus]
-    assert isinstance(partition, Partition)
-    if partition.is_identity(ids):
-        return [layout.IDENTITY, 1, ids, 0]
-    return [layout.ARITHMETIC, partition.divisor, partition.modulus, 0]
 
 
 def _partial_numbers(of: RowComposition, projection: Projection | None) -> int:

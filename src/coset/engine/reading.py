@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from coset.engine.base import Lookup
+from coset.engine.composed import DTYPES
 from coset.engine.gradients import BareLookup, WithGradient
-from coset.engine.program import DTYPES
 from coset.engine.sources import Bare, Composed, Facts, Source
 from coset.kernels import layout
 from coset.kernels.pool import Pool

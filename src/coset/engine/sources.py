@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.engine.program import DTYPES, NARROW, OPERATIONS, flat, line_of
+from coset.engine.composed import DTYPES, NARROW, OPERATIONS, flat, line_of
 from coset.kernels import layout
 from coset.methods.base import TableModule
 from coset.methods.composition import RowComposition, RowPart, codes_of

@@ -5,9 +5,11 @@ compile  how functions are compiled and kept on disk
 launch   one kernel at a time, on several threads
 threads  the threads, and `spin`, how they tell each other
 memory   arrays at addresses
-room     memory in large pages, and used again
-rows     ids → rows → vectors
-sums     gradients of vectors → sums of gradients by row
+pool     memory that is used again
+rows     ids → rows
+vectors  rows → vectors; `narrow` and `rounded`, those that are stored in fewer bits
+sums     gradients of vectors → sums of gradients by row, which `slots` tells apart; `projected`, those of projections;
+         `spaces`, where they begin
 updates  what an optimizer does to rows that have a gradient
 dot      a whole epoch of a dot model
 reading  lookups of tables that nothing trains

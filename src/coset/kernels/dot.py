@@ -22,8 +22,10 @@ from coset.kernels.layout import (
     VECTORS,
 )  # fmt: skip
 from coset.kernels.memory import vector
+from coset.kernels.projected import narrow, partial_size
 from coset.kernels.rows import find
-from coset.kernels.sums import add_up, lay_out, narrow, partial_size
+from coset.kernels.spaces import lay_out
+from coset.kernels.sums import add_up
 from coset.kernels.updates import bring_task, update_rows
 from coset.kernels.vectors import pool
 

@@ -13,32 +13,23 @@ from coset.kernels.layout import (
     ADDRESS,
     ARRAY,
     ARRAY_WIDTH,
-    AS_BIAS,
     AS_STEPS,
     BAGS,
-    BIAS,
-    CHUNK,
     CHUNKS,
     COLUMN,
     CONCAT,
     COUNT,
-    DIM,
     FIRST_USE,
     MULT,
     OFFSETS,
     OPERATION,
-    OUT,
     PART,
-    PARTIAL,
     PARTS,
-    PIECE,
     PIECES,
-    PROJECTED,
     PROJECTION,
     REMAINDER,
     ROOM,
     ROUNDED,
-    ROWS,
     SPACE,
     STORED,
     STRIDE,
@@ -50,121 +41,22 @@ from coset.kernels.layout import (
     USES,
     VECTORS,
     WEIGHTS,
-    WIDTH,
 )
 from coset.kernels.memory import fetch, vector
 from coset.kernels.narrow import place_of
+from coset.kernels.projected import add_partials
 from coset.kernels.rounded import through
-from coset.kernels.rows import cut
 from coset.kernels.share import shared_out
+from coset.kernels.slots import no_slots, slot_of
 from coset.kernels.vectors import (
     AHEAD,
     as_it_lies,
     ask,
     ask_stored,
     bag,
-    compose,
-    has_stored,
-    projections,
     share,
     widened,
 )
-
-
-@compiled
-def narrow(features, f, start, stop, pieces, parts, arrays, rows, piece_of, gradients, partial):
-    """For the bags `start … stop - 1` of a feature with projections: the gradient of every composed row into
-    `gradients`, and what these bags add to the gradients of projections and biases into `partial`."""
-    dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
-    several, weighted = features[f, PIECES] > 1, features[f, WEIGHTS] != 0
-    whole = np.empty(gradients.shape[1], gradients.dtype)
-    weights = vector(features[f, WEIGHTS], 0, features[f, COUNT] if weighted else 0, whole)
-    spare = np.empty(gradients.shape[1], gradients.dtype)
-    places, room = projections(features, f, pieces, arrays, whole)
-    stored = has_stored(features, f, pieces, parts, arrays)
-    for e in range(len(partial)):
-        partial[e] = 0
-    p = features[f, PIECE]
-    for b in range(start, stop):
-        upstream = vector(features[f, VECTORS], b * stride, dim, whole)
-        begin, end = bag(features, f, b)
-        scale = share(features, f, begin, end, whole)
-        for i in range(begin, end):
-            if several:
-                p = np.int64(piece_of[space + i])
-            factor = scale * weights[i] if weighted else scale
-            if pieces[p, PROJECTION] < 0:
-                continue
-            compose(stored, pieces, parts, arrays, p, rows, space + i, whole, spare)
-            width, at = pieces[p, WIDTH], pieces[p, PARTIAL]
-            partial[at] += 1  # how many ids met this piece
-            at += 1
-            matrix = places[p - features[f, PIECE], 0]
-            for w in range(width):
-                line = vector(matrix, w * dim, dim, room)
-                sums = partial[at + w * dim : at + (w + 1) * dim]
-                product = gradients.dtype.type(0)
-                amount = factor * whole[w]
-                for e in range(dim):
-                    product += line[e] * upstream[e]
-                    sums[e] += amount * upstream[e]
-                gradients[space + i, w] = factor * product
-            if pieces[p, BIAS] >= 0:
-                sums = partial[at + width * dim : at + (width + 1) * dim]
-                for e in range(dim):
-                    sums[e] += factor * upstream[e]
-
-
-@compiled
-def count_of(task, uses, features, rows, piece_of):
-    """How many lookups a task has; no more than this many distinct rows."""
-    found = 0
-    for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
-        f, part = uses[u, USE_FEATURE], uses[u, USE_PART]
-        if part < 0:
-            continue
-        space, several = features[f, SPACE], features[f, PIECES] > 1
-        for i in range(features[f, COUNT]):
-            if several and piece_of[space + i] != uses[u, USE_PIECE]:
-                continue
-            found += rows[part, space + i] % task[CHUNKS] == task[REMAINDER]
-    return found
-
-
-@compiled
-def no_slots(task, arrays, capacity):
-    """A table of places for the distinct rows of a task, of so many lookups at most; sparse where that stays in the
-    fastest caches."""
-    capacity = min(capacity, arrays[task[TASK_ARRAY], ROWS] // task[CHUNKS] + 1)
-    size = 16
-    while size < (4 if capacity <= 4096 else 2) * capacity:
-        size *= 2
-    slots = np.empty(size, np.int64)
-    for s in range(size):
-        slots[s] = -1
-    return slots
-
-
-_TAG = np.int64(0x7FFFFFFF)
-
-
-@compiled
-def slot_of(row, slots, distinct, room, found):
-    """Which of the distinct rows `row` is, by a table of places with open addressing; `found`, the number of rows
-    until now, for a new one, which is noted. A place holds the low bits of its row beside its number, so that few
-    comparisons read anything else."""
-    mask, tag = len(slots) - 1, row & _TAG
-    at = np.int64((np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while True:
-        slot = slots[at]
-        if slot < 0:
-            slots[at] = tag << 32 | found
-            distinct[room + found] = row
-            return found
-        s = slot & 0xFFFFFFFF
-        if slot >> 32 == tag and distinct[room + s] == row:
-            return s
-        at = (at + 1) & mask
 
 
 def _adding(place, fetch_from, build):
@@ -291,7 +183,7 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
         if uses[u, USE_PART] == AS_STEPS:
             return 0  # `add_steps` does it, when all others are done
         if uses[u, USE_PART] < 0:
-            return _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
+            return add_partials(task, uses, features, pieces, arrays, partials, distinct, sums)
         capacity += features[uses[u, USE_FEATURE], COUNT]
     slots = no_slots(task, arrays, capacity)
     found = np.int64(0)
@@ -322,84 +214,6 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
 
 
 @compiled
-def _add_partials(task, uses, features, pieces, arrays, partials, distinct, sums):
-    """The gradient of a projection or a bias: what all tasks of `narrow` found, in their order; all rows of it, or
-    none where no id met it."""
-    a = task[TASK_ARRAY]
-    height, width = arrays[a, ROWS], arrays[a, ARRAY_WIDTH]
-    into = sums[task[SUMS] : task[SUMS] + height * width]
-    for e in range(height * width):
-        into[e] = 0
-    met = False
-    for u in range(task[FIRST_USE], task[FIRST_USE] + task[USES]):
-        f, q = uses[u, USE_FEATURE], uses[u, USE_PIECE]
-        size = partial_size(features, f, pieces)
-        start = pieces[q, PARTIAL]
-        skip = 1 + (pieces[q, WIDTH] * pieces[q, OUT] if uses[u, USE_PART] == AS_BIAS else 0)
-        for t in range((features[f, BAGS] + CHUNK - 1) // CHUNK):
-            at = features[f, PROJECTED] + t * size + start
-            if partials[at] > 0:
-                met = True
-                for e in range(height * width):
-                    into[e] += partials[at + skip + e]
-    if not met:
-        return 0
-    for s in range(height):
-        distinct[task[ROOM] + s] = s
-    return height
-
-
-@compiled
-def partial_size(features, f, pieces):
-    """Numbers that one task of `narrow` keeps for a feature."""
-    size = 0
-    for p in range(features[f, PIECE], features[f, PIECE] + features[f, PIECES]):
-        if pieces[p, PROJECTION] >= 0:
-            size += 1 + (pieces[p, WIDTH] + (1 if pieces[p, BIAS] >= 0 else 0)) * pieces[p, OUT]
-    return size
-
-
-@compiled
-def lay_out(features, pieces, tasks, uses, arrays, rows, piece_of):
-    """Fill in where the features' partial sums and the tasks' sums begin; the sizes of all partial sums, all distinct
-    rows and all sums."""
-    space = 0
-    for f in range(len(features)):
-        size = partial_size(features, f, pieces)
-        features[f, PROJECTED] = space if size else -1
-        space += size * ((features[f, BAGS] + CHUNK - 1) // CHUNK)
-    room, base = 0, 0
-    for t in range(len(tasks)):
-        a = tasks[t, TASK_ARRAY]
-        if uses[tasks[t, FIRST_USE], USE_PART] < 0:
-            count = arrays[a, ROWS]
-        elif tasks[t, CHUNKS] == 1:
-            count = 0
-            for u in range(tasks[t, FIRST_USE], tasks[t, FIRST_USE] + tasks[t, USES]):
-                count += features[uses[u, USE_FEATURE], COUNT]
-            count = min(count, arrays[a, ROWS])
-        else:
-            count = min(count_of(tasks[t], uses, features, rows, piece_of), arrays[a, ROWS])
-        tasks[t, ROOM], tasks[t, SUMS] = room, base
-        room += count
-        base += count * arrays[a, ARRAY_WIDTH]
-    return space, room, base
-
-
-@compiled
-def narrow_all(features, f_task, pieces, parts, arrays, rows, piece_of, narrowed, partials):
-    """`narrow` for one task of `cut`, if its feature has projections."""
-    f = f_task[0]
-    if features[f, PROJECTED] >= 0:
-        size = partial_size(features, f, pieces)
-        at = features[f, PROJECTED] + f_task[1] // CHUNK * size
-        narrow(
-            features, f, f_task[1], f_task[2], pieces, parts, arrays, rows, piece_of, narrowed,
-            partials[at : at + size],
-        )  # fmt: skip
-
-
-@compiled
 def square(sums, start, length):
     """Sum of squares in float64; not finite where a number is not."""
     total = 0.0
@@ -407,20 +221,6 @@ def square(sums, start, length):
     for e in range(length):
         total += np.float64(part[e]) * np.float64(part[e])
     return total
-
-
-@kernel
-def plan_sums(features, pieces, tasks, uses, arrays, rows, piece_of):
-    """`lay_out`; beside it, how many distinct rows and sums to make room for."""
-    return lay_out(features, pieces, tasks, uses, arrays, rows, piece_of)
-
-
-@kernel
-def narrow_gradients(part, parts_of_work, features, pieces, parts, arrays, rows, piece_of, narrowed, partials):
-    """`narrow_all` for every task of a call: what has projections is brought to the width of its rows."""
-    tasks = cut(features, BAGS)
-    for t in range(part, len(tasks), parts_of_work):
-        narrow_all(features, tasks[t], pieces, parts, arrays, rows, piece_of, narrowed, partials)
 
 
 @kernel

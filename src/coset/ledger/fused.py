@@ -88,7 +88,7 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
 
 
 def places_of(rows: int) -> int:
-    """Places of the hash table for so many distinct rows; `coset.kernels.sums.no_slots` makes it."""
+    """Places of the hash table for so many distinct rows; `coset.kernels.slots.no_slots` makes it."""
     size = 16
     while size < (4 if rows <= 4096 else 2) * rows:
         size *= 2

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from coset.engine.base import Engine, Lookup, Owned
+from coset.engine.composed import unfit
 from coset.engine.owners import bring_up_to_date
-from coset.engine.program import unfit
 from coset.engine.reading import Reader, torch_alone
 from coset.errors import InputError, brief, unknown
 from coset.ledger import components_of

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coset.engine.program import fusable
+from coset.engine.composed import fusable
 from coset.errors import InputError, UnownedTables, unknown
 from coset.methods import TableModule
 from coset.optimizers import SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coset.engine.program import NARROW, Program, fusable
+from coset.engine.composed import NARROW, fusable
+from coset.engine.program import Program
 from coset.errors import InputError
 from coset.kernels import layout
 from coset.methods import TableModule
@@ -219,7 +220,7 @@ class FastDot:
     def _tasks(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """One task for each array, as a single thread works through them."""
         number = len(self.program.features)
-        shape = self.program.frame(tuple(range(number)), (batch,) * number).shape
+        shape = self.program.frames.frame(tuple(range(number)), (batch,) * number).shape
         tasks = shape.tasks[shape.tasks[:, layout.REMAINDER] == 0]
         tasks[:, layout.CHUNKS] = 1
         return tasks, shape.uses
