@@ -62,6 +62,7 @@ def taken(
     for engine in engines:
         engine.outputs.clear()
         engine.sums.clear()
+        engine.widened.clear()
     return bytes_of(step)
 
 

@@ -33,7 +33,7 @@ from tests.optimizers.small import KINDS, Two, backward, collection, ids_of, lea
 # -- interrupts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["together", "apply", "bring_all", "find_rows", "add_gradients"])
+@pytest.mark.parametrize("where", ["together", "apply", "bring_all", "look_up", "add_gradients"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, twin = Two(), Two()
@@ -41,7 +41,7 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
     learn(model, optimizer, range(3))
     learn(twin, other, range(3))
     room: Any = base.updates if where in ("apply", "bring_all") else base
-    if where in ("find_rows", "add_gradients"):
+    if where in ("look_up", "add_gradients"):
         room = fused_engine
     whole, calls = getattr(room, where), []
 
@@ -62,7 +62,7 @@ def test_an_interrupt_leaves_all_of_a_step_or_nothing(kind: str, where: str, mon
             if where not in ("together", "apply"):
                 patch.setattr(room, where, interrupted)
             if where != "bring_all" or kind != "dense":
-                backward_again = where in ("find_rows", "add_gradients")
+                backward_again = where in ("look_up", "add_gradients")
                 if backward_again:
                     with pytest.raises(KeyboardInterrupt):
                         backward(model, 7)

@@ -30,6 +30,9 @@ class Shape:
         dims: elements of a vector of each.
         ids: how many, of all.
         tasks: of sums, and their uses; how they are cut depends on nothing else.
+        whole: where each array begins in memory for arrays that are widened as a whole, since the call reads more rows
+            than they have; -1 for the others.
+        widened: numbers in that memory.
     """
 
     features: np.ndarray
@@ -38,6 +41,8 @@ class Shape:
     ids: int
     tasks: np.ndarray
     uses: np.ndarray
+    whole: np.ndarray
+    widened: int
 
     @cached_property
     def lines(self) -> np.ndarray | slice:
@@ -50,6 +55,11 @@ class Shape:
         """Where the vectors of each feature begin, where they stand side by side."""
         begin: np.ndarray = np.cumsum(self.dims) - self.dims
         return begin
+
+    @cached_property
+    def width(self) -> int:
+        """Elements of the vectors of all features."""
+        return int(self.dims.sum())
 
 
 class Frame(NamedTuple):
@@ -65,7 +75,7 @@ class Frames:
     Args:
         template: a matrix of all features that asks for nothing.
         uses: those of every array, see `coset.kernels.layout`.
-        heights: the rows of every array.
+        arrays: see `coset.kernels.layout`.
         orders: features whose ids are in another order, and the modules that have it.
     """
 
@@ -73,10 +83,10 @@ class Frames:
         self,
         template: np.ndarray,
         uses: Mapping[int, list[list[int]]],
-        heights: Sequence[int],
+        arrays: np.ndarray,
         orders: Sequence[tuple[int, TableModule]],
     ) -> None:
-        self.template, self._uses, self._heights, self._orders = template, uses, heights, orders
+        self.template, self._uses, self._arrays, self._orders = template, uses, arrays, orders
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], Shape] = {}
 
     def prepare(self, lookups: Sequence[Lookup]) -> Frame:
@@ -126,8 +136,10 @@ class Frames:
         features = self.template.copy()
         features[numbers, layout.COUNT] = features[numbers, layout.BAGS] = lengths
         features[numbers, layout.SPACE] = lengths.cumsum() - lengths
-        tasks = self._cut(tuple(features[:, layout.COUNT].tolist()))
-        return Shape(features, numbers, features[numbers, layout.DIM], int(lengths.sum()), *tasks)
+        every = tuple(features[:, layout.COUNT].tolist())
+        return Shape(
+            features, numbers, features[numbers, layout.DIM], int(lengths.sum()), *self._cut(every), *self._whole(every)
+        )
 
     def _cut(self, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         tasks: list[list[int]] = []
@@ -142,11 +154,20 @@ class Frames:
         total = sum(count for _, count in per_array.values())
         for array, (asked, count) in per_array.items():
             projection = asked[0][layout.USE_PART] < 0
-            chunks = 1 if projection else layout.chunks_of(count, total, int(self._heights[array]))
+            chunks = 1 if projection else layout.chunks_of(count, total, int(self._arrays[array, layout.ROWS]))
             tasks += [[array, number, chunks, 0, 0, len(uses), len(asked)] for number in range(chunks)]
             uses += asked
         shape = (-1, layout.TASK_COLUMNS), (-1, layout.USE_COLUMNS)
         return np.array(tasks, np.int64).reshape(shape[0]), np.array(uses, np.int64).reshape(shape[1])
+
+    def _whole(self, counts: tuple[int, ...]) -> tuple[np.ndarray, int]:
+        whole, size = np.full(len(self._arrays), -1, np.int64), 0
+        for array, found in self._uses.items():
+            rows, width = self._arrays[array, [layout.ROWS, layout.ARRAY_WIDTH]].tolist()
+            if self._arrays[array, layout.STORED] and rows <= sum(counts[use[layout.USE_FEATURE]] for use in found):
+                whole[array] = size
+                size += rows * width
+        return whole, size
 
 
 def _check_device(*given: Tensor | None) -> None:

@@ -18,9 +18,10 @@ from coset.engine.program import Program
 from coset.errors import InputError
 from coset.kernels import layout, updates
 from coset.kernels.launch import SMALL, exclusively, launch
+from coset.kernels.opened import open_arrays
 from coset.kernels.pool import Pool
 from coset.kernels.projected import narrow_gradients
-from coset.kernels.rounded import add_steps, find_steps
+from coset.kernels.rounded import add_steps
 from coset.kernels.rows import find_rows
 from coset.kernels.spaces import plan_sums
 from coset.kernels.sums import add_gradients
@@ -101,7 +102,7 @@ class FusedEngine:
         """The arrays as graphs take them: plain tensors of the same memory."""
         self.checked: np.ndarray | None = None
         """The arrays as they were when `check` last looked at them."""
-        self.outputs, self.sums = Pool(program.dtype), Pool(program.dtype)
+        self.outputs, self.sums, self.widened = Pool(program.dtype), Pool(program.dtype), Pool(program.dtype)
 
     @property
     def optimizer(self) -> RowOwner:
@@ -213,6 +214,8 @@ class Call:
         else:
             engine.check_graph()
             self.arrays = program.addresses(tables)
+        self.read = self.arrays
+        """The arrays, with where kernels read those that a call widens as a whole."""
         frames = program.frames
         frame = frames.prepare_matrix(asked) if isinstance(asked, Tensor) else frames.prepare(asked)
         self.features, self.shape = frame
@@ -244,16 +247,28 @@ class Call:
                 updates.bring, self.shape.ids, self.shape.tasks, self.shape.uses, self.features, self.rows,
                 self.piece_of, self.arrays, self.engine.states, *steps, self.engine.like,
             )  # fmt: skip
-        if program.rounded:
-            launch(find_steps, SMALL - 1, self.arrays, self.engine.like)
+        self._open()
+
+    def _open(self) -> None:
+        """Make arrays ready that are stored in fewer bits."""
+        if self.engine.program.narrow:
+            self._widened = self.engine.widened.take(self.shape.widened)
+            self.read = self.arrays.copy()
+            launch(open_arrays, self.shape.ids, self.arrays, self.read, self.shape.whole, self._widened)
 
     def _read(self) -> None:
-        self._find()
         engine, program = self.engine, self.engine.program
-        launch(
-            look_up, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
+        finds = engine.optimizer.behind() is None  # one kernel does both where no row is brought up in between
+        if finds:
+            self._open()
+        else:
+            self._find()
+        wrong = launch(
+            look_up, self.shape.ids, finds, self.features, program.pieces, program.parts, self.read, self.rows,
             self.piece_of, engine.like,
         )  # fmt: skip
+        if any(wrong):
+            raise self._out_of_range()
 
     def add(self, gradient: Tensor) -> None:
         """Sum the gradient of the vectors by row, and hand the sums to the engine."""
@@ -286,13 +301,13 @@ class Call:
         program = self.engine.program
         if len(partials):
             launch(
-                narrow_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.rows,
+                narrow_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.read, self.rows,
                 self.piece_of, narrowed, partials,
             )  # fmt: skip
         launch(
-            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, found.tasks,
-            uses, self.rows, self.piece_of, narrowed, partials, of_steps, found.distinct, found.sums, found.counts,
-            found.squares,
+            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.read,
+            found.tasks, uses, self.rows, self.piece_of, narrowed, partials, of_steps, found.distinct, found.sums,
+            found.counts, found.squares,
         )  # fmt: skip
         if program.rounded:
             add_steps(self.arrays, found.tasks, uses, of_steps, found.distinct, found.sums, found.counts, found.squares)
@@ -308,11 +323,11 @@ class Call:
     def _place(self) -> Tensor:
         """Memory for the vectors, to which the features point."""
         shape, features = self.shape, self.features
-        bags = features[shape.lines, layout.BAGS]
-        sizes = shape.dims if self.joined else shape.dims * bags
-        begin = shape.columns if self.joined else sizes.cumsum() - sizes
-        total = int(begin[-1] + sizes[-1])
-        height = int(bags[0]) if self.joined else 1
+        if self.joined:
+            begin, total, height = shape.columns, shape.width, int(features[shape.asked[0], layout.BAGS])
+        else:
+            sizes = shape.dims * features[shape.lines, layout.BAGS]
+            begin, total, height = sizes.cumsum() - sizes, int(sizes.sum()), 1
         found = self.engine.outputs.take(height * total)
         tensor = torch.from_numpy(found.reshape(height, total) if self.joined else found)
         self._at = tensor.data_ptr()
@@ -335,7 +350,7 @@ class Call:
 
 def _in_order(squares: np.ndarray) -> float:
     """The sum, task by task: `sum` and NumPy's own have other orders, which depend on their versions."""
-    return float(np.cumsum(squares)[-1]) if len(squares) else 0.0
+    return float(np.add.accumulate(squares)[-1]) if len(squares) else 0.0
 
 
 class _LookUp(torch.autograd.Function):

@@ -6,7 +6,8 @@ these matrices are those of `coset.kernels.layout`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,15 @@ class Program:
             for begin, end, composition in flat(composition_of(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)
             first[name] = start, len(self._pieces) - start
+        self._holders: list[dict[str, Any]] = [holder for _, holder, _, _ in self._places]
+        self._keys = [name for _, _, name, _ in self._places]
+        self._kept = [kept for _, _, _, kept in self._places]
         self.dtype: np.dtype[Any] = DTYPES[self.computed]
         self.pieces = np.array(self._pieces, np.int64)
         self.parts = np.array(self._parts, np.int64)
         self.arrays = np.array(self._lines, np.int64)
+        self.narrow = bool(self.arrays[:, layout.STORED].any())
+        """Whether an array may be stored in fewer bits than it is computed with."""
         self._are_rounded = [(number, self.stored[number]) for number in self.rounded]
         self.widest_rounded = max((int(self.arrays[a, layout.ARRAY_WIDTH]) for a in self.rounded), default=0)
         self.most_parts = int(self.pieces[:, layout.PARTS].max())
@@ -87,8 +93,7 @@ class Program:
             if isinstance(getattr(self.modules[name], "order", None), Tensor)
         ]
         self._kinds = [_kind_of(index) for index in self._indices()]
-        heights = self.arrays[:, layout.ROWS].tolist()
-        self.frames = Frames(self.template, self._find_uses(first), heights, self._orders)
+        self.frames = Frames(self.template, self._find_uses(first), self.arrays, self._orders)
         self._as_taken = [tuple(parameter.shape) for parameter in self.parameters]
         self._found: tuple[list[int], np.ndarray] = [], self.arrays
 
@@ -101,7 +106,7 @@ class Program:
         """The arrays, with where they are now, since a module may have been moved; or with where `tables` are. The
         same array as before, not to be changed, where nothing was moved."""
         with as_they_lie():
-            places = [table.data_ptr() for table in (tables or self.parameters)]
+            places = list(map(Tensor.data_ptr, tables or self.parameters))
         indices = [index.data_ptr() for index in self._indices()]
         indices += [steps.data_ptr() for steps in self._steps_of_rows.values()]
         indices += [stored.rounds for _, stored in self._are_rounded]
@@ -122,6 +127,9 @@ class Program:
 
     def check_places(self) -> None:
         """Raise an `InputError` where a module or parameter is another object than it was."""
+        # Every call and every step asks, for hundreds of objects: in one pass that Python does not interpret.
+        if all(map(is_, map(_get, self._holders, self._keys), self._kept)):
+            return
         for table, holder, name, kept in self._places:
             if holder.get(name) is not kept:
                 raise InputError(
@@ -237,7 +245,7 @@ class Program:
         tops = np.array(of.tops, DTYPES[self.computed])
         levels = self._levels[array] = np.stack([np.broadcast_to(tops / 2, self.shapes[array][1:]), np.ones_like(tops)])
         line = self._lines[array]
-        line[layout.SCALES_STORED] = NARROW.get(of.stored, layout.WIDE)
+        line[layout.STORED], line[layout.SCALES_STORED] = layout.ROUNDED, NARROW.get(of.stored, layout.WIDE)
         line[layout.IN_COMMON], line[layout.LEVELS] = of.in_common, levels.ctypes.data
         assert number == array + 1
 
@@ -267,6 +275,9 @@ class Program:
             asked = dict.fromkeys(use[layout.USE_FEATURE] for use in uses[array])
             uses[steps] = [[steps, feature, array, layout.AS_STEPS] for feature in asked]
         return uses
+
+
+_get: Callable[[dict[str, Any], str], Any] = dict.get
 
 
 def _kind_of(index: Tensor) -> tuple[Any, ...]:

@@ -54,14 +54,10 @@ def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> li
     global _at_work
     _at_work = True
     try:
-        return _parts(kernel, ids, arguments)
+        if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+            return [kernel(0, 1, *arguments)]
+        if not getattr(kernel, "overloads", True):  # one thread loads it, or compiles it, while the others would wait
+            return [kernel(0, 1, *arguments)]
+        return share_out(kernel, threads, arguments)
     finally:
         _at_work = False
-
-
-def _parts(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> list[Any]:
-    if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
-        return [kernel(0, 1, *arguments)]
-    if not getattr(kernel, "overloads", True):  # it is loaded, or compiled, by one thread while the others would wait
-        return [kernel(0, 1, *arguments)]
-    return share_out(kernel, threads, arguments)

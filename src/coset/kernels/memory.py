@@ -49,3 +49,38 @@ def fetch(address: int, start: int, length: int, like: Any) -> None:
     first = address + start * like.itemsize
     for at in range(first, first + length * like.itemsize, _LINE):
         _prefetch(at)
+
+
+@compiled
+def fetch_bytes(address: int, size: int) -> None:
+    """Ask for so many bytes at an address."""
+    for at in range(address, address + size, _LINE):
+        _prefetch(at)
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def size_of(context: Any, number: Any) -> Any:
+    """Bytes of a number of this type."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.IntType(64)(number.bitwidth // 8)
+
+    return types.int64(number), build
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def uncounted(context: Any, arrays: Any) -> Any:
+    """The same arrays, a tuple of them, without what counts who uses them: numba counts at every call of a function, by
+    an atomic operation for each array that is handed on, which takes longer than the work on a short row. Only for what
+    a kernel is given, as that is held by who calls it."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = []
+        for number, kind in enumerate(arrays.types):
+            array = context.make_array(kind)(context, builder, value=builder.extract_value(arguments[0], number))
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            array.parent = ir.Constant(array.parent.type, None)
+            found.append(array._getvalue())
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.Tuple(arrays.types)(arrays), build

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from coset.kernels.compile import compiled, kernel
+from coset.kernels.lanes import through_levels
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY_WIDTH,
@@ -29,30 +30,28 @@ from coset.kernels.layout import (
     USE_PART,
     USE_PIECE,
 )
-from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import RATE, nearest_half
+from coset.kernels.memory import fetch_bytes, vector
+from coset.kernels.narrow import RATE
+from coset.kernels.storing import nearest_half
 
 _AHEAD = 24
 """How many rows ahead of the one at work memory is asked for."""
 
 
-@kernel
-def find_steps(part, parts_of_work, arrays, like):
-    """The step of every column of all arrays of rounded floats, beside their levels."""
-    for a in range(len(arrays)):
-        if arrays[a, STORED] != ROUNDED:
+@compiled
+def find_steps(arrays, a, like):
+    """The step of every column of an array of rounded floats, beside their levels."""
+    width, common = arrays[a, ARRAY_WIDTH], arrays[a, IN_COMMON]
+    steps = vector(arrays[a, LEVELS], width, width, like)
+    scales = vector(arrays[a, SCALES], 0, (width + common - 1) // common, like)
+    for e in range(width):
+        if e % common:
+            steps[e] = steps[e - 1]
             continue
-        width, common = arrays[a, ARRAY_WIDTH], arrays[a, IN_COMMON]
-        steps = vector(arrays[a, LEVELS], width, width, like)
-        scales = vector(arrays[a, SCALES], 0, (width + common - 1) // common, like)
-        for e in range(width):
-            if e % common:
-                steps[e] = steps[e - 1]
-                continue
-            scale = np.float32(scales[e // common])
-            if arrays[a, SCALES_STORED] == FLOAT16:
-                scale = nearest_half(scale)
-            steps[e] = np.exp(like.dtype.type(RATE) * like.dtype.type(scale))
+        scale = np.float32(scales[e // common])
+        if arrays[a, SCALES_STORED] == FLOAT16:
+            scale = nearest_half(scale)
+        steps[e] = np.exp(like.dtype.type(RATE) * like.dtype.type(scale))
 
 
 @compiled
@@ -60,24 +59,16 @@ def through(arrays, a, rows, sums, of_steps):
     """Turn the sums of the gradients of levels, of these rows of an array, into those of floats; `of_steps` gets what
     they add to the gradient of the logarithm of every column's step."""
     width = arrays[a, ARRAY_WIDTH]
-    halves, steps = vector(arrays[a, LEVELS], 0, width, sums), vector(arrays[a, LEVELS], width, width, sums)
-    half = sums.dtype.type(0.5)
+    row, halves, zero = width * sums.itemsize, arrays[a, LEVELS], sums.dtype.type(0)
+    first, begin, added = arrays[a, ADDRESS], np.int64(sums.ctypes.data), np.int64(of_steps.ctypes.data)
     for e in range(width):
         of_steps[e] = 0
     for s in range(len(rows)):
         if s + _AHEAD < len(rows):
-            fetch(arrays[a, ADDRESS], rows[s + _AHEAD] * width, width, sums)
-        floats = vector(arrays[a, ADDRESS], rows[s] * width, width, sums)
-        gradient = sums[s * width : (s + 1) * width]
-        for e in range(width):
-            place = floats[e] / steps[e]
-            inside = abs(place) <= halves[e] + half
-            level = -halves[e] if place < -halves[e] else place
-            level = halves[e] if level > halves[e] else level
-            level = np.rint(level + halves[e]) - halves[e]
-            given = gradient[e]
-            gradient[e] = given if inside else sums.dtype.type(0)
-            of_steps[e] += given * (level - place if inside else level)
+            fetch_bytes(first + rows[s + _AHEAD] * row, row)
+        floats, gradient = first + rows[s] * row, begin + s * row
+        through_levels(zero, width, (floats, halves, halves + row, gradient, added))
+    steps = vector(halves, width, width, sums)
     for e in range(width):
         of_steps[e] *= RATE * steps[e]
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from coset.kernels.compile import compiled, kernel
 from coset.kernels.layout import (
-    ADDRESS,
     ARRAY,
     ARRAY_WIDTH,
     AS_STEPS,
@@ -42,8 +41,8 @@ from coset.kernels.layout import (
     VECTORS,
     WEIGHTS,
 )
-from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import place_of
+from coset.kernels.memory import fetch, uncounted, vector
+from coset.kernels.narrow import fetch_from, place_in, place_of, source_of
 from coset.kernels.projected import add_partials
 from coset.kernels.rounded import through
 from coset.kernels.share import shared_out
@@ -52,30 +51,26 @@ from coset.kernels.vectors import (
     AHEAD,
     as_it_lies,
     ask,
-    ask_stored,
     bag,
     share,
-    widened,
 )
 
 
-def _adding(place, fetch_from, build):
+def _adding(place, fetch_beside, build):
     """`add_up` for a feature without blocks or a projection: the gradient of a row is that of its bag's vector, from
-    `column` on, times the factor of the id and, if `other` is an array, the row of the other of two factors, which is
-    where `place` says. One for each way, as a choice within the loop would take time."""
+    `column` on, times the factor of the id and, if there are two `factors`, the row of the other one, which is where
+    `place` says, of `source`. One for each way, as a choice within the loop would take time."""
 
     @build
     def add_simple(
-        features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width,
-        spare,
+        features, f, rows, part, column, factors, source, task, found, slots, distinct, sums, width, spare
     ):  # fmt: skip
         chunks, remainder, room = task[CHUNKS], task[REMAINDER], task[ROOM]
         address = features[f, VECTORS] + column * sums.itemsize
         stride, space, count = features[f, STRIDE], features[f, SPACE], features[f, COUNT]
         base = sums.ctypes.data + task[SUMS] * sums.itemsize
         mine = rows[part, space : space + count]
-        factors = other >= 0
-        address_beside = arrays[other, ADDRESS] if factors else np.int64(0)
+        zero = sums.dtype.type(0)
         beside_rows = rows[1 - part if factors else part, space : space + count]
         single, weighted = features[f, OFFSETS] == 0, features[f, WEIGHTS] != 0
         weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, sums)
@@ -91,14 +86,12 @@ def _adding(place, fetch_from, build):
                     if single:
                         fetch(address, (i + AHEAD) * stride, width, sums)
                     if factors:
-                        fetch_from(address_beside, arrays, other, beside_rows[i + AHEAD], width, sums)
+                        fetch_beside(source, beside_rows[i + AHEAD], width, zero)
                 factor = scale * weights[i] if weighted else scale
                 s = slot_of(row, slots, distinct, room, found)
                 into = vector(base, s * width, width, sums)
                 if factors:
-                    beside = vector(
-                        place(address_beside, arrays, other, beside_rows[i], width, sums, spare), 0, width, sums
-                    )
+                    beside = vector(place(source, beside_rows[i], width, spare, zero), 0, width, sums)
                     if s == found:
                         found += 1
                         for e in range(width):
@@ -118,7 +111,7 @@ def _adding(place, fetch_from, build):
     return add_simple
 
 
-_add_simple, _add_simple_stored = _adding(as_it_lies, ask, compiled), _adding(widened, ask_stored, compiled)
+_add_simple, _add_simple_stored = _adding(as_it_lies, ask, compiled), _adding(place_in, fetch_from, compiled)
 
 
 @compiled
@@ -195,16 +188,18 @@ def add_up(task, uses, features, pieces, parts, arrays, rows, piece_of, narrowed
             column = parts[first + part, COLUMN] if operation == CONCAT else np.int64(0)
             other = parts[first + 1 - part, ARRAY] if factors else np.int64(-1)
             width = arrays[a, ARRAY_WIDTH]
-            room = np.empty(width, sums.dtype)
-            spare = np.int64(room.ctypes.data)
+            source = source_of(arrays, max(other, np.int64(0)))
             if factors and arrays[other, STORED]:
+                room = np.empty(width, sums.dtype)
                 found = _add_simple_stored(
-                    features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width, spare
-                )
+                    features, f, rows, part, column, factors, source, task, found, slots, distinct, sums, width,
+                    np.int64(room.ctypes.data),
+                )  # fmt: skip
             else:
                 found = _add_simple(
-                    features, f, rows, part, column, arrays, other, task, found, slots, distinct, sums, width, spare
-                )
+                    features, f, rows, part, column, factors, source, task, found, slots, distinct, sums, width,
+                    np.int64(0),
+                )  # fmt: skip
         else:
             found = add_any(
                 features, f, q, pieces, parts, arrays, rows, piece_of, part, task, found, slots, distinct, sums,
@@ -225,14 +220,21 @@ def square(sums, start, length):
 
 @kernel
 def add_gradients(
-    part, parts_of_work, features, pieces, parts, arrays, tasks, uses, rows, piece_of, narrowed, partials, of_steps,
-    distinct, sums, counts, squares,
+    part, parts_of_work, features, pieces, parts, arrays, read, tasks, uses, rows, piece_of, narrowed, partials,
+    of_steps, distinct, sums, counts, squares,
 ):  # fmt: skip
     """Gradients of vectors, which stand where the features say, summed for every distinct row of every array.
 
     Task t finds `counts[t]` distinct rows of its array; `squares[t]` is the sum of squares of all its sums, which is
-    not finite where one of them is not. What it adds to the gradients of steps is in `of_steps[t]`.
+    not finite where one of them is not. Rows are read where `read` says, see `coset.kernels.opened`. What it adds to
+    the gradients of steps is in `of_steps[t]`.
     """
+    features, pieces, parts, arrays, read, tasks, uses, rows, piece_of = uncounted(
+        (features, pieces, parts, arrays, read, tasks, uses, rows, piece_of)
+    )
+    narrowed, partials, of_steps, distinct, sums, counts, squares = uncounted(
+        (narrowed, partials, of_steps, distinct, sums, counts, squares)
+    )
     weights = np.empty(len(tasks), np.int64)
     for t in range(len(tasks)):
         lookups = np.int64(0)
@@ -243,7 +245,7 @@ def add_gradients(
     for t in range(len(tasks)):
         if weights[t] == part:
             counts[t] = add_up(
-                tasks[t], uses, features, pieces, parts, arrays, rows, piece_of, narrowed, partials, distinct, sums
+                tasks[t], uses, features, pieces, parts, read, rows, piece_of, narrowed, partials, distinct, sums
             )
             a = tasks[t, TASK_ARRAY]
             count = counts[t] * arrays[a, ARRAY_WIDTH]

@@ -37,9 +37,10 @@ from coset.kernels.layout import (
     USE_PIECE,
     USES,
 )  # fmt: skip
-from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import fetch_row, is_narrow, key_of, load_row, store_row
+from coset.kernels.memory import fetch, uncounted, vector
+from coset.kernels.narrow import fetch_from, is_narrow, load_from, load_row, source_of
 from coset.kernels.share import shared_out
+from coset.kernels.storing import key_of, store_in
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
 """`FORGET`: after so many steps without a gradient a row stands still, since its first moment has decayed away. From
@@ -226,7 +227,7 @@ def _step(
         )  # fmt: skip
 
 
-_BLOCK = 64
+_BLOCK = np.int64(64)
 """Rows that are widened at once: as many as the fastest cache holds."""
 
 
@@ -236,33 +237,32 @@ def update_rows(
 ):  # fmt: skip
     """One step of all distinct rows of a task along their gradients; first `replay`, where rows are behind."""
     a = task[TASK_ARRAY]
-    width, group, address = arrays[a, ARRAY_WIDTH], states[a, GROUP], arrays[a, ADDRESS]
+    width, group = arrays[a, ARRAY_WIDTH], states[a, GROUP]
     rows = distinct[task[ROOM] : task[ROOM] + count]
     gradients = sums[task[SUMS] : task[SUMS] + count * width]
     state, other = states[a, STATE], states[a, OTHER]
     brought = vector(states[a, BROUGHT], 0, arrays[a, ROWS] if states[a, BROUGHT] else 0, _STEPS)
-    wide, block = np.empty(0, sums.dtype), max(count, np.int64(1))
-    places = rows
-    narrow = is_narrow(arrays, a)
-    if narrow:  # widened into `wide`, some rows at a time
-        block = np.int64(_BLOCK)
-        wide, places = np.empty(block * width, sums.dtype), np.arange(block)
-        address = np.int64(wide.ctypes.data)
-    for first in range(0, count, block):
-        last = min(first + block, count)
-        if narrow:
-            for s in range(first, last):
-                if s + _AHEAD < count:
-                    fetch_row(arrays, a, rows[s + _AHEAD], width, sums)
-                load_row(arrays, a, rows[s], width, vector(address, (s - first) * width, width, sums))
+    if not is_narrow(arrays, a):
+        _step(
+            kind, arrays[a, ADDRESS], rows, state, other, brought, rows, gradients, width, group, now, begun, numbers,
+            rates, paces, roots, decays,
+        )  # fmt: skip
+        return
+    source, zero, size = source_of(arrays, a), sums.dtype.type(0), width * np.int64(sums.itemsize)
+    wide, places = np.empty(_BLOCK * width, sums.dtype), np.arange(_BLOCK)
+    address = np.int64(wide.ctypes.data)
+    for first in range(0, count, _BLOCK):
+        last = min(first + _BLOCK, count)
+        for s in range(first, last):
+            if s + _AHEAD < count:
+                fetch_from(source, rows[s + _AHEAD], width, zero)
+            load_from(source, rows[s], width, address + (s - first) * size, zero)
         _step(
             kind, address, places[: last - first], state, other, brought, rows[first:last],
             gradients[first * width : last * width], width, group, now, begun, numbers, rates, paces, roots, decays,
         )  # fmt: skip
-        if narrow:
-            for s in range(first, last):
-                row = vector(address, (s - first) * width, width, sums)
-                store_row(arrays, a, rows[s], row, width, key_of(a, rows[s], now))
+        for s in range(first, last):
+            store_in(source, rows[s], width, address + (s - first) * size, key_of(a, rows[s], now), sums)
 
 
 @kernel
@@ -272,6 +272,9 @@ def apply(
 ):  # fmt: skip
     """Step `now` of an optimizer for all rows that `add_gradients` found, which then counts none of them any more: to
     ask twice for a step is to ask once."""
+    arrays, states, tasks, distinct, sums, counts, numbers, rates, paces, roots, decays = uncounted(
+        (arrays, states, tasks, distinct, sums, counts, numbers, rates, paces, roots, decays)
+    )
     weights = np.empty(len(tasks), np.int64)  # not `counts`, which other parts set to 0 meanwhile
     for t in range(len(tasks)):
         weights[t] = (tasks[t + 1, ROOM] if t + 1 < len(tasks) else len(distinct)) - tasks[t, ROOM]
@@ -311,7 +314,7 @@ def _bring_stored(arrays, states, a, r, now, begun, numbers, paces, roots, decay
             wide, vector(states[a, STATE], r * width, width, like), vector(states[a, OTHER], r * width, width, like),
             states[a, GROUP], brought[0], now, begun, numbers, paces, roots, decays,
         )  # fmt: skip
-        store_row(arrays, a, r, wide, width, key_of(a, r, now))
+        store_in(source_of(arrays, a), r, width, np.int64(wide.ctypes.data), key_of(a, r, now), wide)
         brought[0] = now
 
 

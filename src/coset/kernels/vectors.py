@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from coset.kernels.compile import compiled, inlined, kernel
+from coset.kernels.lanes import copied, product
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY,
@@ -32,9 +33,9 @@ from coset.kernels.layout import (
     WEIGHTS,
     WIDTH,
 )
-from coset.kernels.memory import fetch, vector
-from coset.kernels.narrow import fetch_row, load_row, place_of
-from coset.kernels.rows import cut
+from coset.kernels.memory import fetch_bytes, size_of, uncounted, vector
+from coset.kernels.narrow import fetch_from, load_from, load_row, place_in, place_of, source_of
+from coset.kernels.rows import cut, find
 
 AHEAD = 32
 """How many ids ahead of the one at work memory is asked for."""
@@ -158,38 +159,25 @@ def share(features, f, begin, end, like):
 
 
 @inlined
-def as_it_lies(address, arrays, a, row, width, like, spare):
-    """Where a row of an array at an address is as it is computed with."""
-    return address + row * width * like.itemsize
+def as_it_lies(source, row, width, spare, zero):
+    """`place_in` of a source whose rows are stored as they are computed with."""
+    return source[0] + row * width * size_of(zero)
 
 
 @inlined
-def ask(address, arrays, a, row, width, like):
+def ask(source, row, width, zero):
     """Ask for such a row."""
-    fetch(address, row * width, width, like)
-
-
-@inlined
-def widened(address, arrays, a, row, width, like, spare):
-    """The same for any array: in the memory at `spare`, into which the row is widened. An address, as an array would be
-    counted at every call."""
-    load_row(arrays, a, row, width, vector(spare, 0, width, like))
-    return spare
-
-
-@inlined
-def ask_stored(address, arrays, a, row, width, like):
-    """Ask for a row of any array."""
-    fetch_row(arrays, a, row, width, like)
+    size = width * size_of(zero)
+    fetch_bytes(source[0] + row * size, size)
 
 
 def _pooling(place, fetch_from, build):
     """What pools bags of bare rows, and of products of two, that are where `place` says; as `_composing`."""
 
     @build
-    def pool_rows(features, f, start, stop, arrays, a, rows, weights, like, spare):
+    def pool_rows(features, f, start, stop, source, rows, weights, like, spare):
         dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
-        weighted, address = len(weights) > 0, arrays[a, ADDRESS]
+        weighted, zero = len(weights) > 0, like.dtype.type(0)
         for b in range(start, stop):
             out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
             begin, end = bag(features, f, b)
@@ -198,16 +186,16 @@ def _pooling(place, fetch_from, build):
                 out[e] = 0
             for i in range(begin, end):
                 if i + AHEAD < count:
-                    fetch_from(address, arrays, a, rows[space + i + AHEAD], dim, like)
-                row = vector(place(address, arrays, a, rows[space + i], dim, like, spare), 0, dim, like)
+                    fetch_from(source, rows[space + i + AHEAD], dim, zero)
+                row = vector(place(source, rows[space + i], dim, spare, zero), 0, dim, like)
                 factor = scale * weights[i] if weighted else scale
                 for e in range(dim):
                     out[e] += factor * row[e]
 
     @build
-    def pool_products(features, f, start, stop, arrays, a, other, rows, weights, like, spare, room):
+    def pool_products(features, f, start, stop, source, beside, rows, weights, like, spare, room):
         dim, space, count = features[f, DIM], features[f, SPACE], features[f, COUNT]
-        weighted, address, beside = len(weights) > 0, arrays[a, ADDRESS], arrays[other, ADDRESS]
+        weighted, zero = len(weights) > 0, like.dtype.type(0)
         for b in range(start, stop):
             out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
             begin, end = bag(features, f, b)
@@ -216,10 +204,10 @@ def _pooling(place, fetch_from, build):
                 out[e] = 0
             for i in range(begin, end):
                 if i + AHEAD < count:
-                    fetch_from(address, arrays, a, rows[0, space + i + AHEAD], dim, like)
-                    fetch_from(beside, arrays, other, rows[1, space + i + AHEAD], dim, like)
-                left = vector(place(address, arrays, a, rows[0, space + i], dim, like, spare), 0, dim, like)
-                right = vector(place(beside, arrays, other, rows[1, space + i], dim, like, room), 0, dim, like)
+                    fetch_from(source, rows[0, space + i + AHEAD], dim, zero)
+                    fetch_from(beside, rows[1, space + i + AHEAD], dim, zero)
+                left = vector(place(source, rows[0, space + i], dim, spare, zero), 0, dim, like)
+                right = vector(place(beside, rows[1, space + i], dim, room, zero), 0, dim, like)
                 factor = scale * weights[i] if weighted else scale
                 for e in range(dim):
                     out[e] += factor * (left[e] * right[e])
@@ -228,7 +216,44 @@ def _pooling(place, fetch_from, build):
 
 
 _pool_rows, _pool_products = _pooling(as_it_lies, ask, compiled)
-_pool_stored_rows, _pool_stored_products = _pooling(widened, ask_stored, compiled)
+_pool_stored_rows, _pool_stored_products = _pooling(place_in, fetch_from, compiled)
+
+
+@compiled
+def _pool_single(features, f, start, stop, products, source, beside, rows, like):
+    """Bags of one row, or product of two, without a factor."""
+    dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
+    zero, first = like.dtype.type(0), features[f, VECTORS]
+    for b in range(start, stop):
+        if b + AHEAD < stop:
+            ask(source, rows[0, space + b + AHEAD], dim, zero)
+            if products:
+                ask(beside, rows[1, space + b + AHEAD], dim, zero)
+        out = first + b * stride * size_of(zero)
+        row = as_it_lies(source, rows[0, space + b], dim, np.int64(0), zero)
+        if products:
+            product(zero, dim, (row, as_it_lies(beside, rows[1, space + b], dim, np.int64(0), zero), out))
+        else:
+            copied(zero, dim, (row, out))
+
+
+@compiled
+def _pool_single_stored(features, f, start, stop, products, source, beside, rows, like):
+    """The same where rows may be stored in fewer bits."""
+    dim, stride, space = features[f, DIM], features[f, STRIDE], features[f, SPACE]
+    zero, first, room = like.dtype.type(0), features[f, VECTORS], np.empty(dim, like.dtype)
+    spare = np.int64(room.ctypes.data)
+    for b in range(start, stop):
+        if b + AHEAD < stop:
+            fetch_from(source, rows[0, space + b + AHEAD], dim, zero)
+            if products:
+                fetch_from(beside, rows[1, space + b + AHEAD], dim, zero)
+        out = first + b * stride * size_of(zero)
+        if products:
+            left = place_in(source, rows[0, space + b], dim, out, zero)
+            product(zero, dim, (left, place_in(beside, rows[1, space + b], dim, spare, zero), out))
+        else:
+            load_from(source, rows[0, space + b], dim, out, zero)
 
 
 @compiled
@@ -241,66 +266,26 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
     p = features[f, PIECE]
     bare = not several and pieces[p, PROJECTION] < 0
     part = pieces[p, PART]
-    address, stored = arrays[parts[part, ARRAY], ADDRESS], arrays[parts[part, ARRAY], STORED]
-    if bare and single and pieces[p, PARTS] == 1:
-        if stored:
-            a = parts[part, ARRAY]
-            for b in range(start, stop):
-                if b + AHEAD < stop:
-                    fetch_row(arrays, a, rows[0, space + b + AHEAD], dim, like)
-                load_row(arrays, a, rows[0, space + b], dim, vector(features[f, VECTORS], b * stride, dim, like))
-            return
-        for b in range(start, stop):
-            if b + AHEAD < stop:
-                fetch(address, rows[0, space + b + AHEAD] * dim, dim, like)
-            out = vector(features[f, VECTORS], b * stride, dim, like)
-            row = vector(address, rows[0, space + b] * dim, dim, like)
-            for e in range(dim):
-                out[e] = row[e]
-        return
-    other = parts[part + 1, ARRAY] if pieces[p, PARTS] == 2 else np.int64(0)
     products = bare and pieces[p, PARTS] == 2 and pieces[p, OPERATION] == MULT
-    stored = stored or (products and arrays[other, STORED])  # where one is, both are read by `load_row`
-    if products and single and not stored:
-        beside = arrays[other, ADDRESS]
-        for b in range(start, stop):
-            if b + AHEAD < stop:
-                fetch(address, rows[0, space + b + AHEAD] * dim, dim, like)
-                fetch(beside, rows[1, space + b + AHEAD] * dim, dim, like)
-            out = vector(features[f, VECTORS], b * stride, dim, like)
-            left = vector(address, rows[0, space + b] * dim, dim, like)
-            right = vector(beside, rows[1, space + b] * dim, dim, like)
-            for e in range(dim):
-                out[e] = left[e] * right[e]
-        return
-    if bare and pieces[p, PARTS] == 1:
-        a, room = parts[part, ARRAY], np.empty(dim, like.dtype)
-        if stored:
-            spare = np.int64(room.ctypes.data)
-            _pool_stored_rows(features, f, start, stop, arrays, a, rows[0], weights, like, spare)
+    if products or (bare and pieces[p, PARTS] == 1):
+        source = source_of(arrays, parts[part, ARRAY])
+        beside = source_of(arrays, parts[part + 1, ARRAY]) if products else source
+        stored = source[1] != 0 or beside[1] != 0  # where one is, both are read as if they were
+        if single and stored:
+            _pool_single_stored(features, f, start, stop, products, source, beside, rows, like)
+        elif single:
+            _pool_single(features, f, start, stop, products, source, beside, rows, like)
         else:
-            _pool_rows(features, f, start, stop, arrays, a, rows[0], weights, like, np.int64(0))
-        return
-    if products:
-        a, room, none = parts[part, ARRAY], np.empty((2, dim), like.dtype), np.int64(0)
-        if stored and single:
-            spare = vector(np.int64(room.ctypes.data), 0, dim, like)
-            for b in range(start, stop):
-                if b + AHEAD < stop:
-                    fetch_row(arrays, a, rows[0, space + b + AHEAD], dim, like)
-                    fetch_row(arrays, other, rows[1, space + b + AHEAD], dim, like)
-                out = vector(features[f, VECTORS], b * stride, dim, like)
-                load_row(arrays, a, rows[0, space + b], dim, out)
-                load_row(arrays, other, rows[1, space + b], dim, spare)
-                for e in range(dim):
-                    out[e] *= spare[e]
-        elif stored:
-            begin = np.int64(room.ctypes.data)
-            _pool_stored_products(
-                features, f, start, stop, arrays, a, other, rows, weights, like, begin, begin + dim * like.itemsize
-            )
-        else:
-            _pool_products(features, f, start, stop, arrays, a, other, rows, weights, like, none, none)
+            none, room = np.int64(0), np.empty((2, dim if stored else 0), like.dtype)
+            spare, other = np.int64(room.ctypes.data), np.int64(room.ctypes.data) + dim * like.itemsize
+            if products and stored:
+                _pool_stored_products(features, f, start, stop, source, beside, rows, weights, like, spare, other)
+            elif products:
+                _pool_products(features, f, start, stop, source, beside, rows, weights, like, none, none)
+            elif stored:
+                _pool_stored_rows(features, f, start, stop, source, rows[0], weights, like, spare)
+            else:
+                _pool_rows(features, f, start, stop, source, rows[0], weights, like, none)
         return
     widest = 0
     for q in range(features[f, PIECES]):
@@ -330,8 +315,18 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
 
 
 @kernel
-def look_up(part, parts_of_work, features, pieces, parts, arrays, rows, piece_of, like):
-    """Vectors of every bag of every feature, to where the features want them; numbers are of the type of `like`."""
+def look_up(part, parts_of_work, finds, features, pieces, parts, arrays, rows, piece_of, like):
+    """Vectors of every bag of every feature, to where the features want them; numbers are of the type of `like`. If it
+    `finds` the rows of ids, too, see `find_rows`: whether this part of the work has met an id out of range."""
+    features, pieces, parts, arrays, rows, piece_of, like = uncounted(
+        (features, pieces, parts, arrays, rows, piece_of, like)
+    )
     tasks = cut(features, BAGS)
     for t in range(part, len(tasks), parts_of_work):
-        pool(features, tasks[t, 0], tasks[t, 1], tasks[t, 2], pieces, parts, arrays, rows, piece_of, like)
+        f, start, stop = tasks[t, 0], tasks[t, 1], tasks[t, 2]
+        if finds:
+            first, last = bag(features, f, start)[0], bag(features, f, stop - 1)[1]
+            if find(features, f, first, last, pieces, parts, rows, piece_of) >= 0:
+                return True
+        pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like)
+    return False

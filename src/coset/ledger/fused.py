@@ -20,7 +20,7 @@ _STEPS = 1 << 16
 @dataclass
 class _Array:
     """An array of rows: its size, how often a step reads rows of it, whether a step reads it as a whole; and whether
-    its numbers are rounded when they are read, or are the steps of such."""
+    its numbers are rounded when they are read, or are the steps of such, or are stored in fewer bits."""
 
     rows: int
     width: int
@@ -28,6 +28,7 @@ class _Array:
     lookups: int = 0
     rounded: bool = False
     steps: bool = False
+    narrow: bool = False
 
     @property
     def whole_rounded(self) -> bool:
@@ -67,6 +68,9 @@ def fused_step(asked: Sequence[Asked], threads: int, dense: bool) -> list[dict[s
         "vectors": vectors,
         "sums of gradients by row": sums + sums // itemsize // 8 * itemsize + distinct,
     }
+    often = [array for array in arrays if (array.narrow or array.rounded) and array.rows <= array.lookups]
+    if often:
+        kept["arrays widened for lookups"] = sum(array.rows * array.width for array in often) * itemsize
     projected = [piece for piece in pieces if piece.projection is not None]
     widest_rounded = max((array.width for array in arrays if array.rounded), default=0)
     if dense:
@@ -114,10 +118,11 @@ def _arrays_of(piece: Any, dtype: Any) -> list[tuple[str, _Array]]:
             found.append((projection.bias_name, projection.storage, _Array(1, piece.dim, whole=True)))
     arrays = []
     for name, storage, array in found:
-        array.rounded = storage.form == "masters"
+        stored = storage.training_components(name, array.rows, array.width, dtype)
+        array.rounded, array.narrow = storage.form == "masters", stored[0].dtype != dtype
         arrays.append((name, array))
         if array.rounded:
-            steps = storage.training_components(name, array.rows, array.width, dtype)[1]
+            steps = stored[1]
             arrays.append((steps.key, _Array(steps.numel, 1, whole=True, steps=True)))
     return arrays
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from coset.engine.fused import FusedEngine
-from coset.engine.owners import as_they_lie, owner_of
+from coset.engine.owners import owner_of
 from coset.errors import InputError, UnownedTables
 from coset.kernels import layout, updates
 from coset.kernels.compile import announce
@@ -29,7 +29,7 @@ from coset.optimizers.arguments import (
 )
 from coset.optimizers.behind import wholly
 from coset.optimizers.found import collections_in, left_out, none_to_own
-from coset.optimizers.gradients import norm_of, not_finite, together
+from coset.optimizers.gradients import norm_of, not_finite, together, untouched
 from coset.optimizers.owning import Owning
 
 
@@ -149,17 +149,15 @@ class TableOptimizer(Owning):
             with torch.enable_grad():
                 loss = closure()
         check_groups(self.param_groups, self._largest)
-        with as_they_lie():
-            floats = (p for p in self._parameters if p.is_floating_point())
-            wrong = next((p for p in floats if p.grad is not None or not p.requires_grad), None)
-            if wrong is not None:
-                raise InputError(
-                    f"{type(self).__name__} cannot take this step: "
-                    + ("a table has a .grad, from a use of its parameters outside of the collection (a penalty, say), "
-                       "which kernels do not see; leave that out, or train by an optimizer of torch"
-                       if wrong.requires_grad
-                       else "a table is frozen by requires_grad=False; unfreeze it before the step")
-                )  # fmt: skip
+        if not untouched(self._floats):
+            frozen = any(not parameter.requires_grad for parameter in self._floats)
+            raise InputError(
+                f"{type(self).__name__} cannot take this step: "
+                + ("a table is frozen by requires_grad=False; unfreeze it before the step"
+                   if frozen
+                   else "a table has a .grad, from a use of its parameters outside of the collection (a penalty, say), "
+                        "which kernels do not see; leave that out, or train by an optimizer of torch")
+            )  # fmt: skip
         places = [engine.addresses() for engine in self.engines]
         waiting = [(engine, together(engine)) for engine in self.engines]
         norm = norm_of(found for _, found in waiting) * abs(self._factor)
@@ -208,7 +206,7 @@ class TableOptimizer(Owning):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients since the last step, which `zero_grad` of the model does not."""
         self._forget()
-        for parameter in self._parameters:
+        for parameter in self._floats:
             parameter.grad = None
 
     def gradient_norm(self) -> float:
@@ -239,6 +237,7 @@ class TableOptimizer(Owning):
             "sums of gradients by row": sum(engine.sums.bytes for engine in self.engines)
             + sum(found.distinct.nbytes for found in waiting),
             "steps to make up for": history,
+            "arrays widened for lookups": sum(engine.widened.bytes for engine in self.engines),
         }
 
     def _forget(self) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from math import sqrt
+from operator import is_not
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from coset.engine.fused import FusedEngine, Gradients
+from coset.engine.owners import as_they_lie
 from coset.kernels import layout
+
+
+def untouched(parameters: Sequence[Tensor]) -> bool:
+    """Whether all parameters are to be trained, and autograd has left a gradient with none. Every step asks, so in one
+    pass that Python does not interpret."""
+    with as_they_lie():
+        return not any(map(is_not, map(_grad, parameters), repeat(None))) and all(map(_requires_grad, parameters))
+
+
+_grad, _requires_grad = vars(torch._C.TensorBase)["grad"].__get__, vars(torch._C.TensorBase)["requires_grad"].__get__
 
 
 def together(engine: FusedEngine) -> Gradients | None:

@@ -29,6 +29,8 @@ class Owning(Behind):
         """Take over tables, all of whose rows are at the last step."""
         self.engines = list(engines)
         self._parameters = self._free(engines)
+        self._floats = [parameter for parameter in self._parameters if parameter.is_floating_point()]
+        """Those that autograd may leave a gradient with: not codes."""
         self._begun = self.steps
         self._history = History(len(self.param_groups))
         numbers = [np.finfo(engine.program.dtype) for engine in engines]
@@ -110,6 +112,7 @@ class Owning(Behind):
         for engine in self.engines:
             engine.outputs.clear()
             engine.sums.clear()
+            engine.widened.clear()
         for parameter in self._parameters:
             give_back(parameter)
 
