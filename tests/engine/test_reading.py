@@ -41,9 +41,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     run = engine.Reader._run
 
-    def noted(self: Any, features: Any, asked: Any, ids: int) -> bool:
-        wrong = run(self, features, asked, ids)
-        found.extend(kernel for kernel, read in self._by_kernel.items() if read[asked].any() and not wrong)
+    def noted(self: Any, view: Any, features: Any, asked: Any, ids: int) -> bool:
+        wrong = run(self, view, features, asked, ids)
+        found.extend(kernel for kernel, read in view.by_kernel.items() if read[asked].any() and not wrong)
         return wrong
 
     monkeypatch.setattr(engine, "_left", [0])

@@ -47,6 +47,49 @@ def torch_alone() -> bool:
     return _plain.get()
 
 
+class View:
+    """What kernels are given of the tables of a collection. It is never changed: a call reads what it began with, and
+    keeps it in memory, whatever others put in its place meanwhile.
+
+    Args:
+        facts: the tables as they are.
+        features: feature → table.
+    """
+
+    def __init__(self, facts: Facts, features: Mapping[str, str]) -> None:
+        self.facts = facts
+        types = [source.dtype for source in facts.sources.values()]
+        self.dtype: torch.dtype = types[0] if types else torch.float32
+        """The type of the vectors."""
+        sources = {name: source for name, source in facts.sources.items() if source.dtype == self.dtype}
+        self.of = [sources.get(table) for table in features.values()]
+        found = [(name, at, of) for name, at, of in zip(features, range(len(self.of)), self.of, strict=True) if of]
+        self.whole = {name: at for name, at, _ in found}
+        """The features that kernels look up, by name, with their numbers."""
+        self.exact = {name: at for name, at, of in found if not of.loses_gradients}
+        """Those of which no gradient is lost."""
+        self.bare = {name: at for name, at, of in found if isinstance(of, Bare)}
+        self.dims = [0 if source is None else source.dim for source in self.of]
+        self.weights = [None if source is None else source.weight for source in self.of]
+        self.pool, self.like = Pool(DTYPES[self.dtype]), np.empty(0, DTYPES[self.dtype])
+        kernels = np.array(["" if source is None else source.kernel for source in self.of])
+        self.by_kernel = {str(kernel): kernels == kernel for kernel in set(kernels.tolist()) - {""}}
+        """Which features each kernel reads."""
+        lines = [of.array.line if isinstance(of, Bare) else [0] * layout.SOURCE_COLUMNS for of in self.of]
+        self.rows = (np.array(lines, np.int64).reshape(-1, layout.SOURCE_COLUMNS),)
+        """What kernels of bare rows are given: a line a feature."""
+        self.composed, places = _joined(sources)
+        self.pieces = [places.get(table, (at, 1, 0)) for at, table in enumerate(features.values())]
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The features that kernels look up now: nothing composed and trained where its gradient is wanted, or whose
+        projection autocast may have in another type."""
+        if torch.is_autocast_enabled("cpu"):
+            return self.bare
+        return self.exact if torch.is_grad_enabled() else self.whole
+
+
 class Reader:
     """Looks up the features of a collection that no optimizer owns. Values are those of plain torch, within rounding;
     gradients as well. Whatever kernels do not know is left to torch, and so are errors.
@@ -64,58 +107,45 @@ class Reader:
     ) -> None:
         self.modules, self.features = modules, dict(features)
         self._torch = WeakMethod(by_torch)  # Python frees reference cycles late, and tables are large
-        self._see(Facts.of(modules))
+        self._view = View(Facts.of(modules), self.features)
 
-    def _see(self, facts: Facts) -> None:
-        """Take what was found."""
-        self._facts = facts
-        types = [source.dtype for source in facts.sources.values()]
-        self.dtype: torch.dtype = types[0] if types else torch.float32
+    def reads(self, modules: dict[str, Any], features: Mapping[str, str]) -> bool:
+        """Whether it is of these tables and features."""
+        return modules is self.modules and list(features.items()) == list(self.features.items())
+
+    @property
+    def dtype(self) -> torch.dtype:
         """The type of the vectors."""
-        sources = {name: source for name, source in facts.sources.items() if source.dtype == self.dtype}
-        self._of = [sources.get(table) for table in self.features.values()]
-        self._all = {name: at for name, at, of in zip(self.features, range(len(self._of)), self._of, strict=True) if of}
-        self._exact = {name: at for name, at in self._all.items() if not self._of[at].loses_gradients}  # type: ignore[union-attr]
-        self._dims = [0 if source is None else source.dim for source in self._of]
-        self._weights = [None if source is None else source.weight for source in self._of]
-        self._pool, self._like = Pool(DTYPES[self.dtype]), np.empty(0, DTYPES[self.dtype])
-        kernels = np.array(["" if source is None else source.kernel for source in self._of])
-        self._by_kernel = {str(kernel): kernels == kernel for kernel in set(kernels.tolist()) - {""}}
-        """Which features each kernel reads."""
-        lines = [of.array.line if isinstance(of, Bare) else [0] * layout.SOURCE_COLUMNS for of in self._of]
-        self._bare = (np.array(lines, np.int64).reshape(-1, layout.SOURCE_COLUMNS),)
-        """What kernels of bare rows are given: a line a feature."""
-        self._composed, self._places = _joined(sources)
-        self._piece_of = [self._places.get(table, (at, 1, 0)) for at, table in enumerate(self.features.values())]
+        return self._view.dtype
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """The features that kernels look up, by name, with their numbers: no composed ones that are trained, where
-        their gradient is wanted."""
-        return self._exact if torch.is_grad_enabled() else self._all
+        """The features that kernels look up now, by name, with their numbers."""
+        return self._view.numbers
 
     def ready(self) -> bool:
         """Whether kernels look up any feature."""
-        if not self._all:
-            self._look_again()
-        return bool(self.numbers)
+        view = self._view if self._view.whole else self._now()
+        return bool(view.numbers)
 
-    def _look_again(self) -> None:
-        """Notice what has changed."""
-        if not self._facts.hold():
-            self._see(Facts.of(self.modules))
+    def _now(self) -> View:
+        """The tables as they are."""
+        view = self._view
+        if not view.facts.hold():
+            view = self._view = View(Facts.of(self.modules), self.features)
+        return view
 
     def look_up(self, asked: Asked, joined: bool) -> Tensor:
         """Vectors of all lookups in one tensor; see `coset.engine.base.Engine`."""
-        self._look_again()
+        view = self._now()
         lookups = [Lookup(at, ids) for at, ids in enumerate(asked.unbind())] if isinstance(asked, Tensor) else asked
-        if not self._fits(lookups):
+        if not _fits(view, lookups):
             return self._by_torch(asked, joined)
-        weights = [self._weights[lookup.feature] for lookup in lookups] if torch.is_grad_enabled() else []
+        weights = [view.weights[lookup.feature] for lookup in lookups] if torch.is_grad_enabled() else []
         if any(weight is not None and weight.requires_grad for weight in weights):
-            found = self._with_gradients(lookups, joined)
+            found = self._with_gradients(view, lookups, joined)
         else:
-            found = self._vectors(lookups, joined)
+            found = self._vectors(view, lookups, joined)
         return self._by_torch(asked, joined) if found is None else found
 
     def _by_torch(self, asked: Asked, joined: bool) -> Tensor:
@@ -123,29 +153,12 @@ class Reader:
         assert by_torch is not None
         return by_torch(asked, joined)
 
-    def _fits(self, lookups: Sequence[Lookup]) -> bool:
-        """Whether kernels are to look these up."""
-        ids, sources = 0, self._of
-        for feature, values, offsets, weights, _, _ in lookups:
-            if sources[feature] is None or type(values) is not Tensor or not values.is_cpu:
-                return False
-            if offsets is not None and not (type(offsets) is Tensor and offsets.is_cpu and offsets.is_contiguous()):
-                return False
-            if weights is not None and (type(weights) is not Tensor or not weights.is_cpu or weights.requires_grad):
-                return False
-            ids += values.shape[0]
-        if _left[0] > 0:
-            _left[0] -= ids
-            if _left[0] > 0:
-                return False
-        return len(lookups) > 1 or ids >= FEW or (len(lookups) == 1 and self._weights[lookups[0].feature] is None)
-
-    def _vectors(self, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
+    def _vectors(self, view: View, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
         """What kernels find; None where they meet an id out of range, or offsets that do not cut ids into bags."""
-        dims, pieces, item = self._dims, self._piece_of, self.dtype.itemsize
+        dims, pieces, item = view.dims, view.pieces, view.dtype.itemsize
         lines, begins, kept, ids, size = [], [], [], 0, 0
         for feature, values, offsets, weights, mean, is_open in lookups:
-            order = self._of[feature].order  # type: ignore[union-attr]
+            order = view.of[feature].order  # type: ignore[union-attr]
             if order is not None or values.dtype is not torch.int64:
                 if (rows := _rows(values, order)) is None:
                     return None
@@ -156,7 +169,7 @@ class Reader:
             if offsets is not None:
                 bags, at = offsets.shape[0] - 1 + is_open, offsets.data_ptr()
             if weights is not None:
-                weights = weights.detach().to(self.dtype).contiguous()
+                weights = weights.detach().resolve_neg().to(view.dtype).contiguous()
                 kept.append(weights)
                 factors = weights.data_ptr()
             dim = dims[feature]
@@ -168,35 +181,35 @@ class Reader:
         features[:, _COLUMNS] = lines
         if joined:
             features[:, layout.STRIDE] = size
-            tensor = torch.from_numpy(self._pool.take(lines[0][3] * size).reshape(lines[0][3], size))
+            tensor = torch.from_numpy(view.pool.take(lines[0][3] * size).reshape(lines[0][3], size))
         else:
-            tensor = torch.from_numpy(self._pool.take(size))
+            tensor = torch.from_numpy(view.pool.take(size))
         base = tensor.data_ptr()
         features[:, layout.VECTORS] = [base + begin for begin in begins]
-        return None if self._run(features, [lookup.feature for lookup in lookups], ids) else tensor
+        return None if self._run(view, features, [lookup.feature for lookup in lookups], ids) else tensor
 
-    def _run(self, features: np.ndarray, asked: list[int], ids: int) -> bool:
+    def _run(self, view: View, features: np.ndarray, asked: list[int], ids: int) -> bool:
         """Have the kernels find the vectors of so many ids; whether one has met something wrong."""
         from coset.kernels import composed, reading
         from coset.kernels.launch import alongside
 
-        for kernel, numbers in self._by_kernel.items():
-            some = features if len(self._by_kernel) == 1 else features[numbers[asked]]
-            room, given = (composed, self._composed) if kernel == Composed.kernel else (reading, self._bare)
-            if len(some) and any(alongside(getattr(room, kernel), ids, some, *given, self._like)):
+        for kernel, numbers in view.by_kernel.items():
+            some = features if len(view.by_kernel) == 1 else features[numbers[asked]]
+            room, given = (composed, view.composed) if kernel == Composed.kernel else (reading, view.rows)
+            if len(some) and any(alongside(getattr(room, kernel), ids, some, *given, view.like)):
                 return True
         return False
 
-    def _with_gradients(self, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
+    def _with_gradients(self, view: View, lookups: Sequence[Lookup], joined: bool) -> Tensor | None:
         """The same with a gradient for every weight."""
-        of: list[Any] = [self._of[lookup.feature] for lookup in lookups]
+        of: list[Any] = [view.of[lookup.feature] for lookup in lookups]
         weights = list({id(source.weight): source.weight for source in of if source.weight is not None}.values())
         places = {id(weight): place for place, weight in enumerate(weights)}
         bare = [
             BareLookup(lookup, source.order, places.get(id(source.weight), -1), source.dim)
             for lookup, source in zip(lookups, of, strict=True)
         ]
-        find = partial(self._vectors, lookups, joined)
+        find = partial(self._vectors, view, lookups, joined)
         found: Tensor | None = WithGradient.apply(find, bare, joined, *weights)  # type: ignore[no-untyped-call]
         return found
 
@@ -205,6 +218,26 @@ _COLUMNS = [
     layout.VALUES, layout.COUNT, layout.OFFSETS, layout.BAGS, layout.WEIGHTS, layout.MEAN, layout.STRIDE, layout.DIM,
     layout.OPEN, layout.PIECE, layout.PIECES, layout.IDS,
 ]  # fmt: skip
+
+
+def _fits(view: View, lookups: Sequence[Lookup]) -> bool:
+    """Whether kernels are to look these up."""
+    ids, sources, numbers = 0, view.of, view.numbers
+    if numbers is not view.whole and not {lookup.feature for lookup in lookups} <= {*numbers.values()}:
+        return False  # tables were changed since the collection asked for the numbers
+    for feature, values, offsets, weights, _, _ in lookups:
+        if sources[feature] is None or type(values) is not Tensor or not values.is_cpu:
+            return False
+        if offsets is not None and not (type(offsets) is Tensor and offsets.is_cpu and offsets.is_contiguous()):
+            return False
+        if weights is not None and (type(weights) is not Tensor or not weights.is_cpu or weights.requires_grad):
+            return False
+        ids += values.shape[0]
+    if _left[0] > 0:
+        _left[0] -= ids
+        if _left[0] > 0:
+            return False
+    return len(lookups) > 1 or ids >= FEW or (len(lookups) == 1 and view.weights[lookups[0].feature] is None)
 
 
 def _rows(ids: Tensor, order: Tensor | None) -> Tensor | None:

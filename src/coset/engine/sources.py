@@ -121,13 +121,15 @@ class Facts:
 
     Args:
         places: dictionaries, keys, and what was there.
-        arrays: tensors, with type, address, dtype and shape.
+        arrays: tensors, with type, address, dtype and shape; and what keeps their memory.
+        types: of what stored arrays are read in, which a cast may change and nothing else.
         sources: those that can be read, by name of the table.
         hooks: of the arrays, and whether there were any; kernels go round them.
     """
 
     places: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
-    arrays: list[tuple[Tensor, type, int, torch.dtype, torch.Size]] = field(default_factory=list)
+    arrays: list[tuple[Tensor, type, int, torch.dtype, torch.Size, Tensor]] = field(default_factory=list)
+    types: list[tuple[StoredRows, torch.dtype]] = field(default_factory=list)
     sources: dict[str, Source] = field(default_factory=dict)
     hooks: list[tuple[Mapping[int, Any], bool]] = field(default_factory=list)
 
@@ -147,13 +149,15 @@ class Facts:
             return False
         if any(bool(of) is not there for of, there in self.hooks):
             return False
+        if any(stored.dtype is not dtype for stored, dtype in self.types):
+            return False
         return all(
             tensor.data_ptr() == address
             and tensor.dtype is dtype
             and tensor.shape == shape
             and tensor.is_contiguous()
             and tensor.__class__ is kind
-            for tensor, kind, address, dtype, shape in self.arrays
+            for tensor, kind, address, dtype, shape, _ in self.arrays
         )
 
     def note(self, holder: Mapping[str, Any], name: str) -> Any:
@@ -166,7 +170,8 @@ class Facts:
             and found.layout == torch.strided
             and found.is_cpu
         ):
-            self.arrays.append((found, type(found), found.data_ptr(), found.dtype, found.shape))
+            kept = found.detach()
+            self.arrays.append((found, type(found), kept.data_ptr(), found.dtype, found.shape, kept))
         return found
 
     def module_at(self, module: nn.Module, path: str) -> Any:
@@ -263,6 +268,7 @@ def _array(module: TableModule, name: str, facts: Facts) -> Array | None:
     stored = facts.module_at(module, name)
     if not isinstance(stored, StoredRows):
         return None
+    facts.types.append((stored, stored.dtype))
     hooks = stored._forward_hooks, stored._forward_pre_hooks
     facts.hooks += [(of, bool(of)) for of in hooks]
     if any(hooks):

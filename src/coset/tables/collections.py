@@ -88,10 +88,12 @@ class _Collection(Tables):
         if not lookups:
             return
         engine = self._kernels
-        assert engine is not None
-        flat = engine.look_up(list(lookups.values()), joined=False)
+        look_up = self._by_torch if engine is None else engine.look_up  # tables may be exchanged at any moment
+        flat = look_up(list(lookups.values()), False)
         shapes = [(lookup.bags, *self._vector_shape(feature)) for feature, lookup in lookups.items()]
-        if not flat.requires_grad and shapes.count(shapes[0]) == len(shapes):
+        # Views of one call, which are made in less time, are not to be changed in place where there are gradients.
+        alone = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+        if alone and shapes.count(shapes[0]) == len(shapes):
             yield from zip(lookups, flat.view(len(shapes), *shapes[0]).unbind(), strict=True)
             return
         # Slices that do not overlap, so changing one in place does not affect the others.
@@ -280,8 +282,7 @@ class EmbeddingBagCollection(_Collection):
             return torch.cat(found, dim=-1)
         _check_bags(lookup.bags for lookup in lookups.values())
         engine = self._kernels
-        assert engine is not None
-        return engine.look_up(list(lookups.values()), joined=True)
+        return (self._by_torch if engine is None else engine.look_up)(list(lookups.values()), True)
 
     def _check_matrix(self, ids: Tensor) -> None:
         """Raise unless this is a matrix of ids with a row for every feature."""
@@ -326,14 +327,12 @@ class EmbeddingBagCollection(_Collection):
                 alone[feature] = bags, ids.weights
             else:
                 check_type(table, values)
-                lookups[feature] = self._lookup(feature, bags, ids.weights)
+                lookups[feature] = self._lookup(feature, number, bags, ids.weights)
         return lookups, alone, inverse, list(given)
 
-    def _lookup(self, feature: str, bags: Bags, weights: Tensor | None) -> Lookup:
-        engine = self._kernels
-        assert engine is not None
-        number, mean = engine.numbers[feature], self.modes[feature] == "mean"
-        if engine.checks_bags:
+    def _lookup(self, feature: str, number: int, bags: Bags, weights: Tensor | None) -> Lookup:
+        engine, mean = self._kernels, self.modes[feature] == "mean"
+        if engine is None or engine.checks_bags:
             weights = None if weights is None else weights.detach().reshape(-1)
             is_open = not bags.include_last
             return Lookup(number, bags.ids.contiguous(), bags.offsets.contiguous(), weights, mean, is_open)

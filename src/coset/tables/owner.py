@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from coset.engine.base import Engine, Lookup, Owned
@@ -162,13 +163,17 @@ class Tables(nn.Module):
 
     def _reading(self) -> Reader | None:
         """The engine of tables that no optimizer owns, where kernels may read them now."""
-        if (self.training and torch.is_grad_enabled()) or torch_alone():
+        if self.training and torch.is_grad_enabled():
+            self._reader = None  # it would keep in memory what is replaced meanwhile
             return None
-        if torch.compiler.is_compiling() or transforming() or _get_current_dispatch_mode() is not None:
+        if torch_alone() or torch.compiler.is_compiling() or transforming():
             return None
-        if self._reader is None:
-            self._reader = Reader(self.tables._modules, self._features(), self._by_torch)
-        return self._reader if self._reader.ready() else None
+        if _get_current_dispatch_mode() is not None or forward_ad._current_level >= 0:
+            return None
+        modules, features, reader = self.tables._modules, self._features(), self._reader
+        if reader is None or not reader.reads(modules, features):
+            reader = self._reader = Reader(modules, features, self._by_torch)
+        return reader if reader.ready() else None
 
     def _by_torch(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
         """What an engine finds, by plain torch."""

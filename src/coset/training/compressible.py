@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from coset import ledger
 from coset.documents import Json
+from coset.engine.reading import by_torch_alone
 from coset.errors import InputError
 from coset.files import write_json
 from coset.methods import Method, TableModule
@@ -123,7 +124,8 @@ class CompressibleRun(Generic[DataT, EncodedT, ModelT, BatchT]):
     def evaluate(self) -> Evaluation:
         """Metrics of the model as it is now, on the validation part of its run, named `val_…`."""
         task = self._spec.task
-        found = task.evaluate(self._model, task.part(self._encoded, "validation"))
+        with by_torch_alone():  # the same digits, whatever the process has looked up before
+            found = task.evaluate(self._model, task.part(self._encoded, "validation"))
         return {f"val_{name}": value for name, value in found.items()}
 
     def finetune(self, epochs: int, engine: EngineOption, on_step: Callable[[int], None]) -> list[Evaluation]:
