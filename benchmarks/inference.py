@@ -40,6 +40,8 @@ from measuring import (
 BITS = (32, 8, 4)
 NAMES = {32: "float32", 8: "int8", 4: "int4"}
 METHODS = ["QR", "low rank", "mixed"]
+FEW = 10_000
+"""Rows of a table that differ."""
 SPREAD = 0.05
 """Deviation of the numbers of tables."""
 
@@ -211,7 +213,7 @@ def values(n: int, dim: int) -> Any:
     """The numbers of a table: a few thousand rows, again and again."""
     import torch
 
-    few = torch.randn(min(n, 10_000), dim, generator=torch.Generator().manual_seed(0)) * SPREAD
+    few = torch.randn(min(n, FEW), dim, generator=torch.Generator().manual_seed(0)) * SPREAD
     return few.repeat(-(-n // len(few)), 1)[:n]
 
 
@@ -224,22 +226,28 @@ def own(tables: int, n: int, dim: int, choices: Iterable[int]) -> Iterable[tuple
     from coset.storage.forms import pack_
     from coset.storage.pages import in_large_pages
 
-    given = values(n, dim)
+    few = min(n, FEW)
+    given = values(few, dim)
     for bits in choices:
         storage = coset.Dense() if bits == 32 else Packed(bits)
-        # Built one by one, as masters of all take more memory than the tables.
-        first = coset.EmbeddingBagCollection([(coset.Table("0", n, dim), coset.Full(storage=storage))], mode="sum")
+        # A few rows again and again: to round them all takes many times the memory of the tables.
+        first = coset.EmbeddingBagCollection([(coset.Table("0", few, dim), coset.Full(storage=storage))], mode="sum")
         with torch.no_grad():
             first.tables["0"].get_submodule("rows").write_(given)
         state = pack_(first).tables["0"].rows.state_dict()
         described = [(coset.Table(str(place), n, dim), coset.Full(storage=storage)) for place in range(tables)]
-        bags = coset.EmbeddingBagCollection(described, mode="sum", device="meta")
+        bags = pack_(coset.EmbeddingBagCollection(described, mode="sum", device="meta"))
+        size = 0
         for place in range(tables):
-            rows = pack_(bags.tables[str(place)]).rows
+            rows = bags.tables[str(place)].rows
             for name, array in state.items():
-                kept = in_large_pages(torch.empty_like(array)).copy_(array)
+                many = array.shape[0] if name == "scales" else array.shape[0] // few * n
+                kept = in_large_pages(array.new_empty(many, *array.shape[1:]))
+                for start in range(0, many, array.shape[0]):
+                    part = kept[start : start + array.shape[0]]
+                    part.copy_(array[: len(part)])
                 setattr(rows, name, torch.nn.Parameter(kept) if bits == 32 else kept)
-        size = tables * sum(array.nbytes for array in state.values())
+                size += kept.nbytes
         bags.eval()
         yield f"coset {NAMES[bits]}", Contestant(bits, size, lambda batch, bags=bags: bags(batch.named))
 
