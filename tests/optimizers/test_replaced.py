@@ -62,6 +62,17 @@ def test_arrays_of_other_strides_or_shapes() -> None:
             bags({"a": torch.tensor([1])})
 
 
+def test_other_tables_in_place_of_all() -> None:
+    (bags, _), (other, _) = made(), made()
+    optimizer = SGD(bags)
+    train(bags, optimizer, 1)
+    bags.tables = other.tables
+    with pytest.raises(InputError, match="'tables' was replaced"):
+        bags({"a": torch.tensor([1])})
+    optimizer.release()
+    assert torch.equal(bags({"a": torch.tensor([1])})["a"], other({"a": torch.tensor([1])})["a"])
+
+
 def test_loading_by_assignment_is_refused() -> None:
     bags, row = made()
     optimizer = SGD(bags)

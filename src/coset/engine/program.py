@@ -33,11 +33,11 @@ class Program:
     Args:
         modules: the tables by name; all of one dtype, each `fusable`.
         features: feature → table.
-        holder: where the modules stand, if that is to be watched.
+        holder: the module in whose `tables` they stand, if that is to be watched.
     """
 
     def __init__(
-        self, modules: Mapping[str, TableModule], features: Mapping[str, str], holder: dict[str, Any] | None = None
+        self, modules: Mapping[str, TableModule], features: Mapping[str, str], holder: nn.Module | None = None
     ) -> None:
         self.modules, self.features = dict(modules), dict(features)
         self.numbers = {feature: number for number, feature in enumerate(self.features)}
@@ -66,7 +66,8 @@ class Program:
         first: dict[str, tuple[int, int]] = {}
         for name, module in self.modules.items():
             if holder is not None:
-                self._places.append((name, holder, name, module))
+                tables = holder.get_submodule("tables")
+                self._places += [(name, holder._modules, "tables", tables), (name, tables._modules, name, module)]
             start, partial = len(self._pieces), 0
             for begin, end, composition in flat(composition_of(module), 0, module.table.num_embeddings):
                 partial = self._add_piece(module, begin, end, composition, partial)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coset.engine.composed import DTYPES, NARROW, OPERATIONS, flat, line_of
+from coset.engine.composed import DTYPES, NARROW, OPERATIONS, composition_of, flat, line_of
 from coset.kernels import layout
 from coset.methods.base import TableModule
 from coset.methods.composition import RowComposition, RowPart, codes_of
@@ -186,7 +186,7 @@ def _source(module: TableModule, facts: Facts) -> Source | None:
     ids, order = module.table.num_embeddings, facts.note(module._buffers, "order")
     if order is not None and not (type(order) is Tensor and order.is_cpu and order.dim() == 1 and len(order) == ids):
         return None
-    pieces = list(flat(module.method.descriptor(module.table), 0, ids))
+    pieces = list(flat(composition_of(module), 0, ids))
     if not pieces:
         return None
     if len(pieces) == 1 and (part := _only_rows(pieces[0][2], ids)) is not None:

@@ -144,7 +144,7 @@ class Owning(Behind):
         dtypes = {stored.dtype for stored in arrays}
         if len(dtypes) > 1:
             raise InputError(f"optimizer: tables of one collection are of one dtype, not {sorted(map(str, dtypes))}")
-        return FusedEngine(Program(modules, features, holder.tables._modules), self)
+        return FusedEngine(Program(modules, features, holder), self)
 
     def _point(self) -> None:
         """Pass the addresses of the states to the kernels."""
