@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coset.formulas import Formula, common, floats, summed
 from coset.schema import Component
 from coset.storage import Storage, StoredRows, register_storage
 
@@ -57,6 +58,10 @@ class CentredRows(StoredRows):
     def whole(self) -> Tensor:
         """All rows."""
         return (self.centre + self.around).to(self.dtype)
+
+    def reading(self, name: str) -> Formula:
+        """Their sum, for artifacts."""
+        return summed([common(f"{name}.centre"), floats(f"{name}.around")])
 
     @torch.no_grad()
     def write_(

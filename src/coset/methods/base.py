@@ -14,6 +14,7 @@ from torch import Tensor
 
 from coset import settings
 from coset.errors import InputError, Unsuitable, brief
+from coset.formulas import Formula
 from coset.methods.facts import Facts
 from coset.methods.module import VectorModule
 from coset.methods.sizing import Sizes, largest_within, thinned, vector_bytes
@@ -101,6 +102,18 @@ class Method(ABC):
     def descriptor(self, table: Table) -> Composition | None:
         """How vectors are composed of rows, for kernels; None where they are not."""
         return None
+
+    def formula(self, table: Table) -> Formula:
+        """How vectors are computed of the arrays of `components`, as data (`coset.formulas`), for readers that know no
+        methods; by default as the descriptor says.
+
+        Raises:
+            InputError: there is no descriptor, so this method cannot be in an artifact.
+        """
+        found = self.descriptor(table)
+        if found is None:
+            raise InputError(f"{self._what} does not say as data how its vectors are computed, by `formula`")
+        return found.formula()
 
     def lookup_bytes(self, table: Table) -> LookupBytes:
         """Bytes that a lookup in plain torch takes for each id, for the ledger.

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.composition import BlockedComposition, Composition
 from coset.methods.facts import Facts
@@ -86,6 +88,16 @@ class BlockMethod(Method):
         if len(inner) < len(blocks):
             return None
         return BlockedComposition(_bounds([block for block, _ in blocks]), tuple(inner))
+
+    def formula(self, table: Table) -> Formula:
+        """That of every block."""
+        self.check(table)
+        blocks = self._stored(table)
+        of = [
+            formulas.renamed(method.formula(block), lambda name, number=number: f"blocks.{number}.{name}")  # type: ignore[misc]
+            for number, (block, method) in enumerate(blocks)
+        ]
+        return formulas.blocks(_bounds([block for block, _ in blocks]), of)
 
 
 class BlockModule(TableModule):

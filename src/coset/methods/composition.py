@@ -9,7 +9,9 @@ from typing import Literal
 
 import torch
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.partitions import Codes, Partition, RowMap, naive
 from coset.schema import Component, LookupBytes, Table
 from coset.storage import DEFAULT, Storage
@@ -147,6 +149,14 @@ class RowComposition:
         projection = self.projection and replace(self.projection, storage=storage)
         return replace(self, parts=parts, projection=projection)
 
+    def formula(self) -> Formula:
+        """As data, for readers that know no compositions."""
+        of = [formulas.rows(part.name, formulas.row_map(part.partition, codes_of(part.name))) for part in self.parts]
+        found = formulas.joined(self.operation, of)
+        if self.projection is None:
+            return found
+        return formulas.projected(found, self.projection.name, self.projection.bias_name)
+
     def under(self, prefix: str) -> RowComposition:
         """The same composition, stored below `prefix`."""
         return RowComposition(
@@ -166,6 +176,10 @@ class BlockedComposition:
     def components(self, dtype: torch.dtype) -> list[Component]:
         """The stored arrays of all blocks."""
         return [component for block in self.blocks for component in block.components(dtype)]
+
+    def formula(self) -> Formula:
+        """As data, likewise."""
+        return formulas.blocks(self.bounds, [block.formula() for block in self.blocks])
 
     def under(self, prefix: str) -> BlockedComposition:
         """The same composition, stored below `prefix`."""

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coset import formulas
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.rows import drawn, widen
@@ -93,6 +95,14 @@ class DeepHash(Method):
         encoded, *hidden, out = (width * table.dtype.itemsize for width in self.widths(table))
         layers = 2 * max(hidden) + 2 * out
         return LookupBytes(encoded + 2 * sum(hidden), max(24 * self.num_hashes, layers), layers)
+
+    def formula(self, table: Table) -> Formula:
+        """Hashes, and the layers with mish between them."""
+        found = formulas.hashes(self.num_hashes, self.seed)
+        for number in range(self.layers + 1):
+            given = found if number == 0 else formulas.activated(found, "mish")
+            found = formulas.projected(given, f"layers.{number}", f"biases.{number}")
+        return found
 
     def build(self, table: Table) -> DeepHashModule:
         """A fresh module."""

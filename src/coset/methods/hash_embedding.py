@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.fitting import fitted_rows, sum_by
@@ -101,6 +103,14 @@ class HashEmbedding(Method):
         k, vector = self.num_hashes, vector_bytes(self, table)
         kept = k * (vector + table.dtype.itemsize + 8) + 8
         return LookupBytes(kept, k * (vector + 40) + vector, 2 * k * vector + vector)
+
+    def formula(self, table: Table) -> Formula:
+        """A row of k weights times the k rows of an id."""
+        hashed = [MultiplyShift(self.num_buckets, self.seed + number) for number in range(self.num_hashes)]
+        shared = None if self.num_weights is None else MultiplyShift(self.num_weights, self.seed + self.num_hashes)
+        weights = formulas.rows("weights", formulas.same() if shared is None else formulas.row_map(shared))
+        rows = [formulas.rows("buckets", formulas.row_map(of)) for of in hashed]
+        return formulas.product(weights, formulas.joined("concat", rows), self.num_hashes)
 
     def build(self, table: Table) -> HashEmbeddingModule:
         """A fresh module."""

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.moduli import check_moduli
@@ -96,6 +98,20 @@ class PathBased(Method):
         steps = len(self.moduli) - 1
         vector = vector_bytes(self, table)
         return LookupBytes(8 * len(self.moduli) + steps * step, 2 * vector, (step if steps else 0) + vector)
+
+    def formula(self, table: Table) -> Formula:
+        """A row, passed through the layers of each step: matrices times a vector."""
+        first, *others = (formulas.row_map(partition) for partition in mixed_radix(self.moduli))
+        found = formulas.rows("rows", first)
+        for number, at in enumerate(others):
+            inward, inward_bias, outward, outward_bias = (
+                formulas.rows(f"steps.{number}.{what}", at)
+                for what in ("inward", "inward_bias", "outward", "outward_bias")
+            )
+            inside = formulas.joined("add", [formulas.product(inward, found, table.embedding_dim), inward_bias])
+            inside = formulas.activated(inside, "leaky_relu", slope=_SLOPE)
+            found = formulas.joined("add", [formulas.product(outward, inside, self.hidden), outward_bias])
+        return found
 
     def build(self, table: Table) -> PathModule:
         """A fresh module."""

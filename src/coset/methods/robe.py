@@ -10,7 +10,9 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.rows import drawn
@@ -89,6 +91,15 @@ class Robe(Method):
         places, vector = 8 * chunks * chunk, vector_bytes(self, table)
         return LookupBytes(places, places + 16 * chunks + vector, 2 * vector)
 
+    def formula(self, table: Table) -> Formula:
+        """Chunks of the array."""
+        dim = table.embedding_dim
+        return formulas.chunks("array", self.size, min(self.chunk, dim), dim, self.seed_of(table))
+
+    def seed_of(self, table: Table) -> int:
+        """Which hash functions the table reads the array by."""
+        return self.seed if self.array is None else self.seed ^ crc32(table.name.encode("utf-8"))
+
     def build(self, table: Table) -> RobeModule:
         """A fresh module."""
         return RobeModule(table, self)
@@ -114,7 +125,7 @@ class RobeModule(TableModule):
         super().__init__(table, method)
         self.size, self.chunk = method.size, min(method.chunk, table.embedding_dim)
         self.chunks = -(-table.embedding_dim // self.chunk)
-        self.seed = method.seed if method.array is None else method.seed ^ crc32(table.name.encode("utf-8"))
+        self.seed = method.seed_of(table)
         self.shared_name = method.array
         self.array = method.storage.build(method.size, 1, table.dtype)
         self.reset_parameters()

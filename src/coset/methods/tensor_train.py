@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coset import formulas
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.methods.base import Method, TableModule, make, register
 from coset.methods.facts import Facts
 from coset.methods.moduli import check_moduli
@@ -120,6 +122,14 @@ class TensorTrain(Method):
         numbers = (sum(prod(slice_) for slice_ in slices) + left) * table.dtype.itemsize
         vector = vector_bytes(self, table)
         return LookupBytes(numbers + 24, vector + 40, numbers + vector)
+
+    def formula(self, table: Table) -> Formula:
+        """The product of the slices of the three cores."""
+        first, second, third = (
+            formulas.rows(f"core{number}", formulas.row_map(partition))
+            for number, partition in enumerate(self.partitions(table))
+        )
+        return formulas.product(formulas.product(first, second, self.rank), third, self.rank)
 
     def build(self, table: Table) -> TrainModule:
         """A fresh module."""

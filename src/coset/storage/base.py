@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from coset import settings
 from coset.errors import InputError
+from coset.formulas import Formula
 from coset.registry import Registry
 from coset.schema import Component
 
@@ -211,6 +212,18 @@ class StoredRows(nn.Module, ABC):
     def kernel_view(self) -> KernelView | None:
         """The array as kernels see it; None where they cannot read it."""
         return None
+
+    def reading(self, name: str) -> Formula:
+        """How rows of the stored form are read from its tensors, as data (`coset.formulas`), for readers that know no
+        storage.
+
+        Args:
+            name: of the array; its tensors are called `<name>.<key in the state>`.
+
+        Raises:
+            InputError: this storage does not say so, and therefore cannot be in an artifact.
+        """
+        raise InputError(f"{type(self).__name__} does not say as data how its rows are read, by `reading`")
 
     @property
     def device(self) -> torch.device:

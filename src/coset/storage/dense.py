@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coset.formulas import Formula, floats
 from coset.schema import Component
 from coset.storage.base import KernelView, Storage, StoredRows, register_storage
 from coset.storage.graphs import unseen
@@ -156,6 +157,10 @@ class DenseRows(StoredRows):
     def kernel_view(self) -> KernelView:
         """Rows of `weight`, one after the other."""
         return KernelView("dense", "weight")
+
+    def reading(self, name: str) -> Formula:
+        """As they lie."""
+        return floats(f"{name}.weight")
 
     def extra_repr(self) -> str:
         """The sizes and the types."""

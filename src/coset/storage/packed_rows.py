@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coset.errors import InputError
+from coset.formulas import Formula, levels
 from coset.schema import Component
 from coset.storage.base import CodedColumn, Coding, KernelView, Rounding, StoredRows
 from coset.storage.dense import rows_at
 from coset.storage.packing import Packing
 from coset.storage.pages import in_large_pages
 from coset.storage.rounding import as_stored, rounded
-from coset.storage.steps import scales_of, steps_of, usable
+from coset.storage.steps import RATE, scales_of, steps_of, usable
 
 _ROWS_AT_ONCE = 1 << 16
 _NUMBERS_AT_ONCE = 1 << 18
@@ -328,6 +329,11 @@ class PackedRows(StoredRows):
         )
         coding = Coding(columns, self._layout.row_bits, "scales", self._by.in_common)
         return KernelView("codes", "codes", coding, trained=not self.packing.masters)
+
+    def reading(self, name: str) -> Formula:
+        """Levels times steps."""
+        of = self.packing
+        return levels(f"{name}.codes", f"{name}.scales", of.bits, of.layout.row_bits, of.kind, of.block, RATE)
 
     def components(self, name: str) -> list[Component]:
         """Those of the stored form, in either form."""

@@ -25,11 +25,14 @@ class Transform(ABC):
         name: by which it is registered, and chosen.
         formula: what it makes of a rating, in a sentence.
         needs: the ratings that it takes, in a sentence.
+        inverse: the way back as an artifact names it, which other programs must know: `"expm1"`; None for one that they
+            do not.
     """
 
     name: ClassVar[str]
     formula: ClassVar[str]
     needs: ClassVar[str]
+    inverse: ClassVar[str | None] = None
 
     @abstractmethod
     def takes(self, ratings: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ class Log(Transform):
 
     formula: ClassVar[str] = "log(1 + rating)"
     needs: ClassVar[str] = "ratings of 0 or more"
+    inverse: ClassVar[str | None] = "expm1"
 
     def takes(self, ratings: np.ndarray) -> np.ndarray:
         """Whether each is 0 or more."""
