@@ -30,6 +30,7 @@ COMMANDS = [
     ("inspect", NAME),
     ("predict", NAME, "--part", "validation", "--out", f"{NAME}.csv"),
     ("compress", NAME, "--budget", "80%", "--out", "small"),
+    ("export", NAME, "--out", f"{NAME}-exported"),
     ("prepare", "log.csv", "clicks", "--schema", "s.toml"),
     ("inspect", "clicks"),
     ("train", "clicks", *TINY, "--out", f"{NAME}-clicks"),

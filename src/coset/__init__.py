@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coset.lazy import handing_on
 
 if TYPE_CHECKING:
+    from coset import artifact as artifact
     from coset import data as data
     from coset import ledger as ledger
     from coset import methods as methods
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from coset import storage as storage
     from coset import tables as tables
     from coset import testing as testing
+    from coset.artifact import load_artifact
     from coset.errors import InfeasibleBudget, InputError
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
@@ -59,6 +61,7 @@ __all__ = [
     "Table",
     "compress_",
     "expand_",
+    "load_artifact",
     "measure",
     "method",
     "pack_",
@@ -109,7 +112,7 @@ __all__ += [
 ]
 # -- end --
 
-_ROOMS = ("data", "ledger", "methods", "models", "optimizers", "planning", "storage", "tables", "testing")
+_ROOMS = ("artifact", "data", "ledger", "methods", "models", "optimizers", "planning", "storage", "tables", "testing")
 _HOMES = dict.fromkeys(__all__, "methods") | {
     "Adagrad": "optimizers",
     "Adam": "optimizers",
@@ -133,6 +136,7 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "Table": "schema",
     "compress_": "planning.compress",
     "expand_": "planning.expand",
+    "load_artifact": "artifact",
     "measure": "ledger",
     "pack_": "storage",
     "plan": "planning.planner",

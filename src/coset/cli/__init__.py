@@ -1,4 +1,4 @@
-"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress`."""
+"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress | export`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from coset.cli.data import inspect, prepare
 from coset.cli.models import compare, evaluate, predict, train
 from coset.cli.output import fail, print_in_any_code_page, warn
 from coset.cli.planning import compress, plan
+from coset.cli.serving import export
 from coset.errors import InputError
 
 __all__ = ["app", "main"]
@@ -23,7 +24,7 @@ app = typer.Typer(
     help="Memory-efficient embedding tables for recommender models: what they save, and what the saving costs.",
 )  # fmt: skip
 
-for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress):
+for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress, export):
     app.command()(_command)
 
 

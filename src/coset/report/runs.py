@@ -75,3 +75,18 @@ def prediction_table(found: dict[str, Any]) -> Table:
     which = "all rows" if found["part"] == "all" else f"the {found['part']} part"
     table.caption, table.caption_justify = Text(f"predicted: {which}"), "left"
     return table
+
+
+def export_table(found: dict[str, Any]) -> Group:
+    """The result of `coset export`, for the terminal."""
+    table = Table(title=Text(f"{found['run']}, exported to {found['out']}"), title_justify="left")
+    for heading in ("file", "bytes"):
+        table.add_column(heading, justify="right" if heading == "bytes" else "left")
+    for name, size in found["files"].items():
+        table.add_row(Text(name), f"{size:,}")
+    share = f"{100 * found['model'] / found['full']:.3g} %"
+    words = (
+        f"the model: {format_size(found['model'])}, {share} of {format_size(found['full'])} with a row of floats for "
+        f"each id"
+    )
+    return Group(table, Text(words))

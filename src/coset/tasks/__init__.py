@@ -11,6 +11,7 @@ from coset.tasks.metric import Metric, Scores
 from coset.tasks.registry import metrics, register_task, task_class, tasks
 from coset.tasks.rows import Batch, FastSteps, Part, PartName, Running
 from coset.tasks.sections import overridden
+from coset.tasks.served import Served
 from coset.tasks.settings import Order, TrainingSettings
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Running",
     "Scored",
     "Scores",
+    "Served",
     "Task",
     "Trained",
     "TrainingSettings",

@@ -22,6 +22,7 @@ from coset.tasks.later import Scored, Trained
 from coset.tasks.metric import Metric, Scores
 from coset.tasks.rows import FastSteps, Part, PartName, Running
 from coset.tasks.sections import Sections
+from coset.tasks.served import Served
 from coset.tasks.settings import TrainingSettings
 from coset.tasks.trials import Trials
 from coset.tasks.types import BatchT, DataT, EncodedT, ModelT
@@ -347,6 +348,27 @@ class Task(Sections, ABC, Generic[DataT, EncodedT, ModelT, BatchT]):
         Raises:
             InputError: the data are not there, or have changed.
         """
+
+    def served(self, run: Trained[ModelT]) -> Served:
+        """What an artifact holds of a finished run, so that it can be used without coset (docs/artifact.md).
+
+        Raises:
+            InputError: this task makes no artifacts.
+        """
+        raise InputError(f"{run.folder}: the task {self.name} makes no artifacts")
+
+    @classmethod
+    def revived(cls, model: Json, tables: Mapping[str, tuple[Table, Method]]) -> ModelT:
+        """A fresh model with the shapes of that of an artifact.
+
+        Args:
+            model: `Served.model`.
+            tables: of `Served.tables`.
+
+        Raises:
+            InputError: they do not fit each other, or this task makes no artifacts.
+        """
+        raise InputError(f"the task {cls.name} makes no artifacts")
 
     @abstractmethod
     def scored(self, run: Trained[ModelT], asked: Scored) -> Json:

@@ -31,6 +31,7 @@ from coset.progress import Progress
 from coset.schema import Component, Table
 from coset.tasks.baselines import Baseline
 from coset.tasks.inspection import Inspection
+from coset.tasks.later import Trained
 from coset.tasks.metric import Metric
 from coset.tasks.ratings import bits, tuning
 from coset.tasks.ratings.advice import bounded
@@ -43,11 +44,13 @@ from coset.tasks.ratings.later import VOCABULARIES, LaterRatings, vocabularies
 from coset.tasks.ratings.metrics import CHUNK, Errors
 from coset.tasks.ratings.parts import Interactions, RatingsPart
 from coset.tasks.ratings.penalty import penalty
+from coset.tasks.ratings.served import revived, served
 from coset.tasks.ratings.signal import signal
 from coset.tasks.ratings.solver import solve
 from coset.tasks.ratings.thrift import leaner, together
 from coset.tasks.registry import register_task
 from coset.tasks.rows import FastSteps, Part, PartName, Running
+from coset.tasks.served import Served
 from coset.tasks.settings import TrainingSettings
 from coset.tasks.trials import Ends, Trials
 
@@ -392,6 +395,15 @@ class RatingsTask(LaterRatings):
     def notes(self, encoded: Encoded) -> Json:
         """The size of the vocabularies."""
         return {"vocabulary_bytes": encoded.user.bytes + encoded.item.bytes}
+
+    def served(self, run: Trained[DotModel]) -> Served:
+        """The dot model, and both vocabularies."""
+        return served(run.model, self.data, vocabularies(run.folder))
+
+    @classmethod
+    def revived(cls, model: Json, tables: Mapping[str, tuple[Table, Method]]) -> DotModel:
+        """The dot model."""
+        return revived(model, tables)
 
     def restored(self, methods: Mapping[str, Method], folder: Path, about: Json, header: Json) -> DotModel:
         """For the vocabularies in the folder."""
