@@ -1,19 +1,28 @@
-"""Tasks shared out by what they cost."""
+"""Tasks that threads claim."""
 
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from coset.kernels.share import _BESIDE, shared_out
+from coset.kernels import openmp, threads
+from coset.kernels.compile import kernel
+from coset.kernels.share import claim, none_taken
 
 
-@given(st.lists(st.integers(0, 10_000), max_size=80), st.integers(1, 8))
-def test_no_part_has_more_than_one_task_above_another(costs: list[int], parts: int) -> None:
-    owners = np.array(costs, np.int64)
-    shared_out.py_func(owners, parts)
-    loads = np.zeros(parts, np.int64)
-    for cost, owner in zip(costs, owners, strict=True):
-        loads[owner] += cost + _BESIDE
-    assert loads.max() - loads.min() <= max(costs, default=0) + _BESIDE
+@kernel
+def count_claims(part, parts, taken, claims):
+    t = claim(taken)
+    while t < len(claims):
+        claims[t] += 1
+        t = claim(taken)
+
+
+@pytest.mark.parametrize("share_out", [openmp.share_out, threads.share_out])
+def test_every_task_is_claimed_once(share_out) -> None:
+    claims = np.zeros(200_000, np.int64)
+    taken = none_taken()
+    share_out(count_claims, 3, (taken, claims))
+    assert claims.tolist() == [1] * len(claims)
+    share_out(count_claims, 3, (taken, claims))  # a part that is done once more
+    assert claims.tolist() == [1] * len(claims)

@@ -23,6 +23,7 @@ from coset.kernels.pool import Pool
 from coset.kernels.projected import narrow_gradients
 from coset.kernels.rounded import add_steps
 from coset.kernels.rows import find_rows
+from coset.kernels.share import none_taken
 from coset.kernels.spaces import plan_sums
 from coset.kernels.sums import add_gradients
 from coset.kernels.vectors import look_up
@@ -138,8 +139,9 @@ class FusedEngine:
     def apply(self, found: Gradients, arrays: np.ndarray, kind: int, rates: np.ndarray, steps: Steps) -> None:
         """Let all rows of `found` take the step `steps.now`."""
         launch(
-            updates.apply, len(found.distinct), kind, arrays, self.states, found.tasks, found.distinct, found.sums,
-            found.counts, steps.now, steps.begun, steps.numbers, rates, steps.paces, steps.roots, steps.decays,
+            updates.apply, len(found.distinct), none_taken(), kind, arrays, self.states, found.tasks, found.distinct,
+            found.sums, found.counts, steps.now, steps.begun, steps.numbers, rates, steps.paces, steps.roots,
+            steps.decays,
         )  # fmt: skip
 
     def bring_all(self, arrays: np.ndarray, steps: Steps) -> None:
@@ -238,14 +240,15 @@ class Call:
     def _find(self) -> None:
         program = self.engine.program
         wrong = launch(
-            find_rows, self.shape.ids, self.features, program.pieces, program.parts, self.rows, self.piece_of
-        )
+            find_rows, self.shape.ids, none_taken(), self.features, program.pieces, program.parts, self.rows,
+            self.piece_of,
+        )  # fmt: skip
         if any(wrong):
             raise self._out_of_range()
         if (steps := self.engine.optimizer.behind()) is not None:
             launch(
-                updates.bring, self.shape.ids, self.shape.tasks, self.shape.uses, self.features, self.rows,
-                self.piece_of, self.arrays, self.engine.states, *steps, self.engine.like,
+                updates.bring, self.shape.ids, none_taken(), self.shape.tasks, self.shape.uses, self.features,
+                self.rows, self.piece_of, self.arrays, self.engine.states, *steps, self.engine.like,
             )  # fmt: skip
         self._open()
 
@@ -254,7 +257,7 @@ class Call:
         if self.engine.program.narrow:
             self._widened = self.engine.widened.take(self.shape.widened)
             self.read = self.arrays.copy()
-            launch(open_arrays, self.shape.ids, self.arrays, self.read, self.shape.whole, self._widened)
+            launch(open_arrays, self.shape.ids, none_taken(), self.arrays, self.read, self.shape.whole, self._widened)
 
     def _read(self) -> None:
         engine, program = self.engine, self.engine.program
@@ -264,8 +267,8 @@ class Call:
         else:
             self._find()
         wrong = launch(
-            look_up, self.shape.ids, finds, self.features, program.pieces, program.parts, self.read, self.rows,
-            self.piece_of, engine.like,
+            look_up, self.shape.ids, none_taken(), finds, self.features, program.pieces, program.parts, self.read,
+            self.rows, self.piece_of, engine.like,
         )  # fmt: skip
         if any(wrong):
             raise self._out_of_range()
@@ -301,13 +304,13 @@ class Call:
         program = self.engine.program
         if len(partials):
             launch(
-                narrow_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.read, self.rows,
-                self.piece_of, narrowed, partials,
+                narrow_gradients, self.shape.ids, none_taken(), self.features, program.pieces, program.parts,
+                self.read, self.rows, self.piece_of, narrowed, partials,
             )  # fmt: skip
         launch(
-            add_gradients, self.shape.ids, self.features, program.pieces, program.parts, self.arrays, self.read,
-            found.tasks, uses, self.rows, self.piece_of, narrowed, partials, of_steps, found.distinct, found.sums,
-            found.counts, found.squares,
+            add_gradients, self.shape.ids, none_taken(), self.features, program.pieces, program.parts, self.arrays,
+            self.read, found.tasks, uses, self.rows, self.piece_of, narrowed, partials, of_steps, found.distinct,
+            found.sums, found.counts, found.squares,
         )  # fmt: skip
         if program.rounded:
             add_steps(self.arrays, found.tasks, uses, of_steps, found.distinct, found.sums, found.counts, found.squares)

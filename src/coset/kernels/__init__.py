@@ -3,7 +3,8 @@
 layout   what the columns of the matrices mean that tell a kernel what to do
 compile  how functions are compiled and kept on disk
 launch   one kernel at a time, on several threads
-threads  the threads, and `spin`, how they tell each other
+openmp   torch's threads; `threads`, our own, where there are none, and `spin`, how they tell each other
+share    who does which task
 memory   arrays at addresses
 pool     memory that is used again
 rows     ids → rows

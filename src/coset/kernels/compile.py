@@ -61,7 +61,7 @@ def inlined(function: F) -> F:
 def kernel(function: F) -> F:
     """What Python calls: kept on disk, and free of the global lock.
 
-    One whose work `launch` shares out takes `part, parts` first, and does every `parts`-th of its tasks.
+    One whose work `launch` shares out takes `part, parts` first, and does that part of it, or what nobody has claimed.
     """
     before = config.CACHE_DIR
     config.CACHE_DIR = str(_FOLDER)  # read when a function is decorated, so that other users of numba keep theirs

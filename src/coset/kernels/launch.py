@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from numba.core import config
 
-from coset.kernels.threads import share_out
+from coset.kernels import openmp, threads
 
 T = TypeVar("T")
 
@@ -54,10 +54,12 @@ def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> li
     global _at_work
     _at_work = True
     try:
-        if ids < SMALL or (threads := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+        if ids < SMALL or (parts := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
             return [kernel(0, 1, *arguments)]
+        if openmp.at_hand():
+            return openmp.share_out(kernel, parts, arguments)
         if not getattr(kernel, "overloads", True):  # one thread loads it, or compiles it, while the others would wait
             return [kernel(0, 1, *arguments)]
-        return share_out(kernel, threads, arguments)
+        return threads.share_out(kernel, parts, arguments)
     finally:
         _at_work = False

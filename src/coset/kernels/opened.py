@@ -14,26 +14,22 @@ from coset.kernels.layout import ADDRESS, ARRAY_WIDTH, ROUNDED, ROWS, STORED, WI
 from coset.kernels.memory import uncounted
 from coset.kernels.narrow import load_row
 from coset.kernels.rounded import find_steps
-from coset.kernels.share import shared_out
+from coset.kernels.share import claim
 
 
 @kernel
-def open_arrays(part, parts_of_work, arrays, read, whole, room):
+def open_arrays(part, parts_of_work, taken, arrays, read, whole, room):
     """Find the steps of arrays of rounded floats, and widen arrays into `room`, each from `whole[a]` on if that is
     not negative. `read`, a copy of `arrays`, is made to say what is to be read."""
     arrays, read, whole, room = uncounted((arrays, read, whole, room))
-    weights = np.empty(len(arrays), np.int64)
-    for a in range(len(arrays)):
-        weights[a] = arrays[a, ROWS] * arrays[a, ARRAY_WIDTH] if whole[a] >= 0 else np.int64(0)
-    shared_out(weights, parts_of_work)
-    for a in range(len(arrays)):
-        if weights[a] != part or arrays[a, STORED] == WIDE:
-            continue
+    a = claim(taken)
+    while a < len(arrays):
         if arrays[a, STORED] == ROUNDED:
             find_steps(arrays, a, room)
-        if whole[a] >= 0:
+        if whole[a] >= 0 and arrays[a, STORED] != WIDE:
             width = arrays[a, ARRAY_WIDTH]
             for r in range(arrays[a, ROWS]):
                 begin = whole[a] + r * width
                 load_row(arrays, a, np.int64(r), width, room[begin : begin + width])
             read[a, ADDRESS], read[a, STORED] = room.ctypes.data + whole[a] * room.itemsize, WIDE
+        a = claim(taken)

@@ -39,6 +39,7 @@ from coset.kernels.layout import (
 )
 from coset.kernels.memory import vector
 from coset.kernels.rows import cut
+from coset.kernels.share import claim
 from coset.kernels.vectors import bag, compose, has_stored, projections, share
 
 
@@ -110,11 +111,13 @@ def narrow_all(features, f_task, pieces, parts, arrays, rows, piece_of, narrowed
 
 
 @kernel
-def narrow_gradients(part, parts_of_work, features, pieces, parts, arrays, rows, piece_of, narrowed, partials):
+def narrow_gradients(part, parts_of_work, taken, features, pieces, parts, arrays, rows, piece_of, narrowed, partials):
     """`narrow_all` for every task of a call: what has projections is brought to the width of its rows."""
     tasks = cut(features, BAGS)
-    for t in range(part, len(tasks), parts_of_work):
+    t = claim(taken)
+    while t < len(tasks):
         narrow_all(features, tasks[t], pieces, parts, arrays, rows, piece_of, narrowed, partials)
+        t = claim(taken)
 
 
 @compiled

@@ -33,6 +33,7 @@ from coset.kernels.layout import (
     VALUES,
 )
 from coset.kernels.memory import uncounted, vector
+from coset.kernels.share import claim
 
 _I64 = np.empty(1, np.int64)
 _I32 = np.empty(1, np.int32)
@@ -161,12 +162,14 @@ def find(features, f, start, stop, pieces, parts, rows, piece_of):
 
 
 @kernel
-def find_rows(part, parts_of_work, features, pieces, parts, rows, piece_of):
+def find_rows(part, parts_of_work, taken, features, pieces, parts, rows, piece_of):
     """`rows[j, k]`: the row that part j picks for the k-th id of all features; `piece_of[k]`, where a feature has
     several pieces, the piece of that id. Returns whether this part of the work has met an id out of range."""
     features, pieces, parts, rows, piece_of = uncounted((features, pieces, parts, rows, piece_of))
     tasks = cut(features, COUNT)
-    for t in range(part, len(tasks), parts_of_work):
+    t = claim(taken)
+    while t < len(tasks):
         if find(features, tasks[t, 0], tasks[t, 1], tasks[t, 2], pieces, parts, rows, piece_of) >= 0:
             return True
+        t = claim(taken)
     return False

@@ -45,7 +45,7 @@ from coset.kernels.memory import fetch, uncounted, vector
 from coset.kernels.narrow import fetch_from, place_in, place_of, source_of
 from coset.kernels.projected import add_partials
 from coset.kernels.rounded import through
-from coset.kernels.share import shared_out
+from coset.kernels.share import claim
 from coset.kernels.slots import no_slots, slot_of
 from coset.kernels.vectors import (
     AHEAD,
@@ -220,8 +220,8 @@ def square(sums, start, length):
 
 @kernel
 def add_gradients(
-    part, parts_of_work, features, pieces, parts, arrays, read, tasks, uses, rows, piece_of, narrowed, partials,
-    of_steps, distinct, sums, counts, squares,
+    part, parts_of_work, taken, features, pieces, parts, arrays, read, tasks, uses, rows, piece_of, narrowed,
+    partials, of_steps, distinct, sums, counts, squares,
 ):  # fmt: skip
     """Gradients of vectors, which stand where the features say, summed for every distinct row of every array.
 
@@ -235,21 +235,15 @@ def add_gradients(
     narrowed, partials, of_steps, distinct, sums, counts, squares = uncounted(
         (narrowed, partials, of_steps, distinct, sums, counts, squares)
     )
-    weights = np.empty(len(tasks), np.int64)
-    for t in range(len(tasks)):
-        lookups = np.int64(0)
-        for u in range(tasks[t, FIRST_USE], tasks[t, FIRST_USE] + tasks[t, USES]):
-            lookups += features[uses[u, USE_FEATURE], COUNT] if uses[u, USE_PART] != AS_STEPS else 0
-        weights[t] = lookups // tasks[t, CHUNKS]
-    shared_out(weights, parts_of_work)
-    for t in range(len(tasks)):
-        if weights[t] == part:
-            counts[t] = add_up(
-                tasks[t], uses, features, pieces, parts, read, rows, piece_of, narrowed, partials, distinct, sums
-            )
-            a = tasks[t, TASK_ARRAY]
-            count = counts[t] * arrays[a, ARRAY_WIDTH]
-            if arrays[a, STORED] == ROUNDED:
-                room, begin = tasks[t, ROOM], tasks[t, SUMS]
-                through(arrays, a, distinct[room : room + counts[t]], sums[begin : begin + count], of_steps[t])
-            squares[t] = square(sums, tasks[t, SUMS], count)
+    t = claim(taken)
+    while t < len(tasks):
+        counts[t] = add_up(
+            tasks[t], uses, features, pieces, parts, read, rows, piece_of, narrowed, partials, distinct, sums
+        )
+        a = tasks[t, TASK_ARRAY]
+        count = counts[t] * arrays[a, ARRAY_WIDTH]
+        if arrays[a, STORED] == ROUNDED:
+            room, begin = tasks[t, ROOM], tasks[t, SUMS]
+            through(arrays, a, distinct[room : room + counts[t]], sums[begin : begin + count], of_steps[t])
+        squares[t] = square(sums, tasks[t, SUMS], count)
+        t = claim(taken)

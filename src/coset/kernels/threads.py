@@ -23,7 +23,7 @@ from coset.kernels import spin
 
 _PENDING = object()
 """In the place of a result that is not there yet."""
-_LOOKS, _FEW, _GRACE = 20_000, 2_000, 100
+_LOOKS, _FEW, _GRACE = 20_000, 2_000, 250
 """How often a thread looks for work, or for the end of others' work, before it sleeps: for some 600 µs, or 60 µs where
 work has lately come later than that, since torch's own threads may want its core meanwhile. And how often it waits for
 the one that told it to leave the global lock."""

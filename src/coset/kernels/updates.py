@@ -39,7 +39,7 @@ from coset.kernels.layout import (
 )  # fmt: skip
 from coset.kernels.memory import fetch, uncounted, vector
 from coset.kernels.narrow import fetch_from, is_narrow, load_from, load_row, source_of
-from coset.kernels.share import shared_out
+from coset.kernels.share import claim
 from coset.kernels.storing import key_of, store_in
 
 EPS, BETA1, BETA2, SCALE, FORGET, POWERS = 0, 1, 2, 3, 4, 5
@@ -267,25 +267,22 @@ def update_rows(
 
 @kernel
 def apply(
-    part, parts_of_work, kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces, roots,
-    decays,
+    part, parts_of_work, taken, kind, arrays, states, tasks, distinct, sums, counts, now, begun, numbers, rates, paces,
+    roots, decays,
 ):  # fmt: skip
     """Step `now` of an optimizer for all rows that `add_gradients` found, which then counts none of them any more: to
     ask twice for a step is to ask once."""
     arrays, states, tasks, distinct, sums, counts, numbers, rates, paces, roots, decays = uncounted(
         (arrays, states, tasks, distinct, sums, counts, numbers, rates, paces, roots, decays)
     )
-    weights = np.empty(len(tasks), np.int64)  # not `counts`, which other parts set to 0 meanwhile
-    for t in range(len(tasks)):
-        weights[t] = (tasks[t + 1, ROOM] if t + 1 < len(tasks) else len(distinct)) - tasks[t, ROOM]
-    shared_out(weights, parts_of_work)
-    for t in range(len(tasks)):
-        if weights[t] == part:
-            update_rows(
-                tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots,
-                decays,
-            )  # fmt: skip
-            counts[t] = 0
+    t = claim(taken)
+    while t < len(tasks):
+        update_rows(
+            tasks[t], counts[t], kind, arrays, states, distinct, sums, now, begun, numbers, rates, paces, roots,
+            decays,
+        )  # fmt: skip
+        counts[t] = 0
+        t = claim(taken)
 
 
 @inlined
@@ -365,14 +362,16 @@ def bring_task(
 
 @kernel
 def bring(
-    part, parts_of_work, tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots,
-    decays, like,
+    part, parts_of_work, taken, tasks, uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces,
+    roots, decays, like,
 ):  # fmt: skip
     """Bring the rows that a call is about to read to step `now`."""
-    for t in range(part, len(tasks), parts_of_work):
+    t = claim(taken)
+    while t < len(tasks):
         bring_task(
             tasks[t], uses, features, rows, piece_of, arrays, states, now, begun, numbers, paces, roots, decays, like
         )
+        t = claim(taken)
 
 
 @kernel

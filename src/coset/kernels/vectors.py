@@ -36,6 +36,7 @@ from coset.kernels.layout import (
 from coset.kernels.memory import fetch_bytes, size_of, uncounted, vector
 from coset.kernels.narrow import fetch_from, load_from, load_row, place_in, place_of, source_of
 from coset.kernels.rows import cut, find
+from coset.kernels.share import claim
 
 AHEAD = 32
 """How many ids ahead of the one at work memory is asked for."""
@@ -315,18 +316,20 @@ def pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like):
 
 
 @kernel
-def look_up(part, parts_of_work, finds, features, pieces, parts, arrays, rows, piece_of, like):
+def look_up(part, parts_of_work, taken, finds, features, pieces, parts, arrays, rows, piece_of, like):
     """Vectors of every bag of every feature, to where the features want them; numbers are of the type of `like`. If it
     `finds` the rows of ids, too, see `find_rows`: whether this part of the work has met an id out of range."""
     features, pieces, parts, arrays, rows, piece_of, like = uncounted(
         (features, pieces, parts, arrays, rows, piece_of, like)
     )
     tasks = cut(features, BAGS)
-    for t in range(part, len(tasks), parts_of_work):
+    t = claim(taken)
+    while t < len(tasks):
         f, start, stop = tasks[t, 0], tasks[t, 1], tasks[t, 2]
         if finds:
             first, last = bag(features, f, start)[0], bag(features, f, stop - 1)[1]
             if find(features, f, first, last, pieces, parts, rows, piece_of) >= 0:
                 return True
         pool(features, f, start, stop, pieces, parts, arrays, rows, piece_of, like)
+        t = claim(taken)
     return False
