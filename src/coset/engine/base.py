@@ -70,6 +70,17 @@ class Engine(Protocol):
         """
         ...
 
+    def one_each(self, given: dict[str, Any], joined: bool) -> Tensor | Sequence[Tensor] | None:
+        """A shorter way to look up one id a bag of several features, all with as many bags; None where the engine has
+        none for what is given, which may be anything. Errors are left to `look_up`.
+
+        Args:
+            given: ids of one dimension by feature.
+            joined: whether vectors are to stand side by side, as of `look_up`; else those of each feature are returned,
+                of shape `(bags, dim)`.
+        """
+        ...
+
 
 class Owned(Engine, Protocol):
     """One that keeps the gradients of its vectors for the optimizer that owns the tables."""

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from coset.engine.base import Lookup
-from coset.engine.composed import DTYPES
 from coset.engine.gradients import BareLookup, WithGradient
-from coset.engine.sources import Bare, Composed, Facts, Source
+from coset.engine.singles import alike
+from coset.engine.sources import Composed
+from coset.engine.view import View
 from coset.kernels import layout
-from coset.kernels.pool import Pool
 
 Asked = Sequence[Lookup] | Tensor
 PATIENCE = 1 << 14
@@ -47,49 +47,6 @@ def torch_alone() -> bool:
     return _plain.get()
 
 
-class View:
-    """What kernels are given of the tables of a collection. It is never changed: a call reads what it began with, and
-    keeps it in memory, whatever others put in its place meanwhile.
-
-    Args:
-        facts: the tables as they are.
-        features: feature → table.
-    """
-
-    def __init__(self, facts: Facts, features: Mapping[str, str]) -> None:
-        self.facts = facts
-        types = [source.dtype for source in facts.sources.values()]
-        self.dtype: torch.dtype = types[0] if types else torch.float32
-        """The type of the vectors."""
-        sources = {name: source for name, source in facts.sources.items() if source.dtype == self.dtype}
-        self.of = [sources.get(table) for table in features.values()]
-        found = [(name, at, of) for name, at, of in zip(features, range(len(self.of)), self.of, strict=True) if of]
-        self.whole = {name: at for name, at, _ in found}
-        """The features that kernels look up, by name, with their numbers."""
-        self.exact = {name: at for name, at, of in found if not of.loses_gradients}
-        """Those of which no gradient is lost."""
-        self.bare = {name: at for name, at, of in found if isinstance(of, Bare)}
-        self.dims = [0 if source is None else source.dim for source in self.of]
-        self.weights = [None if source is None else source.weight for source in self.of]
-        self.pool, self.like = Pool(DTYPES[self.dtype]), np.empty(0, DTYPES[self.dtype])
-        kernels = np.array(["" if source is None else source.kernel for source in self.of])
-        self.by_kernel = {str(kernel): kernels == kernel for kernel in set(kernels.tolist()) - {""}}
-        """Which features each kernel reads."""
-        lines = [of.array.line if isinstance(of, Bare) else [0] * layout.SOURCE_COLUMNS for of in self.of]
-        self.rows = (np.array(lines, np.int64).reshape(-1, layout.SOURCE_COLUMNS),)
-        """What kernels of bare rows are given: a line a feature."""
-        self.composed, places = _joined(sources)
-        self.pieces = [places.get(table, (at, 1, 0)) for at, table in enumerate(features.values())]
-
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The features that kernels look up now: nothing composed and trained where its gradient is wanted, or whose
-        projection autocast may have in another type."""
-        if torch.is_autocast_enabled("cpu"):
-            return self.bare
-        return self.exact if torch.is_grad_enabled() else self.whole
-
-
 class Reader:
     """Looks up the features of a collection that no optimizer owns. Values are those of plain torch, within rounding;
     gradients as well. Whatever kernels do not know is left to torch, and so are errors.
@@ -105,13 +62,13 @@ class Reader:
     def __init__(
         self, modules: dict[str, Any], features: Mapping[str, str], by_torch: Callable[[Asked, bool], Tensor]
     ) -> None:
-        self.modules, self.features = modules, dict(features)
+        self.modules, self.features, self._order = modules, dict(features), list(features)
         self._torch = WeakMethod(by_torch)  # Python frees reference cycles late, and tables are large
-        self._view = View(Facts.of(modules), self.features)
+        self._view = View(modules, self.features)
 
     def reads(self, modules: dict[str, Any], features: Mapping[str, str]) -> bool:
         """Whether it is of these tables and features."""
-        return modules is self.modules and list(features.items()) == list(self.features.items())
+        return modules is self.modules and features == self.features and [*features] == self._order
 
     @property
     def dtype(self) -> torch.dtype:
@@ -132,11 +89,15 @@ class Reader:
         """The tables as they are."""
         view = self._view
         if not view.facts.hold():
-            view = self._view = View(Facts.of(self.modules), self.features)
+            view = self._view = View(self.modules, self.features)
         return view
 
     def look_up(self, asked: Asked, joined: bool) -> Tensor:
         """Vectors of all lookups in one tensor; see `coset.engine.base.Engine`."""
+        if isinstance(asked, Tensor) and joined:
+            found = self.one_each(dict(zip(self._order, asked.unbind(), strict=True)), joined)
+            if isinstance(found, Tensor):
+                return found
         view = self._now()
         lookups = [Lookup(at, ids) for at, ids in enumerate(asked.unbind())] if isinstance(asked, Tensor) else asked
         if not _fits(view, lookups):
@@ -147,6 +108,26 @@ class Reader:
         else:
             found = self._vectors(view, lookups, joined)
         return self._by_torch(asked, joined) if found is None else found
+
+    def one_each(self, given: dict[str, Any], joined: bool) -> Tensor | tuple[Tensor, ...] | None:
+        """Vectors of one id a bag of several features, all with as many bags; see `coset.engine.base.Engine`.
+
+        This is `look_up` for the most frequent call of a server, without a loop of Python over the features.
+        """
+        view = self._now()
+        numbers, of = view.numbers, view.singles(tuple(given))
+        if of is None or (numbers is not view.whole and not all(map(numbers.__contains__, given))):
+            return None
+        if (torch.is_grad_enabled() and of.is_trained()) or (ids := alike(given)) is None:
+            return None
+        bags = len(ids[0])
+        count = bags * len(ids)
+        if _left[0] > 0 or (len(ids) == 1 and count < FEW and of.weights):
+            return None
+        tensor = torch.from_numpy(view.pool.take(bags * of.width))
+        if self._run(view, of.frame(ids, bags, tensor.data_ptr(), joined), of.numbers, count):
+            return None
+        return tensor.view(bags, of.width) if joined else of.parts(tensor, bags)
 
     def _by_torch(self, asked: Asked, joined: bool) -> Tensor:
         by_torch = self._torch()
@@ -247,30 +228,3 @@ def _rows(ids: Tensor, order: Tensor | None) -> Tensor | None:
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= len(order)):
         return None
     return order[ids.long()].long()
-
-
-def _joined(sources: Mapping[str, Source]) -> tuple[tuple[np.ndarray, ...], dict[str, tuple[int, int, int]]]:
-    """What the kernel of composed tables is given: pieces, parts and arrays of all; and, by name of the table, its
-    first piece, how many it has, and how many ids."""
-    pieces: list[list[int]] = []
-    parts: list[list[int]] = []
-    arrays: list[list[int]] = []
-    places = {}
-    for name, of in sources.items():
-        if not isinstance(of, Composed):
-            continue
-        places[name] = len(pieces), len(of.pieces), of.ids
-        for line in of.pieces:
-            moved = line.copy()
-            moved[layout.PART] += len(parts)
-            for column in (layout.PROJECTION, layout.BIAS):
-                moved[column] += len(arrays) if line[column] >= 0 else 0
-            pieces.append(moved)
-        parts += [[line[layout.ARRAY] + len(arrays), *line[1:]] for line in of.parts]
-        arrays += [array.line for array in of.arrays]
-    columns = layout.PIECE_COLUMNS, layout.PART_COLUMNS, layout.SOURCE_COLUMNS
-    given = tuple(
-        np.array(lines, np.int64).reshape(-1, width)
-        for lines, width in zip((pieces, parts, arrays), columns, strict=True)
-    )
-    return given, places

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.engine.composed import DTYPES, NARROW, OPERATIONS, composition_of, flat, line_of
+from coset.engine.facts import Facts
 from coset.kernels import layout
 from coset.methods.base import TableModule
 from coset.methods.composition import RowComposition, RowPart, codes_of
@@ -51,6 +52,8 @@ class Bare:
     array: Array
     order: Tensor | None = None
 
+    outputs = 1
+
     @property
     def kernel(self) -> str:
         """Which kernel reads it."""
@@ -86,6 +89,7 @@ class Composed:
         arrays: that these read.
         dim: elements of a vector.
         ids: how many there are.
+        outputs: how many vectors an id has.
         order: the ranks of ids, where there is an order.
         kept: the columns of codes, whose addresses `parts` have.
     """
@@ -95,6 +99,7 @@ class Composed:
     arrays: list[Array]
     dim: int
     ids: int
+    outputs: int = 1
     order: Tensor | None = None
     kept: list[Tensor] = field(default_factory=list)
     weight: None = None
@@ -115,70 +120,14 @@ class Composed:
 Source = Bare | Composed
 
 
-@dataclass
-class Facts:
-    """The tables of a collection as they were when somebody last looked.
-
-    Args:
-        places: dictionaries, keys, and what was there.
-        arrays: tensors, with type, address, dtype and shape; and what keeps their memory.
-        types: of what stored arrays are read in, which a cast may change and nothing else.
-        sources: those that can be read, by name of the table.
-        hooks: of the arrays, and whether there were any; kernels go round them.
-    """
-
-    places: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
-    arrays: list[tuple[Tensor, type, int, torch.dtype, torch.Size, Tensor]] = field(default_factory=list)
-    types: list[tuple[StoredRows, torch.dtype]] = field(default_factory=list)
-    sources: dict[str, Source] = field(default_factory=dict)
-    hooks: list[tuple[Mapping[int, Any], bool]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, modules: Mapping[str, Any]) -> Facts:
-        """Those of tables by name, as a module holds them."""
-        facts = cls()
-        for name in modules:
-            module = facts.note(modules, name)
-            if isinstance(module, TableModule) and (source := _source(module, facts)) is not None:
-                facts.sources[name] = source
-        return facts
-
-    def hold(self) -> bool:
-        """Whether all is as it was."""
-        if any(holder.get(name) is not kept for holder, name, kept in self.places):
-            return False
-        if any(bool(of) is not there for of, there in self.hooks):
-            return False
-        if any(stored.dtype is not dtype for stored, dtype in self.types):
-            return False
-        return all(
-            tensor.data_ptr() == address
-            and tensor.dtype is dtype
-            and tensor.shape == shape
-            and tensor.is_contiguous()
-            and tensor.__class__ is kind
-            for tensor, kind, address, dtype, shape, _ in self.arrays
-        )
-
-    def note(self, holder: Mapping[str, Any], name: str) -> Any:
-        """What is at a place, to be noticed when it changes."""
-        found = holder.get(name)
-        self.places.append((holder, name, found))
-        if (
-            isinstance(found, Tensor)
-            and type(found) in (Tensor, nn.Parameter)
-            and found.layout == torch.strided
-            and found.is_cpu
-        ):
-            kept = found.detach()
-            self.arrays.append((found, type(found), kept.data_ptr(), found.dtype, found.shape, kept))
-        return found
-
-    def module_at(self, module: nn.Module, path: str) -> Any:
-        """The module at a path below another."""
-        for step in path.split(".") if path else []:
-            module = self.note(module._modules, step)
-        return module
+def sources_of(modules: Mapping[str, Any], facts: Facts) -> dict[str, Source]:
+    """Those of tables by name, as a module holds them, that kernels can read; all that this depends on is noted."""
+    found = {}
+    for name in modules:
+        module = facts.note(modules, name)
+        if isinstance(module, TableModule) and (source := _source(module, facts)) is not None:
+            found[name] = source
+    return found
 
 
 def _source(module: TableModule, facts: Facts) -> Source | None:
@@ -196,8 +145,8 @@ def _source(module: TableModule, facts: Facts) -> Source | None:
     whole = all(found.add(*piece) for piece in pieces)
     if not whole or len({array.stored.dtype for array in found.arrays.values()}) > 1:
         return None
-    arrays, dim = list(found.arrays.values()), pieces[0][2].dim
-    return Composed(found.pieces, found.parts, arrays, dim, ids, order, found.kept)
+    arrays, of = list(found.arrays.values()), pieces[0][2]
+    return Composed(found.pieces, found.parts, arrays, of.dim, ids, of.outputs, order, found.kept)
 
 
 def _only_rows(of: RowComposition, ids: int) -> RowPart | None:
@@ -268,10 +217,7 @@ def _array(module: TableModule, name: str, facts: Facts) -> Array | None:
     stored = facts.module_at(module, name)
     if not isinstance(stored, StoredRows):
         return None
-    facts.types.append((stored, stored.dtype))
-    hooks = stored._forward_hooks, stored._forward_pre_hooks
-    facts.hooks += [(of, bool(of)) for of in hooks]
-    if any(hooks):
+    if not facts.note_stored(stored):
         return None
     for holder in (stored._parameters, stored._buffers):
         for each in list(holder):

@@ -83,6 +83,12 @@ class _Collection(Tables):
     def _by_torch(self, asked: Sequence[Lookup] | Tensor, joined: bool) -> Tensor:
         return by_torch(self, list(self.features.values()), asked, joined)
 
+    def _one_each(self, features: Any, joined: bool) -> Any:
+        """What an engine finds for ids of one dimension, as many of each feature, by its shortest way; else None."""
+        if type(features) is not dict or (engine := self._kernels) is None:
+            return None
+        return engine.one_each(features, joined)
+
     def _look_up_fused(self, lookups: Mapping[str, Lookup]) -> Iterator[tuple[str, Tensor]]:
         """Features that an engine looks up, all in one call, and their vectors, of shape `(bags, *vector_shape)`."""
         if not lookups:
@@ -157,6 +163,8 @@ class EmbeddingCollection(_Collection):
 
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Vectors by feature, of shape `(*ids.shape, embedding_dim)`, for those features that are given."""
+        if (together := self._one_each(features, False)) is not None:
+            return dict(zip(features, together, strict=True))
         read = read_features(features, self.features)
         given = {
             feature: FeatureValues(values_within(self._table(feature), ids.values)) if is_nested(ids.values) else ids
@@ -237,10 +245,12 @@ class EmbeddingBagCollection(_Collection):
 
     def forward(self, features: Mapping[str, FeatureIds] | Any) -> dict[str, Tensor]:
         """Pooled vectors by feature, of shape `(bags, embedding_dim)`, for those features that are given."""
-        found: dict[str, Tensor] = {}
         if isinstance(features, Tensor):
             self._check_matrix(features)
             features = dict(zip(self.features, features, strict=True))
+        if not self._has_max and (together := self._one_each(features, False)) is not None:
+            return dict(zip(features, together, strict=True))
+        found: dict[str, Tensor] = {}
         lookups, alone, inverse, order = self._asked(features)
         for feature, (bags, weights) in alone.items():
             vectors, inside = self._look_up(feature, bags.ids)
@@ -270,6 +280,8 @@ class EmbeddingBagCollection(_Collection):
             if engine is not None and len(engine.numbers) == len(self.features) and not self._has_max:
                 return engine.look_up(features.contiguous(), joined=True)
             features = dict(zip(self.features, features, strict=True))
+        if not self._has_max and (together := self._one_each(features, True)) is not None:
+            return together  # type: ignore[no-any-return]
         if not isinstance(features, Mapping):
             check_whole(features, self.features)
         lookups, alone, inverse, _ = self._asked(features)
