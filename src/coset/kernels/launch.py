@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 SMALL = 8192
 """Ids of a call that one thread has done before others are awake."""
+_EACH = 1024
+"""Ids for each thread of a smaller call, where threads are torch's, which are awake after an operator."""
 
 lock = threading.RLock()
 """Held while a kernel runs, and by whoever must not have others run between two kernels, which `exclusively` does. A
@@ -43,7 +45,8 @@ def alongside(kernel: Callable[..., Any], ids: int, *arguments: Any) -> list[Any
     """The same of a kernel that changes nothing but what it returns, so that others may run meanwhile: where one does,
     this one is run on the thread that asks, without waiting. So as many threads of a server as there are cores look
     tables up at once."""
-    return [kernel(0, 1, *arguments)] if _at_work else launch(kernel, ids, *arguments)
+    alone = _at_work or ids < SMALL  # a server's threads have slept since the last call
+    return [kernel(0, 1, *arguments)] if alone else launch(kernel, ids, *arguments)
 
 
 _at_work = False
@@ -54,9 +57,10 @@ def _run(kernel: Callable[..., Any], ids: int, arguments: tuple[Any, ...]) -> li
     global _at_work
     _at_work = True
     try:
-        if ids < SMALL or (parts := min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)) == 1:
+        parts, lent = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS), openmp.at_hand()
+        if parts == 1 or ids < (min(SMALL, _EACH * parts) if lent else SMALL):
             return [kernel(0, 1, *arguments)]
-        if openmp.at_hand():
+        if lent:
             return openmp.share_out(kernel, parts, arguments)
         if not getattr(kernel, "overloads", True):  # one thread loads it, or compiles it, while the others would wait
             return [kernel(0, 1, *arguments)]
