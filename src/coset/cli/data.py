@@ -16,7 +16,8 @@ from coset.cli.options import (
     Resume,
     SchemaFile,
     Separator,
-    Source,
+    Sources,
+    TablePatterns,
     TaskName,
     UserAttributes,
     UserColumn,
@@ -25,7 +26,7 @@ from coset.cli.output import progress_bar, show, warn
 
 
 def inspect(
-    data: Source,
+    data: Sources,
     dim: Annotated[int | None, typer.Option(help="Count bytes for this embedding dim; the model's by default.")] = None,
     task: TaskName = None,
     schema: SchemaFile = None,
@@ -35,13 +36,15 @@ def inspect(
     separator: Separator = None,
     user_attribute: UserAttributes = None,
     item_attribute: ItemAttributes = None,
+    table: TablePatterns = None,
     as_json: Json = False,
 ) -> None:
     """Show how many ids each feature of the data has, how often they occur, and the bytes of full tables and of the
-    state of optimizers; or the tables, data and metrics of a finished run.
+    state of optimizers; or the tables, data and metrics of a finished run; or the tables of checkpoints of any model,
+    and what they could be in fewer bytes.
 
     Examples: `coset inspect movielens-1m --dim 64`, `coset inspect my.csv --item-attribute year`,
-    `coset inspect PREPARED --dim 16`, `coset inspect runs/mine`
+    `coset inspect PREPARED --dim 16`, `coset inspect runs/mine`, `coset inspect model.safetensors`
     """
     from coset.experiments.inspect import inspect as look
     from coset.experiments.subject import RecipeOptions
@@ -49,7 +52,7 @@ def inspect(
 
     columns = columns_of(user, item, rating, separator, user_attribute, item_attribute)
     with progress_bar("") as progress:
-        found = look(data, RecipeOptions(columns, schema, task=task), dim, progress)
+        found = look(data, RecipeOptions(columns, schema, task=task), dim, progress, table or ())
     show(found, as_json, inspection_table)
 
 

@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[
-    str,
+Sources = Annotated[
+    list[str],
     typer.Argument(
-        metavar="DATA", help="A built-in data set, a file, a folder of files, prepared data, or a finished run."
+        metavar="DATA|FILE...",
+        help="A built-in data set, a file, a folder of files, prepared data, a finished run; or checkpoints: "
+        ".safetensors (also in shards, by their index), .pt, .pth or .bin files.",
+    ),
+]
+TablePatterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        metavar="PATTERN",
+        help="Take this tensor of a checkpoint for a table, or those that match a pattern such as '*.emb*', instead of "
+        "those that look like some; repeatable.",
     ),
 ]
 ChosenStorages = Annotated[

@@ -1,18 +1,23 @@
-"""The contents of data: ids, how often they occur, and the bytes of full tables; or of a finished run."""
+"""The contents of data: ids, how often they occur, and the bytes of full tables; of runs; or of checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from coset import ledger
+from coset.checkpoints.base import is_checkpoint
+from coset.checkpoints.inspecting import inspect_checkpoint
 from coset.documents import Json
 from coset.errors import InputError
+from coset.experiments.given import Kind, kind_of
 from coset.experiments.inspect_run import inspect_run
 from coset.experiments.places import RUNS
 from coset.experiments.subject import RecipeOptions, is_run, refuse_all_but_data
+from coset.files import path_of
 from coset.methods.full import Full
 from coset.progress import Progress
 from coset.schema import Table
@@ -23,29 +28,49 @@ _UNKNOWN = {"most": None, "median": None, "least": None, "traffic_of_top": None,
 
 
 def inspect(
-    subject: str, options: RecipeOptions | None = None, embedding_dim: int | None = None,
-    progress: Progress | None = None,
+    subjects: Sequence[str], options: RecipeOptions | None = None, embedding_dim: int | None = None,
+    progress: Progress | None = None, tables: Sequence[str] = (),
 ) -> Json:  # fmt: skip
-    """The contents of the data of that name, file or folder, or of a finished run.
+    """The contents of the data of that name, file or folder, of a finished run, or of checkpoints.
 
     Data that must be prepared first are prepared below `runs`.
 
     Args:
-        subject: a built-in data set, a path of data, or the folder of a run.
+        subjects: a built-in data set, a path of data, the folder of a run; or one or several checkpoints.
         options: columns, schema and task of data.
         embedding_dim: the dim that bytes are counted for; that of the model of the data's recipe by default.
+        tables: patterns of the tensors of a checkpoint that are tables.
 
     Returns:
-        For data, `task` and what `inspection_json` returns; for a run, what `inspect_run` does.
+        For data, `task` and what `inspection_json` returns; for a run, what `inspect_run` does; for checkpoints,
+        `checkpoints`, each as `inspect_checkpoint` returns it.
 
     Raises:
         InputError: no such data, options that do not go with them, or a run that is not finished.
     """
     options = options or RecipeOptions()
-    if is_run(subject):
-        if embedding_dim is not None or not options.is_empty:
-            raise InputError(f"{subject} is a run, which has its dim and its columns; leave --dim and columns out")
-        return inspect_run(Path(subject))
+    kind = kind_of(_KINDS, subjects[0], {"dim": embedding_dim, "table": tables, "task": options.task})
+    if kind.what != _CHECKPOINT.what and len(subjects) > 1:
+        raise InputError(f"{subjects[0]} is {kind.what}, of which one is shown at a time; leave {subjects[1]} out")
+    return kind.act(subjects, options, embedding_dim, progress, tables)
+
+
+def _checkpoints(subjects: Sequence[str], options: RecipeOptions, *given: Any) -> Json:
+    if not options.is_empty:
+        raise InputError(f"{subjects[0]} is a checkpoint, which has no columns; leave them out")
+    return {"checkpoints": [inspect_checkpoint(path_of(each), given[-1]) for each in subjects]}
+
+
+def _run(subjects: Sequence[str], options: RecipeOptions, embedding_dim: int | None, *_: Any) -> Json:
+    if embedding_dim is not None or not options.is_empty:
+        raise InputError(f"{subjects[0]} is a run, which has its dim and its columns; leave --dim and columns out")
+    return inspect_run(Path(subjects[0]))
+
+
+def _data(
+    subjects: Sequence[str], options: RecipeOptions, embedding_dim: int | None, progress: Progress | None, *_: Any
+) -> Json:
+    subject = subjects[0]
     refuse_all_but_data(subject)
     task = options.recipe(subject).task
     found = task.inspected(task.load(RUNS, progress))
@@ -53,6 +78,14 @@ def inspect(
         "task": task.name,
         **inspection_json(found, task.model.embedding_dim if embedding_dim is None else embedding_dim),
     }
+
+
+_CHECKPOINT = Kind("a checkpoint", lambda name: is_checkpoint(path_of(name)), frozenset({"table"}), _checkpoints)
+_KINDS: Sequence[Kind[Callable[..., Json]]] = (
+    Kind("a run", is_run, frozenset({"dim", "task"}), _run),
+    _CHECKPOINT,
+    Kind("data", lambda _: True, frozenset({"dim", "task"}), _data),
+)
 
 
 def inspection_json(found: Inspection, embedding_dim: int) -> Json:

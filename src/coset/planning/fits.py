@@ -42,6 +42,7 @@ from coset.planning.planner import infeasible
 from coset.planning.storages import AllowedStorages
 from coset.schema import Table
 from coset.storage import DEFAULT, Storage
+from coset.vectors import Vectors, vectors_of
 
 _LOOKED_AT = 4096
 """Rows of a table that are looked at: half of them those that are read most."""
@@ -59,7 +60,8 @@ class Trained:
 
     Args:
         table: its sizes, and how often its ids are read, if that is known.
-        weight: its vectors, shape `(num_embeddings, embedding_dim)`.
+        weight: its vectors, shape `(num_embeddings, embedding_dim)`: a tensor, or those in a file, of which the rows
+            that are looked at are read.
         importance: what the mean square error of a column costs, shape `(embedding_dim,)`; by default one over the mean
             square of a vector.
         skipped: an id whose vector does not matter, such as padding.
@@ -67,15 +69,19 @@ class Trained:
     """
 
     table: Table
-    weight: Tensor = field(repr=False)
+    weight: Tensor | Vectors = field(repr=False)
     importance: Tensor | None = field(default=None, repr=False)
     skipped: int | None = None
     may_order: bool = False
 
     def __post_init__(self) -> None:
-        if not bool((fine := self.weight.isfinite().flatten(1).all(1)).all()):
-            row = int((~fine).nonzero()[0])
+        if (row := self.vectors.summary.fault) is not None:
             raise InputError(f"table {self.table.name!r}: row {row} has a number that is not finite")
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Its vectors, wherever they lie."""
+        return vectors_of(self.weight)
 
     @cached_property
     def reads(self) -> Tensor:
@@ -132,7 +138,7 @@ class Trained:
         return float(share @ ((found - numbers).square() @ self.costs))
 
     def _rows(self, rows: Tensor) -> Tensor:
-        return self.weight.detach()[rows.to(self.weight.device)].double().cpu()
+        return self.vectors.at(rows).double()
 
 
 class Fit(NamedTuple):
@@ -155,12 +161,12 @@ class Fits:
 
     def _runs(self, ranked: bool) -> Runs:
         """The losses of its blocks by bits; of ids in order of popularity, which need not be that of the table."""
-        trained, weight, reads = self.trained, self.trained.weight.detach().cpu(), self.trained.reads
+        trained, vectors, reads = self.trained, self.trained.vectors, self.trained.reads
         if ranked and trained.buys_order:
             counts = np.asarray(trained.table.frequencies, np.float64)
             order = torch.from_numpy(np.argsort(-counts, kind="stable"))
-            weight, reads = weight[order], reads[order]
-        numbers = Numbers(weight, reads, trained.costs / reads.sum(), ranked)
+            vectors, reads = vectors.ordered(order), reads[order]
+        numbers = Numbers(vectors, reads, trained.costs / reads.sum(), ranked)
         return Runs(numbers, pieces=_PIECES, looked_at=_OF_A_PIECE)
 
     @cached_property

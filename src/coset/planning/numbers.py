@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from coset.errors import InputError
 from coset.storage.levels import Levels
+from coset.vectors import Vectors, vectors_of
 
 _STEPS, _RATIO = 48, 0.9
 """Steps to try: the one whose outermost level is the largest number of a column, and each by this ratio smaller."""
@@ -26,19 +28,20 @@ class Numbers:
     """An array to store in few bits.
 
     Args:
-        weights: its numbers, shape `(rows, columns)`, rows in order of popularity.
+        weights: its numbers, shape `(rows, columns)`, a tensor or vectors wherever they lie, rows in order of
+            popularity.
         counts: how often each row is read, shape `(rows,)`.
         importance: the mean square of what a column is multiplied by, shape `(columns,)`; 1 each by default.
         ordered: whether rows are in order of popularity; others stay one block.
     """
 
-    weights: Tensor = field(repr=False)
+    weights: Tensor | Vectors = field(repr=False)
     counts: Tensor = field(repr=False)
     importance: Tensor | None = field(default=None, repr=False)
     ordered: bool = True
 
     def __post_init__(self) -> None:
-        if self.weights.dim() != 2 or not self.weights.numel():
+        if len(self.weights.shape) != 2 or not all(self.weights.shape):
             raise InputError(f"numbers to store have rows and columns, not the shape {tuple(self.weights.shape)}")
         rows, columns = self.weights.shape
         for name, given, wanted in (("counts", self.counts, rows), ("importance", self.importance, columns)):
@@ -50,9 +53,13 @@ class Numbers:
                 )
             if not bool((given >= 0).all()):
                 raise InputError(f"{name} must be 0 or more, and one is {float(given.min())}")
-        if not bool(self.weights.isfinite().all()):
-            row = int((~self.weights.isfinite()).any(1).nonzero()[0])
+        if (row := self.vectors.summary.fault) is not None:
             raise InputError(f"numbers to store must be finite, and row {row} has one that is not")
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The numbers, wherever they lie."""
+        return vectors_of(self.weights)
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def _losses(array: Numbers, cuts: Sequence[int], most_bits: int, looked_at: int)
     bits all steps lose the same."""
     columns = array.weights.shape[1]
     found = torch.zeros(len(cuts) - 1, columns, most_bits + 1, _STEPS, dtype=torch.float64)
-    largest = array.weights.double().abs().amax(0)
+    largest = array.vectors.summary.largest
     largest = torch.where(largest > 0, largest, 1.0)
     looked = torch.cat(
         [torch.linspace(begin, end - 1, min(end - begin, looked_at)).long() for begin, end in pairwise(cuts)]
@@ -181,9 +188,10 @@ def _losses(array: Numbers, cuts: Sequence[int], most_bits: int, looked_at: int)
     share = torch.tensor(cuts).diff() / torch.bincount(pieces)
     weights = torch.zeros(len(cuts) - 1, len(looked), dtype=torch.float64)
     weights[pieces, torch.arange(len(looked))] = array.counts[looked].double() * share[pieces]
+    rows = array.vectors.at(looked)
     ratios = _RATIO ** torch.arange(_STEPS, dtype=torch.float64)
     for column in range(columns):
-        numbers = array.weights[looked, column].double().unsqueeze(1)
+        numbers = rows[:, column].double().unsqueeze(1)
         found[:, column, 0] = weights @ numbers.square()
         for bits in range(1, most_bits + 1):
             levels = Levels([bits])

@@ -1,4 +1,4 @@
-"""The contents of data and of finished runs, as tables for the terminal."""
+"""The contents of data, finished runs and checkpoints, as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from coset.report.checkpoints import checkpoint_tables
 from coset.report.phrases import NOTHING, headings, method_words
 from coset.sizes import format_size
 
@@ -19,8 +20,9 @@ _MOST_HISTOGRAMS = 4
 
 
 def inspection_table(found: Mapping[str, Any]) -> Group:
-    """What `coset inspect` found in data or of a run, for the terminal."""
-    return _run_table(found) if "run" in found else _data_table(found)
+    """What `coset inspect` found in data, of a run or in checkpoints, for the terminal."""
+    shown = {"run": _run_table, "checkpoints": checkpoint_tables}
+    return next((show for key, show in shown.items() if key in found), _data_table)(found)
 
 
 def _data_table(found: Mapping[str, Any]) -> Group:
