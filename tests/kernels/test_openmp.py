@@ -101,6 +101,24 @@ def test_calls_of_many_threads_between_operators_of_torch() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("lent", [True, False])
+@pytest.mark.parametrize("ids", [launch.SMALL, 2 * launch._EACH, 2 * launch._EACH - 1])
+def test_calls_are_shared_out_by_their_size(lent: bool, ids: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's threads take calls that threads of Python, which sleep, are not woken for."""
+    monkeypatch.setattr(openmp, "at_hand", lambda: lent)
+    monkeypatch.setattr(launch.config, "NUMBA_NUM_THREADS", 2)  # also where there is one core
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        numbers, names = np.zeros(1001), np.empty(1001, np.int64)
+        for _ in range(2):  # the first time, a kernel may be compiled by one thread
+            found = launch.launch(add_parts, ids, numbers, 2, names)
+    finally:
+        torch.set_num_threads(before)
+    assert found == ([20, 21] if ids >= (2 * launch._EACH if lent else launch.SMALL) else [10])
+    np.testing.assert_array_equal(numbers, 4 * np.arange(1001))
+
+
 _FEWER = """
 import numpy as np, torch
 from tests.kernels.test_openmp import add_parts
