@@ -34,6 +34,11 @@ PEERS_VENV := .venv-peers
 PEERS_RUN := $(PEERS_VENV)/bin/python
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
+# coset-runtime, installed without torch.
+RUNTIME_VENV := .venv-runtime
+RUNTIME_RUN := $(RUNTIME_VENV)/bin/python
+RUNTIME_STAMP := $(RUNTIME_VENV)/.installed
+
 # Libraries of rating models, which a benchmark fits by their own defaults.
 RATINGS_VENV := .venv-ratings
 RATINGS_RUN := $(RATINGS_VENV)/bin/python
@@ -41,13 +46,14 @@ RATINGS_STAMP := $(RATINGS_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fuzz test-keras test-peers lint types docs site bench clean stale
+.PHONY: help demo test fuzz test-keras test-peers test-runtime lint types docs site bench clean stale
 
 help:
 	@echo "make demo    train and compare full and compressed tables; writes to runs/, and goes on where it stopped"
 	@echo "make test    run the tests (ARGS=... goes to pytest)"
 	@echo "make test-keras  run the tests of the Keras layers on TensorFlow and JAX, too, in $(KERAS_VENV)"
 	@echo "make test-peers  run the tests against TorchRec, FBGEMM and torchao in $(PEERS_VENV)"
+	@echo "make test-runtime  install coset-runtime into $(RUNTIME_VENV), without torch, and hold it against torch's figures"
 	@echo "make fuzz    throw changed files, settings, folders and arguments at coset for SECONDS=$(SECONDS)"
 	@echo "             (ARGS=... goes to tests/fuzz/run.py, which repeats any input by its number)"
 	@echo "make lint    check style and format with ruff"
@@ -75,6 +81,10 @@ test-keras: $(KERAS_STAMP)
 test-peers: $(PEERS_STAMP)
 	$(PEERS_RUN) -m pytest tests/peers $(ARGS)
 
+test-runtime: $(STAMP) $(RUNTIME_STAMP)
+	$(RUN) -m tests.runtime.sample $(RUNTIME_VENV)/sample
+	$(RUNTIME_RUN) tests/runtime/check_sample.py $(RUNTIME_VENV)/sample
+
 fuzz: $(STAMP)
 	$(RUN) tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
@@ -100,8 +110,8 @@ bench: $(BENCH_STAMP) $(KERAS_STAMP) $(RATINGS_STAMP)
 	$(MAKE) docs
 
 clean:
-	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) $(RATINGS_VENV) dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(KERAS_VENV) $(BENCH_VENV) $(PEERS_VENV) $(RUNTIME_VENV) $(RATINGS_VENV) dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find src runtime tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder it was made in: an environment that was moved, or whose Python has gone, is stale.
 made_in = $(shell $(1)/bin/python -c pass 2>/dev/null && cat $(1)/.installed 2>/dev/null)
@@ -116,6 +126,9 @@ $(BENCH_STAMP): stale
 endif
 ifneq '$(call made_in,$(PEERS_VENV))' '$(CURDIR)'
 $(PEERS_STAMP): stale
+endif
+ifneq '$(call made_in,$(RUNTIME_VENV))' '$(CURDIR)'
+$(RUNTIME_STAMP): stale
 endif
 ifneq '$(call made_in,$(RATINGS_VENV))' '$(CURDIR)'
 $(RATINGS_STAMP): stale
@@ -154,6 +167,13 @@ $(PEERS_STAMP): pyproject.toml constraints.txt constraints-peers.txt
 	$(call install,$(PEERS_VENV),-c constraints.txt,-e ".[cli]" pytest pytest-timeout,$(PEERS_RUN) -m pip \
 	  install $(PIP_ARGS) --no-deps -r constraints-peers.txt \
 	  || echo "no TorchRec and FBGEMM and torchao for this system: their tests are skipped" >&2)
+
+# Installed as its users install it, and anew where it was changed.
+$(RUNTIME_STAMP): runtime/pyproject.toml constraints.txt $(wildcard runtime/src/coset_runtime/*.py)
+	@rm -f $@
+	@$(RUNTIME_VENV)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(RUNTIME_VENV)
+	$(RUNTIME_RUN) -m pip install $(PIP_ARGS) -c constraints.txt --upgrade --force-reinstall ./runtime
+	@$(RUNTIME_RUN) -c 'import os; print(os.getcwd(), end="")' > $@
 
 $(RATINGS_STAMP): pyproject.toml constraints.txt constraints-ratings.txt
 	$(call install,$(RATINGS_VENV),-c constraints.txt -c constraints-ratings.txt,-e ".[cli]" cornac lenskit lenskit-funksvd \

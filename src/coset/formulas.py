@@ -131,7 +131,7 @@ def common(tensor: str) -> Formula:
 
 
 def summed(of: Sequence[Formula]) -> Formula:
-    """Rows that are the sum of these readings of the same array, added in this order in the widest of their types."""
+    """Rows that are the sum of these readings of the same array, added in this order."""
     return {"form": "sum", "of": list(of)}
 
 
