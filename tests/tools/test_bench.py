@@ -51,6 +51,7 @@ def measuring() -> Any:
 
 def test_the_benchmarks_of_this_checkout_are_found() -> None:
     names = {
+        "artifacts",
         "click_step",
         "embedding_step",
         "engines",
