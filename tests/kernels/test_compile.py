@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from coset.kernels.compile import compiled, gathered, inlined, kernel
+
 CODE = """
 import sys, time
 from pathlib import Path
@@ -51,3 +55,28 @@ def test_processes_that_begin_together_compile_once(tmp_path: Path) -> None:
     told = [process.communicate(timeout=60)[0] for process in asked]
     assert [process.returncode for process in asked] == [0, 0]
     assert sorted(map(int, told)) == [0, 1]
+
+
+def test_functions_of_kernels_become_machine_code_in_kernels_alone() -> None:
+    @inlined
+    def twice(number):  # type: ignore[no-untyped-def]
+        return number * 2
+
+    @compiled
+    def first(numbers):  # type: ignore[no-untyped-def]
+        return twice(numbers[0])
+
+    @gathered
+    def both(numbers):  # type: ignore[no-untyped-def]
+        return first(numbers) + twice(numbers[1])
+
+    @kernel
+    def total(numbers):  # type: ignore[no-untyped-def]
+        return both(numbers) + first(numbers)
+
+    assert total(np.array([3, 4])) == 20
+    for part in (twice, first, both):
+        (made,) = part.overloads.values()  # type: ignore[attr-defined]
+        assert made.library.get_pointer_to_function(made.fndesc.llvm_func_name) == 0
+    (made,) = total.overloads.values()  # type: ignore[attr-defined]
+    assert made.library.get_pointer_to_function(made.fndesc.llvm_func_name)

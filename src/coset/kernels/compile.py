@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core import config
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 from coset.files import in_turn
 
@@ -22,6 +24,51 @@ _MATH = {"contract", "reassoc", "nsz"}
 _INNER: dict[str, Any] = {
     "nogil": True, "fastmath": _MATH, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True
 }  # fmt: skip
+
+
+class _Part(JITCodeLibrary):  # type: ignore[misc, unused-ignore]
+    """The code of a function that kernels alone call. It becomes machine code where it is linked into theirs, and not
+    by itself, which nobody could call."""
+
+    @property
+    def codegen(self) -> Any:
+        """Itself, which does all that is asked of it here."""
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """There is no machine code that would read it."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """0, as of a function that is not there."""
+        self._ensure_finalized()
+        return 0
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+class _RawPart(_Part):
+    """The same, which LLVM improves where it is linked, and not before."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+
+class _PartCompiler(Compiler):  # type: ignore[misc, unused-ignore]
+    """numba's, which puts code where there is a place for it."""
+
+    place: type[_Part] = _Part
+
+    def define_pipelines(self) -> Any:
+        """The passes of numba."""
+        self.state.library = self.place(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+class _RawPartCompiler(_PartCompiler):
+    place = _RawPart
 
 
 def _folder() -> Path:
@@ -48,13 +95,20 @@ def compiled(function: F) -> F:
     It is compiled anew for each type of its arguments, of which a constant such as 0 is one of its own, as is an
     unsigned number: a number that is handed on is an `np.int64`, so that one version is enough.
     """
-    wrapped: F = numba.njit(**_INNER)(function)
+    wrapped: F = numba.njit(pipeline_class=_PartCompiler, **_INNER)(function)
+    return wrapped
+
+
+def gathered(function: F) -> F:
+    """The same, for large kernels of many functions: LLVM improves them once, in the kernel, where else it would do so
+    in each that calls them, too. Kernels of short loops are some percent slower by it."""
+    wrapped: F = numba.njit(pipeline_class=_RawPartCompiler, **_INNER)(function)
     return wrapped
 
 
 def inlined(function: F) -> F:
     """A function that is made a part of those that call it: handing on a dozen arrays takes longer than short work."""
-    wrapped: F = numba.njit(forceinline=True, **_INNER)(function)
+    wrapped: F = numba.njit(forceinline=True, pipeline_class=_PartCompiler, **_INNER)(function)
     return wrapped
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from coset.kernels.chunks import codes_one_by_one, floats_one_by_one, products, sums_of_floats
-from coset.kernels.compile import compiled, inlined, kernel
+from coset.kernels.compile import compiled, gathered, inlined, kernel
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY,
@@ -70,7 +70,7 @@ def _row_bytes(sources, s, item):
     return sources[s, ARRAY_WIDTH] * (item if stored == WIDE else np.int64(2))
 
 
-@compiled
+@gathered
 def _ask_for(sources, s, rows, item):
     """Ask for these rows."""
     address, bits = sources[s, ADDRESS], sources[s, ROW_BITS]
@@ -80,7 +80,7 @@ def _ask_for(sources, s, rows, item):
         fetch(address, (rows[k] * bits) >> 3 if packed else rows[k] * size, size + packed, _U8)
 
 
-@compiled
+@gathered
 def _read(sources, s, rows, out, apart, tops, steps, factors, like):
     """Rows of one array, to `out` and every `apart` bytes from there; whether one is not a row."""
     width, item, stored, c = sources[s, ARRAY_WIDTH], np.int64(like.itemsize), sources[s, STORED], np.int64(0)
@@ -112,7 +112,7 @@ def _read(sources, s, rows, out, apart, tops, steps, factors, like):
     return wrong
 
 
-@compiled
+@gathered
 def _counted(count):
     """0, 1, 2 …"""
     found = np.empty(count, np.int64)
@@ -121,7 +121,7 @@ def _counted(count):
     return found
 
 
-@compiled
+@gathered
 def _compose(pieces, parts, sources, p, ids, rows, scales, whole, factor, factors):
     """The composed rows of `ids`, which count from the beginning of their piece, one after the other in `whole`, each
     of as many numbers as the piece is wide; `factor` is room for those of one part."""
@@ -135,7 +135,7 @@ def _compose(pieces, parts, sources, p, ids, rows, scales, whole, factor, factor
         column = parts[first + j, COLUMN] if operation == CONCAT else np.int64(0)
         apart = j == 0 or operation == CONCAT
         out = begin + column * item if apart else beside
-        wrong |= _read(sources, s, some, out, width * item, scales[s, 0], scales[s, 1], factors, whole)
+        wrong |= _read(sources, s, some, out, width * item, scales[2 * s], scales[2 * s + 1], factors, whole)
         if not apart and operation == MULT:
             for e in range(count * width):
                 whole[e] *= factor[e]
@@ -145,7 +145,7 @@ def _compose(pieces, parts, sources, p, ids, rows, scales, whole, factor, factor
     return wrong
 
 
-@compiled
+@gathered
 def _pool(bags, scales, whole, width, bounds, ids, shares, pooled):
     """Rows of `width` columns, scaled and summed over runs of ids of one bag, one after the other in `pooled`, and the
     sum of the scales of each; how many runs there are. The bags of these are the first of `bags` then."""
@@ -169,7 +169,7 @@ def _pool(bags, scales, whole, width, bounds, ids, shares, pooled):
     return runs
 
 
-@compiled
+@gathered
 def _widen(rows, count, matrix, width, dim, shares, wide):
     """Rows of `width` numbers times a projection, whose bias lies behind it, one after the other in `wide`."""
     item, c, nothing = np.int64(wide.itemsize), np.int64(0), np.int64(0)
@@ -187,32 +187,32 @@ def _widen(rows, count, matrix, width, dim, shares, wide):
             wide[k * dim + e] += shares[k] * bias[e]
 
 
-@compiled
+@gathered
 def _scales(features, f, pieces, parts, sources, like):
     """Where the levels and the steps of each array of codes that a feature reads are, and what is there."""
-    used, most = np.zeros(len(sources), np.bool_), np.int64(0)
+    used, most = np.zeros(len(sources), np.int64), np.int64(0)
     for p in range(features[f, PIECE], features[f, PIECE] + features[f, PIECES]):
         for j in range(pieces[p, PART], pieces[p, PART] + pieces[p, PARTS]):
-            used[parts[j, ARRAY]] = True
+            used[parts[j, ARRAY]] = 1
         for s in (pieces[p, PROJECTION], pieces[p, BIAS]):
             if s >= 0:
-                used[s] = True
+                used[s] = 1
     for s in range(len(sources)):
         most += 2 * sources[s, CODED_COLUMNS] if used[s] else 0
-    places, room, at = np.zeros((len(sources), 2), np.int64), np.empty(most, like.dtype), np.int64(0)
+    places, room, at = np.zeros(2 * len(sources), np.int64), np.empty(most, like.dtype), np.int64(0)
     for s in range(len(sources)):
         if used[s] and sources[s, CODED_COLUMNS]:
             tops, steps = levels(sources, s, like)
             count = len(tops)
             for c in range(count):
                 room[at + c], room[at + count + c] = tops[c], steps[c]
-            places[s, 0] = room.ctypes.data + at * like.itemsize
-            places[s, 1] = places[s, 0] + count * like.itemsize
+            places[2 * s] = room.ctypes.data + at * like.itemsize
+            places[2 * s + 1] = places[2 * s] + count * like.itemsize
             at += 2 * count
     return places, room
 
 
-@compiled
+@gathered
 def _projections(features, f, pieces, sources, scales, like):
     """Where the projection of each piece of a feature is among the numbers that are returned, its bias behind it."""
     first, many = features[f, PIECE], features[f, PIECES]
@@ -222,7 +222,9 @@ def _projections(features, f, pieces, sources, scales, like):
         size += (pieces[first + q, WIDTH] + 1) * pieces[first + q, OUT] if pieces[first + q, PROJECTION] >= 0 else 0
         most = max(most, pieces[first + q, WIDTH])
     begins[many] = size
-    room, rows, factors = np.zeros(size, like.dtype), _counted(most), np.empty(most, like.dtype)
+    room, rows, factors = np.empty(size, like.dtype), _counted(most), np.empty(most, like.dtype)
+    for e in range(size):
+        room[e] = 0
     for q in range(many):
         p, dim = first + q, pieces[first + q, OUT]
         if pieces[p, PROJECTION] < 0:
@@ -231,7 +233,8 @@ def _projections(features, f, pieces, sources, scales, like):
             s, height = (pieces[p, BIAS], np.int64(1)) if bias else (pieces[p, PROJECTION], pieces[p, WIDTH])
             if s >= 0:
                 out = np.int64(room.ctypes.data) + (begins[q] + bias * pieces[p, WIDTH] * dim) * like.itemsize
-                _read(sources, s, rows[:height], out, dim * like.itemsize, scales[s, 0], scales[s, 1], factors, like)
+                tops, steps = scales[2 * s], scales[2 * s + 1]
+                _read(sources, s, rows[:height], out, dim * like.itemsize, tops, steps, factors, like)
     return begins, room
 
 
@@ -260,7 +263,7 @@ def _by_piece(pieces, first, many, ids, order, behind):
         behind[q] += 1
 
 
-@compiled
+@gathered
 def _bags_of(features, f, b, at, bags, scales, like):
     """The bag of each of some ids of a feature from the one numbered `at` on, none of which are in bags before b, and
     its factor in the sum of the bag."""
@@ -277,7 +280,7 @@ def _bags_of(features, f, b, at, bags, scales, like):
             scales[k] /= like.dtype.type(end - begin)
 
 
-@compiled
+@gathered
 def _bags_fit(features, f, start, stop):
     """Whether each of these bags begins and ends among the ids, and not before the one before it."""
     for b in range(start, stop):
@@ -287,7 +290,7 @@ def _bags_fit(features, f, start, stop):
     return True
 
 
-@compiled
+@gathered
 def _read_feature(features, f, start, stop, pieces, parts, sources, like):
     """`read_composed` for some bags of one feature."""
     dim, stride, count, first = features[f, DIM], features[f, STRIDE], features[f, COUNT], features[f, PIECE]
@@ -304,7 +307,9 @@ def _read_feature(features, f, start, stop, pieces, parts, sources, like):
     for p in range(first, first + many):
         widest = max(widest, pieces[p, WIDTH])
     whole, other = np.empty(CHUNK * widest, like.dtype), np.empty(CHUNK * widest, like.dtype)
-    wide, shares, factors = np.empty(CHUNK * dim, like.dtype), np.ones(CHUNK, like.dtype), np.empty(CHUNK, like.dtype)
+    wide, shares, factors = np.empty(CHUNK * dim, like.dtype), np.empty(CHUNK, like.dtype), np.empty(CHUNK, like.dtype)
+    for k in range(CHUNK):
+        shares[k] = 1
     places, local, rows = _counted(np.int64(CHUNK)), np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     bags, weights, bounds = np.empty(CHUNK, np.int64), np.empty(CHUNK, like.dtype), np.empty(CHUNK + 1, np.int64)
     order, behind = np.empty(2 * CHUNK, np.int64), np.zeros(many, np.int64)

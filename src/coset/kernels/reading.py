@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from coset.kernels.chunks import AHEAD, MANY, WEIGHTED, codes, floats, word_at
-from coset.kernels.compile import compiled, inlined, kernel
+from coset.kernels.compile import gathered, inlined, kernel
 from coset.kernels.layout import (
     ADDRESS,
     ARRAY_WIDTH,
@@ -107,8 +107,8 @@ def read_floats(part, parts, features, sources, like):
     """Vectors of every bag of every feature, to where features want them, from rows of floats; numbers are of the type
     of `like`. Returns whether this part of the work has met an id out of range, or offsets that do not cut ids into
     bags."""
-    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
-    wrong = False
+    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.empty(1, like.dtype)
+    one[0], wrong = 1, False
     for f in range(len(features)):
         start, stop, work = share_of(features, f, total, at, part, parts)
         at += work
@@ -132,14 +132,14 @@ def read_floats(part, parts, features, sources, like):
     return wrong or len(one) == 0  # what was read by its address lives until here
 
 
-@compiled
+@gathered
 def levels(sources, s, like):
     """Of every stored column, the level of code 0 in steps, turned to positive, and its step; 1 where rows have one."""
     count, common = sources[s, CODED_COLUMNS], sources[s, IN_COMMON]
     columns = vector(sources[s, CODED], 0, count * PLACE_COLUMNS, _I64)
-    tops, steps = np.empty(count, like.dtype), np.ones(count, like.dtype)
+    tops, steps = np.empty(count, like.dtype), np.empty(count, like.dtype)
     for c in range(count):
-        tops[c] = columns[c * PLACE_COLUMNS + TOP] / 2
+        tops[c], steps[c] = columns[c * PLACE_COLUMNS + TOP] / 2, 1
     if common and count:
         scales = _scales(sources, s, np.int64(0), (count + common - 1) // common, like)
         for c in range(count):
@@ -147,7 +147,7 @@ def levels(sources, s, like):
     return tops, steps
 
 
-@compiled
+@gathered
 def _scales(sources, s, first, count, like):
     """So many steps."""
     found = np.empty(count, like.dtype)
@@ -171,7 +171,7 @@ def bag_at(features, f, b):
     return vector(features[f, OFFSETS], b, 1, _I64)[0] if b < bounds else features[f, COUNT]
 
 
-@compiled
+@gathered
 def _factors(features, f, first, last, sources, s, like):
     """For ids of a feature from `first` to `last`, the step of the row of each, times its weight."""
     count, weighted = features[f, COUNT], features[f, WEIGHTS] != 0
@@ -188,8 +188,8 @@ def _factors(features, f, first, last, sources, s, like):
 @kernel
 def read_codes(part, parts, features, sources, like):
     """The same from rows of codes of 8 or 4 bits that begin at bytes."""
-    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.ones(1, like.dtype)
-    wrong = False
+    total, at, item, one = total_work(features), np.int64(0), np.int64(like.itemsize), np.empty(1, like.dtype)
+    one[0], wrong = 1, False
     for f in range(len(features)):
         start, stop, work = share_of(features, f, total, at, part, parts)
         at += work
@@ -223,7 +223,7 @@ def read_codes(part, parts, features, sources, like):
     return wrong or len(one) == 0
 
 
-@compiled
+@gathered
 def _word(address, size, bit):
     """The bits from this one on of an array of bytes: 57 of them, or as many as there are."""
     first = bit >> 3
@@ -235,30 +235,30 @@ def _word(address, size, bit):
     return word >> np.uint64(bit & 7)
 
 
-@compiled
-def _groups(columns):
-    """The first column of each group whose codes are read as one word, and, last, the number of columns; and how far
-    each code is from the first bit of its group."""
-    count, many, first = len(columns), 0, 0
-    groups, shifts = np.empty(count + 1, np.int64), np.empty(count, np.uint64)
+@gathered
+def _groups(columns, count):
+    """The first column of each group whose codes are read as one word, and, last, the number of columns; how far each
+    code is from the first bit of its group; and as many ones as it has bits."""
+    many, first = 0, 0
+    groups, shifts, masks = np.empty(count + 1, np.int64), np.empty(count, np.uint64), np.empty(count, np.uint64)
     for c in range(count):
-        if c == 0 or columns[c, BEGIN] + 8 - columns[first, BEGIN] > _WORD:
+        if c == 0 or columns[c * PLACE_COLUMNS + BEGIN] + 8 - columns[first * PLACE_COLUMNS + BEGIN] > _WORD:
             groups[many], first = c, c
             many += 1
-        shifts[c] = np.uint64(columns[c, BEGIN] - columns[first, BEGIN])
+        shifts[c] = np.uint64(columns[c * PLACE_COLUMNS + BEGIN] - columns[first * PLACE_COLUMNS + BEGIN])
+        masks[c] = np.uint64(columns[c * PLACE_COLUMNS + MASK])
     groups[many] = count
-    return groups[: many + 1], shifts
+    return groups[: many + 1], shifts, masks
 
 
-@compiled
+@gathered
 def _read_bits(features, f, start, stop, sources, s, like):
     """`read_bits` for bags of one feature."""
     dim, count, rows = features[f, DIM], features[f, COUNT], sources[s, ROWS]
     address, size, row_bits = sources[s, ADDRESS], sources[s, SIZE], sources[s, ROW_BITS]
     stored = sources[s, CODED_COLUMNS]
-    columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64).reshape((stored, PLACE_COLUMNS))
-    masks, sums = columns[:, MASK].astype(np.uint64), np.empty(stored, like.dtype)
-    (groups, shifts), (tops, steps) = _groups(columns), levels(sources, s, like)
+    columns, sums = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64), np.empty(stored, like.dtype)
+    (groups, shifts, masks), (tops, steps) = _groups(columns, stored), levels(sources, s, like)
     ids, by_row, one = vector(features[f, VALUES], 0, count, _I64), sources[s, IN_COMMON] == 0, like.dtype.type(1)
     weighted = features[f, WEIGHTS] != 0
     weights = vector(features[f, WEIGHTS], 0, count if weighted else 0, like)
@@ -279,7 +279,7 @@ def _read_bits(features, f, start, stop, sources, s, like):
                 factor *= step_of(sources, s, row, like)
             counted += factor
             for g in range(len(groups) - 1):
-                word = _word(address, size, row * row_bits + columns[groups[g], BEGIN])
+                word = _word(address, size, row * row_bits + columns[groups[g] * PLACE_COLUMNS + BEGIN])
                 for c in range(groups[g], groups[g + 1]):
                     sums[c] += factor * like.dtype.type(np.int32((word >> shifts[c]) & masks[c]))
         out = vector(features[f, VECTORS], b * features[f, STRIDE], dim, like)
@@ -287,18 +287,18 @@ def _read_bits(features, f, start, stop, sources, s, like):
             out[e] = 0
         scale = one / like.dtype.type(end - begin) if features[f, MEAN] and end > begin else one
         for c in range(stored):
-            out[columns[c, PLACE]] = (sums[c] - counted * tops[c]) * steps[c] * scale
+            out[columns[c * PLACE_COLUMNS + PLACE]] = (sums[c] - counted * tops[c]) * steps[c] * scale
     return False
 
 
-@compiled
+@gathered
 def write_bits(sources, s, rows, out, apart, tops, steps, like):
     """Rows of codes of any bits, to `out` and every `apart` bytes from there; whether one is not a row. Where the
     levels of codes of 0 and the steps of columns are, `tops` and `steps` say."""
     size, row_bits, width = sources[s, SIZE], sources[s, ROW_BITS], sources[s, ARRAY_WIDTH]
     stored, by_row = sources[s, CODED_COLUMNS], sources[s, IN_COMMON] == 0
-    columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64).reshape((stored, PLACE_COLUMNS))
-    masks, (groups, shifts) = columns[:, MASK].astype(np.uint64), _groups(columns)
+    columns = vector(sources[s, CODED], 0, stored * PLACE_COLUMNS, _I64)
+    groups, shifts, masks = _groups(columns, stored)
     half, step = vector(tops, 0, stored, like), vector(steps, 0, stored, like)
     for k in range(len(rows)):
         row, into = rows[k], vector(out + k * apart, 0, width, like)
@@ -309,10 +309,10 @@ def write_bits(sources, s, rows, out, apart, tops, steps, like):
             for e in range(width):
                 into[e] = 0
         for g in range(len(groups) - 1):
-            word = _word(sources[s, ADDRESS], size, row * row_bits + columns[groups[g], BEGIN])
+            word = _word(sources[s, ADDRESS], size, row * row_bits + columns[groups[g] * PLACE_COLUMNS + BEGIN])
             for c in range(groups[g], groups[g + 1]):
                 code = like.dtype.type(np.int32((word >> shifts[c]) & masks[c]))
-                into[columns[c, PLACE]] = (code - half[c]) * step[c] * factor
+                into[columns[c * PLACE_COLUMNS + PLACE]] = (code - half[c]) * step[c] * factor
     return False
 
 
