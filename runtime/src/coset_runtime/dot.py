@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coset_runtime.arrays import Products, Rows, products
-from coset_runtime.errors import Damaged, InputError, UnknownId, brief, entry
-from coset_runtime.formulas import Node
+from coset_runtime.errors import Damaged, InputError, brief, entry
 from coset_runtime.history import Histories
+from coset_runtime.tables import Table, among, summed
 from coset_runtime.tensors import Tensors
 from coset_runtime.top import Items, Pairs, candidates, ranked
 from coset_runtime.vocabulary import Vocabulary, listed
@@ -18,27 +18,6 @@ from coset_runtime.vocabulary import Vocabulary, listed
 _USERS_AT_ONCE = 256
 _PAIRS_AT_ONCE = 1 << 14
 _INVERSES = {None: None, "expm1": np.expm1}
-
-
-class Table(NamedTuple):
-    """The vectors of a table.
-
-    Args:
-        ids: how many it has.
-        dim: elements of a vector.
-        outputs: vectors an id.
-        node: gives them side by side.
-    """
-
-    ids: int
-    dim: int
-    outputs: int
-    node: Node
-
-    def vectors(self, ids: Rows) -> np.ndarray:
-        """Of ids, shape `(ids, outputs, dim)`."""
-        found = self.node(ids)
-        return found.reshape(len(found), self.outputs, self.dim)
 
 
 class Ranked(NamedTuple):
@@ -103,10 +82,10 @@ class DotModel:
         self._inverse = _INVERSES[inverse]
         self._histories: Histories | None = None
         if (history := entry(of, "history", (dict, type(None)), "model")) is not None:
-            self._rated = self._table(history, "table", self._item.vocabulary.ids)
-            if self._rated is None or self._item.table is None or self._rated.dim != self._item.table.dim:
+            rated = self._table(history, "table", self._item.vocabulary.ids)
+            if rated is None or self._item.table is None or rated.dim != self._item.table.dim:
                 raise Damaged("model: histories without vectors of the dim of the others")
-            self._histories = Histories(history, tensors, self._user.vocabulary.ids, self._rated.ids)
+            self._histories = Histories(history, tensors, self._user.vocabulary.ids, rated)
 
     # -- what users ask ------------------------------------------------------------------------------------------
 
@@ -166,17 +145,17 @@ class DotModel:
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= known.count:
             raise InputError(f"k is a number of items in 1 … {known.count}, not {brief(k)}")
         found = self._user.vocabulary.find(given)
-        among = None
+        only = None
         if items is not None:
-            among = np.unique(known.find(listed(items, "items")[0]))
-            among = among[among < known.count]
+            only = np.unique(known.find(listed(items, "items")[0]))
+            only = only[only < known.count]
         left_out = self._left_out(given, found, exclude)
         rows, best, scores = [], [], []
         for at in range(0, len(given), _USERS_AT_ONCE):
             some = slice(at, at + _USERS_AT_ONCE)
             inside = slice(*np.searchsorted(left_out.users, (at, at + _USERS_AT_ONCE)))
             pairs, of = self._best(
-                found[some], int(k), Pairs(left_out.users[inside] - at, left_out.items[inside]), among
+                found[some], int(k), Pairs(left_out.users[inside] - at, left_out.items[inside]), only
             )
             rows.append(pairs.users + at)
             best.append(pairs.items)
@@ -188,11 +167,11 @@ class DotModel:
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    def _best(self, users: np.ndarray, k: int, left_out: Pairs, among: np.ndarray | None) -> tuple[Pairs, np.ndarray]:
+    def _best(self, users: np.ndarray, k: int, left_out: Pairs, only: np.ndarray | None) -> tuple[Pairs, np.ndarray]:
         """The best pairs of these users' places, and their scores."""
         count = self._item.vocabulary.count
-        if among is None and count < self._item.vocabulary.ids:
-            among = np.arange(count)  # without the id that all unknown items share
+        if only is None and count < self._item.vocabulary.ids:
+            only = np.arange(count)  # without the id that all unknown items share
         own = left_out
         if self._histories is not None:  # whose items are scored by what is left of it without them
             rated = self._histories.read(users)
@@ -200,9 +179,9 @@ class DotModel:
         order = np.argsort(own.items, kind="stable")
         own = Pairs(own.users[order], own.items[order])
         items = Items(count, self._item_products, self._item_biases)
-        pairs = candidates(self._user_vectors(users), items, k, own, among)
+        pairs = candidates(self._user_vectors(users), items, k, own, only)
         if self._histories is not None:
-            pairs = self._with_rated(pairs, users, left_out, among)
+            pairs = self._with_rated(pairs, users, left_out, only)
         parts = [slice(at, at + _PAIRS_AT_ONCE) for at in range(0, len(pairs.users), _PAIRS_AT_ONCE)]
         scores = np.concatenate(
             [*(self._scores(Pairs(users[pairs.users[part]], pairs.items[part])) for part in parts), np.zeros(0)]
@@ -210,14 +189,14 @@ class DotModel:
         kept = ranked(pairs, scores, k, len(users))
         return Pairs(pairs.users[kept], pairs.items[kept]), scores[kept]
 
-    def _with_rated(self, pairs: Pairs, users: np.ndarray, left_out: Pairs, among: np.ndarray | None) -> Pairs:
+    def _with_rated(self, pairs: Pairs, users: np.ndarray, left_out: Pairs, only: np.ndarray | None) -> Pairs:
         """With the items of histories that count."""
         assert self._histories is not None
         rated, count = self._histories.read(users), self._item.vocabulary.ids
         counts = ~np.isin(rated.owners * count + rated.items, left_out.users * count + left_out.items)
         counts &= rated.items < self._item.vocabulary.count
-        if among is not None:
-            counts &= np.isin(rated.items, among)
+        if only is not None:
+            counts &= np.isin(rated.items, only)
         return Pairs(
             np.concatenate([pairs.users, rated.owners[counts]]), np.concatenate([pairs.items, rated.items[counts]])
         )
@@ -235,39 +214,12 @@ class DotModel:
             for table, ids in ((self._user.table, pairs.users), (self._item.table, pairs.items))
         )
         if self._histories is not None:
-            left[:, 0] += self._moved(pairs)
+            left[:, 0] += self._histories.without(pairs.users, pairs.items)
         sums = left.sum(1), right.sum(1)
         for vectors, sum_ in zip((left, right), sums, strict=True):
             if vectors.shape[1] > 1:
-                found += _among(vectors, sum_)
+                found += among(vectors, sum_)
         return np.asarray(found + (sums[0] * sums[1]).sum(-1))
-
-    def _moved(self, pairs: Pairs) -> np.ndarray:
-        """What the history of each pair's user adds to its vector, without the item of the pair."""
-        assert self._histories is not None
-        users, user = np.unique(pairs.users, return_inverse=True)
-        rated, sums = self._sums(users)
-        count = self._item.vocabulary.ids
-        own = np.isin(user * count + pairs.items, rated.owners * count + rated.items)
-        total = sums[user] - np.where(own[:, None], self._rated_vectors(pairs.items), 0.0)
-        others = rated.counts[user] - own
-        roots = np.where(others > 0, 1 / np.sqrt(np.maximum(others, 1)), 0.0)
-        return np.asarray(total * roots[:, None])
-
-    def _sums(self, users: np.ndarray) -> tuple[Any, np.ndarray]:
-        """The histories of distinct users, and the sum of the vectors of each."""
-        assert self._histories is not None
-        rated = self._histories.read(users)
-        dim = self._rated.dim if self._rated is not None else 0
-        sums = np.zeros((len(users), dim))
-        for at in range(0, len(rated.items), _PAIRS_AT_ONCE):
-            part = slice(at, at + _PAIRS_AT_ONCE)
-            np.add.at(sums, rated.owners[part], self._rated_vectors(rated.items[part]))
-        return rated, sums
-
-    def _rated_vectors(self, items: np.ndarray) -> np.ndarray:
-        assert self._rated is not None
-        return np.asarray(self._rated.vectors(items).sum(1, dtype=np.float64))
 
     def _user_vectors(self, users: np.ndarray) -> np.ndarray:
         """What the vectors of items are multiplied by, shape `(users, dim)`."""
@@ -275,17 +227,16 @@ class DotModel:
             return np.zeros((len(users), 0), np.float32)
         found = self._user.table.vectors(users)
         if self._histories is not None:
-            rated, sums = self._sums(users)
             found = found.copy()
-            found[:, 0] += sums / np.sqrt(np.maximum(rated.counts, 1))[:, None]
-        return _sum_of(found)
+            found[:, 0] += self._histories.of(users)
+        return summed(found)
 
     def _item_products(self, items: Rows, users: np.ndarray) -> Products:
         if self._item.table is None:
             return products(np.zeros((self._length(items), 0), users.dtype), users)
         if self._item.table.outputs == 1:
             return self._item.table.node.products(items, users)
-        return products(_sum_of(self._item.table.vectors(items)), users)
+        return products(summed(self._item.table.vectors(items)), users)
 
     def _item_biases(self, items: Rows) -> np.ndarray:
         dtype = np.float32 if self._item.table is None else self._item.table.node(slice(0, 1)).dtype
@@ -294,7 +245,7 @@ class DotModel:
             found += self._item.bias.vectors(items)[:, :, 0].sum(1)
         if self._item.table is not None and self._item.table.outputs > 1:
             vectors = self._item.table.vectors(items).astype(np.float64)
-            found += _among(vectors, vectors.sum(1))
+            found += among(vectors, vectors.sum(1))
         return found
 
     def _length(self, items: Rows) -> int:
@@ -360,22 +311,7 @@ class DotModel:
         return self.tables[name]
 
 
-def _among(vectors: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The products of all pairs of the vectors of one id: twice them is (Σ v)² - Σ v²."""
-    return np.asarray((np.square(sums) - np.square(vectors).sum(1)).sum(-1) / 2)
-
-
-def _sum_of(vectors: np.ndarray) -> np.ndarray:
-    """The sum of the vectors of each id, rounded once."""
-    if vectors.shape[1] == 1:
-        return vectors[:, 0]
-    return np.asarray(vectors.sum(1, dtype=np.float64).astype(vectors.dtype))
-
-
 def _texts(given: list[Any]) -> np.ndarray:
     found = np.empty(len(given), object)
     found[:] = given
     return found
-
-
-__all__ = ["DotModel", "Ranked", "Table", "UnknownId"]

@@ -1,4 +1,4 @@
-"""Histories: the items that each user rated, as steps of one to four bytes (docs/artifact.md)."""
+"""Histories: the items that each user rated, as steps of one to four bytes, and what they add to the user's vector."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coset_runtime.errors import Damaged, entry
+from coset_runtime.tables import Table
 from coset_runtime.tensors import Tensors
 
+_ITEMS_AT_ONCE = 1 << 14
 _ENDS, _STEPS = ("I32", "I64"), ("U8", "I16", "I32")
 
 
@@ -32,13 +34,14 @@ class Histories:
     Args:
         of: the entry of the manifest.
         tensors: those of the model.
-        users, items: how many there are.
+        users: how many there are.
+        table: of the vectors of items in histories.
 
     Raises:
         Damaged: they contradict each other.
     """
 
-    def __init__(self, of: Any, tensors: Tensors, users: int, items: int) -> None:
+    def __init__(self, of: Any, tensors: Tensors, users: int, table: Table) -> None:
         ends, steps = (tensors[entry(of, key, str, "history")] for key in ("ends", "steps"))
         if ends.type not in _ENDS or ends.array.shape != (users,) or steps.type not in _STEPS or steps.array.ndim != 1:
             raise Damaged(f"history: its ends are of {ends.type} and shape {ends.array.shape}, for {users} users")
@@ -47,10 +50,10 @@ class Histories:
         if not rising or (len(self.steps) and int(self.steps.min()) < 0):
             raise Damaged("history: its ends do not rise up to the number of its steps, or a step is below 0")
         self.more = np.iinfo(self.steps.dtype).max
-        self.items = items
+        self.table = table
         every = self.read(np.arange(users))
-        if len(every.items) and int(every.items.max()) >= items:
-            raise Damaged(f"history: it holds item {int(every.items.max())}, of {items}")
+        if len(every.items) and int(every.items.max()) >= table.ids:
+            raise Damaged(f"history: it holds item {int(every.items.max())}, of {table.ids}")
 
     def read(self, users: np.ndarray) -> Rated:
         """The items of these users."""
@@ -65,3 +68,32 @@ class Histories:
         last = steps != self.more
         owners = owners[last]
         return Rated(reached[last] - start[owners] - 1, owners, np.bincount(owners, minlength=len(users)))
+
+    def of(self, users: np.ndarray) -> np.ndarray:
+        """What histories add to the vectors of users: the sum over the root of the number of items, float64, shape
+        `(users, dim)`."""
+        rated, sums = self._sums(users)
+        return np.asarray(sums / np.sqrt(np.maximum(rated.counts, 1))[:, None])
+
+    def without(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """The same for pairs of a user and an item, which is left out of the history."""
+        distinct, user = np.unique(users, return_inverse=True)
+        rated, sums = self._sums(distinct)
+        count = self.table.ids
+        own = np.isin(user * count + items, rated.owners * count + rated.items)
+        total = sums[user] - np.where(own[:, None], self._vectors(items), 0.0)
+        others = rated.counts[user] - own
+        roots = np.where(others > 0, 1 / np.sqrt(np.maximum(others, 1)), 0.0)
+        return np.asarray(total * roots[:, None])
+
+    def _sums(self, users: np.ndarray) -> tuple[Rated, np.ndarray]:
+        """The histories of users, and the sum of the vectors of each."""
+        rated = self.read(users)
+        sums = np.zeros((len(users), self.table.dim))
+        for at in range(0, len(rated.items), _ITEMS_AT_ONCE):
+            part = slice(at, at + _ITEMS_AT_ONCE)
+            np.add.at(sums, rated.owners[part], self._vectors(rated.items[part]))
+        return rated, sums
+
+    def _vectors(self, items: np.ndarray) -> np.ndarray:
+        return np.asarray(self.table.vectors(items).sum(1, dtype=np.float64))

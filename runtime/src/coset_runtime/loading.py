@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from coset_runtime.arrays import TYPES, Array, array, column
-from coset_runtime.dot import DotModel, Table
+from coset_runtime.dot import DotModel
 from coset_runtime.errors import Damaged, InputError, brief, entry, whole
 from coset_runtime.formulas import formula
 from coset_runtime.manifest import TABLES, VOCABULARIES, opened
+from coset_runtime.tables import Table
 from coset_runtime.tensors import Tensors
 from coset_runtime.vocabulary import vocabulary
 

@@ -30,7 +30,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _digest_of(folder / name)} for name in FILES}
     whole = {"format": FORMAT, "version": VERSION, "checksum": _UNKNOWN, "files": files, **manifest}
-    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = _lines(whole)
     found = hashlib.sha256(text.encode()).hexdigest()
     (folder / MANIFEST).write_bytes(text.replace(_UNKNOWN, found, 1).encode())
 
@@ -68,6 +68,21 @@ def read_manifest(folder: Path) -> Json:
     for name, of in files.items():
         _check_file(Path(folder) / name, of)
     return manifest
+
+
+def _lines(whole: Mapping[str, Any]) -> str:
+    """JSON with a line for each section, and for each entry of a section of tables, such as those of arrays: to be read
+    by people, in few bytes."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def section(value: Any) -> str:
+        if not isinstance(value, Mapping) or not value or not all(isinstance(of, Mapping) for of in value.values()):
+            return compact(value)
+        return "{\n" + ",\n".join(f"  {compact(key)}: {compact(of)}" for key, of in value.items()) + "\n }"
+
+    return "{\n" + ",\n".join(f" {compact(key)}: {section(value)}" for key, value in whole.items()) + "\n}\n"
 
 
 def _check_file(path: Path, said: Any) -> None:
