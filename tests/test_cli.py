@@ -13,7 +13,7 @@ import pytest
 
 from tests.ratings_files import Coset, coset_sentence, tree, write
 
-COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "predict", "compress")
+COMMANDS = ("inspect", "plan", "prepare", "train", "compare", "evaluate", "predict", "compress", "expand")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coset import tables as tables
     from coset import testing as testing
     from coset.artifact import load_artifact
+    from coset.checkpoints import load_compressed
     from coset.errors import InfeasibleBudget, InputError
     from coset.ledger import Ledger, measure, predict
     from coset.methods import Method, method, registered
@@ -62,6 +63,7 @@ __all__ = [
     "compress_",
     "expand_",
     "load_artifact",
+    "load_compressed",
     "measure",
     "method",
     "pack_",
@@ -137,6 +139,7 @@ _HOMES = dict.fromkeys(__all__, "methods") | {
     "compress_": "planning.compress",
     "expand_": "planning.expand",
     "load_artifact": "artifact",
+    "load_compressed": "checkpoints",
     "measure": "ledger",
     "pack_": "storage",
     "plan": "planning.planner",

@@ -17,6 +17,8 @@ FORMAT, VERSION = "coset.artifact", 1
 MANIFEST, TABLES, VOCABULARIES, CARD = "manifest.json", "tables.safetensors", "vocabularies.safetensors", "README.md"
 FILES = (TABLES, VOCABULARIES)
 """Those with checksums; the card is for people, who may add to it."""
+OTHERS = "others.safetensors"
+"""One more, where tables are those of a checkpoint: its other tensors."""
 _UNKNOWN = "0" * 64
 _CHECKSUM = re.compile(r'"checksum": "([0-9a-f]{64})"')
 _CURE = "export it again, or copy it again"
@@ -28,7 +30,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     Args:
         manifest: its sections; `format`, `version`, `checksum` and `files` are added before them.
     """
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _digest_of(folder / name)} for name in FILES}
+    there = [name for name in (*FILES, OTHERS) if (folder / name).is_file()]
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _digest_of(folder / name)} for name in there}
     whole = {"format": FORMAT, "version": VERSION, "checksum": _UNKNOWN, "files": files, **manifest}
     text = _lines(whole)
     found = hashlib.sha256(text.encode()).hexdigest()
@@ -63,7 +66,7 @@ def read_manifest(folder: Path) -> Json:
             f"{path}: changed since it was written, as its checksum is {found[:12]}… and not {checksum[:12]}…; {_CURE}"
         )
     files = manifest.get("files")
-    if not isinstance(files, dict) or set(files) != set(FILES):
+    if not isinstance(files, dict) or set(files) - {OTHERS} != set(FILES):
         raise InputError(f"{path}: damaged, as it names other files than {' and '.join(FILES)}; {_CURE}")
     for name, of in files.items():
         _check_file(Path(folder) / name, of)

@@ -44,7 +44,7 @@ def held(model: nn.Module, tables: Mapping[str, str]) -> Held:
     """
     state = {name: value for name, value in pack_(model).state_dict().items() if not name.endswith(EXTRA)}
     paths = {id(of): path for path, of in model.named_modules() if isinstance(of, StoredRows)}
-    found = Held({}, {}, {name: value.detach().cpu().contiguous() for name, value in state.items()})
+    found = Held({}, {}, {name: _plain(value) for name, value in state.items()})
     for name, path in tables.items():
         module = model.get_submodule(path)
         assert isinstance(module, TableModule)
@@ -82,6 +82,11 @@ def _add(found: Held, name: str, path: str, module: TableModule, paths: Mapping[
         "bytes": ledger.inference_bytes(method.components(table)), "full_bytes": table.full_bytes,
         "module": {"name": table.name, "method": method.to_json(), "attributes": attributes},
     }  # fmt: skip
+
+
+def _plain(value: Tensor) -> Tensor:
+    """As it can be written; of one on the meta device, whose numbers come later, type and shape."""
+    return value.detach() if value.is_meta else value.detach().cpu().contiguous()
 
 
 def _narrow(codes: np.ndarray) -> np.ndarray:

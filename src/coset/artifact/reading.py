@@ -54,6 +54,10 @@ def load_artifact(folder: str | Path) -> Artifact:
     """
     folder = path_of(folder)
     manifest = read_manifest(folder)
+    if manifest.get("task") is None:
+        raise InputError(
+            f"{folder}: holds the tables of a checkpoint; coset.load_compressed(model, folder) puts them into its model"
+        )
     try:
         with ExitStack() as stack:
             tensors = stack.enter_context(safe_open(folder / TABLES, framework="pt"))

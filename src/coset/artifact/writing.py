@@ -48,7 +48,7 @@ def export_run(run: Path, out: Path, *, title: str | None = None, licence: str |
             data what it computes, or something at `out`.
     """
     finished = FinishedRun.load(path_of(run))
-    _check_free(out)
+    check_free(out)
     task = finished.spec.task
     served = task.served(finished.trained)
     facts: Json = {
@@ -77,14 +77,14 @@ def write_artifact(out: Path, model: nn.Module, served: Served, facts: Json, siz
     Raises:
         InputError: as there.
     """
-    _check_free(out)
+    check_free(out)
     tables, arrays, tensors = held(model, served.tables)
     vocabularies: Json = {}
     columns: dict[str, np.ndarray] = {}
     for name, vocabulary in served.vocabularies.items():
         vocabularies[name], own = numbering.encoded(name, vocabulary)
         columns |= own
-    with _renamed(out) as folder:
+    with renamed(out) as folder:
         save_tensors(tensors, str(folder / TABLES))
         save_arrays(columns, str(folder / VOCABULARIES))
         manifest: Json = {
@@ -113,7 +113,7 @@ def write_artifact(out: Path, model: nn.Module, served: Served, facts: Json, siz
             "tables": {name: of["bytes"] for name, of in tables.items()}, "files": files}  # fmt: skip
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
     """Raise an `InputError` unless a folder can be made at `out`."""
     if path_of(out).is_dir():
         if holding(out):
@@ -124,7 +124,7 @@ def _check_free(out: Path) -> None:
 
 
 @contextmanager
-def _renamed(out: Path) -> Iterator[Path]:
+def renamed(out: Path) -> Iterator[Path]:
     """A fresh folder beside `out`, which is flushed and renamed to it once the block ends well."""
     out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)

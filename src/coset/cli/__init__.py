@@ -1,4 +1,5 @@
-"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress | export`."""
+"""The command line: `coset inspect | plan | prepare | train | compare | evaluate | predict | compress | expand |
+export`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typer.main import get_command
 from coset.cli.data import inspect, prepare
 from coset.cli.models import compare, evaluate, predict, train
 from coset.cli.output import fail, print_in_any_code_page, warn
-from coset.cli.planning import compress, plan
+from coset.cli.planning import compress, expand, plan
 from coset.cli.serving import export
 from coset.errors import InputError
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     help="Memory-efficient embedding tables for recommender models: what they save, and what the saving costs.",
 )  # fmt: skip
 
-for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress, export):
+for _command in (inspect, plan, prepare, train, compare, evaluate, predict, compress, expand, export):
     app.command()(_command)
 
 

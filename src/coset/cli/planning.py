@@ -1,4 +1,4 @@
-"""Commands with a byte budget: `coset plan | compress`."""
+"""Commands with a byte budget: `coset plan | compress`; and `coset expand`, which leads back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from coset.cli.options import (
     ChosenStorages,
     ClickModelName,
     Dim,
-    EngineChoice,
     Epochs,
     ItemAttributes,
     ItemColumn,
@@ -25,6 +24,7 @@ from coset.cli.options import (
     SchemaFile,
     Separator,
     Subject,
+    TablePatterns,
     TaskName,
     Threads,
     TimeColumn,
@@ -127,40 +127,83 @@ def plan(
 
 
 def compress(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE",
+            help="The folder of a finished run; or a checkpoint of any model: .safetensors (also in shards, by their "
+            "index), .pt, .pth or .bin.",
+        ),
+    ],
     budget: Annotated[
         str | None,
-        typer.Option(help="Fit the new model into these bytes, such as 1MB, or this share of the run, such as 25%."),
+        typer.Option(
+            help="Fit the new model into these bytes, such as 1MB, or this share of the run, such as 25%; of a "
+            "checkpoint, its tables."
+        ),
     ] = None,
-    plan: Annotated[Path | None, typer.Option(help="Use this plan for its tables, instead of making one.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Use this plan for the tables of a run, instead of making one.")
+    ] = None,
     storages: ChosenStorages = None,
-    finetune: Annotated[int, typer.Option(metavar="N", help="Train the fitted model for N more epochs.")] = 0,
+    finetune: Annotated[int, typer.Option(metavar="N", help="Train the fitted model of a run for N more epochs.")] = 0,
     data: MovedData = None,
+    table: TablePatterns = None,
+    frequencies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Weigh the ids of a checkpoint by these counts: an array for each table, by the name of its tensor.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose among these methods for a checkpoint, separated by commas: blocks, full, hashing, "
+            "low_rank. All by default."
+        ),
+    ] = None,
     out: Out = None,
     threads: Threads = 1,
-    engine: EngineChoice = "auto",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What trains the tables of a run: `fused` kernels, `plain` torch, or `auto`, the default."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compress a finished run into a new one, fitted to its trained tables, and show metrics before and after.
+    """Compress a finished run into a new one, fitted to its trained tables, and show metrics before and after; or the
+    tables of a checkpoint into an artifact, which `coset.load_compressed` puts into its model.
 
-    Examples: `coset compress runs/mine --budget 3%`, `coset compress runs/mine --budget 25% --storages float32`
+    Examples: `coset compress runs/mine --budget 3%`, `coset compress runs/mine --budget 25% --storages float32`,
+    `coset compress model.safetensors --budget 10% --frequencies counts.npz --out small`
     """
     from coset.experiments import places
-    from coset.experiments.compress import compress_run
+    from coset.experiments.compressible import Asked
+    from coset.experiments.compressible import compress as act
     from coset.report.compression import compression_tables
 
-    out = out or places.beside_run(run, budget or "compressed")
+    asked = Asked(
+        budget=budget, storages=listed(storages), plan=plan, finetune=finetune, data=data,
+        engine=None if engine is None else engine_of(engine), table=table or (), frequencies=frequencies,
+        methods=listed(methods),
+    )  # fmt: skip
+    out = out or places.beside_run(Path(run), budget or "compressed")
     use_threads(threads)
     with progress_bar("") as progress:
-        found = compress_run(
-            run,
-            out,
-            budget=budget,
-            plan=plan,
-            storages=listed(storages) or None,
-            finetune=finetune,
-            engine=engine_of(engine),
-            progress=progress,
-            data=data,
-        )
+        found = act(run, out, asked, progress)
     show(found, as_json, compression_tables)
+
+
+def expand(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A folder that `coset compress FILE` wrote.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Turn the compressed tables of a checkpoint back into an ordinary checkpoint, with the names and types it had.
+
+    Examples: `coset expand small --out model.safetensors`
+    """
+    from coset.checkpoints import expand_checkpoint
+    from coset.report.checkpoints import expanded_line
+
+    show(expand_checkpoint(artifact, out), as_json, expanded_line)

@@ -28,6 +28,7 @@ from coset.schema import Component, LookupBytes, Table
 from coset.storage import DEFAULT
 from coset.storage.dense import rows_at
 from coset.storage.graphs import unseen
+from coset.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,16 @@ class BlockModule(TableModule):
             vectors = found if vectors is None else torch.where((ids >= start).unsqueeze(-1), found, vectors)
         assert vectors is not None
         return vectors
+
+    @property
+    def fits_in_pieces(self) -> bool:
+        """Where all blocks do."""
+        return all(block.fits_in_pieces for block in self._modules_in_order())
+
+    def _fit_from(self, vectors: Vectors, share: Tensor) -> None:
+        for start, stop, block in self._ranges():
+            mass = share[start:stop]
+            block.fit_from_(vectors.part(start, stop), mass if float(mass.sum()) > 0 else None)
 
     def _fit(self, weight: Tensor, share: Tensor) -> None:
         for start, stop, block in self._ranges():

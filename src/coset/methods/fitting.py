@@ -8,6 +8,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from coset.vectors import Vectors
+
 _AT_ONCE = 2**24
 _RESTARTS = 8
 _SOLVED_AT_ONCE = 256
@@ -108,6 +110,19 @@ def principal(target: Tensor, share: Tensor, rank: int, centred: bool = False) -
     basis = vectors[:, -rank:].flip(-1).t()
     narrow = torch.cat([((piece.double() - centre) @ basis.t()).to(target.dtype) for piece, _ in pieces])
     return narrow, basis, centre
+
+
+def principal_axes(vectors: Vectors, share: Tensor, rank: int, centred: bool = False) -> tuple[Tensor, Tensor]:
+    """`(basis, centre)` as `principal` finds them, in a pass over pieces of the vectors, or two."""
+    centre = torch.zeros(vectors.width, dtype=torch.float64)
+    if centred:
+        for rows, numbers in vectors.pieces():
+            centre += share[rows] @ numbers.double()
+    gram = torch.zeros(len(centre), len(centre), dtype=torch.float64)
+    for rows, numbers in vectors.pieces():
+        apart = numbers.double() - centre
+        gram += apart.t() @ (apart * share[rows, None])
+    return torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(-1).t(), centre
 
 
 def fitted_rows(target: Tensor, share: Tensor, rows: Tensor, stored: int, factors: Tensor | None = None) -> Tensor:

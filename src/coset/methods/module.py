@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,15 @@ from coset.errors import InputError
 from coset.methods.index import Indexed
 from coset.schema import Table
 from coset.storage import StoredRows
+from coset.vectors import Vectors
+
+
+class Remains(NamedTuple):
+    """What a fit leaves: the mean squared difference of an element, and the mean square of an element, each id weighted
+    by its frequency."""
+
+    error: float
+    power: float
 
 
 class VectorModule(Indexed, ABC):
@@ -109,6 +119,43 @@ class VectorModule(Indexed, ABC):
         for array in packed:
             array.pack()
         return self._error(weight, share)
+
+    @torch.no_grad()
+    def fit_from_(self, vectors: Vectors, frequencies: Tensor | None = None) -> Remains:
+        """As `fit_`, for a table on the CPU that may be larger than memory: in passes over pieces of the vectors, where
+        the method has a fit of that kind (`fits_in_pieces`), and else with all of them in memory. Arrays stay in the
+        form that they are in.
+
+        Args:
+            vectors: finite ones, of the sizes of the table.
+            frequencies: as there.
+        """
+        n = self.table.num_embeddings
+        if vectors.shape != (expected := (n, *self.vector_shape)):
+            raise InputError(f"table {self.table.name!r}: vectors to fit have shape {vectors.shape}, not {expected}")
+        share = torch.ones(n, dtype=torch.float64) if frequencies is None else frequencies.double()
+        share = share / share.sum()
+        if self.fits_in_pieces:
+            self._fit_from(vectors, share)
+        else:
+            with torch.enable_grad():
+                self.fit_(vectors.whole(), share)
+        error = power = 0.0
+        for rows, numbers in vectors.pieces():
+            for ids, wanted in zip(rows.split(self.ids_at_once), numbers.split(self.ids_at_once), strict=True):
+                wide = wanted.double()
+                power += float(wide.square().mean(-1) @ share[ids])
+                error += float(wide.sub_(self.lookup(ids)).square().mean(-1) @ share[ids])
+        return Remains(error, power)
+
+    @property
+    def fits_in_pieces(self) -> bool:
+        """Whether `fit_from_` needs no more than pieces of the vectors in memory."""
+        return False
+
+    def _fit_from(self, vectors: Vectors, share: Tensor) -> None:
+        """`_fit` in passes over pieces, where `fits_in_pieces` says so."""
+        raise NotImplementedError
 
     def _fit(self, weight: Tensor, share: Tensor) -> None:
         """By gradient descent, for methods without a better way: Adam on random ids; keeps the best parameters.

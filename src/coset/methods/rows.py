@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from coset.errors import InputError
 from coset.methods.base import Method, TableModule
 from coset.methods.composition import CHUNK, Distribution, Operation, RowComposition, RowPart, codes_of
-from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal, sum_by
+from coset.methods.fitting import alternating, columns_at_once, fitted_rows, principal, principal_axes, sum_by
 from coset.methods.index import code_of
 from coset.partitions import Codes, Partition
 from coset.schema import Component, LookupBytes, Table
 from coset.storage import StoredRows
 from coset.storage.graphs import unseen
+from coset.vectors import InMemory, Vectors
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,32 @@ class RowModule(TableModule):
                 self._fit_parts([part], piece, share, [row])
         else:
             self._fit_parts(parts, target, share, rows)
+
+    @property
+    def fits_in_pieces(self) -> bool:
+        """Where a vector has one row."""
+        return len(self._parts) == 1
+
+    @torch.no_grad()
+    def _fit_from(self, vectors: Vectors, share: Tensor) -> None:
+        (part,) = self._parts
+        if (projection := self.composition.projection) is not None:
+            basis, centre = principal_axes(vectors, share, self.composition.width, centred=projection.bias)
+            self._stored(projection.name).write_from_(InMemory(basis))
+            if projection.bias_name is not None:
+                self._stored(projection.bias_name).write_from_(InMemory(centre.reshape(1, -1)))
+            vectors = vectors.times(basis.t(), centre)
+        if isinstance(part.partition, Partition) and part.partition.is_identity(self.table.num_embeddings):
+            self._stored(part.name).write_from_(vectors, share)
+            return
+        mass = torch.zeros(part.rows, dtype=torch.float64)
+        sums = torch.zeros(part.rows, vectors.width, dtype=torch.float64)
+        for ids, numbers in vectors.pieces():
+            rows = self._row_of(part, ids)
+            mass.index_add_(0, rows, share[ids])
+            sums.index_add_(0, rows, numbers.double() * share[ids, None])
+        means = torch.where(mass > 0, mass, 1.0).reciprocal()[:, None] * sums
+        self._stored(part.name).write_from_(InMemory(means), mass)
 
     def _fit_parts(self, parts: Sequence[RowPart], target: Tensor, share: Tensor, rows: list[Tensor]) -> None:
         """The arrays of these parts, whose rows are summed or multiplied."""

@@ -22,7 +22,7 @@ are then found together, within what the others leave.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -44,6 +44,8 @@ from coset.schema import Table
 from coset.storage import DEFAULT, Storage
 from coset.vectors import Vectors, vectors_of
 
+METHODS = frozenset({"blocks", "full", "hashing", "low_rank"})
+"""Names of the methods that are tried; `full` in all storages."""
 _LOOKED_AT = 4096
 """Rows of a table that are looked at: half of them those that are read most."""
 _OF_A_PIECE, _PIECES = 1024, 8
@@ -83,9 +85,9 @@ class Trained:
         """Its vectors, wherever they lie."""
         return vectors_of(self.weight)
 
-    @cached_property
+    @property
     def reads(self) -> Tensor:
-        """How much each id counts, float64."""
+        """How much each id counts, float64; not kept, as it is one number for each id of all tables."""
         counts = self.table.frequencies
         n = self.table.num_embeddings
         found = torch.zeros(n) if counts is None else torch.from_numpy(np.array(counts, np.float64))
@@ -155,8 +157,8 @@ class Fit(NamedTuple):
 class Fits:
     """The candidates of a trained table."""
 
-    def __init__(self, trained: Trained, allowed: AllowedStorages) -> None:
-        self.trained, self._allowed = trained, allowed
+    def __init__(self, trained: Trained, allowed: AllowedStorages, methods: Set[str] = METHODS) -> None:
+        self.trained, self._allowed, self._methods = trained, allowed, methods
         self._numbers, self._share = trained.looked_at
 
     def _runs(self, ranked: bool) -> Runs:
@@ -173,22 +175,22 @@ class Fits:
     def each(self) -> list[Fit]:
         """All of them, none larger than the table as it is but that itself."""
         table, numbers = self.trained.table, self._numbers
-        found = [Fit(Full(), table.full_bytes, 0.0)]
-        found.append(self._fit(Hashing(1), (self._share @ numbers).expand_as(numbers)))
+        found = [self._fit(Hashing(1), (self._share @ numbers).expand_as(numbers))]
         found += [self._fit(Full(storage=one), self._read(one, numbers, self._share)) for one in self._allowed.each]
         narrow, basis, _ = principal(numbers, self._share, table.embedding_dim)
-        ranks = _ranks(table)
+        ranks, by_popularity = _ranks(table), "blocks" in self._methods
         for storage in (DEFAULT, *self._allowed.each) if ranks else ():
             # Those of the highest rank, of which lower ones have the first: nearly what they would have by themselves.
             rows = self._read(storage, narrow[:, : ranks[-1]], self._share)
             matrix = self._read(storage, basis[: ranks[-1]], torch.ones(ranks[-1], dtype=torch.float64))
             found += [self._fit(LowRank(at, storage=storage), rows[:, :at] @ matrix[:at]) for at in ranks]
         if self._allowed.free:
-            found += self._by_bits(self._runs(self.trained.ordered), 0)
-            if self.trained.buys_order:
+            found += self._by_bits(self._runs(self.trained.ordered and by_popularity), 0)
+            if self.trained.buys_order and by_popularity:
                 ranked = self._by_bits(self._runs(ranked=True), self.trained.order_bytes)
                 found += [fit for fit in ranked if fit.method.by_popularity]
-        return [found[0], *(fit for fit in found[1:] if fit.bytes < table.full_bytes)]
+        found = [fit for fit in found if fit.method.name in self._methods and fit.bytes < table.full_bytes]
+        return [Fit(Full(), table.full_bytes, 0.0), *found]
 
     def _by_bits(self, runs: Runs, order: int) -> list[Fit]:
         return [
@@ -211,8 +213,9 @@ class Fits:
 
 
 def best_fits(
-    trained: Sequence[Trained], budget: int, allowed: AllowedStorages, other_bytes: int = 0
-) -> dict[str, Method]:
+    trained: Sequence[Trained], budget: int, allowed: AllowedStorages, other_bytes: int = 0,
+    tried: Set[str] = METHODS,
+) -> dict[str, Method]:  # fmt: skip
     """The method of each table, by name.
 
     Args:
@@ -220,6 +223,7 @@ def best_fits(
         budget: bytes for all of them and `other_bytes`.
         allowed: storages.
         other_bytes: of what is stored beside.
+        tried: names of methods, of `METHODS`.
 
     Raises:
         InfeasibleBudget: one row for all ids of each table is over the budget.
@@ -230,7 +234,7 @@ def best_fits(
         >>> best_fits([table], 5000, AllowedStorages())["user"].bytes(table.table) <= 5000
         True
     """
-    fits = [Fits(one, allowed) for one in trained]
+    fits = [Fits(one, allowed, tried) for one in trained]
     groups = [
         Group(np.array([fit.bytes for fit in of.each], np.int64), np.array([fit.loss for fit in of.each]))
         for of in fits

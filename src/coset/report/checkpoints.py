@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from coset.report.phrases import method_words
+from coset.report.phrases import method_words, number
 from coset.sizes import format_size
 
 _MOST = 56
@@ -36,7 +36,37 @@ def _checkpoint(found: Mapping[str, Any]) -> list[Any]:
     parts += [Text(f"• {of['fault']}") for of in found["tables"] if of["fault"]]
     if found["left_out"]:
         parts.append(Text(f"• not of the model, and left out: {', '.join(found['left_out'][:8])}"))
+    if any(of["options"] for of in found["tables"]):
+        parts.append(Text(f"• next: coset compress {found['checkpoint']} --budget 10% --out small"))
     return parts
+
+
+def compressed_table(found: Mapping[str, Any]) -> Group:
+    """What `coset compress` made of a checkpoint."""
+    title = f"{found['checkpoint']}: tables {format_size(found['bytes_before'])} → {format_size(found['bytes'])}"
+    grid = Grid(title=Text(title), title_justify="left", caption=Text(f"artifact: {found['out']}"))
+    for heading in ("table", "rows", "method", "before", "after", "error", "relative"):
+        grid.add_column(heading, justify="left" if heading in ("table", "method") else "right")
+    for of in found["tables"]:
+        note = f" ({of['note']})" if of["note"] else ""
+        grid.add_row(
+            Text(of["name"]), f"{of['num_embeddings']:,}", Text(_method(of["method"]) + note),
+            format_size(of["bytes_before"]), format_size(of["bytes_after"]), f"{of['error']:.3g}",
+            number(of["relative"], ".1%"),
+        )  # fmt: skip
+    notes = [f"other tensors, {format_size(found['others'])}, are handed on as they were"]
+    if found["left_out"]:
+        notes.append(f"not of the model, and left out: {', '.join(found['left_out'][:8])}")
+    notes.append(
+        f'next: coset.load_compressed(model, "{found["out"]}") in Python; coset expand {found["out"]} --out '
+        "model.safetensors"
+    )
+    return Group(grid, *(Text(f"• {note}") for note in notes))
+
+
+def expanded_line(found: Mapping[str, Any]) -> Text:
+    """What `coset expand` wrote."""
+    return Text(f"{found['out']}: {found['tensors']:,} tensors, {format_size(found['bytes'])}")
 
 
 def _options(found: Mapping[str, Any]) -> list[Grid]:

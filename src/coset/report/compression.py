@@ -8,12 +8,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from coset.report.checkpoints import compressed_table
 from coset.report.phrases import headings, method_words, number, titled
 from coset.sizes import format_size
 
 
 def compression_tables(found: dict[str, Any]) -> Any:
     """The result of `coset compress`, as tables for the terminal."""
+    if "checkpoint" in found:
+        return compressed_table(found)
     return Group(_tables(found), _quality(found))
 
 

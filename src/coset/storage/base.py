@@ -20,6 +20,7 @@ from coset.errors import InputError
 from coset.formulas import Formula
 from coset.registry import Registry
 from coset.schema import Component
+from coset.vectors import Vectors
 
 S = TypeVar("S", bound="Storage")
 _SHORTER = 1.0, 0.998, 0.995, 0.95, 0.9, 0.8, 0.6
@@ -127,6 +128,16 @@ class StoredRows(nn.Module, ABC):
             weights: how much each row that is written counts, shape `(rows written,)`, where not all can be held
                 equally well; equal by default.
         """
+
+    def write_from_(self, vectors: Vectors, weights: Tensor | None = None) -> None:
+        """`write_` all rows, piece by piece, in either form; by default as if each piece was alone.
+
+        Args:
+            vectors: `rows` of them, of `width` numbers.
+            weights: as there, shape `(rows,)`.
+        """
+        for rows, numbers in vectors.pieces():
+            self.write_(numbers, rows)
 
     @abstractmethod
     def draw_(self, law: Callable[[Tensor], Any]) -> None:

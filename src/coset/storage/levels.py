@@ -86,11 +86,7 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
     Returns:
         Positive numbers of the shape of `numbers`, with 1 for the dimensions of `over`.
     """
-    if 0 in over and len(numbers) > _MOST_ROWS:
-        if weights is None:
-            chosen = torch.linspace(0, len(numbers) - 1, _MOST_ROWS, device=numbers.device).long()
-        else:
-            chosen = weights.topk(_MOST_ROWS).indices
+    if 0 in over and (chosen := rows_looked_at(len(numbers), weights, numbers.device)) is not None:
         numbers, weights = numbers[chosen], None if weights is None else weights[chosen]
     wide = numbers.double()
     sizes = wide.abs() / levels.outermost(wide)
@@ -106,6 +102,15 @@ def least_squares_steps(numbers: Tensor, levels: Levels, over: tuple[int, ...], 
         for steps, error in zip(tries, _errors(wide, tries, levels, over, shares), strict=True):
             best, least = torch.where(error < least, steps, best), error.minimum(least)
     return best
+
+
+def rows_looked_at(rows: int, weights: Tensor | None, device: torch.device | None = None) -> Tensor | None:
+    """The rows whose numbers tell the steps of all; None where all do."""
+    if rows <= _MOST_ROWS:
+        return None
+    if weights is not None:
+        return weights.topk(_MOST_ROWS).indices
+    return torch.linspace(0, rows - 1, _MOST_ROWS, device=device).long()
 
 
 def _errors(

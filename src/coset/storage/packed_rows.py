@@ -14,10 +14,12 @@ from coset.formulas import Formula, levels
 from coset.schema import Component
 from coset.storage.base import CodedColumn, Coding, KernelView, Rounding, StoredRows
 from coset.storage.dense import rows_at
+from coset.storage.levels import rows_looked_at
 from coset.storage.packing import Packing
 from coset.storage.pages import in_large_pages
 from coset.storage.rounding import as_stored, rounded
 from coset.storage.steps import RATE, scales_of, steps_of, usable
+from coset.vectors import Vectors
 
 _ROWS_AT_ONCE = 1 << 16
 _NUMBERS_AT_ONCE = 1 << 18
@@ -217,6 +219,28 @@ class PackedRows(StoredRows):
             self._store(every, numbers)
         else:
             self._store(which, numbers[which])
+
+    @torch.no_grad()
+    def write_from_(self, vectors: Vectors, weights: Tensor | None = None) -> None:
+        """Steps are fitted first, to the rows that `write_` would look at."""
+        columns = self._layout.columns
+        if not columns:
+            return
+        every = list(range(len(columns)))
+        if self._by.kind != "row":
+            looked = rows_looked_at(self.rows, weights)
+            looked = torch.arange(self.rows) if looked is None else looked
+            share = None if weights is None else weights[looked]
+            steps = self._by.fitted(vectors.at(looked)[:, columns].to(self.device), share)
+            self.scales.copy_(scales_of(steps).to(torch.promote_types(self.dtype, torch.float32)))
+        for rows, numbers in vectors.pieces():
+            which, part = rows.to(self.device), numbers[:, columns].to(self.device)
+            if self._by.kind == "row":
+                self._write_by_row(part, which, every, fit=True)
+            elif self.is_packed:
+                self._store(which, part)
+            else:
+                self.master[which] = part.to(self.master.dtype)
 
     def _write_by_row(self, part: Tensor, which: Tensor | None, into: list[int], fit: bool) -> None:
         """`write_` where rows have steps of their own: some rows at a time, and no others are touched."""
