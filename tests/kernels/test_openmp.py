@@ -75,8 +75,13 @@ def test_a_kernel_that_returns_more_than_a_number_is_refused() -> None:
     def return_two(part, parts):
         return part, parts
 
-    with pytest.raises(TypeError, match="return_two returns"):
-        openmp.share_out(return_two, 2, ())
+    @kernel
+    def return_narrow(part, parts):
+        return np.int32(-part)
+
+    for each in (return_two, return_narrow):
+        with pytest.raises(TypeError, match=f"{each.__name__} returns"):
+            openmp.share_out(each, 2, ())
 
 
 def test_calls_of_many_threads_between_operators_of_torch() -> None:
@@ -133,12 +138,45 @@ def test_fewer_threads_than_were_asked_for_do_all_parts() -> None:
     subprocess.run([sys.executable, "-c", _FEWER], env={**os.environ, "OMP_THREAD_LIMIT": "1"}, check=True, timeout=60)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
-def test_a_fork_does_not_ask_threads_that_it_has_not() -> None:
+_FORK = """
+import os, signal, sys, warnings
+import numpy as np, torch
+from tests.kernels.test_openmp import add_parts
+from coset.kernels import openmp
+warnings.simplefilter("ignore")  # of Python, of the threads that this process has
+torch.set_num_threads(2)
+if "torch" in sys.argv:
+    torch.zeros(2_000_000).add_(1)
+if "kernels" in sys.argv:
     openmp.share_out(add_parts, 2, (np.zeros(10), 1, np.empty(10, np.int64)))
+child = os.fork()
+signal.alarm(30)  # by which a child that waits for ever ends
+torch.zeros(2_000_000).add_(1)
+numbers = np.zeros(1001)
+assert openmp.at_hand()
+assert openmp.share_out(add_parts, 2, (numbers, 2, np.empty(1001, np.int64))) == [20, 21]
+assert (numbers == 2 * np.arange(1001)).all()
+if not child:
+    os._exit(0)  # as multiprocessing does: at a usual end, torch waits for a thread that the child has not
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.skipif(not openmp._library().pause, reason="this OpenMP cannot give its threads back")
+@pytest.mark.parametrize("first", [["torch"], ["kernels"], ["torch", "kernels"]])
+def test_a_fork_has_threads_of_its_own(first: list[str]) -> None:
+    """For kernels and for torch, whichever asked for threads before the fork."""
+    subprocess.run([sys.executable, "-c", _FORK, *first], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_does_without_threads_that_were_not_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openmp, "_library", lambda: openmp._Library(1, 0))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Python, of the threads that this process has
+        warnings.simplefilter("ignore")
         child = os.fork()
     if not child:
         os._exit(7 if openmp.at_hand() else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert openmp.at_hand()

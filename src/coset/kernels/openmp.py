@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,32 +28,57 @@ RESULT, STATUS, WORDS = 0, 1, 2
 """What a part leaves in its row of int64 words: what it returned, of at most so many bytes, and numba's status, which
 is 0 where it returned at all."""
 
-_forked = False
-"""Whether this process is a fork, which has none of its parent's threads; OpenMP's library would wait for them."""
+
+class _Library(NamedTuple):
+    """Addresses of functions of torch's OpenMP library; 0 where it has none of that name.
+
+    Args:
+        region: of `GOMP_parallel(body, data, threads, flags)`.
+        pause: of `omp_pause_resource_all(kind)`.
+    """
+
+    region: int
+    pause: int
+
+
+@cache
+def _library() -> _Library:
+    try:
+        library = ctypes.CDLL(torch._C.__file__)  # functions are looked for in all that it needs, in turn
+    except OSError:
+        return _Library(0, 0)
+    names = "GOMP_parallel", "omp_pause_resource_all"
+    found = [ctypes.cast(getattr(library, name, None), ctypes.c_void_p).value or 0 for name in names]
+    return _Library(*found)
+
+
+_HARD = 2
+"""How OpenMP is to pause: give back all threads."""
+_paused, _forked = False, False
+"""Whether all threads were given back before a fork; and whether this process is a fork of one where they were not, as
+the library would wait here for the threads of its parent."""
+
+
+def _before() -> None:
+    """Give back the threads that wait for this one's next region; that region, here or in the child, starts others. So
+    torch's own operators do not wait in the child, either, for threads that kernels have asked for."""
+    global _paused
+    address = _library().pause
+    _paused = address != 0 and ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(address)(_HARD) == 0
 
 
 def _in_child() -> None:
     global _forked
-    _forked = True
+    _forked = _forked or not _paused
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
-
-
-@cache
-def _parallel_region() -> int:
-    """The address of `GOMP_parallel(body, data, threads, flags)` in torch's OpenMP library; 0 where it has none."""
-    try:
-        found = ctypes.CDLL(torch._C.__file__).GOMP_parallel  # looked for in all libraries that torch needs, in turn
-    except (OSError, AttributeError):
-        return 0
-    return ctypes.cast(found, ctypes.c_void_p).value or 0
+    os.register_at_fork(before=_before, after_in_child=_in_child)
 
 
 def at_hand() -> bool:
     """Whether torch's threads can be asked."""
-    return not _forked and _parallel_region() != 0
+    return not _forked and _library().region != 0
 
 
 def _types_of(arguments: Any) -> tuple[Any, ...]:
@@ -154,8 +179,8 @@ def _learn(of: Any, arguments: tuple[Any, ...]) -> np.ndarray:
     signature = _types_of(typeof(each) for each in arguments)
     of.compile(signature)
     made = of.overloads[signature]
-    if not isinstance(returned := made.signature.return_type, types.NoneType | types.Boolean | types.Integer):
-        raise TypeError(f"{of.__name__} returns {returned}, not one truth or whole number, which is all that parts can")
+    if (returned := made.signature.return_type) not in (types.none, types.boolean, types.int64):
+        raise TypeError(f"{of.__name__} returns {returned}, not a truth or an int64, which is all that parts can")
     address = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
     line = np.array([[_mark(signature), address]], np.int64)
     _known[of] = np.concatenate([_known.get(of, _NONE), line])
@@ -171,11 +196,13 @@ def share_out(kernel: Callable[..., Any], parts: int, arguments: tuple[Any, ...]
         parts: of its work, and threads that are asked for.
 
     Raises:
-        MemoryError: a part had no room for what it needs meanwhile.
+        MemoryError: a part had no room for what it needs meanwhile; kernels raise nothing else.
     """
-    found, region = np.zeros((parts, WORDS), np.int64), _parallel_region()
-    if not _call(region, _known.get(kernel, _NONE), parts, found, arguments):
-        _call(region, _learn(kernel, arguments), parts, found, arguments)
+    found, region = np.zeros((parts, WORDS), np.int64), _library().region
+    if not _call(region, _known.get(kernel, _NONE), parts, found, arguments) and not _call(
+        region, _learn(kernel, arguments), parts, found, arguments
+    ):
+        raise TypeError(f"{kernel.__name__}: numba types its arguments in two ways")
     results, statuses = found.T.tolist()
     if any(statuses):
         raise MemoryError(f"{kernel.__name__}: no memory is left for what it needs while it runs")
