@@ -193,8 +193,8 @@ def _base(task: str, data: Json) -> AnyRecipe:
 
 
 def compressing(*, costly: bool = True) -> list[str]:
-    """Names of the methods that make a table smaller, with those that are costly or without."""
-    return [name for name, of in registered().items() if not of.row_per_id and (costly or not of.costly)]
+    """Names of the methods that make a table smaller, with those that are costly or without, in order."""
+    return [name for name, of in sorted(registered().items()) if not of.row_per_id and (costly or not of.costly)]
 
 
 def _rows(
