@@ -181,6 +181,7 @@ def test_a_run_says_what_it_is(coset: Any, small_csv: Path) -> None:
         assert "run is a run, not data; coset inspect run shows" in coset(*words).sentence
 
 
+@pytest.mark.compiles
 def test_a_run_with_histories_says_what_these_take(coset: Any, small_csv: Path) -> None:
     with_histories = ("--epochs", 1, "--set", "model.history=5", "--out", "run")
     assert coset("train", small_csv, "--dim", 4, *with_histories).code == 0

@@ -251,6 +251,7 @@ def test_dense_adam_moves_rows_that_are_not_read() -> None:
 # -- resuming ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("history", [0, 8])
 @pytest.mark.parametrize("engines", [("fused", "plain"), ("plain", "fused"), ("fused", "fused")], ids="-".join)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
