@@ -46,7 +46,10 @@ def read_manifest(folder: Path) -> Json:
     """
     path = path_of(folder) / MANIFEST
     if not path.is_file():
-        raise InputError(f"{folder}: no artifact here (an artifact has a {MANIFEST}); coset export makes one of a run")
+        raise InputError(
+            f"{folder}: no artifact here (an artifact has a {MANIFEST}); coset export makes one of a run, and "
+            f"coset compress of a checkpoint"
+        )
     text = read_text(path, "JSON")
     manifest = parse_json(text, path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -76,10 +76,11 @@ def _add(found: Held, name: str, path: str, module: TableModule, paths: Mapping[
         for column, codes in (table.attributes or {}).items():
             attributes[column] = f"attributes.{name}.{column}"
             found.tensors[attributes[column]] = torch.from_numpy(_narrow(codes))
+    order = found.tensors[full["order"]].nbytes if "order" in columns else 0
     found.tables[name] = {
         "ids": table.num_embeddings, "dim": table.embedding_dim, "outputs": method.table_outputs,
         "type": str(table.dtype)[6:], "formula": formulas.renamed(formula, full.__getitem__),
-        "bytes": ledger.inference_bytes(method.components(table)), "full_bytes": table.full_bytes,
+        "bytes": ledger.inference_bytes(method.components(table)) + order, "full_bytes": table.full_bytes,
         "module": {"name": table.name, "method": method.to_json(), "attributes": attributes},
     }  # fmt: skip
 
