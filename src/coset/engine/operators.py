@@ -88,7 +88,17 @@ def _lookups(
     ]
 
 
-@torch.library.custom_op("coset::bring", mutates_args=("tables",))
+# Schemas are written out, as torch infers them from lists of tensors only in later versions than coset works with.
+_GIVEN = (
+    "Tensor[] values, Tensor[] offsets, Tensor[] weights, SymInt[] features, bool[] in_bags, bool[] weighted, "
+    "bool[] means"
+)
+_HOW = "bool joined, SymInt[] dims, Tensor engine"
+
+
+@torch.library.custom_op(
+    "coset::bring", mutates_args=("tables",), schema=f"(Tensor(a0!)[] tables, {_GIVEN}, Tensor engine) -> ()"
+)
 def _bring(
     tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor], features: list[int],
     in_bags: list[bool], weighted: list[bool], means: list[bool], engine: Tensor,
@@ -103,7 +113,9 @@ def _(*given: Any) -> None:
     return None
 
 
-@torch.library.custom_op("coset::look_up", mutates_args=())
+@torch.library.custom_op(
+    "coset::look_up", mutates_args=(), schema=f"(Tensor anchor, Tensor[] tables, {_GIVEN}, {_HOW}) -> Tensor"
+)
 def _look_up(
     anchor: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
     features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, dims: list[int],
@@ -129,7 +141,9 @@ def _(
     return anchor.new_empty(sum(count * dim for count, dim in zip(bags, dims, strict=True)))
 
 
-@torch.library.custom_op("coset::add_gradients", mutates_args=())
+@torch.library.custom_op(
+    "coset::add_gradients", mutates_args=(), schema=f"(Tensor gradient, Tensor[] tables, {_GIVEN}, {_HOW}) -> Tensor"
+)
 def _add_gradients(
     gradient: Tensor, tables: list[Tensor], values: list[Tensor], offsets: list[Tensor], weights: list[Tensor],
     features: list[int], in_bags: list[bool], weighted: list[bool], means: list[bool], joined: bool, dims: list[int],
