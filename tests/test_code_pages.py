@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from coset.cli import app
 from coset.cli.output import print_in_any_code_page
@@ -31,6 +33,9 @@ COMMANDS = [
     ("predict", NAME, "--part", "validation", "--out", f"{NAME}.csv"),
     ("compress", NAME, "--budget", "80%", "--out", "small"),
     ("export", NAME, "--out", f"{NAME}-exported"),
+    ("inspect", "m.safetensors"),
+    ("compress", "m.safetensors", "--budget", "50%", "--out", "tables"),
+    ("expand", "tables", "--out", "back.safetensors"),
     ("prepare", "log.csv", "clicks", "--schema", "s.toml"),
     ("inspect", "clicks"),
     ("train", "clicks", *TINY, "--out", f"{NAME}-clicks"),
@@ -81,6 +86,7 @@ def log(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ratings", "log")
 def test_every_command_prints_in_ascii(written: Any, tmp_path: Path) -> None:
+    save_file({"цена.embedding": np.random.default_rng(0).normal(size=(200, 4)).astype("f")}, "m.safetensors")
     for words in COMMANDS:
         code, out, err = written("ascii", *words)
         text = (out + err).decode("ascii")

@@ -60,7 +60,7 @@ def test_the_benchmarks_of_this_checkout_are_found() -> None:
         "keras_mixed_dimension",
         "prepare",
     }
-    names |= {"low_precision", "ratings_peers", "scale"}
+    names |= {"compress_checkpoint", "low_precision", "ratings_peers", "scale"}
     assert names == bench.scripts().keys()
 
 
