@@ -51,7 +51,7 @@ class PackedRows(StoredRows):
         self._layout, self._by = packing.layout, packing.steps
         self._levels = self._by.levels
         take = self._take_training_form if packing.masters else self._take_stored_form
-        take(torch.get_default_device())
+        take(torch.empty(0).device)
 
     @property
     def bits(self) -> tuple[int, ...]:

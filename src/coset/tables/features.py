@@ -52,7 +52,7 @@ def read_feature(name: str, given: FeatureIds, include_last: bool = False) -> Fe
     """
     if isinstance(given, Tensor):
         return FeatureValues(given)
-    if isinstance(given, tuple | list) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3) and all(isinstance(part, Tensor) for part in given):
         values, offsets, *weights = given
         if values.is_nested:
             raise InputError(

@@ -270,7 +270,7 @@ class Tables(nn.Module):
 def _device(device: Any) -> torch.device:
     """The device that is given; the one for new tensors by default."""
     try:
-        return torch.get_default_device() if device is None else torch.device(device)
+        return torch.empty(0).device if device is None else torch.device(device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"device must be one of torch's, such as 'cpu', not {brief(device)} ({error})") from None
 
