@@ -206,3 +206,9 @@ def test_the_card_may_be_edited(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "a")
     (folder / "README.md").write_text("mine")
     assert len(load_artifact(folder).ids["item"]) == len(vocabulary("item", ITEMS, "text"))
+
+
+def test_a_command_on_runs_says_what_reads_an_artifact(tmp_path: Path, coset: Callable[..., Any]) -> None:
+    write(tmp_path / "small", model_of({}))
+    said = coset("evaluate", tmp_path / "small", "r.csv").sentence
+    assert said.endswith("; it looks like an artifact, which coset.load_artifact or load_compressed reads")

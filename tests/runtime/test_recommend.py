@@ -120,9 +120,9 @@ def test_every_number_of_items_is_exact_beside_a_plain_sort(tmp_path: Path) -> N
         (lambda m: m.recommend(None), "users are a raw id or a list of them, not None"),
         (lambda m: m.recommend({1: 2}), "users are a raw id or a list of them"),
         (lambda m: m.recommend(1 << 70), "is beyond 64 bits"),
-        (lambda m: m.recommend(USER_IDS[0], 0), "k is a number of items in 1 … 57, not 0"),
-        (lambda m: m.recommend(USER_IDS[0], ITEMS + 1), "in 1 … 57, not 58"),
-        (lambda m: m.recommend(USER_IDS[0], 2.0), "in 1 … 57, not 2.0"),
+        (lambda m: m.recommend(USER_IDS[0], 0), "k must be a number of items from 1 to 57, not 0"),
+        (lambda m: m.recommend(USER_IDS[0], ITEMS + 1), "from 1 to 57, not 58"),
+        (lambda m: m.recommend(USER_IDS[0], 2.0), "from 1 to 57, not 2.0"),
         (lambda m: m.recommend(USER_IDS[0], True), "not True"),
         (lambda m: m.recommend(USER_IDS[0], items=[10**9]), "item 1000000000 is unknown"),
         (lambda m: m.recommend(USER_IDS[0], exclude=["a"]), "ids of 'item' are whole numbers"),
@@ -164,7 +164,7 @@ def test_unknown_ids_share_a_row_where_the_model_says_so(unseen: str, tmp_path: 
     expected = float(model.predict(torch.tensor([USERS - 1]), torch.tensor([ITEMS - 1])))
     assert runtime.score(10**9, 10**9) == pytest.approx(expected, rel=1e-6)
     assert len(runtime.recommend(10**9, ITEMS - 1).items) == ITEMS - 1
-    with pytest.raises(InputError, match=f"1 … {ITEMS - 1}"):
+    with pytest.raises(InputError, match=f"from 1 to {ITEMS - 1}, not {ITEMS}"):
         runtime.recommend(10**9, ITEMS)
 
 

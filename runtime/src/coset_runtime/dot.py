@@ -143,7 +143,7 @@ class DotModel:
         given, _ = listed(users, "users")
         known = self._item.vocabulary
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= known.count:
-            raise InputError(f"k is a number of items in 1 … {known.count}, not {brief(k)}")
+            raise InputError(f"k must be a number of items from 1 to {known.count}, not {brief(k)}")
         found = self._user.vocabulary.find(given)
         only = None
         if items is not None:

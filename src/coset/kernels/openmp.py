@@ -180,7 +180,7 @@ def _learn(of: Any, arguments: tuple[Any, ...]) -> np.ndarray:
     of.compile(signature)
     made = of.overloads[signature]
     if (returned := made.signature.return_type) not in (types.none, types.boolean, types.int64):
-        raise TypeError(f"{of.__name__} returns {returned}, not a truth or an int64, which is all that parts can")
+        raise TypeError(f"{of.__name__} returns {returned}; a part may return a truth, an int64 or nothing")
     address = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
     line = np.array([[_mark(signature), address]], np.int64)
     _known[of] = np.concatenate([_known.get(of, _NONE), line])

@@ -143,7 +143,7 @@ def read_about(folder: Path) -> Json:
     path = path_of(folder) / RUN
     if not path.is_file():
         artifact = (path.parent / "manifest.json").is_file()
-        cure = "; it looks like an artifact, which coset expand or load_artifact reads" if artifact else ""
+        cure = "; it looks like an artifact, which coset.load_artifact or load_compressed reads" if artifact else ""
         raise InputError(f"{folder}: no run here (a run has a {RUN}){cure}")
     about = read_json(path)
     if not isinstance(about, dict):

@@ -71,11 +71,6 @@ class PickledFile(Checkpoint):
         found._state, found._maps = state, _maps(path)
         return found
 
-    @property
-    def files(self) -> list[Path]:
-        """The one."""
-        return [self.path]
-
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Copied out of the map."""
         of = self.entry(name)

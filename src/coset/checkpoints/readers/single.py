@@ -36,11 +36,6 @@ class SafetensorsFile(Checkpoint):
         found._file = FileIO(path)
         return found
 
-    @property
-    def files(self) -> list[Path]:
-        """The one."""
-        return [self.path]
-
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Read from their place."""
         of = self.entry(name)
